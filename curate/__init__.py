@@ -1,0 +1,1 @@
+"""Footage in, curated faceset out. Imports none of the other packages."""

@@ -1,0 +1,42 @@
+"""Whose face it is, and the gate that training and rendering ask."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import get_args
+
+from curate.errors import ConsentError, UsageError
+from curate.types import BASES, Basis, Subject
+
+
+def make_subject(name: str, basis: str, evidence: Path | None = None) -> Subject:
+    """A subject from the command line; raises UsageError that names the flag."""
+    if not name.strip():
+        raise UsageError("--subject is empty: name the person whose face this is")
+    if basis not in get_args(Basis):
+        raise UsageError(f"--basis {basis}: must be one of {', '.join(BASES)}")
+    if evidence is None:
+        return Subject(name.strip(), basis)  # type: ignore[arg-type]  # get_args checked it
+    if not evidence.is_file():
+        raise UsageError(f"--evidence {evidence}: no such file")
+    with evidence.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Subject(name.strip(), basis, str(evidence.resolve()), digest)  # type: ignore[arg-type]
+
+
+def require(subject: Subject | None, where: str) -> Subject:
+    """The subject, if it has a name and a basis (and a release its document); else one ConsentError.
+
+    `where` is the faceset or run, for the message.
+    """
+    again = f"say it with: faceset curate {where} --subject NAME --basis {'|'.join(BASES)}"
+    if subject is None or not subject.name:
+        raise ConsentError(f"{where} names no subject, so it cannot be used; {again}")
+    if subject.basis not in BASES:
+        raise ConsentError(f"{where} states no basis for using the face of {subject.name}; {again}")
+    if subject.basis == "release" and not subject.evidence_sha256:
+        raise ConsentError(
+            f"{where} rests on a release but names no document: faceset curate {where} --evidence RELEASE.pdf"
+        )
+    return subject

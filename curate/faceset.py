@@ -1,0 +1,212 @@
+"""The folder: manifest, parts, crops, table, selection. Every file is written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tomli_w
+from numpy.typing import NDArray
+
+from curate.errors import UsageError, WorkError
+from curate.table import SELECTION_SCHEMA, table_schema
+from curate.types import Clip, Image, Settings, Subject
+
+FORMAT = 1
+MANIFEST = "faceset.toml"
+
+
+@dataclass(frozen=True)
+class Faceset:
+    """A faceset on disk. Cheap to make: holds the manifest only."""
+
+    folder: Path
+    subject: Subject | None
+    clips: tuple[Clip, ...]
+    settings: Settings
+    person: int | None = None
+    """Identity cluster that was picked with --person; None: chosen automatically."""
+    references: tuple[tuple[float, ...], ...] = ()
+    """Identity vectors of --reference photos."""
+
+    @property
+    def table_path(self) -> Path:
+        """faces.parquet."""
+        return self.folder / "faces.parquet"
+
+    @property
+    def selection_path(self) -> Path:
+        """selection.parquet."""
+        return self.folder / "selection.parquet"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the pages."""
+        return self.folder / "reports"
+
+    def part_path(self, key: str) -> Path:
+        """Part of the segment `key`."""
+        return self.folder / "parts" / f"{key}.parquet"
+
+    def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """faces.parquet as a DataFrame in order of clip, frame and face; vectors are (n,) float32 arrays."""
+        if not self.table_path.is_file():
+            raise WorkError(f"{self.folder} has no faces.parquet: faceset curate {self.folder} makes it from the parts")
+        return pq.read_table(self.table_path, columns=list(columns) if columns else None).to_pandas()
+
+    def selection(self) -> pd.DataFrame:
+        """selection.parquet in order of rank: face_id, rank, gain, cluster, reason."""
+        if not self.selection_path.is_file():
+            raise WorkError(f"{self.folder} has no selection: faceset select {self.folder}")
+        return pq.read_table(self.selection_path).to_pandas().sort_values("rank", ignore_index=True)
+
+    def selected(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The table's rows of the selected faces, in order of rank, with `rank`, `gain` and `cluster`."""
+        wanted = None if columns is None else sorted({"face_id", *columns})
+        chosen = self.selection()[["face_id", "rank", "gain", "cluster"]]
+        return chosen.merge(self.table(wanted), on="face_id", how="inner", validate="one_to_one").sort_values(
+            "rank", ignore_index=True
+        )
+
+    def landmarks(self, face_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """Face id to landmarks (478, 3) or (68, 3), frame pixels, out of the parts."""
+        wanted = set(face_ids)
+        found: dict[str, NDArray[np.float32]] = {}
+        for path in sorted((self.folder / "parts").glob("*.parquet")):
+            part = pq.read_table(path, columns=["face_id", "landmarks"])
+            for face, points in zip(part["face_id"].to_pylist(), part["landmarks"], strict=True):
+                if face in wanted:
+                    found[face] = points.values.to_numpy(zero_copy_only=False).reshape(-1, 3)
+        return found
+
+    def crop(self, path: str) -> Image:
+        """The crop whose path stands in the table: (S, S, 3) uint8 RGB."""
+        target = (self.folder / path).resolve()
+        if not target.is_relative_to(self.folder.resolve()):
+            raise WorkError(f"crop path {path!r} leaves the faceset {self.folder}")
+        image = cv2.imread(str(target), cv2.IMREAD_COLOR)
+        if image is None:
+            raise WorkError(f"crop {target} cannot be read: faceset curate {self.folder} makes it again")
+        return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
+
+    def identity(self) -> NDArray[np.float32]:
+        """(128,) mean identity vector of the subject's kept faces."""
+        table = self.table(["identity", "kept"])
+        vectors = [v for v in table.loc[table["kept"], "identity"] if v is not None]
+        if not vectors:
+            raise WorkError(f"{self.folder} keeps no face with an identity")
+        return np.mean(np.stack(vectors), axis=0, dtype=np.float64).astype(np.float32)
+
+    def save(self) -> None:
+        """Write the manifest."""
+        clips = [{k: v for k, v in asdict(c).items() if v is not None} for c in self.clips]
+        subject = {k: v for k, v in asdict(self.subject).items() if v is not None} if self.subject else {}
+        manifest: dict[str, Any] = {"format": FORMAT, "subject": subject, "settings": asdict(self.settings), "clips": clips}
+        if self.person is not None:
+            manifest["person"] = self.person
+        if self.references:
+            manifest["references"] = [list(v) for v in self.references]
+        with atomic(self.folder / MANIFEST) as temporary:
+            temporary.write_text(tomli_w.dumps(manifest), encoding="utf-8")
+
+    def changed(self, **changes: Any) -> Faceset:
+        """A copy with other fields, saved."""
+        other = replace(self, **changes)
+        other.save()
+        return other
+
+
+def is_faceset(folder: Path) -> bool:
+    """Whether a folder holds a manifest."""
+    return (folder / MANIFEST).is_file()
+
+
+def create(folder: Path, subject: Subject | None, settings: Settings) -> Faceset:
+    """A new empty faceset; raises UsageError if the folder holds something else."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--out {folder}: exists and is no faceset; name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        faceset = Faceset(folder, subject, (), settings)
+        faceset.save()
+    except OSError as error:
+        raise WorkError(f"--out {folder}: cannot be written ({error.strerror}); name another folder") from None
+    return faceset
+
+
+def open_faceset(folder: Path) -> Faceset:
+    """The faceset in `folder`; raises UsageError if there is none or its format is newer."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UsageError(f"{folder} is no faceset (it has no {MANIFEST}): faceset curate FOOTAGE --out {folder} makes one")
+    try:
+        manifest = tomllib.loads(path.read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise UsageError(f"{folder} has format {manifest['format']}, this faceset reads format {FORMAT}: update faceset")
+        subject = Subject(**{"basis": None, **manifest["subject"]}) if manifest.get("subject", {}).get("name") else None
+        return Faceset(
+            folder,
+            subject,
+            tuple(Clip(**_known(Clip, c)) for c in manifest.get("clips", [])),
+            Settings(**_known(Settings, manifest["settings"])),
+            manifest.get("person"),
+            tuple(tuple(v) for v in manifest.get("references", [])),
+        )
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise WorkError(f"{path} is damaged ({error}): restore it, or curate the footage into a new folder") from None
+
+
+def read(folder: str | Path) -> pd.DataFrame:
+    """The table of the faceset in `folder` as a DataFrame."""
+    return open_faceset(Path(folder)).table()
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file atomically."""
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def write_selection(faceset: Faceset, rows: pd.DataFrame) -> None:
+    """Write selection.parquet atomically."""
+    write_table(faceset.selection_path, pa.Table.from_pandas(rows, SELECTION_SCHEMA, preserve_index=False))
+
+
+def write_faces(faceset: Faceset, rows: pd.DataFrame) -> None:
+    """Write faces.parquet atomically."""
+    write_table(faceset.table_path, pa.Table.from_pandas(rows, table_schema(), preserve_index=False))
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`; on leaving it is flushed and renamed, on an error removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+
+
+def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    names = {f.name for f in fields(kind)}
+    return {k: v for k, v in values.items() if k in names}

@@ -1,0 +1,122 @@
+"""THE schema: every column once, with its unit, range and direction.
+
+The Arrow schemas, the FiftyOne fields, the labels of the reports and `docs/columns.md` come from `COLUMNS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+Level = Literal["part", "table", "both"]
+"""part: only in parts; table: what only the whole faceset can know; both: written to parts, carried to the table."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column."""
+
+    name: str
+    type: pa.DataType
+    doc: str
+    level: Level = "both"
+    group: str = "face"
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    higher_is_better: bool | None = None
+
+
+def Score(
+    name: str,
+    unit: str,
+    low: float | None,
+    high: float | None,
+    higher_is_better: bool | None,
+    doc: str,
+    group: str = "quality",
+    level: Level = "both",
+) -> Column:
+    """A number about a face: float32, null where it could not be computed."""
+    return Column(name, pa.float32(), doc, level, group, unit, low, high, higher_is_better)
+
+
+def _vector(size: int) -> pa.DataType:
+    return pa.list_(pa.float32(), size)
+
+
+STATUS_OK = "ok"
+
+COLUMNS: tuple[Column, ...] = (
+    Column("face_id", pa.string(), "Stable name: 12 digits of the clip's hash, frame, index"),
+    Column("clip", pa.string(), "Unique name of the clip"),
+    Column("segment", pa.int32(), "Index of the segment in the clip"),
+    Column("frame", pa.int64(), "0-based presentation index in the clip"),
+    Column("time", pa.float64(), "Presentation time", unit="s", low=0),
+    Column("shot", pa.int32(), "Index of the shot (in parts: within the segment; in the table: within the clip)"),
+    Column("track", pa.int32(), "Index of the track (in parts: within the segment; in the table: within the faceset)"),
+    Column("x", pa.float32(), "Left edge of the face's box", unit="px"),
+    Column("y", pa.float32(), "Top edge of the face's box", unit="px"),
+    Column("width", pa.float32(), "Width of the face's box", unit="px", low=0),
+    Column("height", pa.float32(), "Height of the face's box", unit="px", low=0),
+    Score("detection_score", "", 0, 1, True, "Confidence that this is a face", "face"),
+    Column("crop", pa.string(), "Path of the aligned crop inside the faceset"),
+    Column("matrix", _vector(6), "2x3 row-major similarity from frame pixels to crop pixels"),
+    Score("yaw", "deg", -180, 180, None, "Turn of the head, > 0 to the subject's own left (ISO/IEC 39794-5)", "pose"),
+    Score("pitch", "deg", -90, 90, None, "Tilt of the head, > 0 looks down (ISO/IEC 39794-5)", "pose"),
+    Score("roll", "deg", -180, 180, None, "Lean of the head, > 0 toward its own right shoulder (ISO/IEC 39794-5)", "pose"),
+    Score("pose_confidence", "", 0, 1, True, "Confidence of yaw, pitch and roll", "pose"),
+    Column("expression", _vector(52), "Blendshapes 0..1 in MediaPipe's order", group="expression", low=0, high=1),
+    Column("gaze", _vector(2), "Gaze in the head: to its own left, up; -1..1", group="expression", low=-1, high=1),
+    Column(
+        "lighting", _vector(6), "Light direction times contrast (3), log2 exposure, warmth, tint", group="lighting"
+    ),
+    Score("light_x", "", -1, 1, None, "Unit vector to the light: to image right", "lighting"),
+    Score("light_y", "", -1, 1, None, "Unit vector to the light: up", "lighting"),
+    Score("light_z", "", -1, 1, None, "Unit vector to the light: to the camera", "lighting"),
+    Score("Sharpness", "", 0, None, True, "Log energy of the luma's Laplacian on the face at a fixed scale"),
+    Score("CompressionArtifacts", "", 0, None, False, "Luma step at 8x8 block borders over the steps between them"),
+    Score("UnderExposurePrevention", "", 0, 1, True, "Share of the skin that is not darker than luma 25"),
+    Score("OverExposurePrevention", "", 0, 1, True, "Share of the skin that is not brighter than luma 247"),
+    Score("DynamicRange", "bit", 0, 8, True, "Entropy of the face's luma histogram"),
+    Score("IlluminationUniformity", "", 0, 1, True, "Overlap of the luma histograms of left and right cheek"),
+    Score("NaturalColour", "", 0, None, False, "Distance of the mean skin colour from the natural range in CIELAB a*, b*"),
+    Score("InterEyeDistance", "px", 0, None, True, "Distance of the eye centres, corrected for yaw"),
+    Score("HeadSize", "", 0, 1, None, "Height of the head over height of the frame"),
+    Score("EyesOpen", "", 0, 1, True, "Smaller eye's opening over the eye-to-chin distance"),
+    Score("MouthClosed", "", 0, 1, True, "1 minus the mouth's opening over the eye-to-chin distance"),
+    Column("landmarks", pa.list_(pa.float32()), "N x 3, row-major: x, y in frame pixels, z in pixels, negative to camera", "part"),
+    Column("identity", _vector(128), "Identity vector of the face's track (dlib ResNet)", group="identity"),
+    Score("identity_distance", "", 0, 2, False, "Distance of `identity` from the subject's centre", "identity", "table"),
+    Column("person", pa.int32(), "Identity cluster, 0 the one with the most faces", "table", "identity"),
+    Column("status", pa.string(), "ok, or why this face is not kept or a score is missing"),
+    Column("kept", pa.bool_(), "This is the subject's face; at most one a frame", "table"),
+)
+
+BY_NAME: dict[str, Column] = {c.name: c for c in COLUMNS}
+SCORES: tuple[Column, ...] = tuple(c for c in COLUMNS if c.type == pa.float32() and c.group != "face")
+QUALITY: tuple[Column, ...] = tuple(c for c in COLUMNS if c.group == "quality")
+
+
+def part_schema() -> pa.Schema:
+    """Arrow schema of a part."""
+    return pa.schema([pa.field(c.name, c.type) for c in COLUMNS if c.level != "table"])
+
+
+def table_schema() -> pa.Schema:
+    """Arrow schema of faces.parquet."""
+    return pa.schema([pa.field(c.name, c.type) for c in COLUMNS if c.level != "part"])
+
+
+SELECTION_SCHEMA = pa.schema(
+    [
+        pa.field("face_id", pa.string()),
+        pa.field("rank", pa.int32()),
+        pa.field("gain", pa.float32()),
+        pa.field("cluster", pa.int32()),
+        pa.field("reason", pa.string()),
+    ]
+)
+"""Columns of selection.parquet: rank 0 was chosen first, gain is its share of the coverage."""

@@ -1,0 +1,174 @@
+"""The nouns of faceset as frozen dataclasses. Numpy only.
+
+Angles are degrees with the signs of ISO/IEC 39794-5: yaw > 0 turns to the subject's own left (image right), pitch > 0
+looks down, roll > 0 tilts toward its own right shoulder (counter-clockwise in the image). Axes of head and light: x to
+image right, y up, z to the camera; R = Rz(roll) Ry(yaw) Rx(pitch) applied to column vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.errors import UsageError
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) uint8, RGB."""
+Floats = NDArray[np.float32]
+
+Basis = Literal["self", "release", "public-domain", "research"]
+BASES: tuple[Basis, ...] = ("self", "release", "public-domain", "research")
+Framing = Literal["face", "full", "head"]
+FRAMINGS: tuple[Framing, ...] = ("face", "full", "head")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video file (or one folder of photos), or a stretch of it."""
+
+    name: str
+    """Unique in the faceset, safe as a folder name."""
+    path: str
+    """Where the footage lay when it was read, absolute."""
+    sha256: str
+    """Of the file's bytes; of the sorted photos' hashes for a folder."""
+    kind: Literal["video", "photos"]
+    width: int
+    height: int
+    """Size as shown, after rotation metadata."""
+    frames: int
+    fps: float
+    """Average rate in frames a second; 0 for photos."""
+    duration: float
+    """Seconds."""
+    start: float | None = None
+    end: float | None = None
+    """The stretch [start, end) in seconds that was asked for; None: to the clip's own edge."""
+    audio: bool = False
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A span of one clip, [start, end) in the clip's time base, cut at key frames."""
+
+    clip: str
+    index: int
+    seek: int
+    """Presentation timestamp of the key frame from which decoding starts."""
+    start: int
+    end: int
+    first_frame: int
+    """Presentation index in the clip of the first frame at or after `start`."""
+    frames: int
+
+    @property
+    def key(self) -> str:
+        """Name of the segment's part: `<clip>-<segment>`."""
+        return f"{self.clip}-{self.index:04d}"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded frame."""
+
+    index: int
+    """0-based presentation index in the clip; a label."""
+    pts: int
+    time: Fraction
+    """Presentation time in seconds, exact."""
+    image: Image
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One face found by a detector, in pixels of the image that was given."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+    """0..1."""
+    keypoints: Floats
+    """(K, 2) pixels; the first two are the subject's right and left eye."""
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """What a landmarker saw."""
+
+    points: Floats
+    """(478, 3) or (68, 3): x, y in pixels of the image that was given, z in pixels, negative toward the camera."""
+    score: float
+    """0..1, that there is a face."""
+    blendshapes: Floats | None
+    """(52,) 0..1 in the order of `curate.mesh.BLENDSHAPES`, or None where the landmarker has none."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Rotation of the head in degrees, with a confidence in 0..1."""
+
+    yaw: float
+    pitch: float
+    roll: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that changes what a part holds. Another value makes existing parts stale."""
+
+    every: int = 1
+    """Read every Nth frame of the footage."""
+    detect_every: int = 10
+    """Run the detector on every Nth read frame, and whenever a face was lost."""
+    segment_seconds: float = 30.0
+    framing: Framing = "full"
+    crop_size: int = 256
+    """Pixels; 0 writes no crops."""
+    detector: str = "litert"
+    landmarker: str = "litert"
+    identifier: str = "dlib"
+    models: dict[str, str] = field(default_factory=dict)
+    """Name to SHA-256 of the weights in use."""
+
+    def __post_init__(self) -> None:
+        for flag, value, low in (("--every", self.every, 1), ("--detect-every", self.detect_every, 1)):
+            if value < low:
+                raise UsageError(f"{flag} {value}: must be at least {low}")
+        if self.crop_size and not 32 <= self.crop_size <= 2048:
+            raise UsageError(f"--crop-size {self.crop_size}: must be 32 to 2048 pixels")
+        if self.framing not in FRAMINGS:
+            raise UsageError(f"--framing {self.framing}: must be one of {', '.join(FRAMINGS)}")
+        if self.segment_seconds <= 0:
+            raise UsageError(f"--segment-seconds {self.segment_seconds}: must be more than 0")
+
+    def digest(self) -> str:
+        """Hex SHA-256 of the settings: parts with another digest are stale."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose face a faceset holds, and on which basis it may be used."""
+
+    name: str
+    basis: Basis | None
+    evidence: str | None = None
+    """Path of a document (release form, licence) that shows the basis."""
+    evidence_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A footage file that could not be used."""
+
+    path: str
+    reason: str

@@ -1,0 +1,1 @@
+"""The finished video: swap, blend, encode, papers. Imports curate, reports and train."""

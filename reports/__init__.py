@@ -1,0 +1,1 @@
+"""Pages and numbers about facesets and renders. Imports curate."""

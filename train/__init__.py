@@ -1,0 +1,1 @@
+"""The autoencoder: data, model, loss, loop. Imports curate and reports."""
