@@ -11,7 +11,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,3 +172,14 @@ class Failure:
 
     path: str
     reason: str
+
+
+class Progress(Protocol):
+    """What a long stage calls as it goes on; the command line draws it."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` units of `stage` are finished."""
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """Draws nothing."""
