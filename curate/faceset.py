@@ -112,7 +112,12 @@ class Faceset:
         """Write the manifest."""
         clips = [{k: v for k, v in asdict(c).items() if v is not None} for c in self.clips]
         subject = {k: v for k, v in asdict(self.subject).items() if v is not None} if self.subject else {}
-        manifest: dict[str, Any] = {"format": FORMAT, "subject": subject, "settings": asdict(self.settings), "clips": clips}
+        manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "subject": subject,
+            "settings": asdict(self.settings),
+            "clips": clips,
+        }
         if self.person is not None:
             manifest["person"] = self.person
         if self.references:
@@ -149,11 +154,15 @@ def open_faceset(folder: Path) -> Faceset:
     """The faceset in `folder`; raises UsageError if there is none or its format is newer."""
     path = folder / MANIFEST
     if not path.is_file():
-        raise UsageError(f"{folder} is no faceset (it has no {MANIFEST}): faceset curate FOOTAGE --out {folder} makes one")
+        raise UsageError(
+            f"{folder} is no faceset (it has no {MANIFEST}): faceset curate FOOTAGE --out {folder} makes one"
+        )
     try:
         manifest = tomllib.loads(path.read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
-            raise UsageError(f"{folder} has format {manifest['format']}, this faceset reads format {FORMAT}: update faceset")
+            raise UsageError(
+                f"{folder} has format {manifest['format']}, this faceset reads format {FORMAT}: update faceset"
+            )
         subject = Subject(**{"basis": None, **manifest["subject"]}) if manifest.get("subject", {}).get("name") else None
         return Faceset(
             folder,

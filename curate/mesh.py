@@ -120,7 +120,11 @@ def canonical() -> Mesh:
             weights.append(struct.unpack("<f", weight)[0])
     points = np.array(buffer).reshape(-1, 5)
     return Mesh(
-        points[:, :3], points[:, 3:], np.array(indices, np.int32).reshape(-1, 3), np.array(basis, np.int32), np.array(weights)
+        points[:, :3],
+        points[:, 3:],
+        np.array(indices, np.int32).reshape(-1, 3),
+        np.array(basis, np.int32),
+        np.array(weights),
     )
 
 

@@ -66,13 +66,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("matrix", _vector(6), "2x3 row-major similarity from frame pixels to crop pixels"),
     Score("yaw", "deg", -180, 180, None, "Turn of the head, > 0 to the subject's own left (ISO/IEC 39794-5)", "pose"),
     Score("pitch", "deg", -90, 90, None, "Tilt of the head, > 0 looks down (ISO/IEC 39794-5)", "pose"),
-    Score("roll", "deg", -180, 180, None, "Lean of the head, > 0 toward its own right shoulder (ISO/IEC 39794-5)", "pose"),
+    Score(
+        "roll", "deg", -180, 180, None, "Lean of the head, > 0 toward its own right shoulder (ISO/IEC 39794-5)", "pose"
+    ),
     Score("pose_confidence", "", 0, 1, True, "Confidence of yaw, pitch and roll", "pose"),
     Column("expression", _vector(52), "Blendshapes 0..1 in MediaPipe's order", group="expression", low=0, high=1),
     Column("gaze", _vector(2), "Gaze in the head: to its own left, up; -1..1", group="expression", low=-1, high=1),
-    Column(
-        "lighting", _vector(6), "Light direction times contrast (3), log2 exposure, warmth, tint", group="lighting"
-    ),
+    Column("lighting", _vector(6), "Light direction times contrast (3), log2 exposure, warmth, tint", group="lighting"),
     Score("light_x", "", -1, 1, None, "Unit vector to the light: to image right", "lighting"),
     Score("light_y", "", -1, 1, None, "Unit vector to the light: up", "lighting"),
     Score("light_z", "", -1, 1, None, "Unit vector to the light: to the camera", "lighting"),
@@ -82,14 +82,23 @@ COLUMNS: tuple[Column, ...] = (
     Score("OverExposurePrevention", "", 0, 1, True, "Share of the skin that is not brighter than luma 247"),
     Score("DynamicRange", "bit", 0, 8, True, "Entropy of the face's luma histogram"),
     Score("IlluminationUniformity", "", 0, 1, True, "Overlap of the luma histograms of left and right cheek"),
-    Score("NaturalColour", "", 0, None, False, "Distance of the mean skin colour from the natural range in CIELAB a*, b*"),
+    Score(
+        "NaturalColour", "", 0, None, False, "Distance of the mean skin colour from the natural range in CIELAB a*, b*"
+    ),
     Score("InterEyeDistance", "px", 0, None, True, "Distance of the eye centres, corrected for yaw"),
     Score("HeadSize", "", 0, 1, None, "Height of the head over height of the frame"),
     Score("EyesOpen", "", 0, 1, True, "Smaller eye's opening over the eye-to-chin distance"),
     Score("MouthClosed", "", 0, 1, True, "1 minus the mouth's opening over the eye-to-chin distance"),
-    Column("landmarks", pa.list_(pa.float32()), "N x 3, row-major: x, y in frame pixels, z in pixels, negative to camera", "part"),
+    Column(
+        "landmarks",
+        pa.list_(pa.float32()),
+        "N x 3, row-major: x, y in frame pixels, z in pixels, negative to camera",
+        "part",
+    ),
     Column("identity", _vector(128), "Identity vector of the face's track (dlib ResNet)", group="identity"),
-    Score("identity_distance", "", 0, 2, False, "Distance of `identity` from the subject's centre", "identity", "table"),
+    Score(
+        "identity_distance", "", 0, 2, False, "Distance of `identity` from the subject's centre", "identity", "table"
+    ),
     Column("person", pa.int32(), "Identity cluster, 0 the one with the most faces", "table", "identity"),
     Column("status", pa.string(), "ok, or why this face is not kept or a score is missing"),
     Column("kept", pa.bool_(), "This is the subject's face; at most one a frame", "table"),

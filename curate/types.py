@@ -65,7 +65,8 @@ class Segment:
     end: int
     first_frame: int
     """Presentation index in the clip of the first frame at or after `start`."""
-    frames: int
+    pts: tuple[int, ...]
+    """Presentation timestamps of its frames, sorted: a frame's index does not move when another is damaged."""
 
     @property
     def key(self) -> str:
@@ -129,7 +130,8 @@ class Settings:
     """Read every Nth frame of the footage."""
     detect_every: int = 10
     """Run the detector on every Nth read frame, and whenever a face was lost."""
-    segment_seconds: float = 30.0
+    segment_seconds: float = 15.0
+    """Target length of a segment; a segment ends at a key frame."""
     framing: Framing = "full"
     crop_size: int = 256
     """Pixels; 0 writes no crops."""

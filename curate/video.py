@@ -1,0 +1,283 @@
+"""Footage: probe, key-frame segments, decoding with exact timestamps (PyAV).
+
+A folder of photos is a clip too: each photo is a frame of its own shot, its timestamp is its index.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import Colorspace, Interpolation
+
+from curate.errors import FootageError, UsageError
+from curate.types import Clip, Frame, Image, Segment
+
+log = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .mov .m4v .mkv .webm .avi .mxf .mts .m2ts .ts .mpg .mpeg .wmv .flv .3gp .ogv .y4m .gif".split()
+)
+PHOTO_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())
+PHOTOS_PER_SEGMENT = 200
+# swscale's default rounding loses 1.6 luma levels on the way to RGB and back; with these flags .001.
+EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+_RANGE = re.compile(r"^(?P<path>.+)@(?P<start>[\d:.]*)-(?P<end>[\d:.]*)$")
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A path from the command line with the stretch that was asked for, seconds."""
+
+    path: Path
+    start: float | None = None
+    end: float | None = None
+
+
+def parse_footage(text: str) -> Footage:
+    """`clip.mp4` or `clip.mp4@00:10-01:20` (either end may be left out)."""
+    match = _RANGE.match(text)
+    if match is None or Path(text).exists():
+        return Footage(Path(text))
+    start, end = _seconds(match["start"], text), _seconds(match["end"], text)
+    if start is not None and end is not None and end <= start:
+        raise UsageError(f"{text}: the range ends before it starts")
+    return Footage(Path(match["path"]), start, end)
+
+
+def _seconds(text: str, whole: str) -> float | None:
+    if not text:
+        return None
+    try:
+        seconds = 0.0
+        for field in text.split(":"):
+            seconds = seconds * 60 + float(field)
+    except ValueError:
+        raise UsageError(f"{whole}: {text!r} is no time; write 01:20 or 80.5") from None
+    return seconds
+
+
+def expand(footage: Footage) -> list[Footage]:
+    """The clips that a path stands for: itself, or a folder's videos and sub-folders (a folder of photos is one clip).
+
+    Raises FootageError for a path that does not exist or a folder without footage.
+    """
+    if not footage.path.exists():
+        raise UsageError(f"{footage.path}: no such file or folder")
+    if not footage.path.is_dir():
+        return [footage]
+    found = []
+    for folder in [footage.path, *sorted(p for p in footage.path.rglob("*") if p.is_dir())]:
+        found += [Footage(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
+        if _photos(folder):
+            found.append(Footage(folder))
+    if not found:
+        raise FootageError(f"{footage.path}: the folder holds neither videos nor photos")
+    return found
+
+
+def _photos(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+
+
+def probe(path: Path, start: float | None = None, end: float | None = None, name: str | None = None) -> Clip:
+    """What a clip is: size, rate, frames, hash. Raises FootageError with the reason if it is no readable footage."""
+    if path.is_dir() or path.suffix.lower() in PHOTO_SUFFIXES:
+        return _probe_photos(path, name)
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            stream = _video_stream(container, path)
+            times, _ = _index(container, stream)
+            first = next(_frames(container, stream, times[0]), None)
+            if first is None:
+                raise FootageError(f"{path}: no frame of it can be decoded")
+            height, width = first.height, first.width
+            if round(first.rotation) % 180:
+                height, width = width, height
+            base = stream.time_base
+            rate = float(stream.average_rate or 0)
+            seconds = float((times[-1] - times[0]) * base)
+            if len(times) > 1 and seconds > 0:
+                rate = (len(times) - 1) / seconds
+            return Clip(
+                name=name or path.stem,
+                path=str(path.resolve()),
+                sha256=file_sha256(path),
+                kind="video",
+                width=width,
+                height=height,
+                frames=len(times),
+                fps=rate,
+                duration=seconds + (1 / rate if rate else 0.0),
+                start=start,
+                end=end,
+                audio=bool(container.streams.audio),
+            )
+    except av.error.FFmpegError as error:
+        raise FootageError(f"{path}: cannot be read as video ({error.strerror})") from None
+    except OSError as error:
+        raise FootageError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _probe_photos(path: Path, name: str | None) -> Clip:
+    photos = _photos(path) if path.is_dir() else [path]
+    sizes = [image.shape[:2] for image in map(_read_photo, photos) if image is not None]
+    if not sizes:
+        raise FootageError(f"{path}: no photo in it can be read")
+    digest = hashlib.sha256("".join(sorted(file_sha256(p) for p in photos)).encode()).hexdigest()
+    height, width = max(s[0] for s in sizes), max(s[1] for s in sizes)
+    return Clip(name or path.stem, str(path.resolve()), digest, "photos", width, height, len(photos), 0.0, 0.0)
+
+
+def _read_photo(path: Path) -> Image | None:
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    return None if image is None else np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def segments(clip: Clip, seconds: float) -> list[Segment]:
+    """The clip's spans of about `seconds`, cut at key frames where there are any, limited to its range."""
+    if clip.kind == "photos":
+        starts = range(0, clip.frames, PHOTOS_PER_SEGMENT)
+        ends = [min(s + PHOTOS_PER_SEGMENT, clip.frames) for s in starts]
+        return [
+            Segment(clip.name, i, s, s, e, s, tuple(range(s, e)))
+            for i, (s, e) in enumerate(zip(starts, ends, strict=True))
+        ]
+    with av.open(clip.path, metadata_errors="replace") as container:
+        stream = _video_stream(container, Path(clip.path))
+        times, keys = _index(container, stream)
+        base = stream.time_base
+    cuts = [times[0]]
+    for key in keys:
+        if float((key - cuts[-1]) * base) >= seconds:
+            cuts.append(key)
+    low = -(1 << 62) if clip.start is None else times[0] + round(clip.start / base)
+    high = 1 << 62 if clip.end is None else times[0] + round(clip.end / base)
+    found = []
+    for index, (cut, following) in enumerate(zip(cuts, [*cuts[1:], times[-1] + 1], strict=True)):
+        start, end = max(cut, low), min(following, high)
+        left, right = bisect.bisect_left(times, start), bisect.bisect_left(times, end)
+        if left < right:
+            found.append(Segment(clip.name, index, cut, start, end, left, tuple(times[left:right])))
+    return found
+
+
+def decode(clip: Clip, segment: Segment | None = None) -> Iterator[Frame]:
+    """Frames in order of presentation, of one segment or the whole clip; damaged ones are left out.
+
+    Images are upright (rotation metadata applied), full range RGB; 10-bit input is rounded to 8 bits.
+    """
+    if clip.kind == "photos":
+        yield from _decode_photos(clip, segment)
+        return
+    path = Path(clip.path)
+    try:
+        with av.open(clip.path, metadata_errors="replace") as container:
+            stream = _video_stream(container, path)
+            if segment is None:
+                times, _ = _index(container, stream)
+                segment = Segment(clip.name, 0, times[0], times[0], times[-1] + 1, 0, tuple(times))
+            last = segment.start - 1
+            for frame in _frames(container, stream, segment.seek):
+                pts = _time(frame)
+                if pts is None or pts <= last or frame.is_corrupt:
+                    continue
+                if pts >= segment.end:
+                    break
+                last = pts
+                index = segment.first_frame + bisect.bisect_left(segment.pts, pts)
+                yield Frame(index, pts, pts * stream.time_base, to_rgb(frame))
+    except av.error.FFmpegError as error:
+        raise FootageError(f"{clip.path}: cannot be read as video ({error.strerror})") from None
+
+
+def _decode_photos(clip: Clip, segment: Segment | None) -> Iterator[Frame]:
+    path = Path(clip.path)
+    photos = _photos(path) if path.is_dir() else [path]
+    for index in segment.pts if segment else range(len(photos)):
+        image = _read_photo(photos[index])
+        if image is not None:
+            yield Frame(index, index, Fraction(index), image)
+
+
+def matrix_of(colorspace: int, height: int) -> Colorspace:
+    """The YUV matrix of a stream by its tag; untagged: BT.709 from 720 lines up, BT.601 below (as players do)."""
+    tagged = {1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 4: Colorspace.FCC}
+    tagged |= {7: Colorspace.SMPTE240M, 9: Colorspace.BT2020, 10: Colorspace.BT2020}
+    return tagged.get(int(colorspace), Colorspace.ITU709 if height >= 720 else Colorspace.ITU601)
+
+
+def to_rgb(frame: Any) -> Image:
+    """An av.VideoFrame as upright (H, W, 3) uint8 RGB."""
+    matrix = matrix_of(frame.colorspace, frame.height)
+    rgb = frame.reformat(format="rgb24", src_colorspace=matrix, interpolation=EXACT, threads=1).to_ndarray()
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+
+def _video_stream(container: Any, path: Path) -> Any:
+    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    if not streams or streams[0].codec_context is None or streams[0].codec_context.name == "ansi":
+        raise FootageError(f"{path}: has no video stream")
+    stream = streams[0]
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def _index(container: Any, stream: Any) -> tuple[list[int], list[int]]:
+    """Sorted presentation timestamps of all frames and of the key frames, without decoding."""
+    times: set[int] = set()
+    keys: set[int] = set()
+    try:
+        for packet in container.demux(stream):
+            pts = packet.pts if packet.pts is not None else packet.dts
+            if pts is None or packet.is_discard or not packet.size:
+                continue
+            times.add(pts)
+            if packet.is_keyframe:
+                keys.add(pts)
+    except av.error.FFmpegError as error:
+        log.warning("%s: reading stops early (%s)", container.name, error.strerror)
+    if not times:
+        raise FootageError(f"{container.name}: has no frames")
+    return sorted(times), sorted(keys)
+
+
+def _frames(container: Any, stream: Any, seek: int) -> Iterator[Any]:
+    """Decoded frames from the key frame at `seek` on; a packet that cannot be decoded costs only its own frames."""
+    container.seek(seek, stream=stream, backward=True)
+    stream.codec_context.flush_buffers()
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.error.EOFError):
+            return
+        except av.error.FFmpegError as error:
+            log.warning("%s: reading stops early (%s)", container.name, error.strerror)
+            return
+        try:
+            yield from packet.decode()
+        except av.error.FFmpegError as error:
+            log.warning("%s: a packet at %s cannot be decoded (%s)", container.name, packet.pts, error.strerror)
+
+
+def _time(frame: Any) -> int | None:
+    time: int | None = frame.pts if frame.pts is not None else frame.dts
+    return time
