@@ -76,7 +76,7 @@ def warp(image: Image, matrix: NDArray[np.floating], size: int) -> Image:
 def transform(points: NDArray[np.floating], matrix: NDArray[np.floating]) -> NDArray[np.float32]:
     """Points (N, 2) or (N, 3; z is dropped) through a (2, 3) matrix: (N, 2) float32."""
     m = np.asarray(matrix, np.float64)
-    return (np.asarray(points, np.float64)[:, :2] @ m[:, :2].T + m[:, 2]).astype(np.float32)
+    return np.asarray(np.asarray(points, np.float64)[:, :2] @ m[:, :2].T + m[:, 2], np.float32)
 
 
 def hull(points: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -89,4 +89,4 @@ def hull_mask(points: NDArray[np.floating], height: int, width: int) -> NDArray[
     mask = np.zeros((height, width), np.uint8)
     polygon = np.round(np.clip(hull(points), -(1 << 14), 1 << 14) * 16).astype(np.int32)
     cv2.fillPoly(mask, [polygon], 255, cv2.LINE_AA, 4)
-    return mask.astype(np.float32) / 255
+    return np.asarray(mask, np.float32) / np.float32(255)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -63,13 +63,16 @@ class Faceset:
         """faces.parquet as a DataFrame in order of clip, frame and face; vectors are (n,) float32 arrays."""
         if not self.table_path.is_file():
             raise WorkError(f"{self.folder} has no faces.parquet: faceset curate {self.folder} makes it from the parts")
-        return pq.read_table(self.table_path, columns=list(columns) if columns else None).to_pandas()
+        return cast(
+            pd.DataFrame, pq.read_table(self.table_path, columns=list(columns) if columns else None).to_pandas()
+        )
 
     def selection(self) -> pd.DataFrame:
         """selection.parquet in order of rank: face_id, rank, gain, cluster, reason."""
         if not self.selection_path.is_file():
             raise WorkError(f"{self.folder} has no selection: faceset select {self.folder}")
-        return pq.read_table(self.selection_path).to_pandas().sort_values("rank", ignore_index=True)
+        rows: pd.DataFrame = pq.read_table(self.selection_path).to_pandas()
+        return rows.sort_values("rank", ignore_index=True)
 
     def selected(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The table's rows of the selected faces, in order of rank, with `rank`, `gain` and `cluster`."""
@@ -106,7 +109,7 @@ class Faceset:
         vectors = [v for v in table.loc[table["kept"], "identity"] if v is not None]
         if not vectors:
             raise WorkError(f"{self.folder} keeps no face with an identity")
-        return np.mean(np.stack(vectors), axis=0, dtype=np.float64).astype(np.float32)
+        return np.asarray(np.mean(np.stack(vectors), axis=0, dtype=np.float64), np.float32)
 
     def save(self) -> None:
         """Write the manifest."""

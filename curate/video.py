@@ -167,6 +167,8 @@ def segments(clip: Clip, seconds: float) -> list[Segment]:
     for key in keys:
         if float((key - cuts[-1]) * base) >= seconds:
             cuts.append(key)
+    if len(cuts) > 1 and float((times[-1] - cuts[-1]) * base) < seconds / 2:
+        cuts.pop()  # a short rest joins the segment before it
     low = -(1 << 62) if clip.start is None else times[0] + round(clip.start / base)
     high = 1 << 62 if clip.end is None else times[0] + round(clip.end / base)
     found = []

@@ -1,0 +1,259 @@
+"""One segment of footage to one part: decode, follow the faces, score them, write the crops, then the part."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate import align, expression, lighting, quality
+from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, Identifier, Landmarker, make
+from curate.faceset import atomic
+from curate.pose import head_pose, matrix
+from curate.shots import Shots, thumbnail
+from curate.table import STATUS_OK, part_schema
+from curate.track import Seen, Tracker
+from curate.types import Clip, Floats, Frame, Image, Segment, Settings
+from curate.video import decode
+
+log = logging.getLogger(__name__)
+
+SCORING_SIZE = 256
+"""Pixels of the full-framing crop on which quality and light are measured, whatever crop is written."""
+JPEG_QUALITY = 95
+BEST_FACES = 3
+"""Identity is read from a track's best faces."""
+BEST_APART = 5
+"""Frames between two of them."""
+Row = dict[str, Any]
+
+
+@dataclass
+class Backends:
+    """The networks of one worker."""
+
+    detector: Any
+    landmarker: Landmarker
+    identifier: Identifier
+
+    @classmethod
+    def of(cls, settings: Settings) -> Backends:
+        """As the settings name them; raises UsageError or WeightsError."""
+        return cls(
+            make(DETECTORS, settings.detector, "--detector"),
+            make(LANDMARKERS, settings.landmarker, "--landmarker"),
+            make(IDENTIFIERS, settings.identifier, "--identifier"),
+        )
+
+
+@dataclass
+class _Best:
+    """The best faces of one track so far: (score, frame, chip)."""
+
+    faces: list[tuple[float, int, Image]] = field(default_factory=list)
+
+    def wants(self, score: float, frame: int) -> bool:
+        near = [f for f in self.faces if abs(f[1] - frame) < BEST_APART]
+        rivals = near or (self.faces if len(self.faces) >= BEST_FACES else [])
+        return not rivals or score > min(f[0] for f in rivals)
+
+    def add(self, score: float, frame: int, chip: Image) -> None:
+        near = [f for f in self.faces if abs(f[1] - frame) < BEST_APART]
+        if near:
+            self.faces.remove(min(near, key=lambda f: f[0]))
+        elif len(self.faces) >= BEST_FACES:
+            self.faces.remove(min(self.faces, key=lambda f: f[0]))
+        self.faces.append((score, frame, chip))
+
+
+def extract_segment(folder: Path, clip: Clip, segment: Segment, settings: Settings, backends: Backends) -> int:
+    """Write the segment's crops and then its part into the faceset `folder`; the number of frames that were read.
+
+    The part is renamed into place last: it exists if and only if the segment is done.
+    """
+    rows: list[Row] = []
+    best: dict[int, _Best] = {}
+    tracker = Tracker(backends.detector, backends.landmarker, settings.detect_every)
+    shots = Shots()
+    shot = frames = 0
+    thumbs: list[Image] = []
+    crops = folder / "crops" / clip.name / f"{segment.index:04d}"
+    if settings.crop_size:
+        crops.mkdir(parents=True, exist_ok=True)
+    for frame in _every(decode(clip, segment), settings.every):
+        thumb = thumbnail(frame.image)
+        thumbs = [*thumbs[:1], thumb]
+        if shots.cut(thumb) or (clip.kind == "photos" and frames):
+            shot += 1
+            tracker.cut()
+        frames += 1
+        for index, seen in enumerate(tracker.step(frame.image)):
+            row = _row(clip, segment, frame, index, shot, seen)
+            _score(row, frame, seen, settings, crops)
+            _remember(best.setdefault(seen.track, _Best()), row, frame, seen, backends.identifier)
+            rows.append(row)
+    _identify(rows, best, backends.identifier)
+    _write(folder, clip, segment, settings, rows, frames, thumbs)
+    return frames
+
+
+def _every(frames: Iterator[Frame], step: int) -> Iterator[Frame]:
+    """Every Nth frame by its index in the clip, so that segments agree on which."""
+    return (f for f in frames if f.index % step == 0)
+
+
+def _row(clip: Clip, segment: Segment, frame: Frame, index: int, shot: int, seen: Seen) -> Row:
+    x, y, width, height = seen.box
+    return {
+        "face_id": f"{clip.sha256[:12]}-{frame.index:07d}-{index}",
+        "clip": clip.name,
+        "segment": segment.index,
+        "frame": frame.index,
+        "time": float(frame.time),
+        "shot": shot,
+        "track": seen.track,
+        "x": x,
+        "y": y,
+        "width": width,
+        "height": height,
+        "detection_score": seen.detection_score,
+        "landmarks": seen.landmarks.points.reshape(-1),
+        "status": STATUS_OK,
+    }
+
+
+def _score(row: Row, frame: Frame, seen: Seen, settings: Settings, crops: Path) -> None:
+    points = seen.landmarks.points
+    to_crop = align.crop_matrix(points, settings.framing, settings.crop_size or SCORING_SIZE)
+    row["matrix"] = to_crop.reshape(-1)
+    mesh = len(points) >= 468
+    yaw = 0.0
+    if mesh:
+        pose = head_pose(points[None])
+        yaw = float(pose.yaw[0])
+        row |= {"yaw": yaw, "pitch": pose.pitch[0], "roll": pose.roll[0], "pose_confidence": pose.confidence[0]}
+    if seen.landmarks.blendshapes is not None:
+        row["expression"] = seen.landmarks.blendshapes
+        row["gaze"] = expression.gaze(seen.landmarks.blendshapes)
+    if not settings.crop_size:
+        return
+    crop = align.warp(frame.image, to_crop, settings.crop_size)
+    name = f"{row['frame']:07d}-{row['face_id'].rsplit('-', 1)[1]}.jpg"
+    _write_crop(crops / name, crop)
+    row["crop"] = f"crops/{row['clip']}/{row['segment']:04d}/{name}"
+    if settings.framing != "full" or settings.crop_size != SCORING_SIZE:
+        to_crop = align.crop_matrix(points, "full", SCORING_SIZE)
+        crop = align.warp(frame.image, to_crop, SCORING_SIZE)
+    inside = align.transform(points, to_crop)
+    row |= quality.measure(crop, inside, points, yaw, frame.image.shape[0])
+    if mesh:
+        _score_light(row, crop, inside)
+
+
+def _score_light(row: Row, crop: Image, points: Floats) -> None:
+    """Light on the upright crop, turned back by the roll into the frame's axes."""
+    half = cv2.resize(crop, (SCORING_SIZE // 2, SCORING_SIZE // 2), interpolation=cv2.INTER_AREA)
+    light = lighting.estimate(half, points / 2, matrix(row["yaw"], row["pitch"], 0.0))
+    if light is None:
+        row["status"] = "light not measured: too little skin is seen"
+        return
+    direction = (matrix(0.0, 0.0, row["roll"]) @ light.direction).astype(np.float32)
+    row |= {"light_x": direction[0], "light_y": direction[1], "light_z": direction[2]}
+    row["lighting"] = np.concatenate([direction * light.contrast, light.vector()[3:]]).astype(np.float32)
+
+
+def _remember(best: _Best, row: Row, frame: Frame, seen: Seen, identifier: Identifier) -> None:
+    """Keep the chip of a large, frontal, sharp face."""
+    facing = float(np.cos(np.radians(row.get("yaw", 0.0))) * np.cos(np.radians(row.get("pitch", 0.0) / 2)))
+    score = facing * seen.landmarks.score * min(1.0, float(seen.box[2]) / 150)
+    if best.wants(score, frame.index):
+        best.add(score, frame.index, identifier.chip(frame.image, seen.landmarks.points))
+
+
+def _identify(rows: list[Row], best: dict[int, _Best], identifier: Identifier) -> None:
+    vectors: dict[int, NDArray[np.float32]] = {}
+    for track, candidates in best.items():
+        chips = [chip for _, _, chip in sorted(candidates.faces, key=lambda f: f[1])]
+        vectors[track] = np.mean([identifier.identify(chip) for chip in chips], axis=0).astype(np.float32)
+    for row in rows:
+        row["identity"] = vectors[row["track"]]
+
+
+def _write_crop(path: Path, crop: Image) -> None:
+    flags = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        JPEG_QUALITY,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    done, data = cv2.imencode(".jpg", np.ascontiguousarray(crop[:, :, ::-1]), flags)
+    if not done:
+        raise RuntimeError(f"{path}: encoding failed")
+    path.write_bytes(data.tobytes())
+
+
+def _write(
+    folder: Path, clip: Clip, segment: Segment, settings: Settings, rows: list[Row], frames: int, thumbs: list[Image]
+) -> None:
+    schema = part_schema()
+    columns = {f.name: [_plain(row.get(f.name)) for row in rows] for f in schema}
+    metadata = {
+        "settings": settings.digest(),
+        "clip_sha256": clip.sha256,
+        "frames": str(frames),
+        "thumb_shape": "x".join(map(str, thumbs[0].shape)) if thumbs else "",
+    }
+    extra = {k.encode(): v.encode() for k, v in metadata.items()}
+    if thumbs:
+        extra |= {b"first_thumb": thumbs[0].tobytes(), b"last_thumb": thumbs[-1].tobytes()}
+    table = pa.table(columns, schema=schema.with_metadata(extra))
+    with atomic(folder / "parts" / f"{segment.key}.parquet") as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """What a part says about itself."""
+
+    settings: str
+    clip_sha256: str
+    frames: int
+    rows: int
+    first_thumb: Image | None
+    last_thumb: Image | None
+
+
+def part_info(path: Path) -> PartInfo | None:
+    """The part's own account, or None if it does not exist or is no part."""
+    try:
+        meta = pq.read_metadata(path)
+    except (OSError, pa.ArrowInvalid):
+        return None
+    extra = meta.schema.to_arrow_schema().metadata or {}
+    if b"settings" not in extra:
+        return None
+    shape = tuple(int(n) for n in extra[b"thumb_shape"].decode().split("x")) if extra[b"thumb_shape"] else None
+
+    def thumb(key: bytes) -> Image | None:
+        return np.frombuffer(extra[key], np.uint8).reshape(shape) if shape else None
+
+    return PartInfo(
+        extra[b"settings"].decode(),
+        extra[b"clip_sha256"].decode(),
+        int(extra[b"frames"]),
+        meta.num_rows,
+        thumb(b"first_thumb"),
+        thumb(b"last_thumb"),
+    )
