@@ -25,7 +25,7 @@ AXES: dict[str, tuple[str, ...]] = {
 
 def axis(expression: NDArray[np.floating], name: str) -> NDArray[np.float64]:
     """(N,) values of one of AXES from blendshapes (N, 52)."""
-    return np.asarray(expression, np.float64)[:, [INDEX[n] for n in AXES[name]]].mean(1)
+    return np.asarray(np.asarray(expression, np.float64)[:, [INDEX[n] for n in AXES[name]]].mean(1))
 
 
 def gaze(blendshapes: Floats) -> Floats:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -160,7 +160,7 @@ def _score(row: Row, frame: Frame, seen: Seen, settings: Settings, crops: Path) 
 
 def _score_light(row: Row, crop: Image, points: Floats) -> None:
     """Light on the upright crop, turned back by the roll into the frame's axes."""
-    half = cv2.resize(crop, (SCORING_SIZE // 2, SCORING_SIZE // 2), interpolation=cv2.INTER_AREA)
+    half = cast(Image, cv2.resize(crop, (SCORING_SIZE // 2, SCORING_SIZE // 2), interpolation=cv2.INTER_AREA))
     light = lighting.estimate(half, points / 2, matrix(row["yaw"], row["pitch"], 0.0))
     if light is None:
         row["status"] = "light not measured: too little skin is seen"

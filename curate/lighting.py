@@ -42,7 +42,7 @@ class Light:
 
 def srgb_to_linear(image: NDArray[np.integer]) -> Floats:
     """uint8 sRGB (IEC 61966-2-1) to linear 0..1 float32, any shape."""
-    return _curve()[image]
+    return np.asarray(_curve()[image], np.float32)
 
 
 @functools.cache

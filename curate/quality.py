@@ -14,7 +14,7 @@ from curate.mesh import AT
 from curate.types import Floats, Image
 
 Mask = NDArray[np.bool_]
-# Mean skin lies in a*, b* of CIELAB within these ranges for people of all complexions (ISO/IEC 29794-5, natural colour).
+# Mean skin of all complexions lies in these ranges of CIELAB a*, b* (ISO/IEC 29794-5, natural colour).
 NATURAL_A, NATURAL_B = (5.0, 25.0), (5.0, 35.0)
 
 
@@ -23,7 +23,8 @@ def measure(
 ) -> dict[str, float]:
     """All measures of one face by column name.
 
-    `crop` (S, S, 3) uint8 RGB; `points` (N, 2+) landmarks in its pixels; `landmarks` (N, 3) in frame pixels; yaw in degrees.
+    `crop` (S, S, 3) uint8 RGB; `points` (N, 2+) landmarks in its pixels; `landmarks` (N, 3) in frame pixels; yaw in
+    degrees; `frame_height` in pixels.
     """
     size = crop.shape[0]
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)

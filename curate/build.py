@@ -1,0 +1,127 @@
+"""Parts to faces.parquet: what only the whole faceset can know. Made from the parts alone, in the same order always."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate import identity
+from curate.errors import UsageError, WorkError
+from curate.extract import PartInfo, part_info
+from curate.faceset import Faceset, write_faces
+from curate.shots import is_cut
+from curate.table import COLUMNS, STATUS_OK
+from curate.track import SAME_FACE, overlap
+
+BOX = ["x", "y", "width", "height"]
+OTHER_PERSON = "another person"
+SECOND_FACE = "a second face like the subject's in this frame"
+
+
+def build(faceset: Faceset) -> pd.DataFrame:
+    """Make and write faces.parquet; the table. Raises WorkError when no frame of the footage holds a face."""
+    rows = _read(faceset)
+    if rows.empty:
+        raise WorkError(f"{faceset.folder}: no face was found in the footage; is the face at least 24 pixels wide?")
+    rows = mark_subject(rows, faceset)
+    rows = rows.sort_values(["clip", "frame", "face_id"], ignore_index=True)
+    write_faces(faceset, rows)
+    return rows
+
+
+def _read(faceset: Faceset) -> pd.DataFrame:
+    """All parts' scalars and vectors; shots made unique in the clip, tracks in the faceset."""
+    names = [c.name for c in COLUMNS if c.level == "both"]
+    pieces: list[pd.DataFrame] = []
+    next_track = 0
+    for clip in faceset.clips:
+        shot = 0
+        before: tuple[PartInfo, pd.DataFrame] | None = None
+        for path in sorted((faceset.folder / "parts").glob(f"{clip.name}-[0-9][0-9][0-9][0-9].parquet")):
+            info = part_info(path)
+            if info is None or info.settings != faceset.settings.digest() or info.clip_sha256 != clip.sha256:
+                continue  # stale: it was made from other bytes or with other settings
+            part: pd.DataFrame = pq.read_table(path, columns=names).to_pandas()
+            goes_on = before is not None and _goes_on(before[0], info)
+            first = shot if before is None or goes_on else shot + 1
+            shots = part["shot"].max() if len(part) else 0
+            part["shot"] += first
+            same = _same_tracks(before[1], part) if before is not None and goes_on else {}
+            fresh = [t for t in sorted(part["track"].unique()) if t not in same]
+            names_of = same | {t: next_track + i for i, t in enumerate(fresh)}
+            next_track += len(fresh)
+            part["track"] = part["track"].map(names_of).astype("int32")
+            shot = first + int(shots)
+            before = (info, part)
+            pieces.append(part)
+    return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=names)
+
+
+def _goes_on(before: PartInfo, after: PartInfo) -> bool:
+    """Whether the shot at the end of one segment goes on in the next."""
+    if before.last_thumb is None or after.first_thumb is None:
+        return False
+    return not is_cut(before.last_thumb, after.first_thumb)
+
+
+def _same_tracks(before: pd.DataFrame, after: pd.DataFrame) -> dict[int, int]:
+    """Tracks of the new segment that go on from the last frame of the one before: their old numbers."""
+    if before.empty or after.empty:
+        return {}
+    last = before[before["frame"] == before["frame"].max()]
+    first = after[after["frame"] == after["frame"].min()]
+    same: dict[int, int] = {}
+    for new in first.itertuples():
+        box = np.array([getattr(new, c) for c in BOX], np.float64)
+        for old in last.itertuples():
+            if old.track not in same.values() and overlap(box, np.array([getattr(old, c) for c in BOX])) > SAME_FACE:
+                same[int(new.track)] = int(old.track)
+                break
+    return same
+
+
+def mark_subject(rows: pd.DataFrame, faceset: Faceset) -> pd.DataFrame:
+    """Add person, identity_distance, kept and the reasons of those that are not kept."""
+    tracks = rows.groupby("track", sort=True).agg(faces=("face_id", "size"), identity=("identity", "first"))
+    vectors = np.stack(tracks["identity"].to_list()).astype(np.float64)
+    weights = tracks["faces"].to_numpy(np.float64)
+    labels = identity.people(vectors, weights)
+    centres = np.stack([identity.centre(vectors[labels == k], weights[labels == k]) for k in range(labels.max() + 1)])
+    subject = _pick(centres, faceset)
+    rows = rows.copy()
+    rows["person"] = rows["track"].map(dict(zip(tracks.index, labels, strict=True))).astype("int32")
+    faces = np.stack(rows["identity"].to_list())
+    rows["identity_distance"] = np.linalg.norm(faces - centres[subject], axis=1).astype(np.float32)
+    ours = rows["person"] == subject
+    order = rows.assign(mine=~ours, small=-rows["width"] * rows["height"])
+    order = order.sort_values(["clip", "frame", "mine", "identity_distance", "small", "face_id"])
+    rows["kept"] = ours & rows.index.isin(order.drop_duplicates(["clip", "frame"]).index)
+    rows.loc[~ours, "status"] = OTHER_PERSON
+    rows.loc[ours & ~rows["kept"], "status"] = SECOND_FACE
+    return rows
+
+
+def _pick(centres: NDArray[np.float64], faceset: Faceset) -> int:
+    """The subject's cluster: --person, else nearest to --reference, else the one with the most faces."""
+    if faceset.person is not None:
+        if not 0 <= faceset.person < len(centres):
+            raise UsageError(f"--person {faceset.person}: the footage shows persons 0 to {len(centres) - 1}")
+        return faceset.person
+    if faceset.references:
+        found = identity.nearest(centres, np.mean(np.array(faceset.references), axis=0))
+        distance = float(np.linalg.norm(centres[found] - np.mean(np.array(faceset.references), axis=0)))
+        if distance > 0.7:
+            raise WorkError(
+                f"nobody in the footage looks like the --reference (nearest distance {distance:.2f}, one person: < .5)"
+            )
+        return found
+    return 0
+
+
+def summary_of_status(rows: pd.DataFrame) -> dict[str, int]:
+    """How many faces are kept, and how many are not, by reason."""
+    kept = int(rows["kept"].sum())
+    dropped = rows.loc[~rows["kept"], "status"].replace(STATUS_OK, "not kept").value_counts()
+    return {"kept": kept, **{str(k): int(v) for k, v in dropped.items()}}
