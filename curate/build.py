@@ -39,7 +39,7 @@ def _read(faceset: Faceset) -> pd.DataFrame:
     for clip in faceset.clips:
         shot = 0
         before: tuple[PartInfo, pd.DataFrame] | None = None
-        for path in sorted((faceset.folder / "parts").glob(f"{clip.name}-[0-9][0-9][0-9][0-9].parquet")):
+        for path in faceset.parts_of(clip):
             info = part_info(path)
             if info is None or info.settings != faceset.settings.digest() or info.clip_sha256 != clip.sha256:
                 continue  # stale: it was made from other bytes or with other settings

@@ -84,7 +84,7 @@ def is_done(faceset: Faceset, clip: Clip, key: str) -> bool:
 
 def _all_parts(faceset: Faceset, clip: Clip) -> bool:
     """Footage may be gone once its parts are there (a moved faceset)."""
-    parts = sorted((faceset.folder / "parts").glob(f"{clip.name}-[0-9][0-9][0-9][0-9].parquet"))
+    parts = faceset.parts_of(clip)
     return bool(parts) and all(is_done(faceset, clip, p.stem) for p in parts)
 
 

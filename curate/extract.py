@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,6 +87,7 @@ def extract_segment(folder: Path, clip: Clip, segment: Segment, settings: Settin
     shot = frames = 0
     thumbs: list[Image] = []
     crops = folder / "crops" / clip.name / f"{segment.index:04d}"
+    shutil.rmtree(crops, ignore_errors=True)  # of an interrupted or stale extraction
     if settings.crop_size:
         crops.mkdir(parents=True, exist_ok=True)
     for frame in _every(decode(clip, segment), settings.every):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
@@ -58,6 +59,12 @@ class Faceset:
     def part_path(self, key: str) -> Path:
         """Part of the segment `key`."""
         return self.folder / "parts" / f"{key}.parquet"
+
+    def parts_of(self, clip: Clip) -> list[Path]:
+        """The clip's parts in order, current or stale."""
+        pattern = re.compile(re.escape(clip.name) + r"-\d{4,}\.parquet")
+        folder = self.folder / "parts"
+        return sorted(p for p in folder.iterdir() if pattern.fullmatch(p.name)) if folder.is_dir() else []
 
     def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """faces.parquet as a DataFrame in order of clip, frame and face; vectors are (n,) float32 arrays."""

@@ -1,0 +1,254 @@
+"""Footage to a curated faceset: what `faceset curate` does, step by step."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, make
+from curate.build import build
+from curate.consent import make_subject
+from curate.engine import extract
+from curate.errors import FacesetError, FootageError, UsageError, WorkError
+from curate.extract import part_info
+from curate.faceset import Faceset, create, is_faceset, open_faceset
+from curate.models import DETECTOR, IDENTITY, LANDMARKER, WEIGHTS
+from curate.track import region_of_detection
+from curate.types import Clip, Failure, Progress, Settings, Subject, no_progress
+from curate.video import decode, expand, parse_footage, probe
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of `faceset curate`; None: as the faceset has it, or the default."""
+
+    footage: tuple[str, ...]
+    out: Path | None = None
+    subject: str | None = None
+    basis: str | None = None
+    evidence: Path | None = None
+    references: tuple[Path, ...] = ()
+    person: int | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
+    """Fields of Settings that were given."""
+    workers: int = 1
+    engine: str = "local"
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Curated:
+    """What extraction gave."""
+
+    faceset: Faceset
+    table: pd.DataFrame
+    clips: tuple[dict[str, Any], ...]
+    """path, frames, faces, kept, seconds of each clip."""
+    failed: tuple[Failure, ...]
+    seconds: float
+
+    @property
+    def minutes(self) -> float:
+        """Footage in minutes."""
+        return float(sum(c["seconds"] for c in self.clips)) / 60
+
+    def summary(self) -> dict[str, Any]:
+        """The JSON object of the command, as far as extraction knows it."""
+        frames = sum(c["frames"] for c in self.clips)
+        return {
+            "faceset": str(self.faceset.folder),
+            "clips": list(self.clips),
+            "frames": frames,
+            "faces": len(self.table),
+            "kept": int(self.table["kept"].sum()),
+            "minutes": round(self.minutes, 4),
+            "failed": [{"path": f.path, "reason": f.reason} for f in self.failed],
+            "seconds": round(self.seconds, 3),
+            "fps": round(frames / max(self.seconds, 1e-9), 2),
+        }
+
+
+def curate(request: Request, progress: Progress = no_progress) -> Curated:
+    """Extract what is missing and make the table again. A new folder is removed when no face was found at all."""
+    began = time.monotonic()
+    request = _own_faceset(request)
+    out = request.out
+    if out is None:
+        raise UsageError("--out is missing: name the folder of the faceset")
+    old = open_faceset(out) if is_faceset(out) else None
+    subject = _subject(request, old)
+    settings = _settings(request, old)
+    clips, failed = _probe_all(request, old, progress)
+    references = tuple(_reference(path, settings) for path in request.references)
+    faceset = old or create(out, subject, settings)
+    try:
+        with lock(faceset):
+            faceset = faceset.changed(
+                subject=subject,
+                settings=settings,
+                clips=tuple(clips),
+                person=request.person if request.person is not None else (None if references else faceset.person),
+                references=references or faceset.references,
+            )
+            failed += extract(faceset, request.workers, request.engine, progress)
+            bad = {f.path for f in failed}
+            faceset = faceset.changed(clips=tuple(c for c in faceset.clips if c.path not in bad))
+            if not faceset.clips:
+                raise WorkError(f"none of the footage is usable: {failed[0].reason}")
+            table = build(faceset)
+    except FacesetError:
+        if old is None:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+    rows = tuple(_clip_summary(faceset, c, table) for c in faceset.clips)
+    return Curated(faceset, table, rows, tuple(failed), time.monotonic() - began)
+
+
+@contextlib.contextmanager
+def lock(faceset: Faceset) -> Iterator[None]:
+    """Only one process writes a faceset at a time; WorkError says so to the second."""
+    path = faceset.folder / ".lock"
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout:
+        raise WorkError(f"{faceset.folder} is being written by another faceset process: wait until it ends") from None
+    except PermissionError:
+        raise WorkError(f"{faceset.folder} cannot be written: check its permissions") from None
+
+
+def _own_faceset(request: Request) -> Request:
+    """`faceset curate DIR [MORE...]` on a faceset means: go on in it."""
+    own = [f for f in request.footage if is_faceset(Path(f))]
+    if not own:
+        return request
+    if len(own) > 1 or (request.out is not None and request.out.resolve() != Path(own[0]).resolve()):
+        raise UsageError(f"{own[-1]} is a faceset, not footage: give it alone, or as --out, to go on in it")
+    return replace(request, out=Path(own[0]), footage=tuple(f for f in request.footage if f != own[0]))
+
+
+def _subject(request: Request, old: Faceset | None) -> Subject | None:
+    had = old.subject if old else None
+    if had is None and (request.subject is None or request.basis is None):
+        missing = "--subject" if request.subject is None else "--basis"
+        raise UsageError(
+            f"{missing} is missing: say whose face this is and on which basis it may be used, for example "
+            "--subject 'Jane Doe' --basis release --evidence release.pdf (bases: self, release, public-domain, research)"
+        )
+    if had is not None and request.subject not in (None, had.name) and not request.force:
+        raise UsageError(f"--subject {request.subject}: {request.out} holds the face of {had.name}; use another --out")
+    if request.subject is None and request.basis is None and request.evidence is None:
+        return had
+    name = request.subject or (had.name if had else "")
+    basis = request.basis or (had.basis if had and had.basis else "")
+    made = make_subject(name, basis, request.evidence)
+    if request.evidence is None and had is not None and had.basis == made.basis:
+        made = replace(made, evidence=had.evidence, evidence_sha256=had.evidence_sha256)
+    return made
+
+
+def _settings(request: Request, old: Faceset | None) -> Settings:
+    weights = {n: WEIGHTS[n].sha256 for n in (DETECTOR, LANDMARKER, IDENTITY)}
+    settings = replace(old.settings if old else Settings(), **dict(request.settings), models=weights)
+    for flag, name, table in (
+        ("--detector", settings.detector, DETECTORS),
+        ("--landmarker", settings.landmarker, LANDMARKERS),
+        ("--identifier", settings.identifier, IDENTIFIERS),
+    ):
+        if name not in table:
+            raise UsageError(f"{flag} {name}: must be one of {', '.join(table)}")
+    if old and old.settings.digest() != settings.digest():
+        log.warning("%s: the settings changed, so its parts are stale and are made again", old.folder)
+    return settings
+
+
+def _probe_all(request: Request, old: Faceset | None, progress: Progress) -> tuple[list[Clip], list[Failure]]:
+    """The faceset's clips with the added ones; raises when nothing at all is usable."""
+    clips = list(old.clips) if old else []
+    failed: list[Failure] = []
+    wanted = []
+    for text in request.footage:
+        footage = parse_footage(text)
+        try:
+            wanted += expand(footage)
+        except FootageError as error:
+            failed.append(Failure(text, str(error)))
+    if not request.footage and not clips:
+        raise UsageError("FOOTAGE is missing: name videos, folders of them, or folders of photos")
+    for done, footage in enumerate(wanted):
+        progress("probing", done, len(wanted))
+        try:
+            clip = probe(footage.path, footage.start, footage.end)
+        except FootageError as error:
+            failed.append(Failure(str(footage.path), str(error)))
+            continue
+        _take_in(clips, clip)
+    progress("probing", len(wanted), len(wanted))
+    if not clips:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise WorkError(f"none of the footage is usable: {failed[0].reason}{more}")
+    return clips, failed
+
+
+def _take_in(clips: list[Clip], clip: Clip) -> None:
+    """Add a clip under a name of its own, or only note where a known one lies now."""
+    for i, known in enumerate(clips):
+        if (known.sha256, known.start, known.end) == (clip.sha256, clip.start, clip.end):
+            clips[i] = replace(known, path=clip.path)
+            return
+    base = re.sub(r"[\x00-\x1f/\\]", "_", clip.name).strip(". ") or "clip"
+    names = {c.name for c in clips}
+    name, count = base, 2
+    while name in names:
+        name, count = f"{base}-{count}", count + 1
+    clips.append(replace(clip, name=name))
+
+
+def _reference(path: Path, settings: Settings) -> tuple[float, ...]:
+    """Identity vector of the face in a photo (its first face)."""
+    if not path.is_file():
+        raise UsageError(f"--reference {path}: no such file")
+    image = next(iter(decode(probe(path)))).image
+    found = make(DETECTORS, settings.detector, "--detector").detect(image)
+    if not found:
+        raise WorkError(f"--reference {path}: no face is found in it")
+    largest = max(found, key=lambda d: d.width * d.height)
+    landmarks = make(LANDMARKERS, settings.landmarker, "--landmarker").landmark(image, region_of_detection(largest))
+    identifier = make(IDENTIFIERS, settings.identifier, "--identifier")
+    vector = identifier.identify(identifier.chip(image, landmarks.points))
+    return tuple(float(v) for v in np.asarray(vector, np.float64))
+
+
+def _clip_summary(faceset: Faceset, clip: Clip, table: pd.DataFrame) -> dict[str, Any]:
+    rows = table[table["clip"] == clip.name]
+    infos: Sequence[Any] = [part_info(p) for p in faceset.parts_of(clip)]
+    frames = sum(i.frames for i in infos if i is not None)
+    seconds = len_seconds(clip)
+    return {
+        "path": clip.path,
+        "name": clip.name,
+        "frames": frames,
+        "faces": len(rows),
+        "kept": int(rows["kept"].sum()),
+        "seconds": round(seconds, 4),
+    }
+
+
+def len_seconds(clip: Clip) -> float:
+    """Length in seconds of the stretch of the clip that is used."""
+    start = clip.start or 0.0
+    end = clip.duration if clip.end is None else min(clip.end, clip.duration)
+    return max(end - start, 0.0)

@@ -1,0 +1,76 @@
+"""Progress and logs, drawn in one place, on stderr: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+LINE_EVERY = 10.0
+"""Seconds between lines where stderr is no terminal."""
+
+
+def set_up_logging(quiet: bool) -> None:
+    """Warnings (and, unless quiet, information) of our packages as plain lines on stderr."""
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    for name in ("curate", "reports", "train", "render"):
+        logging.getLogger(name).setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+@dataclass
+class Bar:
+    """A Progress that draws `stage done/total rate time-left`."""
+
+    _bar: Any = None
+    _task: Any = None
+    _stage: str = ""
+    _began: float = 0.0
+    _first: int = 0
+    _drawn: float = 0.0
+    _tty: bool = field(default_factory=sys.stderr.isatty)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """See `curate.types.Progress`."""
+        now = time.monotonic()
+        if stage != self._stage:
+            self.close()
+            self._stage, self._began, self._first, self._drawn = stage, now, done, now
+            if self._tty:
+                self._open(stage, total)
+        if self._tty:
+            self._bar.update(self._task, completed=done, total=total, text=self._rate(done, total, now))
+        elif now - self._drawn >= LINE_EVERY and done < total:
+            self._drawn = now
+            sys.stderr.write(f"{stage} {done}/{total} {self._rate(done, total, now)}\n")
+        if done >= total:
+            self.close()
+
+    def _rate(self, done: int, total: int, now: float) -> str:
+        rate = (done - self._first) / max(now - self._began, 1e-6)
+        if rate <= 0 or done >= total:
+            return f"{rate:.1f}/s"
+        left = (total - done) / rate
+        return f"{rate:.1f}/s, {left / 60:.0f} min left" if left >= 90 else f"{rate:.1f}/s, {left:.0f} s left"
+
+    def _open(self, stage: str, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+        )
+        self._bar = Progress(*columns, console=Console(stderr=True))
+        self._task = self._bar.add_task(stage, total=total, text="")
+        self._bar.start()
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+        self._bar = None
+        self._stage = ""
