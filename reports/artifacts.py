@@ -1,0 +1,302 @@
+"""What is wrong with a render: measures per frame against the reference, and findings.
+
+The reference is the target footage, frame by frame. Without it only what shows by itself is looked for. Measures are
+in `measures.py`, thresholds in `thresholds.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate.align import hull, hull_mask
+from curate.errors import UsageError
+from curate.follow import follow
+from curate.types import Clip, Floats, Frame, Image, Progress, no_progress
+from curate.video import decode, probe
+from reports import measures as m
+from reports.events import Finding, by_severity, group
+from reports.gallery import Gallery, Picture
+from reports.thresholds import CUT, MOTION, SWAP, limits
+
+WORK = 256
+"""Longest side in pixels to which the region around the face is shrunk; smaller ones stay as they are."""
+AROUND = 0.4
+"""The region reaches this far beyond the face's box, in parts of its longer side."""
+BOX = ("x", "y", "width", "height")
+
+
+@dataclass(frozen=True)
+class ArtifactReport:
+    """What `Inspector.finish` gives."""
+
+    fps: float
+    has_reference: bool
+    frames: int
+    faces: int
+    """Frames in which there is a face."""
+    measures: pd.DataFrame
+    """A row per frame: frame, time (s), x, y, width, height (px of the face's box) and a column per measure; NaN: unknown."""
+    findings: tuple[Finding, ...]
+    """Worst first."""
+    pictures: Mapping[tuple[str, int], Picture]
+    """(kind, first frame) of a finding to its worst frame."""
+
+
+@dataclass(frozen=True)
+class _View:
+    """One frame's region around the face, at working size."""
+
+    box: tuple[int, int, int, int]
+    output: Image
+    reference: Image | None
+    zones: m.Zones
+
+
+class Inspector:
+    """Takes a video's frames one by one in order, then gives the report.
+
+    `fps` is frames a second; `has_reference` says whether `add` will be given the reference's frame.
+    """
+
+    def __init__(self, fps: float, has_reference: bool) -> None:
+        self._fps = fps if fps > 0 else 25.0
+        self._has_reference = has_reference
+        self._limits = {limit.measure: limit for limit in limits(has_reference)}
+        self._rows: list[dict[str, float]] = []
+        self._gallery = Gallery()
+        self._before: tuple[Image, Image | None] | None = None
+        self._small: Floats | None = None
+        self._light: list[float] = []
+
+    def add(
+        self,
+        index: int,
+        time: float,
+        output: Image,
+        reference: Image | None,
+        landmarks: NDArray[np.floating] | None,
+        mask: Floats | None = None,
+    ) -> None:
+        """One frame: (H, W, 3) uint8 RGB; landmarks (N, 2|3) in its pixels, None where there is no face.
+
+        `mask` (H, W) in 0..1 is where the face was pasted; without it the hull of the landmarks is taken.
+        """
+        if self._has_reference and (reference is None or reference.shape != output.shape):
+            raise ValueError(f"frame {index}: the reference has another size than the output, or is missing")
+        row: dict[str, float] = {"frame": index, "time": time}
+        self._notice_cut(output if reference is None else reference)
+        view = None if landmarks is None else look(output, reference, landmarks, mask)
+        if view is None:
+            self._light = []
+        else:
+            row |= dict(zip(BOX, view.box, strict=True)) | self._measure(view)
+            self._keep_pictures(index, row, view)
+        self._rows.append(row)
+        self._before = (output, reference)
+
+    def finish(self) -> ArtifactReport:
+        """The report on all frames that were added."""
+        names = ["frame", "time", *BOX, *self._limits]
+        table = pd.DataFrame(self._rows).reindex(columns=[*names, "difference", "face_over_ring"])
+        if self._has_reference:
+            table["missed"] = missed(table["difference"])
+        else:
+            usual = table["face_over_ring"].median()
+            table["detail_lost"] = (usual - table["face_over_ring"]).clip(lower=0)
+        table = table[names].astype({"frame": "int64"})
+        found = [f for limit in limits(self._has_reference) for f in group(table, limit, self._fps)]
+        pictures = {}
+        for finding in found:
+            picture = self._gallery.worst(finding.kind, finding.first_frame, finding.last_frame)
+            if picture is not None:
+                pictures[finding.kind, finding.first_frame] = picture
+        faces = int(table["x"].notna().sum())
+        return ArtifactReport(
+            self._fps, self._has_reference, len(table), faces, table, by_severity(found), pictures
+        )
+
+    def _notice_cut(self, image: Image) -> None:
+        small = cv2.resize(m.luma(image[::4, ::4]), (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+        if self._small is not None and float(np.abs(small - self._small).mean()) > CUT:
+            self._light, self._before = [], None
+        self._small = small
+
+    def _measure(self, view: _View) -> dict[str, float]:
+        at, output = view.zones, m.luma(view.output)
+        face = m.light(output, at.inside) - m.light(output, at.ring)
+        still = self._motion(view)
+        if view.reference is None:
+            self._light = [*self._light[-2:], face]
+            return {
+                "flicker": _bend(self._light),
+                "edge_line": m.edge_alone(output, at),
+                "face_over_ring": m.sharpness_alone(output, at),
+                "frozen": still,
+            }
+        reference = m.luma(view.reference)
+        mine, theirs = m.lab(view.output), m.lab(view.reference)
+        self._light = [*self._light[-1:], face - m.light(reference, at.inside) + m.light(reference, at.ring)]
+        octaves = m.sharpness(output, reference, at)
+        return {
+            "flicker": 100 * abs(self._light[-1] - self._light[-2]) if len(self._light) > 1 else math.nan,
+            "edge": m.edge(mine, theirs, at),
+            "colour": m.colour(mine, theirs, at),
+            "detail_lost": max(-octaves, 0.0),
+            "false_detail": max(octaves, 0.0),
+            "misalignment": m.misalignment(output, reference, at),
+            "difference": m.difference(mine, theirs, at),
+            "frozen": still,
+        }
+
+    def _motion(self, view: _View) -> float:
+        """Per cent of the movement that should be there and is not; NaN where hardly any should be."""
+        if self._before is None:
+            return math.nan
+        at = view.zones
+        before = [None if b is None else m.luma(_cut(b, view.box)) for b in self._before]
+        assert before[0] is not None
+        moved = m.motion(m.luma(view.output), before[0], at.inside)
+        if view.reference is None or before[1] is None:
+            due = m.motion(m.luma(view.output), before[0], at.ring)
+        else:
+            due = m.motion(m.luma(view.reference), before[1], at.inside)
+        return 100 * max(1 - moved / due, 0.0) if due >= MOTION else math.nan
+
+    def _keep_pictures(self, index: int, row: dict[str, float], view: _View) -> None:
+        for measure, limit in self._limits.items():
+            value = row.get(measure, math.nan)
+            if measure == "missed" and row["difference"] < SWAP:
+                self._gallery.offer(limit.kind, index, -row["difference"], view.output, view.reference)
+            elif value > limit.threshold:
+                self._gallery.offer(limit.kind, index, value, view.output, view.reference)
+
+
+def look(
+    output: Image, reference: Image | None, landmarks: NDArray[np.floating], mask: Floats | None = None
+) -> _View | None:
+    """The region around a face at working size; None where the face is too small or out of the picture."""
+    height, width = output.shape[:2]
+    polygon = hull(landmarks)
+    low, high = polygon.min(axis=0), polygon.max(axis=0)
+    margin = AROUND * float((high - low).max())
+    x0, y0 = (int(v) for v in np.clip(np.floor(low - margin), 0, (width, height)))
+    x1, y1 = (int(v) for v in np.clip(np.ceil(high + margin), 0, (width, height)))
+    if min(x1 - x0, y1 - y0) < 32:
+        return None
+    box = (x0, y0, x1 - x0, y1 - y0)
+    seen = _cut(output, box)
+    zoom = seen.shape[1] / (x1 - x0)
+    if mask is None:
+        points = (np.asarray(landmarks, np.float32)[:, :2] - np.float32([x0, y0])) * zoom
+        face = hull_mask(points, *seen.shape[:2])
+    else:
+        face = cv2.resize(mask[y0:y1, x0:x1], seen.shape[1::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
+    at = m.zones(face)
+    return None if at is None else _View(box, seen, None if reference is None else _cut(reference, box), at)
+
+
+def _cut(image: Image, box: tuple[int, int, int, int]) -> Image:
+    x, y, width, height = box
+    region = image[y : y + height, x : x + width]
+    zoom = WORK / max(width, height)
+    if zoom >= 1:
+        return region
+    size = (max(round(width * zoom), 1), max(round(height * zoom), 1))
+    return np.asarray(cv2.resize(region, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _bend(light: list[float]) -> float:
+    """Per cent by which the middle of three logarithms stands out from its neighbours."""
+    return 100 * abs(light[0] - 2 * light[1] + light[2]) / 2 if len(light) == 3 else math.nan
+
+
+def missed(difference: pd.Series) -> pd.Series:
+    """Per cent of a swap's usual difference from the reference that each frame lacks; NaN if this is no swap."""
+    usual = float(difference.median()) if difference.notna().any() else 0.0
+    if usual < SWAP:
+        return pd.Series(np.nan, index=difference.index)
+    return (100 * (1 - difference / usual)).clip(lower=0)
+
+
+def inspect(
+    video: Path, reference: Path | None = None, workers: int = 1, progress: Progress = no_progress
+) -> ArtifactReport:
+    """The report on any video, beside its reference if there is one.
+
+    Both must have the same size and the same frames, compared by time stamps; else UsageError.
+    """
+    clip = probe(video)
+    other = None if reference is None else probe(reference)
+    if other is not None and (clip.width, clip.height) != (other.width, other.height):
+        raise UsageError(
+            f"{video} is {clip.width}x{clip.height} and --reference {reference} is {other.width}x{other.height}: "
+            "give the footage that the video was made from"
+        )
+    found = follow(reference or video, None, workers, progress)
+    marks = dict(zip(found["frame"], found["landmarks"], strict=True)) if len(found) else {}
+    inspector = Inspector(clip.fps, other is not None)
+    for done, (mine, theirs) in enumerate(_pairs(clip, other), 1):
+        label = mine.index if theirs is None else theirs.index
+        image = None if theirs is None else theirs.image
+        inspector.add(mine.index, float(mine.time), mine.image, image, marks.get(label))
+        progress("inspect", done, clip.frames)
+    return inspector.finish()
+
+
+def _pairs(clip: Clip, other: Clip | None) -> Iterator[tuple[Frame, Frame | None]]:
+    """Frames of both videos with the same time since their first frame, half a frame to either side."""
+    if other is None:
+        yield from ((frame, None) for frame in decode(clip))
+        return
+    near = 0.5 / clip.fps if clip.fps else math.inf
+    first: tuple[float, float] | None = None
+    for mine, theirs in zip_longest(decode(clip), decode(other)):
+        if mine is None or theirs is None:
+            raise UsageError(_unlike(clip, other, f"the shorter one ends after frame {(mine or theirs).index - 1}"))
+        first = first or (float(mine.time), float(theirs.time))
+        a, b = float(mine.time) - first[0], float(theirs.time) - first[1]
+        if abs(a - b) > near:
+            raise UsageError(_unlike(clip, other, f"frame {mine.index} is at {a:.3f} s in one, at {b:.3f} s in the other"))
+        yield mine, theirs
+
+
+def _unlike(clip: Clip, other: Clip, where: str) -> str:
+    return (
+        f"{clip.path} ({clip.frames} frames) and --reference {other.path} ({other.frames} frames) do not have the same "
+        f"frames, compared by time stamps: {where}; give the footage that the video was made from"
+    )
+
+
+def as_json(report: ArtifactReport) -> dict[str, Any]:
+    """The report as JSON values: findings, a summary per measure, number of frames."""
+    summary = {}
+    for limit in limits(report.has_reference):
+        values = report.measures[limit.measure].dropna()
+        known = len(values) > 0
+        summary[limit.measure] = {
+            "median": round(float(values.median()), 4) if known else None,
+            "p95": round(float(values.quantile(0.95)), 4) if known else None,
+            "max": round(float(values.max()), 4) if known else None,
+            "frames": len(values),
+            "unit": limit.unit,
+            "threshold": limit.threshold,
+        }
+    findings = [asdict(f) | {k: round(getattr(f, k), 4) for k in ("start", "end", "value")} for f in report.findings]
+    return {
+        "findings": findings,
+        "measures": summary,
+        "frames": report.frames,
+        "faces": report.faces,
+        "fps": round(report.fps, 4),
+        "reference": report.has_reference,
+    }

@@ -1,0 +1,68 @@
+"""Pictures of the worst frames, kept while a video runs by: bounded in number however long it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from curate.types import Image
+
+HEIGHT = 240
+LEAST = 200
+"""So many pictures of one kind may be held before neighbours are thinned out."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The face in one frame, as JPEG."""
+
+    frame: int
+    output: bytes
+    reference: bytes | None
+
+
+def jpeg(image: Image, height: int | None = None, quality: int = 85) -> bytes:
+    """(H, W, 3) uint8 RGB as JPEG, shrunk to at most `height` pixels."""
+    if height is not None and image.shape[0] > height:
+        width = max(round(image.shape[1] * height / image.shape[0]), 1)
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    bgr = np.ascontiguousarray(image[:, :, ::-1])
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"an image of shape {image.shape} cannot be written as JPEG")
+    return data.tobytes()
+
+
+@dataclass
+class Gallery:
+    """Keeps the worst frame of every stretch of frames, per kind; stretches double when there are too many."""
+
+    _stretch: dict[str, int] = field(default_factory=dict)
+    _held: dict[str, dict[int, tuple[float, Picture]]] = field(default_factory=dict)
+
+    def offer(self, kind: str, frame: int, value: float, output: Image, reference: Image | None) -> None:
+        """Keep this frame's picture if it is the worst of its stretch so far."""
+        held = self._held.setdefault(kind, {})
+        slot = frame // self._stretch.setdefault(kind, 8)
+        if slot in held and held[slot][0] >= value:
+            return
+        shown = None if reference is None else jpeg(reference, HEIGHT)
+        held[slot] = (value, Picture(frame, jpeg(output, HEIGHT), shown))
+        if len(held) > LEAST:
+            self._thin(kind)
+
+    def _thin(self, kind: str) -> None:
+        self._stretch[kind] *= 2
+        merged: dict[int, tuple[float, Picture]] = {}
+        for value, picture in self._held[kind].values():
+            slot = picture.frame // self._stretch[kind]
+            if slot not in merged or merged[slot][0] < value:
+                merged[slot] = (value, picture)
+        self._held[kind] = merged
+
+    def worst(self, kind: str, first: int, last: int) -> Picture | None:
+        """The worst picture of a kind between two frames (both included)."""
+        inside = [h for h in self._held.get(kind, {}).values() if first <= h[1].frame <= last]
+        return max(inside, key=lambda h: h[0])[1] if inside else None
