@@ -25,7 +25,7 @@ from curate.extract import part_info
 from curate.faceset import Faceset, create, is_faceset, open_faceset
 from curate.models import DETECTOR, IDENTITY, LANDMARKER, WEIGHTS
 from curate.track import region_of_detection
-from curate.types import Clip, Failure, Progress, Settings, Subject, no_progress
+from curate.types import BASES, Clip, Failure, Progress, Settings, Subject, no_progress
 from curate.video import decode, expand, parse_footage, probe
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ def _subject(request: Request, old: Faceset | None) -> Subject | None:
         missing = "--subject" if request.subject is None else "--basis"
         raise UsageError(
             f"{missing} is missing: say whose face this is and on which basis it may be used, for example "
-            "--subject 'Jane Doe' --basis release --evidence release.pdf (bases: self, release, public-domain, research)"
+            f"--subject 'Jane Doe' --basis release --evidence release.pdf (bases: {', '.join(BASES)})"
         )
     if had is not None and request.subject not in (None, had.name) and not request.force:
         raise UsageError(f"--subject {request.subject}: {request.out} holds the face of {had.name}; use another --out")
@@ -209,12 +209,21 @@ def _take_in(clips: list[Clip], clip: Clip) -> None:
         if (known.sha256, known.start, known.end) == (clip.sha256, clip.start, clip.end):
             clips[i] = replace(known, path=clip.path)
             return
+        if known.sha256 == clip.sha256 and _overlap(known, clip):
+            raise UsageError(
+                f"{clip.path}: this stretch overlaps one that the faceset holds; give ranges that do not meet"
+            )
     base = re.sub(r"[\x00-\x1f/\\]", "_", clip.name).strip(". ") or "clip"
     names = {c.name for c in clips}
     name, count = base, 2
     while name in names:
         name, count = f"{base}-{count}", count + 1
     clips.append(replace(clip, name=name))
+
+
+def _overlap(a: Clip, b: Clip) -> bool:
+    starts, ends = (a.start or 0.0, b.start or 0.0), (a.end or float("inf"), b.end or float("inf"))
+    return max(starts) < min(ends)
 
 
 def _reference(path: Path, settings: Settings) -> tuple[float, ...]:
@@ -252,3 +261,17 @@ def len_seconds(clip: Clip) -> float:
     start = clip.start or 0.0
     end = clip.duration if clip.end is None else min(clip.end, clip.duration)
     return max(end - start, 0.0)
+
+
+def choose_person(faceset: Faceset, person: int) -> Faceset:
+    """Make identity cluster `person` the subject and remake the table; the selection, now void, is removed."""
+    with lock(faceset):
+        before = faceset
+        faceset = faceset.changed(person=person)
+        try:
+            build(faceset)
+        except FacesetError:
+            before.save()
+            raise
+        faceset.selection_path.unlink(missing_ok=True)
+    return faceset

@@ -1,0 +1,400 @@
+"""The front door: the command line, one short function a verb. Heavy imports happen inside the verbs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from curate.errors import FacesetError, UsageError
+
+app = typer.Typer(
+    help="Find the few minutes of footage worth training on, train, render, and say what is wrong with the result.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only warnings and the result.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+Workers = Annotated[int, typer.Option(help="Processes; 0: as many as there are cores.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A faceset.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+Budget = Annotated[str, typer.Option(help="How many faces to select: a number, minutes (9min), or auto.")]
+
+
+def read(folder: str | Path) -> Any:
+    """The table of a faceset as a pandas DataFrame: `faceset.read("myset")`."""
+    from curate.faceset import read as read_table
+
+    return read_table(folder)
+
+
+@app.command()
+def curate(
+    footage: Annotated[
+        list[str],
+        typer.Argument(
+            help="Videos, folders of them, folders of photos, clip.mp4@00:10-01:20, or a faceset to go on in."
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder of the faceset; made, or gone on in.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Name of the person whose face this is.")] = None,
+    basis: Annotated[str | None, typer.Option(help="self, release, public-domain or research.")] = None,
+    evidence: Annotated[Path | None, typer.Option(help="Document that shows the basis; its hash is kept.")] = None,
+    budget: Budget = "auto",
+    reference: Annotated[list[Path] | None, typer.Option(help="Photo of the subject; may be given again.")] = None,
+    person: Annotated[int | None, typer.Option(help="Identity from `faceset people` that is the subject.")] = None,
+    every: Annotated[int | None, typer.Option(help="Read every Nth frame.")] = None,
+    detect_every: Annotated[int | None, typer.Option(help="Detect on every Nth read frame, and on loss.")] = None,
+    framing: Annotated[str | None, typer.Option(help="face, full or head.")] = None,
+    crop_size: Annotated[int | None, typer.Option(help="Side of the crops in pixels.")] = None,
+    detector: Annotated[str | None, typer.Option(help="litert.")] = None,
+    landmarker: Annotated[str | None, typer.Option(help="litert or face-alignment.")] = None,
+    identifier: Annotated[str | None, typer.Option(help="dlib.")] = None,
+    min_sharpness: Annotated[
+        float | None, typer.Option(help="Faces below are not selected (column Sharpness).")
+    ] = None,
+    min_eye_distance: Annotated[float | None, typer.Option(help="Faces below are not selected, pixels.")] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray (RAY_ADDRESS, or a local cluster).")] = "local",
+    workers: Workers = 0,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Footage in, curated faceset out: find the subject's faces, score them, select the most diverse."""
+    from curate.pipeline import Request
+    from curate.pipeline import curate as run
+
+    given = {
+        "every": every, "detect_every": detect_every, "framing": framing, "crop_size": crop_size,
+        "detector": detector, "landmarker": landmarker, "identifier": identifier,
+    }  # fmt: skip
+    settings = tuple((k, v) for k, v in given.items() if v is not None)
+    request = Request(
+        tuple(footage),
+        out,
+        subject,
+        basis,
+        evidence,
+        tuple(reference or ()),
+        person,
+        settings,
+        _workers(workers),
+        engine,
+        force,
+    )
+    floors = _floors(min_sharpness, min_eye_distance)
+    _check_budget(budget)
+    done = run(request, _progress(quiet))
+    chosen = _select(done.faceset.folder, budget, floors)
+    page = _report(done.faceset.folder)
+    _say(as_json, {**done.summary(), **chosen, "report": str(page)}, _curated_text)
+
+
+@app.command()
+def select(
+    folder: Folder,
+    budget: Budget = "auto",
+    min_sharpness: Annotated[
+        float | None, typer.Option(help="Faces below are not selected (column Sharpness).")
+    ] = None,
+    min_eye_distance: Annotated[float | None, typer.Option(help="Faces below are not selected, pixels.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Choose again, without the footage."""
+    _progress(quiet)
+    _check_budget(budget)
+    chosen = _select(folder, budget, _floors(min_sharpness, min_eye_distance))
+    _say(
+        as_json,
+        {"faceset": str(folder), **chosen},
+        lambda r: f"{r['selected']} of {r['eligible']} eligible faces selected",
+    )
+
+
+@app.command()
+def people(
+    folder: Folder,
+    person: Annotated[int | None, typer.Option(help="Make this one the subject.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The identities found, as a sheet of faces (reports/people.png)."""
+    from curate.faceset import open_faceset
+    from curate.pipeline import choose_person
+    from reports.gallery import people_sheet
+
+    _progress(quiet)
+    faceset = open_faceset(folder)
+    if person is not None:
+        faceset = choose_person(faceset, person)
+    sheet = people_sheet(faceset, faceset.reports / "people.png")
+    counts = faceset.table(["person", "kept"]).groupby("person").agg(faces=("kept", "size"), kept=("kept", "sum"))
+    found = [{"person": int(str(i)), "faces": int(r.faces), "kept": int(r.kept)} for i, r in counts.iterrows()]
+    lines = "\n".join(f"person {p['person']}: {p['faces']} faces{', the subject' if p['kept'] else ''}" for p in found)
+    _say(as_json, {"sheet": str(sheet), "people": found}, lambda r: f"{lines}\n{r['sheet']}")
+
+
+@app.command()
+def report(folder: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Diversity and coverage page (reports/coverage.html and .json)."""
+    _progress(quiet)
+    page = _report(folder)
+    _say(as_json, {"report": str(page), "data": str(page.with_suffix(".json"))}, lambda r: str(r["report"]))
+
+
+@app.command("app")
+def open_app(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Facesets.")],
+    port: Annotated[int, typer.Option(help="Port on this machine (loopback).")] = 5151,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    load_only: Annotated[bool, typer.Option("--load-only", help="Load the dataset and leave.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """The FiftyOne App on it."""
+    from curate.app import launch, load
+
+    _progress(quiet)
+    if load_only:
+        typer.echo("\n".join(load(folders)))
+        return
+    launch(folders, port=port, browser=browser)
+
+
+@app.command()
+def train(
+    source: Annotated[Path, typer.Option(help="Faceset that gives the face.")],
+    target: Annotated[Path, typer.Option(help="Faceset whose performance is kept.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    preset: Annotated[str, typer.Option(help="tiny (64 px), small (128 px) or full (256 px).")] = "small",
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; None: the preset's.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Faces a side and step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything drawn by chance.")] = None,
+    save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on in this run where it was.")] = False,
+    init: Annotated[Path | None, typer.Option(help="Run whose weights to begin with.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the autoencoder (under torchrun or accelerate launch: on several GPUs and machines)."""
+    from train.config import config_of
+    from train.fit import train as run
+
+    given = {"steps": steps, "batch": batch, "seed": seed, "save_every": save_every, "device": device}
+    config = config_of(preset, **{k: v for k, v in given.items() if v is not None})
+    done = run(config, source, target, out, resume=resume, force=force, init=init, progress=_progress(quiet))
+    _say(
+        as_json,
+        asdict(done),
+        lambda r: f"{out}: {r['steps']} steps, held-out SSIM {r['ssim']:.3f}, {r['seconds']:.0f} s",
+    )
+
+
+@app.command()
+def render(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished training.")],
+    footage: Annotated[Path, typer.Option(help="Video whose performance is kept.")],
+    out: Annotated[Path, typer.Option(help="The video to write.")],
+    crf: Annotated[int, typer.Option(help="H.264 rate factor; lower is better and larger.")] = 18,
+    key: Annotated[Path | None, typer.Option(help="Your signing key (PEM, PKCS#8, ES256).")] = None,
+    cert: Annotated[Path | None, typer.Option(help="Its certificate chain (PEM).")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Workers = 0,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The finished, signed video, and its artifact report beside it."""
+    from render.pipeline import render as render_video
+
+    done = render_video(
+        run,
+        footage,
+        out,
+        device=device,
+        workers=_workers(workers),
+        crf=crf,
+        force=force,
+        key=key,
+        cert=cert,
+        progress=_progress(quiet),
+    )
+    _say(as_json, asdict(done), lambda r: f"{r['out']}\n{r['report']}")
+
+
+@app.command()
+def inspect(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Any render, whoever made it.")],
+    reference: Annotated[Path | None, typer.Option(help="The target's footage.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Page to write; None: VIDEO.artifacts.html.")] = None,
+    workers: Workers = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The artifact report for any video."""
+    from reports.artifact_page import to_json, write
+    from reports.artifacts import inspect as inspect_video
+
+    found = inspect_video(video, reference, workers=_workers(workers), progress=_progress(quiet))
+    page = out or _writable_page(video)
+    write(found, page, {"video": str(video), "reference": str(reference) if reference else None})
+    result = {**to_json(found), "report": str(page)}
+    _say(
+        as_json,
+        result,
+        lambda r: "\n".join([*map(_finding_text, r["findings"]), f"{len(r['findings'])} findings", str(page)]),
+    )
+
+
+@app.command()
+def verify(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A render.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Who made it, from what, is it untouched. Exit 0 only on trusted or valid."""
+    from render.provenance import verify as check
+
+    _progress(quiet)
+    found = asdict(check(video))
+    _say(as_json, found, lambda r: f"{r['state']}: {r['reason']}")
+    if found["state"] not in ("trusted", "valid"):
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without root.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """What is installed, what is missing, the command that mends it."""
+    from curate.doctor import checks, mend
+
+    _progress(quiet)
+    found = checks()
+    if fix:
+        mend(found)
+        found = checks()
+    missing = [c for c in found if c.state == "missing"]
+    text = "\n".join(f"{c.state:8}{c.name:16}{c.detail}" + (f"   -> {c.mend}" if c.mend else "") for c in found)
+    _say(as_json, {"checks": [asdict(c) for c in found], "missing": len(missing)}, lambda _: text)
+    if missing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to work in.")] = Path("demo"),
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 1500,
+    seconds: Annotated[float, typer.Option(help="Length of each clip.")] = 12.0,
+    workers: Workers = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """The whole way on footage that it makes itself: two heads, a faceset each, a run, a render, two reports."""
+    from render.demo import demo as run
+
+    for path in run(
+        out, steps=steps, seconds=seconds, workers=_workers(workers), force=force, progress=_progress(quiet)
+    ):
+        typer.echo(path)
+
+
+def _workers(asked: int) -> int:
+    if asked < 0:
+        raise UsageError(f"--workers {asked}: must be 0 (one a core) or more")
+    return asked or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else asked or os.cpu_count() or 1
+
+
+def _progress(quiet: bool) -> Any:
+    from curate.progress import Bar, set_up_logging
+    from curate.types import no_progress
+
+    set_up_logging(quiet)
+    return no_progress if quiet else Bar()
+
+
+def _floors(min_sharpness: float | None, min_eye_distance: float | None) -> Any:
+    from curate.select import Floors
+
+    given = {"min_sharpness": min_sharpness, "min_eye_distance": min_eye_distance}
+    return Floors(**{k: v for k, v in given.items() if v is not None})
+
+
+def _check_budget(budget: str) -> None:
+    """Refuse a wrong --budget before the work begins."""
+    from curate.select import parse_budget
+
+    parse_budget(budget, 25.0)
+
+
+def _select(folder: Path, budget: str, floors: Any) -> dict[str, Any]:
+    from curate.faceset import open_faceset
+    from curate.pipeline import lock
+    from curate.select import select_faceset
+
+    faceset = open_faceset(folder)
+    with lock(faceset):
+        choice = select_faceset(faceset, budget, floors)
+    return choice.summary()
+
+
+def _report(folder: Path) -> Path:
+    from curate.faceset import open_faceset
+    from reports.coverage_page import write
+
+    return write(open_faceset(folder))
+
+
+def _writable_page(video: Path) -> Path:
+    """Beside the video, or here where its folder cannot be written."""
+    page = video.with_suffix(".artifacts.html")
+    return page if os.access(video.parent, os.W_OK) else Path.cwd() / page.name
+
+
+def _curated_text(r: dict[str, Any]) -> str:
+    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
+    lines.append(f"{r['frames']} frames, {r['kept']} faces kept, {r['selected']} selected, {r['seconds']:.0f} s")
+    return "\n".join([*lines, str(r["report"])])
+
+
+def _finding_text(f: dict[str, Any]) -> str:
+    where = f"{f['start']:8.2f}-{f['end']:.2f} s"
+    return f"{f['severity']:7}{f['kind']:18}{where}  {f['measure']} {f['value']:.3g} (limit {f['threshold']:.3g})"
+
+
+def _say(as_json: bool, result: dict[str, Any], text: Any) -> None:
+    typer.echo(json.dumps(result, default=str) if as_json else text(result))
+
+
+def main() -> None:
+    """Run the command line; user errors are one line on stderr."""
+    try:
+        code = app(standalone_mode=False)
+    except FacesetError as error:
+        sys.stderr.write(f"faceset: {error}\n")
+        code = error.exit_code
+    except click.ClickException as error:
+        sys.stderr.write(f"faceset: {error.format_message()}\n")
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write("faceset: interrupted; the same command goes on where it was\n")
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()
