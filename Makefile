@@ -1,0 +1,38 @@
+# make demo    from nothing to a rendered and reported video
+# make test    all tests
+# make check   lint, types, layering
+# make app     the FiftyOne App on the demo's faceset
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OPENCV := $(shell sed -n 's/^opencv-python-headless==//p' constraints.txt)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup demo test check app clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app,demo,dev]'
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps opencv-python-headless==$(OPENCV)
+	touch $@
+
+demo: setup
+	$(BIN)/faceset demo --out demo --force
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_layering.py
+
+app: setup
+	$(BIN)/faceset app demo/source demo/target
+
+clean:
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache *.egg-info
