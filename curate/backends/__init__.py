@@ -31,17 +31,17 @@ class Landmarker(Protocol):
     """How many landmarks it gives: 478 or 68."""
 
     def landmark(self, image: Image, region: NDArray[np.float64]) -> Landmarks:
-        """Landmarks of the face in `region` (5,): centre x, y, width, height in pixels, roll in radians as in the image."""
+        """Landmarks of the face in `region` (5,): centre x, y, width, height in pixels, roll in radians, clockwise."""
 
 
 class Identifier(Protocol):
     """Tells people apart."""
 
     def chip(self, image: Image, landmarks: Floats) -> Image:
-        """The aligned (S, S, 3) picture that `identify` reads; small enough to keep until a track's best faces are known."""
+        """The aligned (S, S, 3) picture that `identify` reads; small enough to be kept."""
 
     def identify(self, chip: Image) -> Floats:
-        """(128,) identity vector; the Euclidean distance between two tells whether they are one person (below about .5)."""
+        """(128,) identity vector; two of one person are less than about .5 apart (Euclidean)."""
 
 
 def _litert_detector() -> Detector:

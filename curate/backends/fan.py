@@ -48,7 +48,7 @@ class FanLandmarker:
             ) from None
 
     def landmark(self, image: Image, region: NDArray[np.float64]) -> Landmarks:
-        """68 points, x and y in pixels, z in pixels negative to the camera; the score is the mean peak of the heat maps."""
+        """68 points, x, y in pixels, z in pixels negative to the camera; the score is the heat maps' mean peak."""
         x, y, width, height, _ = region
         box = np.array([x - width / 3, y - height / 3, x + width / 3, y + height / 3])
         points, scores, _ = self._network.get_landmarks_from_image(

@@ -1,0 +1,70 @@
+"""The whole way on footage that it makes itself: what `make demo` runs.
+
+Two heads of nobody living: one textured from the public-domain portrait of Grace Hopper, one painted by code. The first
+gives the face, the second the performance.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from curate.errors import UsageError
+from curate.faceset import open_faceset
+from curate.pipeline import Request, curate
+from curate.select import Floors, select_faceset
+from curate.turntable import hopper, painted, performance, write_clip
+from curate.types import Progress, no_progress
+from render.pipeline import render
+from reports.coverage_page import write as write_coverage
+from train.config import config_of
+from train.fit import train
+
+FPS = 25
+SIZE = (480, 480)
+MARK = ".faceset-demo"
+
+
+def demo(
+    out: Path,
+    steps: int,
+    seconds: float,
+    workers: int = 1,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> list[str]:
+    """Footage, two facesets, a run, a render, its reports, all under `out`; the paths to look at, a line each."""
+    _prepare(out, force)
+    footage = _footage(out / "footage", round(seconds * FPS), progress)
+    pages = []
+    for side, subject in (("source", "Grace Hopper"), ("target", "Painted head")):
+        request = Request((str(footage[side]),), out / side, subject, "public-domain", workers=workers)
+        done = curate(request, progress)
+        select_faceset(done.faceset, "200", Floors())
+        pages.append(write_coverage(open_faceset(out / side)))
+    config = config_of("tiny", steps=steps, save_every=max(steps // 3, 1))
+    train(config, out / "source", out / "target", out / "run", progress=progress)
+    done = render(out / "run", footage["target"], out / "render.mp4", workers=workers, progress=progress)
+    return [f"render    {done.out}", f"artifacts {done.report}", f"coverage  {pages[0]}", f"coverage  {pages[1]}"]
+
+
+def _prepare(out: Path, force: bool) -> None:
+    """An empty folder to work in; only what a demo made is ever removed."""
+    if out.exists() and any(out.iterdir()):
+        if not force or not (out / MARK).is_file():
+            raise UsageError(f"--out {out}: is not empty" + ("" if force else "; --force makes a demo's folder anew"))
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARK).touch()
+
+
+def _footage(folder: Path, frames: int, progress: Progress) -> dict[str, Path]:
+    """A clip of each head, with a tone as sound."""
+    folder.mkdir()
+    paths = {}
+    for number, (side, head) in enumerate((("source", hopper()), ("target", painted()))):
+        progress("rendering heads", number, 2)
+        paths[side] = folder / f"{side}.mp4"
+        write_clip(paths[side], head, performance(seed=number, frames=frames), SIZE, FPS)
+    progress("rendering heads", 2, 2)
+    return paths
