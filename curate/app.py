@@ -1,0 +1,188 @@
+"""The FiftyOne App on facesets: one persistent dataset a faceset, made from faces.parquet, the crops and the selection.
+
+Loading twice loads once: the dataset remembers the size and time of the files it was made of. Another selection
+changes only the selection's fields; another table loads the faces anew and keeps the tags that people gave them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+import socket
+import sys
+import time
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from curate import mongod
+from curate.app_dataset import field_specs, load_faces, load_selection, save_views
+from curate.errors import MissingError, UsageError, WorkError
+from curate.faceset import Faceset, open_faceset
+from curate.models import cache_folder
+
+log = logging.getLogger(__name__)
+
+ENVIRONMENT = {
+    "FIFTYONE_DO_NOT_TRACK": "true",
+    "FIFTYONE_DATABASE_VALIDATION": "false",
+    "FIFTYONE_SHOW_PROGRESS_BARS": "false",
+    "FIFTYONE_LOGGING_LEVEL": "WARNING",
+}
+"""Set before FiftyOne is imported, unless the user has set them."""
+LOADER = 1
+"""Raised when this module makes other datasets of the same files."""
+INFO = "faceset"
+ADDRESS = "127.0.0.1"
+
+
+def load(folders: Sequence[Path]) -> list[str]:
+    """A persistent FiftyOne dataset for every faceset; their names, in order.
+
+    Only faces with a crop are in it. Unchanged facesets are not read again; changed ones are refreshed in place.
+    Raises UsageError for a folder that is no faceset, WorkError where there is nothing to load or the database does not
+    start, MissingError without FiftyOne or a database server.
+    """
+    facesets = [open_faceset(folder) for folder in folders]
+    for faceset in facesets:
+        if not faceset.table_path.is_file():
+            raise WorkError(
+                f"{faceset.folder} has no faces.parquet: faceset curate {faceset.folder} makes it from the parts"
+            )
+    fo = connect()
+    return [_load(fo, faceset) for faceset in facesets]
+
+
+def connect() -> Any:
+    """The module `fiftyone`, with its environment set, a database server found and a first answer from it."""
+    if importlib.util.find_spec("fiftyone") is None:
+        raise MissingError("the App needs FiftyOne, which is not installed: pip install 'faceset[app]'")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    server = mongod.ensure()
+    if "fiftyone" not in sys.modules:
+        log.info("starting FiftyOne and its database")
+    import fiftyone as fo
+    import fiftyone.constants as constants
+    from fiftyone.core.config import FiftyOneConfigError
+    from fiftyone.core.service import ServiceException
+    from pymongo.errors import PyMongoError
+
+    if server is not None and server != mongod.place():
+        constants.FIFTYONE_DB_BIN_DIR = str(server.parent)
+    try:
+        fo.list_datasets()
+    except (ServiceException, FiftyOneConfigError, PyMongoError, OSError) as error:
+        where = mongod.external() or f"its log is {fo.config.database_dir}/log/mongo.log"
+        raise WorkError(f"FiftyOne's database does not answer ({error}; {where}): faceset doctor says more") from error
+    return fo
+
+
+def dataset_name(folder: Path) -> str:
+    """Name of a faceset's dataset: the folder's name, and six digits of its path, since names recur."""
+    resolved = folder.resolve()
+    return f"{resolved.name}-{hashlib.sha256(os.fsencode(resolved)).hexdigest()[:6]}"
+
+
+def _load(fo: Any, faceset: Faceset) -> str:
+    name = dataset_name(faceset.folder)
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with FileLock(cache_folder() / f".app-{name[-6:]}.lock"):
+        now = _fingerprint(faceset)
+        fresh = not fo.dataset_exists(name)
+        dataset = fo.Dataset(name, persistent=True) if fresh else fo.load_dataset(name)
+        try:
+            _refresh(dataset, faceset, dict(dataset.info.get(INFO, {})), now)
+        except BaseException:
+            if fresh:
+                dataset.delete()
+            raise
+    return name
+
+
+def _refresh(dataset: Any, faceset: Faceset, before: dict[str, str], now: dict[str, str]) -> None:
+    changed = {k for k in before.keys() | now.keys() if before.get(k) != now.get(k)}
+    if not changed:
+        log.info("%s: unchanged, %d faces", dataset.name, len(dataset))
+        return
+    _remember(dataset, {})  # an interrupted load is loaded again
+    if changed != {"selection"}:
+        load_faces(dataset, faceset)
+    load_selection(dataset, faceset)
+    save_views(dataset)
+    _remember(dataset, now)
+    log.info("%s: loaded, %d faces", dataset.name, len(dataset))
+
+
+def _fingerprint(faceset: Faceset) -> dict[str, str]:
+    """What the dataset is made of: the files' sizes and times, the schema, this module."""
+    found = {"loader": str(LOADER), "folder": str(faceset.folder.resolve())}
+    found["schema"] = hashlib.sha256(repr(field_specs()).encode()).hexdigest()
+    for key, path in (("faces", faceset.table_path), ("selection", faceset.selection_path)):
+        stat = path.stat() if path.is_file() else None
+        found[key] = f"{stat.st_size} {stat.st_mtime_ns}" if stat else "none"
+    return found
+
+
+def _remember(dataset: Any, found: dict[str, str]) -> None:
+    dataset.info[INFO] = found
+    dataset.save()
+
+
+def launch(folders: Sequence[Path], port: int = 5151, browser: bool = True, wait: bool = True) -> str:
+    """Load the facesets and start the App, reachable from this machine only; its address.
+
+    Opens a browser where there is one to open. `wait` blocks until Ctrl-C, then ends the App; without it the App runs
+    until the process ends. Raises UsageError for a port that is out of range or taken, else as `load`.
+    """
+    if not 1 <= port <= 65535:
+        raise UsageError(f"--port {port}: must be 1 to 65535")
+    _free(port)
+    first = load(folders)[0]
+    import fiftyone as fo
+
+    shown = browser and _has_screen()
+    session = fo.launch_app(fo.load_dataset(first), port=port, address=ADDRESS, remote=True)
+    address = f"http://{ADDRESS}:{port}/datasets/{fo.load_dataset(first).slug}"
+    log.warning("FiftyOne App: %s%s", address, "  (Ctrl-C ends it)" if wait else "")
+    if shown:
+        webbrowser.open(address, new=2)
+    if wait:
+        try:
+            session.wait(-1)
+        except KeyboardInterrupt:
+            log.info("the App is closed")
+        finally:
+            fo.close_app()
+    return address
+
+
+def _free(port: int, patience: float = 20) -> None:
+    """Wait until nothing listens on the port: an App that was just closed holds it some seconds longer."""
+    end = time.monotonic() + patience
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((ADDRESS, port))
+                return
+            except OSError as error:
+                if time.monotonic() > end:
+                    raise UsageError(f"--port {port}: cannot be used ({error.strerror}); name another") from None
+        time.sleep(0.5)
+
+
+def _has_screen() -> bool:
+    """Whether this process can open a browser that somebody sees."""
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return True
