@@ -1,0 +1,65 @@
+"""Fixtures that more than one package's tests use. Nothing here needs the network but the weights' cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+WriteVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def write_video() -> WriteVideo:
+    """A function that encodes frames (H, W, 3) uint8 to H.264, with given timestamps (in 1/600 s) or a rate of 25."""
+
+    def write(
+        path: Path,
+        frames: Sequence[np.ndarray],
+        times: Sequence[int] | None = None,
+        gop: int = 250,
+        codec: str = "libx264",
+        pix_fmt: str = "yuv420p",
+    ) -> Path:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=25)
+            stream.height, stream.width = frames[0].shape[:2]
+            stream.pix_fmt = pix_fmt
+            stream.gop_size = gop
+            stream.codec_context.time_base = Fraction(1, 600)
+            stream.options = {"crf": "10", "preset": "ultrafast", "sc_threshold": "0", "bf": "2"}
+            for index, image in enumerate(frames):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                frame.pts = times[index] if times else index * 24
+                frame.time_base = Fraction(1, 600)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path
+
+    return write
+
+
+def numbered(count: int, size: tuple[int, int] = (64, 96)) -> list[np.ndarray]:
+    """Flat grey frames whose level tells their number: 16 + 4 * (number % 50)."""
+    return [np.full((*size, 3), 16 + 4 * (i % 50), np.uint8) for i in range(count)]
+
+
+@pytest.fixture(scope="session")
+def numbered_frames() -> Callable[..., list[np.ndarray]]:
+    return numbered
+
+
+@pytest.fixture(scope="session")
+def clips_folder() -> Path:
+    """Real footage, where somebody has it."""
+    folder = os.environ.get("FACESET_CLIPS")
+    if not folder:
+        pytest.skip("FACESET_CLIPS is not set: it names a folder of real clips (d3.mp4, d6.mp4, d9.mp4, d10.mp4)")
+    return Path(folder)
