@@ -1,0 +1,136 @@
+"""Following faces, cuts, and who is who; with fake networks that see coloured squares."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from curate import identity
+from curate.shots import Shots, is_cut, thumbnail
+from curate.track import Tracker, overlap, region_of, region_of_detection
+from curate.types import Detection, Landmarks
+
+
+class FakeDetector:
+    """Finds the bounding box of every colour among 1..9 in the red channel."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def detect(self, image: np.ndarray) -> list[Detection]:
+        self.calls += 1
+        found = []
+        for colour in range(1, 10):
+            y, x = np.nonzero(image[:, :, 0] == colour)
+            if len(x):
+                w, h = np.ptp(x) + 1.0, np.ptp(y) + 1.0
+                eyes = np.array(
+                    [[x.min() + w / 4, y.min() + h / 3], [x.min() + 3 * w / 4, y.min() + h / 3]], np.float32
+                )
+                found.append(Detection(float(x.min()), float(y.min()), float(w), float(h), 0.9, eyes))
+        return found
+
+
+class FakeLandmarker:
+    """Landmarks on the outline of the square under the region's middle; no face where there is none."""
+
+    points = 478
+
+    def landmark(self, image: np.ndarray, region: np.ndarray) -> Landmarks:
+        x, y = int(np.clip(region[0], 0, image.shape[1] - 1)), int(np.clip(region[1], 0, image.shape[0] - 1))
+        colour = image[y, x, 0]
+        points = np.zeros((478, 3), np.float32)
+        if colour == 0:
+            return Landmarks(points, 0.0, None)
+        rows, columns = np.nonzero(image[:, :, 0] == colour)
+        points[:, 0] = np.linspace(columns.min(), columns.max(), 478)
+        points[:, 1] = np.linspace(rows.min(), rows.max(), 478)
+        return Landmarks(points, 0.99, None)
+
+
+def scene(*squares: tuple[int, int, int], side: int = 60) -> np.ndarray:
+    image = np.zeros((240, 320, 3), np.uint8)
+    for colour, x, y in squares:
+        image[y : y + side, x : x + side, 0] = colour
+    return image
+
+
+@pytest.fixture
+def tracker() -> Tracker:
+    return Tracker(FakeDetector(), FakeLandmarker(), detect_every=5)
+
+
+def test_a_moving_face_keeps_its_track_without_detecting_each_frame(tracker: Tracker) -> None:
+    tracks = [[s.track for s in tracker.step(scene((1, 10 + 4 * i, 50)))] for i in range(20)]
+    assert tracks == [[0]] * 20
+    assert tracker.detector.calls <= 5
+
+
+def test_two_faces_and_a_newcomer(tracker: Tracker) -> None:
+    tracker.step(scene((1, 10, 50), (2, 200, 50)))
+    seen = [s.track for _ in range(6) for s in tracker.step(scene((1, 10, 50), (2, 200, 50), (3, 100, 150)))]
+    assert set(seen) == {0, 1, 2}
+
+
+def test_a_lost_face_is_looked_for_at_once_and_gets_a_new_track(tracker: Tracker) -> None:
+    assert [s.track for s in tracker.step(scene((1, 10, 50)))] == [0]
+    assert tracker.step(scene()) == []
+    assert [s.track for s in tracker.step(scene((1, 200, 150)))] == [1]
+
+
+def test_a_cut_ends_the_track(tracker: Tracker) -> None:
+    tracker.step(scene((1, 10, 50)))
+    tracker.cut()
+    assert [s.track for s in tracker.step(scene((1, 10, 50)))] == [1]
+
+
+def test_a_tiny_face_is_left_out(tracker: Tracker) -> None:
+    assert tracker.step(scene((1, 10, 50), side=12)) == []
+
+
+def test_overlap() -> None:
+    a = np.array([0, 0, 10, 10.0])
+    assert overlap(a, a) == pytest.approx(1)
+    assert overlap(a, np.array([5, 0, 10, 10.0])) == pytest.approx(1 / 3)
+    assert overlap(a, np.array([20, 0, 10, 10.0])) == 0
+
+
+def test_regions_turn_with_the_eyes() -> None:
+    points = np.zeros((478, 3), np.float32)
+    points[33, :2], points[263, :2] = (100, 100), (150, 150)
+    points[:, :2] += np.where(points[:, :2] == 0, 125, 0)
+    assert region_of(Landmarks(points, 1, None))[4] == pytest.approx(np.pi / 4)
+    detection = Detection(0, 0, 40, 60, 1, np.array([[10, 10], [10, 30]], np.float32))
+    assert region_of_detection(detection) == pytest.approx([20, 30, 90, 90, np.pi / 2])
+
+
+def test_cuts() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 255, (180, 320, 3), np.uint8) // 3
+    second = 255 - first
+    shots = Shots()
+    frames = [first, first + 2, first + 4, second, second - 2]
+    assert [shots.cut(thumbnail(f)) for f in frames] == [False, False, False, True, False]
+    assert is_cut(thumbnail(first), thumbnail(second)) and not is_cut(thumbnail(first), thumbnail(first + 2))
+
+
+def test_people_are_clustered_and_ranked_by_faces() -> None:
+    rng = np.random.default_rng(1)
+    centres = rng.normal(0, 1, (3, 128))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    owner = np.array([0, 1, 1, 2, 0, 1, 2, 2])
+    vectors = centres[owner] + rng.normal(0, 0.012, (8, 128))
+    weights = np.array([5, 40, 1, 90, 5, 1, 1, 1.0])
+    assert identity.people(vectors, weights).tolist() == [2, 1, 1, 0, 2, 1, 0, 0]
+    assert identity.people(vectors[:1], weights[:1]).tolist() == [0]
+    assert len(identity.people(vectors[:0], weights[:0])) == 0
+    assert identity.nearest(centres, vectors[3]) == 2
+
+
+def test_many_tracks_beyond_the_exact_limit(monkeypatch) -> None:
+    monkeypatch.setattr(identity, "EXACT_LIMIT", 4)
+    rng = np.random.default_rng(2)
+    centres = np.eye(2, 128)
+    owner = rng.integers(0, 2, 40)
+    found = identity.people(centres[owner] + rng.normal(0, 0.01, (40, 128)), rng.uniform(1, 9, 40))
+    assert len({(o, f) for o, f in zip(owner, found, strict=True)}) == 2
