@@ -142,7 +142,7 @@ def launch(folders: Sequence[Path], port: int = 5151, browser: bool = True, wait
     """
     if not 1 <= port <= 65535:
         raise UsageError(f"--port {port}: must be 1 to 65535")
-    _free(port)
+    wait_for_port(port)
     first = load(folders)[0]
     import fiftyone as fo
 
@@ -162,7 +162,7 @@ def launch(folders: Sequence[Path], port: int = 5151, browser: bool = True, wait
     return address
 
 
-def _free(port: int, patience: float = 20) -> None:
+def wait_for_port(port: int, patience: float = 20) -> None:
     """Wait until nothing listens on the port: an App that was just closed holds it some seconds longer."""
     end = time.monotonic() + patience
     while True:

@@ -1,0 +1,391 @@
+"""The FiftyOne datasets. One process of its own loads, reloads and serves; the tests look at what it wrote down."""
+
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from curate import app, app_dataset, mongod
+from curate.errors import MissingError, UsageError, WorkError
+from curate.faceset import Faceset, create, open_faceset, write_faces, write_selection
+from curate.table import COLUMNS, SELECTION_SCHEMA, table_schema
+from curate.types import Settings, Subject
+
+FOLDER = "Łódź \"a\" <b>'c' 顔"
+CLIPS = ('say "hi"', "<i>клип</i>")
+OTHER = "another person"
+FACES, NO_CROP, OTHERS = 40, 3, 6
+
+
+def faces() -> pd.DataFrame:
+    """40 faces of two clips: 3 without a crop, 6 of somebody else, one with nulls."""
+    rng = np.random.default_rng(1)
+    columns = {}
+    for field in table_schema():
+        if str(field.type).startswith("fixed_size_list"):
+            columns[field.name] = list(rng.random((FACES, field.type.list_size), np.float32))
+        elif str(field.type) in ("float", "double"):
+            columns[field.name] = rng.random(FACES)
+        elif str(field.type).startswith("int"):
+            columns[field.name] = np.arange(FACES)
+    rows = pd.DataFrame(columns)
+    rows["face_id"] = [f"0123456789ab-{i:07d}-0" for i in range(FACES)]
+    rows["clip"] = [CLIPS[i % 2] for i in range(FACES)]
+    rows["crop"] = [None if i < NO_CROP else f"crops/{CLIPS[i % 2].replace('/', '')}/{i}.jpg" for i in range(FACES)]
+    rows["kept"] = [i < FACES - OTHERS for i in range(FACES)]
+    rows["status"] = ["ok" if kept else OTHER for kept in rows["kept"]]
+    rows["person"] = [0 if kept else 1 for kept in rows["kept"]]
+    rows.loc[5, "Sharpness"] = np.nan
+    rows.at[5, "lighting"] = None
+    return rows
+
+
+def chosen(rows: list[int]) -> pd.DataFrame:
+    """A selection of these rows of `faces`, in order."""
+    ids = [f"0123456789ab-{i:07d}-0" for i in rows]
+    ranks = range(len(rows))
+    return pd.DataFrame(
+        {"face_id": ids, "rank": ranks, "gain": 0.5, "cluster": [r % 3 for r in ranks], "reason": "new"}
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("app") / FOLDER
+    faceset = create(path, Subject("A <b>", "research"), Settings(crop_size=32))
+    rows = faces()
+    for crop in rows["crop"].dropna():
+        (path / crop).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imencode(".jpg", np.full((32, 32, 3), 90, np.uint8))[1].tofile(path / crop)
+    write_faces(faceset, rows)
+    write_selection(faceset, chosen([10, 4, 20, 2]))  # face 2 has no crop
+    return path
+
+
+# ---- without a database
+
+
+def test_every_column_of_the_schema_is_a_described_field() -> None:
+    specs = {s.name: s for s in app_dataset.field_specs()}
+    wanted = {c.name for c in COLUMNS if c.level != "part"} | set(SELECTION_SCHEMA.names) | {"selected"}
+    assert set(specs) == wanted
+    assert all(s.description for s in specs.values())
+    kinds = {n: specs[n].kind for n in ("yaw", "expression", "frame", "kept", "clip", "time", "rank", "gain")}
+    assert kinds == {
+        "yaw": "FloatField", "expression": "VectorField", "frame": "IntField", "kept": "BooleanField",
+        "clip": "StringField", "time": "FloatField", "rank": "IntField", "gain": "FloatField",
+    }  # fmt: skip
+    assert specs["EyesOpen"].info == {"low": 0, "high": 1, "higher_is_better": True}
+    assert specs["yaw"].description.endswith("[-180 to 180 deg]")
+    assert specs["NaturalColour"].description.endswith("[from 0; lower is better]")
+
+
+def test_selection_fields_have_texts_of_their_own() -> None:
+    assert all(s.description != s.name for s in app_dataset.field_specs() if s.group == "selection")
+
+
+def test_dataset_names_tell_equal_folder_names_apart(tmp_path: Path) -> None:
+    one, two = tmp_path / "a" / "顔", tmp_path / "b" / "顔"
+    assert app.dataset_name(one) != app.dataset_name(two)
+    assert app.dataset_name(one).startswith("顔-")
+    assert app.dataset_name(one) == app.dataset_name(tmp_path / "b" / ".." / "a" / "顔")
+
+
+def test_what_is_no_faceset_is_refused_before_fiftyone_starts(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no faceset"):
+        app.load([tmp_path])
+    create(tmp_path / "empty", None, Settings())
+    with pytest.raises(WorkError, match=r"no faces\.parquet"):
+        app.load([tmp_path / "empty"])
+    assert "fiftyone" not in sys.modules
+
+
+def test_without_fiftyone_the_command_is_told(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingError, match=r"pip install 'faceset\[app\]'"):
+        app.load([folder])
+
+
+@pytest.mark.parametrize("port", [0, 65536])
+def test_port_out_of_range(port: int, folder: Path) -> None:
+    with pytest.raises(UsageError, match="--port"):
+        app.launch([folder], port=port)
+
+
+def test_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as other:
+        other.bind((app.ADDRESS, 0))
+        other.listen()
+        with pytest.raises(UsageError, match="name another"):
+            app.wait_for_port(other.getsockname()[1], patience=0.2)
+
+
+# ---- with one
+
+
+def story(folder: Path) -> dict[str, object]:
+    """Runs in a process of its own: load, load again, change, serve."""
+    os.environ["FIFTYONE_LOGGING_LEVEL"] = "ERROR"  # what the user set stays
+    drawn: list[int] = []
+
+    def points(rows: pd.DataFrame) -> np.ndarray:
+        drawn.append(len(rows))
+        return np.stack([rows["yaw"], rows["pitch"]], 1)
+
+    app_dataset.map_points = points  # UMAP's compiler takes a minute
+    faceset = open_faceset(folder)
+    told: dict[str, object] = {}
+    (name,) = app.load([folder])
+    import fiftyone as fo
+    from fiftyone.core.odm import drop_database
+
+    try:
+        told["environment"] = {n: os.environ[n] for n in app.ENVIRONMENT}
+        told["first"] = look(fo, name, drawn)
+        told["details"] = details(fo, name)
+        app.load([folder])
+        told["second"] = look(fo, name, drawn)
+        dataset = fo.load_dataset(name)
+        dataset.match({"frame": 7}).tag_samples("mine")
+        dataset.save_view("of mine", dataset.match_tags("mine"))
+        write_selection(faceset, chosen([30, 31]))
+        app.load([folder])
+        told["chosen again"] = look(fo, name, drawn)
+        rows = faces().drop(index=[8, 9])
+        rows["status"], rows["kept"] = "ok", True
+        rows["yaw"] = 12.5
+        write_faces(faceset, rows)
+        app.load([folder])
+        told["other faces"] = look(fo, name, drawn)
+        told["other yaw"] = fo.load_dataset(name).distinct("yaw")
+        told["failures"] = failures(fo, folder)
+        told["two"] = app.load([folder, copied(folder)])
+        told["served"] = served(folder)
+    finally:
+        drop_database()
+    return told
+
+
+def look(fo, name: str, drawn: list[int]) -> dict[str, object]:
+    """What a person would see of the dataset now."""
+    dataset = fo.load_dataset(name)
+    dataset.reload()
+    points = dataset.load_brain_results(app_dataset.MAP)
+    return {
+        "datasets": fo.list_datasets(),
+        "persistent": dataset.persistent,
+        "faces": len(dataset),
+        "ids": sorted(dataset.values("id")),
+        "views": {v: len(dataset.load_saved_view(v)) for v in dataset.list_saved_views()},
+        "order": dataset.load_saved_view(app_dataset.SELECTED).values("frame"),
+        "selection": sorted(zip(*dataset.match({"selected": True}).values(["rank", "frame", "cluster"]), strict=True)),
+        "ranked": dataset.count("rank"),
+        "tags": dataset.match_tags("mine").values("frame"),
+        "map": len(points.points),
+        "drawn": len(drawn),
+    }
+
+
+def details(fo, name: str) -> dict[str, object]:
+    """Fields and values of some faces."""
+    dataset = fo.load_dataset(name)
+    rows = faces().set_index("face_id")
+    schema = dataset.get_field_schema()
+    vectors = {}
+    for spec in (s for s in app_dataset.field_specs() if s.kind == "VectorField"):
+        read = dict(zip(*dataset.values(["face_id", spec.name]), strict=True))
+        vectors[spec.name] = all(np.array_equal(v, rows[spec.name][f]) for f, v in read.items() if v is not None)
+    holed = dataset.one(fo.ViewField("frame") == 5)
+    return {
+        "missing files": [p for p in dataset.values("filepath") if not Path(p).is_file()],
+        "clips": dataset.count_values("clip"),
+        "fields": {s.name: type(schema[s.name]).__name__ == s.kind for s in app_dataset.field_specs()},
+        "texts": {s.name: schema[s.name].description == s.description for s in app_dataset.field_specs()},
+        "vectors": vectors,
+        "nulls": [holed.Sharpness, holed.lighting],
+        "yaw": dict(zip(*dataset.values(["face_id", "yaw"]), strict=True)),
+        "media": dataset.media_type,
+        "groups": [g.name for g in dataset.app_config.sidebar_groups],
+        "workspaces": dataset.list_workspaces(),
+    }
+
+
+def copied(folder: Path) -> Path:
+    """The faceset again, elsewhere."""
+    return Path(shutil.copytree(folder, folder.parent / "elsewhere" / folder.name))
+
+
+def failures(fo, folder: Path) -> dict[str, object]:
+    """A faceset without crops, and one whose crop leaves it: the messages, and that no dataset stays behind."""
+    told = {}
+    for what, crop in (("no crops", None), ("outside", "../../x.jpg")):
+        faceset: Faceset = create(folder.parent / what, None, Settings(crop_size=0))
+        write_faces(faceset, faces().assign(crop=crop))
+        try:
+            app.load([faceset.folder])
+        except WorkError as error:
+            told[what] = str(error)
+    return {"told": told, "datasets": len(fo.list_datasets())}
+
+
+def served(folder: Path) -> dict[str, object]:
+    """The App's answer, and the addresses on which it listens."""
+    import psutil
+
+    with socket.socket() as probe:
+        probe.bind((app.ADDRESS, 0))
+        port = probe.getsockname()[1]
+    address = app.launch([folder], port=port, browser=False, wait=False)
+    end = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://{app.ADDRESS}:{port}/fiftyone", timeout=5) as answer:
+                status = answer.status
+            break
+        except OSError:
+            assert time.monotonic() < end, "the App does not answer"
+            time.sleep(0.3)
+    children = psutil.Process().children(recursive=True)
+    listening = [c.laddr for p in children for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
+    hosts = [a.ip for a in listening if a.port == port]
+    return {"address": address, "status": status, "hosts": hosts, "processes": [p.pid for p in children]}
+
+
+@pytest.fixture(scope="module")
+def told(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    if importlib.util.find_spec("fiftyone") is None:
+        pytest.skip("FiftyOne is not installed: pip install 'faceset[app]'")
+    try:
+        mongod.ensure()
+    except MissingError as error:
+        pytest.skip(f"no MongoDB server: {error}")
+    database = tmp_path_factory.mktemp("database")
+    mine = {"FIFTYONE_DATABASE_DIR": str(database), "FIFTYONE_DATABASE_NAME": f"faceset-test-{os.getpid()}"}
+    cleared = {n: v for n, v in os.environ.items() if n not in app.ENVIRONMENT}
+    script = [sys.executable, __file__, str(folder), str(database / "told.json")]
+    mine["PYTHONPATH"] = str(Path(app.__file__).parent.parent)
+    done = subprocess.run(script, env=cleared | mine, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((database / "told.json").read_text(encoding="utf-8")) | {"database": str(database)}
+
+
+def test_first_load_holds_the_faces_that_have_a_crop(told: dict[str, dict]) -> None:
+    first, details = told["first"], told["details"]
+    assert first["faces"] == FACES - NO_CROP
+    assert first["persistent"]
+    assert len(first["datasets"]) == 1
+    assert details["media"] == "image"
+    assert details["missing files"] == []
+    assert details["clips"] == {CLIPS[0]: 18, CLIPS[1]: 19}
+
+
+def test_fields_are_typed_and_described(told: dict[str, dict]) -> None:
+    assert all(told["details"]["fields"].values())
+    assert all(told["details"]["texts"].values())
+    assert told["details"]["groups"][:3] == ["tags", "selection", "face"]
+
+
+def test_values_are_those_of_the_table(told: dict[str, dict]) -> None:
+    details = told["details"]
+    assert details["vectors"] == dict.fromkeys(("matrix", "expression", "gaze", "lighting", "identity"), True)
+    assert details["nulls"] == [None, None]
+    yaw = faces().set_index("face_id")["yaw"]
+    assert details["yaw"] == pytest.approx({f: yaw[f] for f in details["yaw"]}, abs=1e-6)
+
+
+def test_views(told: dict[str, dict]) -> None:
+    first = told["first"]
+    kept = FACES - NO_CROP - OTHERS
+    assert first["views"] == {"selected": 3, "kept, not selected": kept - 3, f"dropped: {OTHER}": OTHERS}
+    assert first["order"] == [10, 4, 20]
+    assert first["selection"] == [[0, 10, 0], [1, 4, 1], [2, 20, 2]]
+
+
+def test_map_holds_the_subjects_faces(told: dict[str, dict]) -> None:
+    assert told["first"]["map"] == FACES - NO_CROP - OTHERS
+    assert told["details"]["workspaces"] == ["map"]
+
+
+def test_unchanged_is_not_loaded_again(told: dict[str, dict]) -> None:
+    assert told["second"] == told["first"]
+
+
+def test_other_selection_changes_only_the_selection(told: dict[str, dict]) -> None:
+    first, again = told["first"], told["chosen again"]
+    assert again["order"] == [30, 31]
+    assert again["selection"] == [[0, 30, 0], [1, 31, 1]]
+    assert again["ranked"] == 2
+    assert again["views"]["kept, not selected"] == FACES - NO_CROP - OTHERS - 2
+    assert again["ids"] == first["ids"]
+    assert again["drawn"] == first["drawn"] == 1
+    assert again["tags"] == [7]
+
+
+def test_other_faces_replace_the_old_ones(told: dict[str, dict]) -> None:
+    other = told["other faces"]
+    assert other["faces"] == FACES - NO_CROP - 2
+    assert len(other["datasets"]) == 1
+    assert told["other yaw"] == [12.5]
+    assert other["map"] == other["faces"]
+    assert other["order"] == [30, 31]
+
+
+def test_what_people_did_stays_and_views_of_gone_reasons_go(told: dict[str, dict]) -> None:
+    assert told["other faces"]["tags"] == [7]
+    assert set(told["other faces"]["views"]) == {"selected", "kept, not selected", "of mine"}
+    assert told["other faces"]["views"]["of mine"] == 1
+
+
+def test_nothing_to_show_is_told_and_leaves_no_dataset(told: dict[str, dict]) -> None:
+    assert "has no crops to show" in told["failures"]["told"]["no crops"]
+    assert "leaves the faceset" in told["failures"]["told"]["outside"]
+    assert told["failures"]["datasets"] == 1
+
+
+def test_two_facesets_of_one_name_are_two_datasets(told: dict[str, dict]) -> None:
+    one, two = told["two"]
+    assert one != two
+    assert one.rsplit("-", 1)[0] == two.rsplit("-", 1)[0] == FOLDER
+
+
+def test_the_users_environment_wins(told: dict[str, dict]) -> None:
+    wanted = app.ENVIRONMENT | {"FIFTYONE_LOGGING_LEVEL": "ERROR"}
+    assert told["environment"] == wanted
+
+
+def test_app_answers_on_this_machine_only(told: dict[str, dict]) -> None:
+    assert told["served"]["status"] == 200
+    assert set(told["served"]["hosts"]) == {"127.0.0.1"}
+    assert told["served"]["address"].startswith("http://127.0.0.1:")
+
+
+def test_nothing_runs_on_afterwards(told: dict[str, dict]) -> None:
+    psutil = pytest.importorskip("psutil")
+    end = time.monotonic() + 40
+    while alive := [p for p in told["served"]["processes"] if psutil.pid_exists(p) and _is_ours(psutil, p, told)]:
+        assert time.monotonic() < end, f"still running: {alive}"
+        time.sleep(0.5)
+
+
+def _is_ours(psutil, pid: int, told: dict[str, dict]) -> bool:
+    try:
+        process = psutil.Process(pid)
+        line = " ".join(process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and ("fiftyone" in line or str(told["database"]) in line)
+    except psutil.Error:
+        return False
+
+
+if __name__ == "__main__":
+    Path(sys.argv[2]).write_text(json.dumps(story(Path(sys.argv[1])), default=str), encoding="utf-8")
