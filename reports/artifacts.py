@@ -28,7 +28,7 @@ from reports.events import Finding, by_severity, group
 from reports.gallery import Gallery, Picture
 from reports.thresholds import CUT, MOTION, SWAP, limits
 
-WORK = 256
+WORK = 192
 """Longest side in pixels to which the region around the face is shrunk; smaller ones stay as they are."""
 AROUND = 0.4
 """The region reaches this far beyond the face's box, in parts of its longer side."""

@@ -209,8 +209,12 @@ def misalignment(output: Floats, reference: Floats, at: Zones) -> float:
 
 
 def _texture(grey: Floats, window: Floats) -> Floats:
-    band = cv2.GaussianBlur(grey, (0, 0), 1.0) - cv2.GaussianBlur(grey, (0, 0), 8.0)
-    return (band * window).astype(np.float32)
+    """Middle frequencies under a window, padded to a square: phaseCorrelate is biased where it has to pad itself."""
+    band = (cv2.GaussianBlur(grey, (0, 0), 1.0) - cv2.GaussianBlur(grey, (0, 0), 8.0)) * window
+    side = cv2.getOptimalDFTSize(max(grey.shape) + max(grey.shape) % 2)
+    square = np.zeros((side + side % 2, side + side % 2), np.float32)
+    square[: grey.shape[0], : grey.shape[1]] = band
+    return square
 
 
 def motion(now: Floats, before: Floats, where: NDArray[np.bool_]) -> float:
