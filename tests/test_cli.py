@@ -1,0 +1,119 @@
+"""The command line: help stays light, wrong calls are one line and exit 2, the machine's faults exit 1."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import faceset
+
+VERBS = "curate select people report app train render inspect verify doctor demo".split()
+HELP = """
+import sys, faceset
+for verb in {verbs}:
+    sys.argv = ["faceset", verb, "--help"]
+    try:
+        faceset.main()
+    except SystemExit as end:
+        assert end.code == 0, (verb, end.code)
+heavy = [m for m in ("torch", "fiftyone", "cv2", "sklearn", "umap", "pandas", "av") if m in sys.modules]
+assert not heavy, heavy
+"""
+
+
+def run(*arguments: str | Path, **kwargs) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(Path(faceset.__file__)), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **kwargs)
+
+
+def test_help_of_every_verb_imports_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HELP.format(verbs=VERBS)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(f"faceset {verb}" in done.stdout for verb in VERBS)
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    """Run the command line in this process: exit code, stdout, stderr."""
+    old, sys.argv = sys.argv, ["faceset", *map(str, arguments)]
+    try:
+        with pytest.raises(SystemExit) as end:
+            faceset.main()
+    finally:
+        sys.argv = old
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+ME = ("--subject", "A", "--basis", "research")
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str]:
+    """Exit code and the one line on stderr."""
+    code, out, err = call(capsys, *arguments)
+    assert out == ""
+    lines = [line for line in err.splitlines() if line]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("faceset: ")
+    return code, lines[0]
+
+
+def test_wrong_calls_exit_2_with_one_line(capsys, tmp_path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_text("no video")
+    out = tmp_path / "set"
+    cases = {
+        ("curate", clip, "--out", out, "--basis", "research"): "--subject is missing",
+        ("curate", clip, "--out", out, "--subject", "A"): "--basis is missing",
+        ("curate", clip, "--out", out, "--subject", "A", "--basis", "fun"): "--basis fun",
+        ("curate", clip, *ME): "--out is missing",
+        ("curate", clip, "--out", out, *ME, "--budget", "many"): "many",
+        ("curate", clip, "--out", out, *ME, "--every", "0"): "--every 0",
+        ("curate", clip, "--out", out, *ME, "--engine", "cloud"): "--engine cloud",
+        ("curate", clip, "--out", out, *ME, "--landmarker", "x"): "--landmarker x",
+        ("curate", tmp_path / "none.mp4", "--out", out, *ME): "no such file",
+        ("curate", clip, "--out", tmp_path, *ME): "is no faceset",
+        ("select", tmp_path): "is no faceset",
+        ("train", "--source", tmp_path, "--target", tmp_path, "--out", out): "is no faceset",
+        ("render", tmp_path, "--footage", clip, "--out", tmp_path / "o.mp4"): str(tmp_path),
+        ("dance",): "dance",
+        ("curate", clip, "--colour"): "--colour",
+    }
+    for arguments, words in cases.items():
+        code, line = refused(capsys, *arguments)
+        assert (code, words in line) == (2, True), (arguments, line)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4"]
+
+
+def test_useless_footage_exits_1_and_leaves_nothing(capsys, tmp_path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_text("this is a text file\n" * 100)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for footage, words in ((clip, "clip.mp4"), (empty, "neither videos nor photos")):
+        code, line = refused(capsys, "curate", footage, "--out", tmp_path / "set", *ME)
+        assert code == 1 and words in line
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="no /proc: nothing here that root cannot write")
+def test_an_unwritable_place_exits_1(capsys, tmp_path, write_video, numbered_frames) -> None:
+    clip = write_video(tmp_path / "clip.mp4", numbered_frames(3))
+    code, line = refused(capsys, "curate", clip, "--out", "/proc/nowhere/set", *ME)
+    assert code == 1 and "/proc/nowhere/set" in line
+
+
+def test_footage_without_a_face_exits_1_and_leaves_nothing(capsys, tmp_path, write_video, numbered_frames) -> None:
+    clip = write_video(tmp_path / "grey.mp4", numbered_frames(5))
+    code, line = refused(capsys, "curate", clip, "--out", tmp_path / "set", *ME, "--workers", "1", "-q")
+    assert code == 1 and "no face" in line
+    assert not (tmp_path / "set").exists()
+
+
+def test_the_module_runs_as_a_script() -> None:
+    done = run("--help")
+    assert done.returncode == 0 and "curate" in done.stdout
