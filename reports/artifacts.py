@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +24,7 @@ from curate.types import Clip, Floats, Frame, Image, Progress, no_progress
 from curate.video import decode, probe
 from reports import measures as m
 from reports.events import Finding, by_severity, group
-from reports.gallery import Gallery, Picture
+from reports.pictures import Gallery, Picture
 from reports.thresholds import CUT, MOTION, SWAP, limits
 
 WORK = 192
@@ -275,28 +274,3 @@ def _unlike(clip: Clip, other: Clip, where: str) -> str:
         f"{clip.path} ({clip.frames} frames) and --reference {other.path} ({other.frames} frames) do not have the same "
         f"frames, compared by time stamps: {where}; give the footage that the video was made from"
     )
-
-
-def as_json(report: ArtifactReport) -> dict[str, Any]:
-    """The report as JSON values: findings, a summary per measure, number of frames."""
-    summary = {}
-    for limit in limits(report.has_reference):
-        values = report.measures[limit.measure].dropna()
-        known = len(values) > 0
-        summary[limit.measure] = {
-            "median": round(float(values.median()), 4) if known else None,
-            "p95": round(float(values.quantile(0.95)), 4) if known else None,
-            "max": round(float(values.max()), 4) if known else None,
-            "frames": len(values),
-            "unit": limit.unit,
-            "threshold": limit.threshold,
-        }
-    findings = [asdict(f) | {k: round(getattr(f, k), 4) for k in ("start", "end", "value")} for f in report.findings]
-    return {
-        "findings": findings,
-        "measures": summary,
-        "frames": report.frames,
-        "faces": report.faces,
-        "fps": round(report.fps, 4),
-        "reference": report.has_reference,
-    }

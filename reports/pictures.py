@@ -1,7 +1,8 @@
-"""Pictures of the worst frames, kept while a video runs by: bounded in number however long it is."""
+"""Small JPEG pictures for pages, and the worst frames that are kept while a video runs by."""
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 
 import cv2
@@ -33,6 +34,11 @@ def jpeg(image: Image, height: int | None = None, quality: int = 85) -> bytes:
     if not done:
         raise ValueError(f"an image of shape {image.shape} cannot be written as JPEG")
     return data.tobytes()
+
+
+def data_uri(picture: bytes) -> str:
+    """A JPEG as a data URI."""
+    return "data:image/jpeg;base64," + base64.b64encode(picture).decode("ascii")
 
 
 @dataclass
