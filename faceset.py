@@ -9,14 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from curate.errors import FacesetError, UsageError
 
 app = typer.Typer(
     help="Find the few minutes of footage worth training on, train, render, and say what is wrong with the result.",
-    no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -383,15 +381,15 @@ def _say(as_json: bool, result: dict[str, Any], text: Any) -> None:
 def main() -> None:
     """Run the command line; user errors are one line on stderr."""
     try:
-        code = app(standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], prog_name="faceset", standalone_mode=False)
     except FacesetError as error:
         sys.stderr.write(f"faceset: {error}\n")
         code = error.exit_code
-    except click.ClickException as error:
-        sys.stderr.write(f"faceset: {error.format_message()}\n")
+    except typer.TyperException as error:
+        sys.stderr.write(f"faceset: {error} (see: faceset {' '.join(sys.argv[1:2])} --help)\n")
         code = 2
-    except (KeyboardInterrupt, click.Abort):
-        sys.stderr.write("faceset: interrupted; the same command goes on where it was\n")
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("faceset: interrupted; what was finished is kept\n")
         code = 130
     sys.exit(code if isinstance(code, int) else 0)
 
