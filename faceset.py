@@ -386,7 +386,8 @@ def main() -> None:
         sys.stderr.write(f"faceset: {error}\n")
         code = error.exit_code
     except typer.TyperException as error:
-        sys.stderr.write(f"faceset: {error} (see: faceset {' '.join(sys.argv[1:2])} --help)\n")
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        sys.stderr.write(f"faceset: {message} (--help explains)\n")
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("faceset: interrupted; what was finished is kept\n")
