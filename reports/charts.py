@@ -1,0 +1,177 @@
+"""Geometry of the charts: numbers in, coordinates out. The drawing itself is `templates/charts.html`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHARES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)
+"""A cell's shade is the number of these shares of all faces that it is above."""
+SHADES = ("none", "to .1 %", "to .3 %", "to 1 %", "to 3 %", "to 10 %", "more")
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One measure over time, in a box of width x height units."""
+
+    width: int
+    height: int
+    area: str
+    """Points of a closed polygon from the lowest to the highest value of each column of pixels."""
+    threshold: float
+    """y of the threshold, from the top."""
+    top: float
+    """Value at the top edge."""
+    events: tuple[tuple[float, float, str, str], ...]
+    """x, width, severity, text."""
+
+
+def timeline(
+    time: NDArray[np.float64],
+    values: NDArray[np.float64],
+    threshold: float,
+    events: Sequence[tuple[float, float, str, str]],
+    width: int = 960,
+    height: int = 72,
+) -> Timeline:
+    """The values (N,) at times (N,) seconds, NaN left out; events are (start, end, severity, text) in seconds."""
+    start, length = (float(time[0]), max(float(np.ptp(time)), 1e-6)) if len(time) else (0.0, 1.0)
+    known = np.isfinite(values)
+    top = max(2 * threshold, 1.05 * float(values[known].max()) if known.any() else 0.0)
+    column = np.minimum((time - start) / length * (width - 1), width - 1).astype(np.int64)
+    pieces = []
+    for piece in np.split(np.flatnonzero(known), np.flatnonzero(np.diff(np.flatnonzero(known)) > 1) + 1):
+        if not len(piece):
+            continue
+        at, first = np.unique(column[piece], return_index=True)
+        high = np.maximum.reduceat(values[piece], first)
+        xs = [float(at[0]), *(at + 0.5), float(at[-1] + 1)]
+        ys = height - np.concatenate([[high[0]], high, [high[-1]]]) / top * height
+        line = "L".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
+        pieces.append(f"M{xs[0]:.1f},{height}L{line}L{xs[-1]:.1f},{height}Z")
+    spans = tuple(
+        ((a - start) / length * width, max((b - a) / length * width, 3.0), severity, text)
+        for a, b, severity, text in events
+    )
+    return Timeline(width, height, "".join(pieces), height - threshold / top * height, top, spans)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One square of a map."""
+
+    x: float
+    y: float
+    shade: int
+    """0..6, see SHADES."""
+    count: int
+    missing: bool
+    """The footage has faces here, the selection none."""
+    label: str
+    picture: str | None
+
+
+@dataclass(frozen=True)
+class GridMap:
+    """Counts over two axes as shaded squares of `size` units, with tick labels."""
+
+    title: str
+    size: float
+    cells: tuple[Cell, ...]
+    columns: int
+    rows: int
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    total: int
+
+
+def shade(count: int, total: int) -> int:
+    """0 for none, else 1..6 by the share of the total."""
+    return sum(count > share * total for share in SHARES) if total and count else 0
+
+
+def grid_map(
+    title: str,
+    counts: NDArray[np.int64],
+    x_edges: NDArray[np.float64],
+    y_edges: NDArray[np.float64],
+    *,
+    seen: NDArray[np.int64] | None = None,
+    names: tuple[str, str] = ("yaw", "pitch"),
+    unit: str = "°",
+    tick: float = 30.0,
+    pictures: dict[tuple[int, int], str] | None = None,
+    inside: NDArray[np.bool_] | None = None,
+    size: float = 20.0,
+) -> GridMap:
+    """A map of counts (rows, columns), row 0 at the top.
+
+    `seen` are the footage's counts, to mark what the selection lacks; `inside` says which cells exist.
+    """
+    total = int(counts.sum())
+    cells = []
+    for (row, column), number in np.ndenumerate(counts):
+        if inside is not None and not inside[row, column]:
+            continue
+        x, y = (x_edges[column], x_edges[column + 1]), (y_edges[row], y_edges[row + 1])
+        where = f"{names[0]} {_span(*x)}{unit}, {names[1]} {_span(*y)}{unit}"
+        lacks = seen is not None and bool(seen[row, column]) and not number
+        found = (pictures or {}).get((row, column)) if number else None
+        label = f"{where}: {number:,} of {total:,}"
+        cells.append(Cell(column * size, row * size, shade(int(number), total), int(number), lacks, label, found))
+    rows, columns = counts.shape
+    return GridMap(
+        title, size, tuple(cells), columns, rows, _ticks(x_edges, tick, size), _ticks(y_edges, tick, size), total
+    )
+
+
+def _span(low: float, high: float) -> str:
+    low, high = sorted((low, high))
+    return f"{_number(low)} to {_number(high)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:+g}".replace("-", "−") if value else "0"
+
+
+def _ticks(edges: NDArray[np.float64], step: float, size: float) -> tuple[tuple[float, str], ...]:
+    on = [i for i, e in enumerate(edges) if abs(e / step - round(e / step)) < 1e-6]
+    return tuple((i * size, _number(float(edges[i]))) for i in on)
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Two distributions on one axis: shares of faces in bins, footage behind, selection as a line before it."""
+
+    width: int
+    height: int
+    footage: str
+    """SVG path of a closed area."""
+    selection: str
+    """SVG path of a line."""
+    x_ticks: tuple[tuple[float, str], ...]
+
+
+def bars(
+    footage: NDArray[np.int64], selection: NDArray[np.int64], edges: NDArray[np.float64], ticks: Sequence[float]
+) -> Bars:
+    """Counts (B,) in bins with (B + 1,) edges, both scaled to the higher peak of their shares."""
+    width, height = 240, 64
+    a, b = footage / max(footage.sum(), 1), selection / max(selection.sum(), 1)
+    top = max(float(a.max()), float(b.max()), 1e-9)
+    span = float(edges[-1] - edges[0])
+    marks = tuple(((t - float(edges[0])) / span * width, f"{t:g}".replace("-", "−")) for t in ticks)
+    steps = _steps(a / top, width, height)
+    return Bars(width, height, f"M0,{height}L{steps}L{width},{height}Z", f"M{_steps(b / top, width, height)}", marks)
+
+
+def _steps(values: NDArray[np.float64], width: int, height: int) -> str:
+    each = width / len(values)
+    points = []
+    for i, v in enumerate(values):
+        y = height - v * (height - 2)
+        points += [f"{i * each:.1f},{y:.1f}", f"{(i + 1) * each:.1f},{y:.1f}"]
+    return "L".join(points)
