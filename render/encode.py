@@ -25,6 +25,7 @@ from av.video.reformatter import Colorspace
 from curate.errors import FootageError, WorkError
 from curate.types import Image
 from curate.video import matrix_of
+from render.mux import video_stream
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def look_of(footage: Path, width: int, height: int) -> Look:
     """How `footage` shows its colours; width and height are those of the upright frames. Raises FootageError."""
     try:
         with av.open(str(footage), metadata_errors="replace") as container:
-            stream = container.streams.video[0]
+            stream = video_stream(container)
             frame = next(container.decode(stream))
             context = stream.codec_context
             tag = int(frame.colorspace)

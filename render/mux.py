@@ -23,10 +23,9 @@ log = logging.getLogger(__name__)
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 
 
-def time_base(footage: Path) -> Fraction:
-    """Of the footage's video stream."""
-    with av.open(str(footage), metadata_errors="replace") as container:
-        return Fraction(container.streams.video[0].time_base)
+def video_stream(container: Any) -> Any:
+    """The stream that is decoded: the first that is no cover picture."""
+    return next(s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic)
 
 
 def check_sound(footage: Path, out: Path, scratch: Path) -> int:
@@ -52,14 +51,14 @@ def check_sound(footage: Path, out: Path, scratch: Path) -> int:
         return len(streams)
 
 
-def mux(encoded: Path, footage: Path, out: Path, suffix: str, times: Sequence[int], end: int, comment: str) -> None:
+def mux(encoded: Path, footage: Path, out: Path, suffix: str, times: Sequence[int], comment: str) -> None:
     """Write `out` from the encoded video and the footage's sound.
 
-    `times` are the frames' presentation times in order, in the footage's time base, `end` is when the last one stops;
-    `suffix` (.mp4, .mov) says which container; `comment` goes into its metadata. Raises WorkError.
+    `times` are the frames' presentation times in order, in the footage's time base; `suffix` (.mp4, .mov) says which
+    container; `comment` goes into its metadata. Raises WorkError.
     """
     with av.open(str(encoded)) as video, av.open(str(footage), metadata_errors="replace") as source:
-        base = Fraction(source.streams.video[0].time_base)
+        base = Fraction(video_stream(source).time_base)
         # Edit lists count in the movie's time scale: with the video's own they are exact.
         options = {
             "movflags": "+faststart",
@@ -73,11 +72,21 @@ def mux(encoded: Path, footage: Path, out: Path, suffix: str, times: Sequence[in
             pairs = [(s, container.add_stream_from_template(s)) for s in _copied(source)]
             for old, new in pairs:
                 new.metadata.update({k: v for k, v in old.metadata.items() if k in ("language", "title")})
-            feeds: list[Iterable[Any]] = [_video_packets(video, track, times, end, base)]
+            feeds: list[Iterable[Any]] = [_video_packets(video, track, times, _end(source, times), base)]
             if pairs:
                 feeds.append(_copied_packets(source, dict(pairs)))
             for packet in heapq.merge(*feeds, key=lambda p: p.dts * p.time_base):
                 container.mux_one(packet)
+
+
+def _end(source: Any, times: Sequence[int]) -> int:
+    """When the last frame stops: by the footage's own figure, else it lasts as long as the one before."""
+    stream = video_stream(source)
+    step = times[-1] - times[-2] if len(times) > 1 else 1
+    if stream.duration is None:
+        return times[-1] + step
+    end = (stream.start_time or 0) + int(stream.duration)
+    return end if end > times[-1] else times[-1] + step
 
 
 def _describe(container: Any, source: Any, comment: str) -> None:
@@ -91,9 +100,7 @@ def _copied(source: Any) -> list[Any]:
     found = []
     for stream in source.streams:
         codec = stream.codec_context.name if stream.codec_context is not None else None
-        if stream.type == "audio" and codec is not None:
-            found.append(stream)
-        elif stream.type == "subtitle" and codec == "mov_text":
+        if (stream.type == "audio" and codec is not None) or (stream.type == "subtitle" and codec == "mov_text"):
             found.append(stream)
         elif stream.type in ("audio", "subtitle"):
             log.warning("%s: the %s stream %s is left out (%s)", source.name, stream.type, stream.index, codec)

@@ -32,7 +32,7 @@ class Swapper(Protocol):
         """Side of the crops in pixels."""
 
     def swap(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, 3, S, S) float32 RGB in 0..1 to the same and masks (B, 1, S, S)."""
+        """(B, 3, S, S) float32 RGB in 0..1 to the same and masks (B, 1, S, S), on the device of the crops."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,6 @@ def swap_frames(
     where: Mapping[int, Place],
     swapper: Swapper,
     framing: Framing,
-    device: str,
     mask: MaskSettings,
     batch: int = BATCH,
 ) -> Iterator[tuple[Frame, Swapped | None]]:
@@ -103,10 +102,10 @@ def swap_frames(
     for frame in frames:
         waiting.append(frame)
         if len(waiting) == batch:
-            yield from _swap_batch(waiting, where, swapper, framing, device, mask)
+            yield from _swap_batch(waiting, where, swapper, framing, mask)
             waiting = []
     if waiting:
-        yield from _swap_batch(waiting, where, swapper, framing, device, mask)
+        yield from _swap_batch(waiting, where, swapper, framing, mask)
 
 
 def _swap_batch(
@@ -114,7 +113,6 @@ def _swap_batch(
     where: Mapping[int, Place],
     swapper: Swapper,
     framing: Framing,
-    device: str,
     settings: MaskSettings,
 ) -> list[tuple[Frame, Swapped | None]]:
     faces = [f for f in frames if f.index in where]
@@ -122,7 +120,7 @@ def _swap_batch(
     matrices = [crop_matrix(where[f.index].landmarks, framing, size) for f in faces]
     crops = [_unit(warp(f.image, m, size)) for f, m in zip(faces, matrices, strict=True)]
     done: dict[int, Swapped] = {}
-    for frame, matrix, crop, (rgb, model) in zip(faces, matrices, crops, _pass(swapper, crops, device), strict=True):
+    for frame, matrix, crop, (rgb, model) in zip(faces, matrices, crops, _pass(swapper, crops), strict=True):
         place = where[frame.index]
         alpha = face_mask(model, transform(place.landmarks, matrix), settings)
         done[frame.index] = Swapped(place, matrix, crop, rgb, alpha)
@@ -133,15 +131,14 @@ def _unit(image: Image) -> Floats:
     return np.asarray(image, np.float32) / np.float32(255)
 
 
-def _pass(swapper: Swapper, crops: list[Floats], device: str) -> list[tuple[Floats, Floats]]:
+def _pass(swapper: Swapper, crops: list[Floats]) -> list[tuple[Floats, Floats]]:
     """Crops (S, S, 3) through the network: RGB (S, S, 3) and mask (S, S) each, in 0..1."""
     import torch
 
     if not crops:
         return []
-    stacked = torch.from_numpy(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2))).to(device)
-    with torch.inference_mode():
-        rgb, mask = swapper.swap(stacked)
+    stacked = torch.from_numpy(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)))
+    rgb, mask = swapper.swap(stacked)
     pictures = rgb.float().clamp(0, 1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     masks = mask.float().clamp(0, 1)[:, 0].contiguous().cpu().numpy()
     return list(zip(pictures, masks, strict=True))
