@@ -55,9 +55,9 @@ REFERENCE: tuple[Limit, ...] = (
 ALONE: tuple[Limit, ...] = (
     Limit("frozen", "face stands still", "frozen", "%", 90, 95, 98, 3,
           "How much less the face changes than its surroundings do"),
-    Limit("flicker", "brightness flickers", "flicker", "%", 3.5, 6.0, 12.0, 3,
+    Limit("flicker", "brightness flickers", "flicker", "%", 4.0, 7.0, 14.0, 3,
           "How abruptly the face's brightness changes against its surroundings"),
-    Limit("edge", "visible edge around the face", "edge_line", "x", 2.5, 3.5, 5.0, 3,
+    Limit("edge", "visible edge around the face", "edge_line", "x", 3.6, 4.5, 6.0, 3,
           "Gradient along the outline of the face over the gradient beside it"),
     Limit("soft", "detail lost", "detail_lost", "octaves", 1.2, 1.8, 2.5, 3,
           "How much weaker the face's fine detail is than usual in this video, beyond the surroundings"),

@@ -1,0 +1,280 @@
+"""The figures of the coverage page, computed from the table and the selection alone; no pictures, no markup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate.coverage import PITCH_EDGES, YAW_EDGES, coverage, curve, effective, frame_rate, pose_bins
+from curate.expression import AXES, axis
+from curate.faceset import Faceset
+from curate.space import Space
+from curate.table import BY_NAME, QUALITY
+from curate.types import Clip, Floats
+
+Counts = NDArray[np.int64]
+SAMPLE = 6000
+"""Coverage is read from at most this many faces, evenly spread over the footage."""
+LIGHT_EDGES = np.linspace(-1, 1, 13)
+AXIS_EDGES = np.linspace(0, 1, 26)
+AXIS_TITLES = {
+    "jawOpen": "Mouth open", "smile": "Smile", "pucker": "Lips pursed", "frown": "Mouth corners down",
+    "blink": "Eyes closed", "eyeWide": "Eyes wide", "browUp": "Brows up", "browDown": "Brows down",
+}  # fmt: skip
+THIN = 0.005
+"""A range of pose counts as present from its first to its last .5 % of faces."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One axis: counts of footage and selection in the same bins."""
+
+    name: str
+    title: str
+    unit: str
+    edges: NDArray[np.float64]
+    """(B + 1,)."""
+    footage: Counts
+    selection: Counts
+    footage_range: tuple[float, float] | None
+    """5 and 95 % of the footage's faces; None without faces."""
+    selection_range: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Two axes: counts (rows, columns), row 0 at the top of the page."""
+
+    x_edges: NDArray[np.float64]
+    y_edges: NDArray[np.float64]
+    footage: Counts
+    selection: Counts
+
+
+@dataclass(frozen=True)
+class ClipRow:
+    """What one clip gave."""
+
+    name: str
+    seconds: float
+    size: str
+    fps: float
+    frames: int
+    faces: int
+    kept: int
+    selected: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Faces that are not kept, by reason."""
+
+    reason: str
+    faces: int
+    share: float
+    """Of all faces, 0..1."""
+    examples: tuple[str, ...]
+    """Paths of crops."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Chosen faces of one group, in order of choice."""
+
+    number: int
+    name: str
+    faces: int
+    crops: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Everything that the page says."""
+
+    minutes: float
+    effective_minutes: float | None
+    effective_faces: int
+    faces: int
+    kept: int
+    selected: int
+    coverage: float | None
+    """0..1, of the kept faces by the selection; None where it cannot be computed."""
+    curve: Floats
+    """(K,) coverage by the first 1..K chosen faces."""
+    pose: Plane
+    yaw_range: tuple[float, float] | None
+    """Degrees between which there are faces, but for .5 % at each end."""
+    pitch_range: tuple[float, float] | None
+    poses_lacking: int
+    """Cells of the pose map where the footage has faces and the selection none."""
+    expressions: tuple[Spread, ...]
+    light: Plane
+    exposure: tuple[Spread, ...]
+    quality: tuple[Spread, ...]
+    clips: tuple[ClipRow, ...]
+    dropped: tuple[Dropped, ...]
+    clusters: tuple[Cluster, ...]
+
+
+COLUMNS = (
+    "face_id", "clip", "crop", "yaw", "pitch", "roll", "expression", "gaze", "lighting", "light_x", "light_y", "status",
+    "kept", *(c.name for c in QUALITY),
+)  # fmt: skip
+
+
+def figures(faceset: Faceset, examples: int = 8, strip: int = 12) -> Figures:
+    """Compute them; raises WorkError where there is no table or no selection."""
+    table = faceset.table(COLUMNS)
+    selection = faceset.selection()
+    kept = table[table["kept"]]
+    chosen = selection.merge(kept, on="face_id", how="inner").sort_values("rank", ignore_index=True)
+    steps, most = _coverage(kept, chosen)
+    worth = effective(kept, frame_rate(faceset.clips))
+    pose = _pose(kept, chosen)
+    return Figures(
+        minutes=sum(seconds_of(c) for c in faceset.clips) / 60,
+        effective_minutes=worth.minutes,
+        effective_faces=worth.faces,
+        faces=len(table),
+        kept=len(kept),
+        selected=len(chosen),
+        coverage=most,
+        curve=steps,
+        pose=pose,
+        yaw_range=_range(kept["yaw"], THIN),
+        pitch_range=_range(kept["pitch"], THIN),
+        poses_lacking=int(((pose.footage > 0) & (pose.selection == 0)).sum()),
+        expressions=tuple(_expression(kept, chosen, name) for name in AXES),
+        light=_light(kept, chosen),
+        exposure=tuple(_lighting(kept, chosen, i) for i in (3, 4)),
+        quality=tuple(_quality(kept, chosen, c.name) for c in QUALITY),
+        clips=tuple(_clip_row(c, table, chosen) for c in faceset.clips),
+        dropped=_dropped(table, examples),
+        clusters=_clusters(chosen, strip),
+    )
+
+
+def seconds_of(clip: Clip) -> float:
+    """Length in seconds of the stretch of a clip that is in the faceset."""
+    start = clip.start or 0.0
+    end = clip.duration if clip.end is None else min(clip.end, clip.duration)
+    return max(end - start, 0.0)
+
+
+def _coverage(kept: pd.DataFrame, chosen: pd.DataFrame) -> tuple[Floats, float | None]:
+    kept, chosen = kept[kept["yaw"].notna()], chosen[chosen["yaw"].notna()]
+    if kept.empty or chosen.empty:
+        return np.zeros(0, np.float32), None
+    kept = kept.sort_values("face_id", ignore_index=True)
+    space = Space.fit(kept)
+    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), SAMPLE)).astype(int))
+    points, picked = space.embed(kept.iloc[rows]), space.embed(chosen)
+    return curve(space, points, picked), coverage(space, points, picked)
+
+
+def _pose(kept: pd.DataFrame, chosen: pd.DataFrame) -> Plane:
+    both = [pose_bins(t["yaw"].to_numpy(np.float64), t["pitch"].to_numpy(np.float64)).counts for t in (kept, chosen)]
+    return Plane(YAW_EDGES, PITCH_EDGES, both[0], both[1])
+
+
+def _light(kept: pd.DataFrame, chosen: pd.DataFrame) -> Plane:
+    both = []
+    for table in (kept, chosen):
+        xy = table[["light_x", "light_y"]].to_numpy(np.float64)
+        xy = np.clip(xy[np.isfinite(xy).all(axis=1)], -1, 1)
+        counts, _, _ = np.histogram2d(xy[:, 1], xy[:, 0], bins=(LIGHT_EDGES, LIGHT_EDGES))
+        both.append(counts[::-1].astype(np.int64))
+    return Plane(LIGHT_EDGES, LIGHT_EDGES[::-1], both[0], both[1])
+
+
+def _expression(kept: pd.DataFrame, chosen: pd.DataFrame, name: str) -> Spread:
+    values = [axis(_stack(t["expression"], 52), name) for t in (kept, chosen)]
+    return _spread(name, AXIS_TITLES.get(name, name), "0 to 1", AXIS_EDGES, values[0], values[1])
+
+
+def _lighting(kept: pd.DataFrame, chosen: pd.DataFrame, index: int) -> Spread:
+    name, title, unit = {3: ("exposure", "Exposure", "log2"), 4: ("warmth", "Warmth", "")}[index]
+    values = [_stack(t["lighting"], 6)[:, index] for t in (kept, chosen)]
+    return _spread(name, title, unit, _edges(values[0]), values[0], values[1])
+
+
+def _quality(kept: pd.DataFrame, chosen: pd.DataFrame, name: str) -> Spread:
+    column = BY_NAME[name]
+    values = [t[name].to_numpy(np.float64, na_value=np.nan) for t in (kept, chosen)]
+    return _spread(name, column.doc, column.unit, _edges(values[0]), values[0], values[1])
+
+
+def _stack(column: pd.Series, size: int) -> NDArray[np.float64]:
+    rows = [v for v in column if v is not None]
+    return np.stack(rows).astype(np.float64) if rows else np.zeros((0, size))
+
+
+def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """26 edges over the middle 99 % of the values."""
+    known = values[np.isfinite(values)]
+    low, high = np.percentile(known, (0.5, 99.5)) if len(known) else (0.0, 1.0)
+    return np.linspace(low, max(high, low + 1e-3), 26)
+
+
+def _spread(
+    name: str, title: str, unit: str, edges: NDArray[np.float64], footage: Sequence[float], selection: Sequence[float]
+) -> Spread:
+    values = [np.asarray(v, np.float64) for v in (footage, selection)]
+    values = [v[np.isfinite(v)] for v in values]
+    counts = [np.histogram(np.clip(v, edges[0], edges[-1]), bins=edges)[0].astype(np.int64) for v in values]
+    ranges = [_range(pd.Series(v), 0.05) for v in values]
+    return Spread(name, title, unit, edges, counts[0], counts[1], ranges[0], ranges[1])
+
+
+def _range(values: pd.Series, tail: float) -> tuple[float, float] | None:
+    known = values.dropna()
+    return (float(known.quantile(tail)), float(known.quantile(1 - tail))) if len(known) else None
+
+
+def _clip_row(clip: Clip, table: pd.DataFrame, chosen: pd.DataFrame) -> ClipRow:
+    rows = table[table["clip"] == clip.name]
+    selected = int((chosen["clip"] == clip.name).sum())
+    size = f"{clip.width} × {clip.height}"
+    return ClipRow(
+        clip.name, seconds_of(clip), size, clip.fps, clip.frames, len(rows), int(rows["kept"].sum()), selected, clip.sha256
+    )
+
+
+def _dropped(table: pd.DataFrame, examples: int) -> tuple[Dropped, ...]:
+    found = []
+    for reason, rows in table[~table["kept"]].groupby("status", sort=False):
+        crops = rows["crop"].dropna()
+        at = np.unique(np.linspace(0, len(crops) - 1, min(len(crops), examples)).astype(int)) if len(crops) else []
+        found.append(Dropped(str(reason), len(rows), len(rows) / len(table), tuple(crops.iloc[i] for i in at)))
+    return tuple(sorted(found, key=lambda d: -d.faces))
+
+
+def _clusters(chosen: pd.DataFrame, strip: int) -> tuple[Cluster, ...]:
+    found = []
+    for number, rows in chosen.groupby("cluster"):
+        named = rows["reason"].str.extract(r"'(.+)'", expand=False).dropna()
+        name = str(named.iloc[0]) if len(named) else f"group {number}"
+        found.append(Cluster(int(str(number)), name, len(rows), tuple(rows["crop"].dropna().head(strip))))
+    return tuple(sorted(found, key=lambda c: (-c.faces, c.number)))
+
+
+def to_json(found: Figures) -> dict[str, Any]:
+    """All figures as JSON values."""
+    plain: dict[str, Any] = _plain(asdict(found))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()]
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return round(value, 5) if isinstance(value, float) else value
