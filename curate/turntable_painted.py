@@ -1,0 +1,294 @@
+"""Heads of nobody: face shapes and skins made by code, another for every seed."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from curate.errors import UsageError
+from curate.mesh import AT, LEFT_BROW, LEFT_EYE, LIPS, RIGHT_BROW, RIGHT_EYE, canonical
+from curate.turntable_heads import (
+    TEXELS,
+    Colour,
+    Look,
+    Picture,
+    blended,
+    linear,
+    noise,
+    surroundings,
+    texels,
+    uv_pixels,
+)  # fmt: skip
+from curate.turntable_mesh import Array, smoothstep
+from curate.turntable_model import Head, assemble, rest_shape
+from curate.turntable_parts import Hair
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a face differs from the canonical one; 0 is no difference."""
+
+    width: float = 0.0
+    length: float = 0.0
+    jaw: float = 0.0
+    forehead: float = 0.0
+    """Shares of the size."""
+    eye_distance: float = 0.0
+    """Centimetres that each eye moves outward."""
+    eye_size: float = 0.0
+    nose_length: float = 0.0
+    """Centimetres forward."""
+    nose_width: float = 0.0
+    nose_bridge: float = 0.0
+    """Centimetres forward."""
+    lips: float = 0.0
+    mouth_width: float = 0.0
+    chin: float = 0.0
+    """Centimetres forward."""
+    cheeks: float = 0.0
+    """Centimetres outward."""
+
+
+@dataclass(frozen=True)
+class Paint:
+    """Colours and marks of a painted skin."""
+
+    look: Look
+    lips: Colour
+    brows: Colour
+    freckles: int = 0
+    beard: float = 0.0
+    """0..1, shaved."""
+    blush: float = 0.5
+
+
+FIRST_SHAPE = Shape(
+    width=0.04, length=-0.03, jaw=0.10, forehead=0.03, eye_distance=0.18, eye_size=0.10, nose_length=-0.5, nose_width=0.22, nose_bridge=-0.2,
+    lips=0.28, mouth_width=0.08, chin=-0.1, cheeks=0.25,
+)  # fmt: skip
+_SKINS: tuple[Colour, ...] = (
+    (0.64, 0.45, 0.34),
+    (0.86, 0.69, 0.60),
+    (0.47, 0.31, 0.23),
+    (0.79, 0.60, 0.47),
+    (0.72, 0.54, 0.42),
+)
+_HAIRS: tuple[Colour, ...] = (
+    (0.11, 0.085, 0.07),
+    (0.36, 0.22, 0.12),
+    (0.07, 0.06, 0.06),
+    (0.22, 0.13, 0.08),
+    (0.48, 0.36, 0.22),
+)
+_IRISES: tuple[Colour, ...] = (
+    (0.30, 0.17, 0.09),
+    (0.35, 0.47, 0.53),
+    (0.22, 0.13, 0.08),
+    (0.36, 0.40, 0.24),
+    (0.33, 0.24, 0.13),
+)
+_CLOTHS: tuple[Colour, ...] = (
+    (0.30, 0.42, 0.40),
+    (0.50, 0.22, 0.20),
+    (0.75, 0.70, 0.60),
+    (0.25, 0.28, 0.40),
+    (0.38, 0.38, 0.40),
+)
+
+
+@functools.lru_cache(maxsize=8)
+def painted(seed: int = 0) -> Head:
+    """A painted head; each seed (0 or more) is another person, seed 0 the one of the demo."""
+    if seed < 0:
+        raise UsageError(f"seed {seed}: must be 0 or more")
+    rng = np.random.default_rng(40_000 + seed)
+    shape = FIRST_SHAPE if seed == 0 else _random_shape(rng)
+    kind = seed % len(_SKINS)
+    skin = _SKINS[kind]
+    look = Look(skin, _HAIRS[kind], _IRISES[kind], _CLOTHS[kind], tuple(0.8 * c for c in _CLOTHS[kind]), 0.18)  # type: ignore[arg-type]  # three stay three
+    lips = (skin[0] * 0.88, skin[1] * 0.66, skin[2] * 0.68)
+    brows = tuple(0.75 * c for c in _HAIRS[kind])
+    paint = Paint(look, lips, brows, (0, 260, 0, 60, 20)[kind], (0.0, 0.0, 0.5, 0.0, 0.6)[kind], 0.5)  # type: ignore[arg-type]  # three stay three
+    hair = Hair(float(rng.uniform(0.8, 1.4)), float(kind in (0, 3)), float(rng.uniform(0.3, 1.2)))
+    atlas = surroundings(look, hair, rng)
+    atlas[texels("face")] = blended(_skin(paint, rng), look, hair, rng, 46.0)
+    return assemble(f"painted-{seed}", rest_shape(shaped(shape)), linear(atlas), hair)
+
+
+def _random_shape(rng: np.random.Generator) -> Shape:
+    spread = np.array([0.05, 0.06, 0.10, 0.04, 0.15, 0.10, 0.5, 0.16, 0.25, 0.25, 0.08, 0.3, 0.25])
+    return Shape(*(float(value) for value in rng.uniform(-1, 1, len(spread)) * spread))
+
+
+def shaped(shape: Shape) -> Array:
+    """(468, 3) the canonical mesh with another face's proportions."""
+    mesh = canonical().vertices
+    points = mesh.copy()
+    x, y, z = mesh.T
+    side = np.sign(x)
+    jaw, forehead = smoothstep(1.0, 8.5, -y), smoothstep(3.0, 8.0, y)
+    points[:, 0] *= 1 + shape.width + shape.jaw * jaw + shape.forehead * forehead
+    points[:, 1] *= 1 + shape.length
+    nose = np.exp(-((x / 1.5) ** 2) - ((y + 0.6) / 1.7) ** 2)
+    bridge = np.exp(-((x / 1.0) ** 2) - ((y - 2.2) / 1.8) ** 2)
+    points[:, 2] += shape.nose_length * nose * smoothstep(4.8, 6.5, z) + shape.nose_bridge * bridge
+    points[:, 0] += shape.nose_width * x * np.exp(-((x / 2.2) ** 2) - ((y + 1.1) / 1.4) ** 2)
+    for eye in (RIGHT_EYE, LEFT_EYE):
+        centre = mesh[list(eye)].mean(axis=0)
+        near = np.exp(-(((mesh - centre)[:, :2] / (2.0, 1.5)) ** 2).sum(axis=1))[:, None]
+        points[:, 0] += shape.eye_distance * np.sign(centre[0]) * near[:, 0]
+        points[:, :2] += shape.eye_size * near * (mesh - centre)[:, :2]
+    mouth = mesh[[AT.lip_top, AT.lip_bottom]].mean(axis=0)
+    near = np.exp(-(((mesh - mouth)[:, :2] / (2.6, 1.2)) ** 2).sum(axis=1))
+    points[:, 1] += shape.lips * (mesh - mouth)[:, 1] * near
+    points[:, 2] += 0.5 * shape.lips * near
+    points[:, 0] += shape.mouth_width * x * near
+    points[:, 2] += shape.chin * np.exp(-((x / 2.0) ** 2) - ((y + 8.6) / 1.6) ** 2)
+    points[:, 0] += shape.cheeks * side * np.exp(-(((np.abs(x) - 5.5) / 1.8) ** 2) - ((y - 0.0) / 2.2) ** 2)
+    return points
+
+
+def _blob(centre: Array, wide: float, high: float) -> Picture:
+    """(1024, 1024) 1 at the centre, a soft ellipse around it."""
+    x = (np.arange(TEXELS)[None] - centre[0]) / wide
+    y = (np.arange(TEXELS)[:, None] - centre[1]) / high
+    return np.asarray(np.exp(-(x**2 + y**2)), np.float32)
+
+
+def _area(points: Array, soft: float) -> Picture:
+    """(1024, 1024) 1 inside the polygon, its edge softened."""
+    mask = np.zeros((TEXELS, TEXELS), np.float32)
+    cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.float32)
+
+
+def _line(points: Array, width: int, soft: float) -> Picture:
+    mask = np.zeros((TEXELS, TEXELS), np.float32)
+    cv2.polylines(mask, [np.round(points * 16).astype(np.int32)], False, 1.0, width, cv2.LINE_AA, 4)
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.float32)
+
+
+def _darken(face: Picture, share: Picture, amount: float, tint: Colour = (1.0, 1.0, 1.0)) -> None:
+    """Multiplies, in place; a tint below 1 in a channel darkens it more."""
+    face *= 1 - amount * np.clip(share, 0, 1)[..., None] * np.array(tint, np.float32)
+
+
+def _lay(face: Picture, share: Picture, colour: Colour) -> None:
+    """Covers, in place."""
+    face += (np.array(colour, np.float32) - face) * np.clip(share, 0, 1)[..., None]
+
+
+def _skin(paint: Paint, rng: np.random.Generator) -> Picture:
+    """(1024, 1024, 3) sRGB face."""
+    uv = uv_pixels()
+    face = np.empty((TEXELS, TEXELS, 3), np.float32)
+    face[:] = paint.look.skin
+    for cells, amount in ((6, 0.018), (24, 0.016), (90, 0.018), (300, 0.02)):
+        face *= 1 + amount * noise(rng, TEXELS, TEXELS, (cells, cells))[..., None]
+    face[..., 0] *= 1 + 0.012 * noise(rng, TEXELS, TEXELS, (14, 14))
+    _complexion(face, uv, paint)
+    _freckles(face, uv, paint, rng)
+    _around_eyes(face, uv, paint)
+    _nose(face, uv)
+    _mouth(face, uv, paint, rng)
+    for brow in (RIGHT_BROW, LEFT_BROW):
+        _brow(face, uv[list(brow)], paint.brows, rng)
+    return np.clip(face, 0, 1)
+
+
+def _complexion(face: Picture, uv: Array, paint: Paint) -> None:
+    for point in (205, 425):
+        _darken(face, _blob(uv[point], 95, 80), 0.16 * paint.blush, (0.0, 1.0, 0.9))
+    _darken(face, _blob(uv[4], 45, 40), 0.14 * paint.blush, (0.1, 1.0, 0.9))
+    _darken(face, _blob(uv[152], 130, 60), 0.08, (0.3, 1.0, 0.9))
+    for chain in ((129, 203, 206, 216), (358, 423, 426, 436)):
+        _darken(face, _line(uv[list(chain)], 8, 9.0), 0.5)
+    if paint.beard:
+        chin = smoothstep(0.60, 0.72, np.arange(TEXELS) / TEXELS)[:, None] * (1 - 0.6 * _blob(uv[18], 150, 30))
+        _darken(face, np.asarray(chin, np.float32), 0.30 * paint.beard, (1.0, 0.9, 0.75))
+        _darken(face, _blob(uv[164], 110, 26), 0.30 * paint.beard, (1.0, 0.9, 0.75))
+
+
+def _freckles(face: Picture, uv: Array, paint: Paint, rng: np.random.Generator) -> None:
+    spots = np.zeros(face.shape[:2], np.float32)
+    for _ in range(paint.freckles):
+        x, y = rng.normal(0.5, 0.17) * TEXELS, rng.normal(0.50, 0.07) * TEXELS
+        cv2.circle(
+            spots,
+            (round(x * 16), round(y * 16)),
+            round(rng.uniform(1.5, 4.0) * 16),
+            float(rng.uniform(0.3, 1)),
+            -1,
+            cv2.LINE_AA,
+            4,
+        )
+    _darken(face, cv2.GaussianBlur(spots, (0, 0), 1.2).astype(np.float32), 0.28, (0.6, 1.0, 1.0))
+    for _ in range(3):
+        x, y = rng.uniform(0.25, 0.75, 2) * TEXELS
+        _darken(face, _blob(np.array([x, y]), 4, 4), 0.5)
+
+
+def _around_eyes(face: Picture, uv: Array, paint: Paint) -> None:
+    for ring, crease, bag in (
+        (RIGHT_EYE, (130, 247, 30, 29, 27, 28, 56, 190, 243), (110, 24, 23, 22, 26)),
+        (LEFT_EYE, (359, 467, 260, 259, 257, 258, 286, 414, 463), (339, 254, 253, 252, 256)),
+    ):
+        points = uv[list(ring)]
+        centre = points.mean(axis=0)
+        inner = centre + (np.array([TEXELS / 2, centre[1]]) - centre) * 0.42
+        _darken(face, _blob(centre + (0, -22), 100, 46), 0.17, (0.9, 1.0, 1.0))
+        _darken(face, _blob(inner + (0, -14), 34, 48), 0.20)
+        _darken(face, _line(uv[list(crease)], 4, 2.2), 0.42)
+        _darken(face, _line(uv[list(bag)] + (0, 12), 8, 6.0), 0.20, (0.8, 1.0, 0.9))
+        upper = np.concatenate([points[8:], points[:1]])
+        _lay(face, _line(upper, 7, 1.6), (0.07, 0.05, 0.05))
+        _lay(face, 0.5 * _line(points[:9], 4, 1.6), (0.25, 0.14, 0.12))
+
+
+def _nose(face: Picture, uv: Array) -> None:
+    for side in (-1, 1):
+        nostril = (uv[79] + uv[20]) / 2 if side < 0 else (uv[309] + uv[250]) / 2
+        _lay(face, 0.92 * _blob(nostril + (side * 4, 4), 17, 9), (0.09, 0.04, 0.035))
+    for wing in ((64, 48, 115, 131), (294, 278, 344, 360)):
+        _darken(face, _line(uv[list(wing)], 5, 5.0), 0.35)
+    _darken(face, _blob(uv[2] + (0, 6), 75, 16), 0.26)
+    for flank in ((193, 122, 196, 236, 198), (417, 351, 419, 456, 420)):
+        _darken(face, _line(uv[list(flank)], 26, 14.0), 0.14)
+    face += 0.035 * (_blob(uv[4], 16, 20) + 0.7 * _blob(uv[197], 10, 55))[..., None]
+
+
+def _mouth(face: Picture, uv: Array, paint: Paint, rng: np.random.Generator) -> None:
+    outline = uv[list(LIPS)]
+    lips = _area(outline, 3.0)
+    wrinkles = noise(rng, TEXELS, TEXELS, (6, 220))
+    body = np.array(paint.lips, np.float32) * (1 + 0.05 * wrinkles[..., None])
+    face += (body - face) * (0.9 * lips)[..., None]
+    _darken(face, lips * _area(uv[[61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 308, 13, 78]], 5.0), 0.14)
+    face += 0.05 * (lips * _blob(uv[16], 46, 9))[..., None]
+    middle = uv[[61, 78, 80, 82, 13, 312, 310, 308, 291]]
+    _lay(face, 0.8 * _line(middle, 5, 2.0), (paint.lips[0] * 0.3, paint.lips[1] * 0.25, paint.lips[2] * 0.25))
+    for corner in (61, 291):
+        _darken(face, _blob(uv[corner], 14, 12), 0.4)
+    _darken(face, _blob(uv[18] + (0, -12), 70, 14), 0.22)
+    _darken(face, _blob(uv[164] + (0, -4), 9, 22), 0.10)
+
+
+def _brow(face: Picture, points: Array, colour: Colour, rng: np.random.Generator) -> None:
+    """points (10, 2): the upper edge from outside in, then the lower edge from inside out."""
+    upper, lower = points[:5], points[5:][::-1]
+    _lay(face, 0.55 * _area(np.concatenate([upper, lower[::-1]]), 6.0), colour)
+    hairs = np.zeros(face.shape[:2], np.float32)
+    side = np.sign(upper[0, 0] - upper[-1, 0])
+    for _ in range(420):
+        t, s = rng.uniform(0.0, 1.0), rng.uniform(0.05, 0.95)
+        edge = [np.array([np.interp(t * 4, np.arange(5), row[:, k]) for k in (0, 1)]) for row in (upper, lower)]
+        root = edge[0] * (1 - s) + edge[1] * s
+        way = np.array([side * rng.uniform(12, 24), (s - 0.55) * -16 * t - 14 * t + 3])
+        line = np.stack([root, root - way * (-1, -0.6)])
+        cv2.polylines(
+            hairs, [np.round(line * 16).astype(np.int32)], False, float(rng.uniform(0.4, 0.9)), 2, cv2.LINE_AA, 4
+        )
+    _lay(face, cv2.GaussianBlur(hairs, (0, 0), 1.0).astype(np.float32), colour)
