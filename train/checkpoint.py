@@ -1,0 +1,130 @@
+"""Checkpoints: all tensors in one safetensors file, all plain values in a JSON file beside it, nothing pickled.
+
+    RUN/checkpoints/step-500.safetensors   model.*, ema.*, optimizer.<parameter>.<moment>
+    RUN/checkpoints/step-500.json          step, hash of the tensors' file, sums of the open line of the log ...
+
+The JSON file is written last and holds the hash: a checkpoint is whole if and only if both agree. Random numbers are no
+part of it, since those of a step depend on the seed and the step's number alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from curate.errors import WorkError
+from curate.faceset import atomic
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+NAME = re.compile(r"step-(\d+)\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One that was read and is whole."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names start with `prefix.`, without it."""
+        return {k[len(prefix) + 1 :]: v for k, v in self.tensors.items() if k.startswith(prefix + ".")}
+
+
+def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], keep: int) -> Path:
+    """Write a checkpoint atomically and remove all but the last `keep`. Raises WorkError if the disk refuses."""
+    path = folder / f"step-{step}.safetensors"
+    try:
+        write_tensors(path, tensors)
+        values = {"format": FORMAT, "step": step, "sha256": _sha256(path), **facts}
+        with atomic(path.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        raise WorkError(
+            f"{path}: cannot be written ({error}): free space; the checkpoint before it still holds"
+        ) from None
+    for old in _steps(folder)[keep:]:
+        for suffix in (".json", ".safetensors"):
+            with suppress(FileNotFoundError):
+                (folder / f"step-{old}{suffix}").unlink()
+    return path
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file atomically."""
+    with atomic(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, str(temporary))
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """The last checkpoint that is whole; damaged ones after it are named in the log. None where there is none."""
+    for step in _steps(folder):
+        path = folder / f"step-{step}.safetensors"
+        try:
+            return read(path)
+        except WorkError as error:
+            log.warning("%s; the checkpoint before it is used", error)
+    return None
+
+
+def read(path: Path) -> Checkpoint:
+    """A checkpoint; raises WorkError if it is damaged."""
+    try:
+        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        if facts["format"] != FORMAT:
+            raise WorkError(
+                f"checkpoint {path} has format {facts['format']}, this faceset reads {FORMAT}: update faceset"
+            )
+        if _sha256(path) != facts["sha256"]:
+            raise WorkError(f"checkpoint {path} is damaged: its bytes have another hash than was noted")
+        return Checkpoint(int(facts["step"]), load_file(str(path)), facts)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise WorkError(f"checkpoint {path} is damaged ({error})") from None
+
+
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of the optimiser's state under the name of its parameter."""
+    for name, parameter in model.named_parameters():
+        for moment, value in optimizer.state.get(parameter, {}).items():
+            yield f"{name}.{moment}", value
+
+
+def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`; each tensor gets the device and memory layout that the optimiser gave it."""
+    for name, parameter in model.named_parameters():
+        state: dict[str, Tensor] = {}
+        for key in [k for k in tensors if k.rpartition(".")[0] == name]:
+            saved = tensors[key]
+            if saved.shape == parameter.shape and saved.dim():
+                state[key.rpartition(".")[2]] = torch.empty_like(parameter).copy_(saved).detach()
+            else:
+                state[key.rpartition(".")[2]] = saved.clone()
+        if state:
+            optimizer.state[parameter] = state
+
+
+def _steps(folder: Path) -> list[int]:
+    """Steps that have a tensors' file, newest first."""
+    if not folder.is_dir():
+        return []
+    return sorted((int(m[1]) for p in folder.iterdir() if (m := NAME.fullmatch(p.name))), reverse=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

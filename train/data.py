@@ -1,0 +1,206 @@
+"""Two facesets to pictures in memory order: decoded once, masked, split in time, drawn evenly over clusters."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from curate import align
+from curate.errors import WorkError
+from curate.faceset import Faceset, atomic
+from curate.types import Progress
+from train.config import TrainConfig
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+FEWEST = 8
+BLOCK = 5
+"""Held-out faces of about one block of time."""
+OVERSAMPLE = 2
+"""The cache is kept at twice the network's size where the crops have it, so that turning a crop does not blur it."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which faces are trained on, which are kept to measure on; the rest stands guard between them."""
+
+    train: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+    guard: float
+    """Seconds that were kept between them."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """The faces of the source or of the target."""
+
+    name: str
+    ids: tuple[str, ...]
+    pixels: NDArray[np.uint8]
+    """(N, C, C, 4) RGB and mask, a memory map."""
+    split: Split
+    cumulative: NDArray[np.float64]
+    """(len(split.train),) running sum of the chances to be drawn, ends at 1."""
+
+    def draw(self, random: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Indices of `count` random faces to train on."""
+        places = np.searchsorted(self.cumulative, random.random(count), side="right")
+        return self.split.train[np.minimum(places, len(self.split.train) - 1)]
+
+    def crops(self, indices: NDArray[np.int64]) -> Tensor:
+        """(B, 4, C, C) uint8 of the given faces."""
+        return torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2)
+
+    def faces(self, indices: NDArray[np.int64], size: int) -> tuple[Tensor, Tensor]:
+        """Crops (B, 3, size, size) and masks (B, 1, size, size) as they are, float32 in 0..1, shrunk by area."""
+        images = F.interpolate(self.crops(indices).float() / 255, size=(size, size), mode="area")
+        return images[:, :3], images[:, 3:]
+
+
+def load_side(name: str, faceset: Faceset, config: TrainConfig, cache: Path, build: bool, progress: Progress) -> Side:
+    """The selected faces of a faceset through the cache folder, which is filled if `build` and it is out of date.
+
+    Raises WorkError if there are no crops, or fewer than 8 faces.
+    """
+    rows = _rows(faceset)
+    size = min(config.size * OVERSAMPLE, faceset.settings.crop_size)
+    if size < config.size:
+        log.warning("%s: its crops have %d px, the network %d: they are enlarged", faceset.folder, size, config.size)
+        size = config.size
+    digest = _digest(faceset, rows, size)
+    store, label = cache / f"{name}.u8", cache / f"{name}.json"
+    if build and not _is_current(store, label, digest):
+        _fill(faceset, rows, size, store, label, digest, progress)
+    meta = json.loads(label.read_text(encoding="utf-8"))
+    pixels = np.memmap(store, np.uint8, "r", shape=(len(meta["ids"]), size, size, 4))
+    rows = rows.set_index("face_id").loc[meta["ids"]].reset_index()
+    parts = split(rows["clip"].tolist(), rows["time"].to_numpy(float), config.held_out, config.guard)
+    chances = chance(rows["cluster"].to_numpy()[parts.train], config.sampling)
+    log.info(
+        "%s: %d faces, %d trained on, %d held out, guard %.2g s",
+        name, len(rows), len(parts.train), len(parts.held_out), parts.guard,
+    )  # fmt: skip
+    return Side(name, tuple(meta["ids"]), pixels, parts, np.cumsum(chances))
+
+
+def split(clips: Sequence[str], times: NDArray[np.floating], share: float, guard: float) -> Split:
+    """Hold out blocks of faces that follow each other in time, with a gap to what is trained on.
+
+    Face i was seen in clips[i] at times[i] seconds; the faces stand in order of clip and time. About share * N of them,
+    in blocks of about 5 spread evenly, are held out. Faces of the same clip nearer than `guard` seconds to one of them
+    are in neither part: neighbouring frames are almost the same picture. Where that would leave less than half of the
+    faces to train on, the guard is halved until it does not.
+    """
+    count = len(times)
+    held = max(1, round(share * count))
+    blocks = max(1, round(held / BLOCK))
+    taken = np.zeros(count, bool)
+    for block in range(blocks):
+        size = held * (block + 1) // blocks - held * block // blocks
+        first = round((block + 0.5) * count / blocks - size / 2)
+        taken[first : first + size] = True
+    names = np.asarray(clips)
+    near = _distance(names, np.asarray(times, float), taken)
+    while ((near > guard) & ~taken).sum() * 2 < count and guard > 0:
+        guard = guard / 2 if guard > 1e-3 else 0.0
+    train = ~taken & (near > guard) if guard else ~taken
+    return Split(np.flatnonzero(train), np.flatnonzero(taken), guard)
+
+
+def chance(clusters: NDArray[np.generic], sampling: str) -> NDArray[np.float64]:
+    """(N,) how likely each face is drawn, sum 1: every cluster, or with "uniform" every face, equally often."""
+    if sampling == "uniform":
+        return np.full(len(clusters), 1 / len(clusters))
+    _, inverse, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (sizes[inverse] * len(sizes)), np.float64)
+
+
+def _distance(clips: NDArray[np.str_], times: NDArray[np.float64], taken: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(N,) seconds to the nearest taken face of the same clip; infinite where the clip has none."""
+    near = np.full(len(times), np.inf)
+    for clip in np.unique(clips[taken]):
+        own = clips == clip
+        marks = np.sort(times[own & taken])
+        after = np.searchsorted(marks, times[own]).clip(0, len(marks) - 1)
+        before = (after - 1).clip(0)
+        near[own] = np.minimum(np.abs(times[own] - marks[after]), np.abs(times[own] - marks[before]))
+    return near
+
+
+def _rows(faceset: Faceset) -> pd.DataFrame:
+    rows = faceset.selected(["face_id", "clip", "time", "crop", "matrix"])
+    folder = faceset.folder
+    if rows.empty:
+        raise WorkError(f"{folder} has no selected faces: faceset select {folder} --budget 500 chooses some")
+    if faceset.settings.crop_size == 0 or rows["crop"].isna().all():
+        raise WorkError(f"{folder} was curated without crops: faceset curate FOOTAGE --out {folder} --crop-size 256")
+    rows = rows[rows["crop"].notna() & rows["matrix"].notna()]
+    return rows.sort_values(["clip", "time", "face_id"], ignore_index=True)
+
+
+def _digest(faceset: Faceset, rows: pd.DataFrame, size: int) -> str:
+    facts = [FORMAT, str(faceset.folder.resolve()), faceset.settings.digest(), size, rows["face_id"].tolist()]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _is_current(store: Path, label: Path, digest: str) -> bool:
+    try:
+        meta = json.loads(label.read_text(encoding="utf-8"))
+        return bool(meta["digest"] == digest and store.stat().st_size == len(meta["ids"]) * meta["size"] ** 2 * 4)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _fill(
+    faceset: Faceset, rows: pd.DataFrame, size: int, store: Path, label: Path, digest: str, progress: Progress
+) -> None:
+    ids: list[str] = []
+    with atomic(store) as temporary, temporary.open("wb") as stream:
+        for done, (face, pixels) in enumerate(_decode(faceset, rows, size), 1):
+            if pixels is not None:
+                ids.append(face)
+                stream.write(pixels.tobytes())
+            progress(f"decode {label.stem}", done, len(rows))
+    if len(ids) < FEWEST:
+        raise WorkError(
+            f"{faceset.folder} gives {len(ids)} faces to train on, at least {FEWEST} are needed: "
+            f"faceset select {faceset.folder} --budget 500"
+        )
+    with atomic(label) as temporary:
+        temporary.write_text(json.dumps({"digest": digest, "size": size, "ids": ids}), encoding="utf-8")
+
+
+def _decode(faceset: Faceset, rows: pd.DataFrame, size: int) -> Iterator[tuple[str, NDArray[np.uint8] | None]]:
+    """Face id and (size, size, 4) uint8 of each row; None, and a line in the log, where a crop cannot be used."""
+    landmarks = faceset.landmarks(rows["face_id"])
+
+    def one(face: str, crop: str, matrix: NDArray[np.floating]) -> NDArray[np.uint8] | None:
+        if face not in landmarks:
+            log.warning("face %s: no landmarks, left out", face)
+            return None
+        try:
+            image = faceset.crop(crop)
+        except WorkError as error:
+            log.warning("face %s left out: %s", face, error)
+            return None
+        points = align.transform(landmarks[face], np.asarray(matrix).reshape(2, 3))
+        mask = np.round(align.hull_mask(points, *image.shape[:2]) * 255).astype(np.uint8)
+        how = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(np.dstack([image, mask]), (size, size), interpolation=how), np.uint8)
+
+    with ThreadPoolExecutor(2) as pool:
+        yield from zip(rows["face_id"], pool.map(one, rows["face_id"], rows["crop"], rows["matrix"]), strict=True)

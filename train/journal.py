@@ -1,0 +1,93 @@
+"""What a run writes down as it goes on: log.csv, TensorBoard's events, and a line on the log."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from curate.faceset import atomic
+from curate.types import Image
+from train.model import SIDES
+
+log = logging.getLogger(__name__)
+
+TERMS = ("l1", "dssim", "mask", "total")
+"""The loss's terms, see `train.loss.losses`."""
+FIGURES = ("ssim", "ssim_source", "ssim_target", "ssim_face_source", "ssim_face_target")
+"""Held-out figures, see `train.preview.measure`; empty in lines without a measurement."""
+COLUMNS = (
+    "step",
+    "seconds",
+    "images_per_second",
+    "lr",
+    "gradient",
+    "loss",
+    *(f"{term}_{side}" for side in SIDES for term in TERMS),
+    *FIGURES,
+)
+"""Columns of log.csv: means over the steps since the line before; gradient is the norm before it is clipped."""
+
+
+class Journal:
+    """The log of one run; going on at a step removes what was written after it."""
+
+    def __init__(self, out: Path, step: int) -> None:
+        self.path = out / "log.csv"
+        lines = _lines(self.path, step)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+        with atomic(self.path) as temporary:
+            temporary.write_text(text.getvalue(), encoding="utf-8")
+        self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
+
+    def line(self, values: Mapping[str, float], steps: int, left: float) -> None:
+        """Add a line; `steps` is the run's length, `left` the seconds to its end."""
+        with self.path.open("a", encoding="utf-8", newline="") as stream:
+            csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n").writerow(
+                {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values.items()}
+            )
+        step = int(values["step"])
+        for name, value in values.items():
+            if name != "step":
+                self.board.add_scalar(name, value, step)
+        log.info("%s", sentence(values, steps, left))
+
+    def picture(self, image: Image, step: int) -> None:
+        """Add a preview sheet to TensorBoard."""
+        self.board.add_image("preview", image, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flush."""
+        self.board.close()
+
+
+def sentence(values: Mapping[str, float], steps: int, left: float) -> str:
+    """`step 500/1500  loss 0.0712  held-out ssim 0.801  190 images/s  2:48 left`."""
+    parts = [f"step {values['step']}/{steps}", f"loss {values['loss']:.4f}"]
+    if "ssim" in values:
+        parts.append(f"held-out ssim {values['ssim']:.3f}")
+    parts += [f"{values['images_per_second']:.0f} images/s", f"{clock(left)} left"]
+    return "  ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """3725 -> 1:02:05, 65 -> 1:05."""
+    minutes, second = divmod(round(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def _lines(path: Path, step: int) -> list[dict[str, str]]:
+    """Whole lines up to a step."""
+    if not step or not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = [r for r in csv.DictReader(stream) if None not in r.values() and None not in r]
+    return [{k: r.get(k, "") for k in COLUMNS} for r in rows if r.get("step", "").isdigit() and int(r["step"]) <= step]

@@ -1,0 +1,152 @@
+"""What changes while a run trains: set up, saved, restored."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from curate.errors import UsageError, WorkError
+from train import checkpoint
+from train.config import TrainConfig, same_encoder
+from train.data import Side
+from train.journal import TERMS
+from train.model import SIDES, Swap, build, parameter_counts
+from train.run import Run, load_swapper, open_run, resolve_device
+
+log = logging.getLogger(__name__)
+
+WINDOW = (*(f"{term}_{side}" for side in SIDES for term in TERMS), "gradient")
+"""What is summed between two lines of the log."""
+
+
+@dataclass
+class Training:
+    """The state of a run in one process."""
+
+    config: TrainConfig
+    accelerator: Accelerator
+    model: Swap
+    wrapped: nn.Module
+    """`model` as Accelerate runs it."""
+    mean: Swap
+    """Running mean of the weights."""
+    optimizer: torch.optim.Optimizer
+    prepared: Any
+    """`optimizer` as Accelerate runs it."""
+    sides: dict[str, Side]
+    step: int = 0
+    """Steps done."""
+    seconds: float = 0.0
+    """Spent before this call."""
+    sums: Tensor | None = None
+    """(len(WINDOW),) since the last line of the log, of this process."""
+    counted: int = 0
+    """Steps in `sums`."""
+
+
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """Accelerate's handle on processes, device and precision; raises UsageError if the device is not there."""
+    device = resolve_device(config.device)
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    if precision == "fp16" and device.type != "cuda":
+        raise UsageError("--precision fp16: needs a CUDA device; bf16 and fp32 work everywhere")
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no" if precision == "fp32" else precision)
+
+
+def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side]) -> Training:
+    """A fresh network, its running mean and its optimiser."""
+    device = accelerator.device
+    model, mean = build(config).to(device), build(config).to(device).requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=config.lr,
+        betas=(0.9, 0.99),
+        weight_decay=config.weight_decay,
+        fused=device.type != "mps",
+    )
+    wrapped, prepared = accelerator.prepare(model, optimizer)
+    millions = {k: v / 1e6 for k, v in parameter_counts(model).items()}
+    log.info(
+        "%.2f M parameters: encoder %.2f, each decoder %.2f; %d px, %s, precision %s, processes %d",
+        millions["all"], millions["encoder"], millions["source"],
+        config.size, device, accelerator.mixed_precision, accelerator.num_processes,
+    )  # fmt: skip
+    return Training(config, accelerator, model, wrapped, mean, optimizer, prepared, sides)
+
+
+def take_encoder(training: Training, init: Path) -> None:
+    """Begin with the encoder of another run, which knows faces; its decoders know other people and stay behind.
+
+    Raises UsageError if it has another shape.
+    """
+    run = open_run(init)
+    if not same_encoder(run.config, training.config):
+        raise UsageError(f"--init {init}: its encoder has another shape ({run.config.preset}, {run.size} px)")
+    weights = load_swapper(run, "cpu").model.encoder.state_dict()
+    training.model.encoder.load_state_dict(weights)
+    training.mean.encoder.load_state_dict(weights)
+
+
+def means(training: Training) -> dict[str, float]:
+    """Means over the steps since the last line of the log, over all processes; every process has to ask.
+
+    Raises WorkError if one is not finite: what was learnt since the last checkpoint is worth nothing then.
+    """
+    if training.sums is None:
+        return {}
+    sums = training.accelerator.reduce(training.sums, reduction="mean").tolist()
+    figures = {name: value / training.counted for name, value in zip(WINDOW, sums, strict=True)}
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise WorkError(
+                f"{name} is {value} at step {training.step}: go on from the last checkpoint with --resume "
+                f"and a lower --lr than {training.config.lr:g}"
+            )
+    return figures
+
+
+def save(training: Training, run: Run, seconds: float) -> Run:
+    """Write a checkpoint and run.json; returns the run as written. Every process has to call it; rank 0 writes."""
+    means(training)
+    sums = None if training.sums is None else training.accelerator.reduce(training.sums, reduction="mean").tolist()
+    run = replace(run, step=training.step)
+    if not training.accelerator.is_main_process:
+        return run
+    tensors = {f"model.{k}": v for k, v in training.model.state_dict().items()}
+    tensors |= {f"ema.{k}": v for k, v in training.mean.state_dict().items()}
+    tensors |= {f"optimizer.{k}": v for k, v in checkpoint.optimizer_tensors(training.model, training.optimizer)}
+    facts: dict[str, Any] = {"seconds": training.seconds + seconds, "sums": sums, "counted": training.counted}
+    if training.accelerator.scaler is not None:
+        facts["scaler"] = training.accelerator.scaler.state_dict()
+    checkpoint.write(run.path / "checkpoints", training.step, tensors, facts, training.config.keep)
+    run.save()
+    return run
+
+
+def restore(training: Training, saved: checkpoint.Checkpoint) -> None:
+    """Go back to a checkpoint; raises WorkError if its network has another shape."""
+    if saved.step > training.config.steps:
+        raise UsageError(f"--steps {training.config.steps}: the run is at step {saved.step} already")
+    try:
+        training.model.load_state_dict(saved.part("model"))
+        training.mean.load_state_dict(saved.part("ema"))
+    except RuntimeError as error:
+        raise WorkError(f"checkpoint of step {saved.step}: {str(error).splitlines()[0]}: begin a new run") from None
+    checkpoint.restore_optimizer(training.model, training.optimizer, saved.part("optimizer"))
+    if training.accelerator.scaler is not None and "scaler" in saved.facts:
+        training.accelerator.scaler.load_state_dict(saved.facts["scaler"])
+    training.step = saved.step
+    training.seconds = float(saved.facts["seconds"])
+    training.counted = int(saved.facts["counted"])
+    if saved.facts["sums"] is not None:
+        training.sums = torch.tensor(saved.facts["sums"], device=training.accelerator.device)
+    log.info("goes on after step %d", training.step)
