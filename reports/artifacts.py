@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.align import hull, hull_mask
 from curate.errors import UsageError
 from curate.follow import follow
 from curate.types import Clip, Floats, Frame, Image, Progress, no_progress
@@ -26,11 +25,8 @@ from reports import measures as m
 from reports.events import Finding, by_severity, group
 from reports.pictures import Gallery, Picture
 from reports.thresholds import CUT, MOTION, SWAP, limits
+from reports.view import View, cut, look
 
-WORK = 192
-"""Longest side in pixels to which the region around the face is shrunk; smaller ones stay as they are."""
-AROUND = 0.4
-"""The region reaches this far beyond the face's box, in parts of its longer side."""
 BOX = ("x", "y", "width", "height")
 
 
@@ -44,21 +40,11 @@ class ArtifactReport:
     faces: int
     """Frames in which there is a face."""
     measures: pd.DataFrame
-    """A row per frame: frame, time (s), x, y, width, height (px of the face's box) and a column per measure; NaN: unknown."""
+    """A row per frame: frame, time (s), x, y, width, height (the face's box, px), a column per measure; NaN: unknown."""
     findings: tuple[Finding, ...]
     """Worst first."""
     pictures: Mapping[tuple[str, int], Picture]
     """(kind, first frame) of a finding to its worst frame."""
-
-
-@dataclass(frozen=True)
-class _View:
-    """One frame's region around the face, at working size."""
-
-    box: tuple[int, int, int, int]
-    output: Image
-    reference: Image | None
-    zones: m.Zones
 
 
 class Inspector:
@@ -93,12 +79,12 @@ class Inspector:
         if self._has_reference and (reference is None or reference.shape != output.shape):
             raise ValueError(f"frame {index}: the reference has another size than the output, or is missing")
         row: dict[str, float] = {"frame": index, "time": time}
-        self._notice_cut(output if reference is None else reference)
+        self._noticecut(output if reference is None else reference)
         view = None if landmarks is None else look(output, reference, landmarks, mask)
         if view is None:
             self._light = []
         else:
-            row |= dict(zip(BOX, view.box, strict=True)) | self._measure(view)
+            row |= dict(zip(BOX, view.face, strict=True)) | self._measure(view)
             self._keep_pictures(index, row, view)
         self._rows.append(row)
         self._before = (output, reference)
@@ -120,17 +106,15 @@ class Inspector:
             if picture is not None:
                 pictures[finding.kind, finding.first_frame] = picture
         faces = int(table["x"].notna().sum())
-        return ArtifactReport(
-            self._fps, self._has_reference, len(table), faces, table, by_severity(found), pictures
-        )
+        return ArtifactReport(self._fps, self._has_reference, len(table), faces, table, by_severity(found), pictures)
 
-    def _notice_cut(self, image: Image) -> None:
+    def _noticecut(self, image: Image) -> None:
         small = cv2.resize(m.luma(image[::4, ::4]), (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
         if self._small is not None and float(np.abs(small - self._small).mean()) > CUT:
             self._light, self._before = [], None
         self._small = small
 
-    def _measure(self, view: _View) -> dict[str, float]:
+    def _measure(self, view: View) -> dict[str, float]:
         at, output = view.zones, m.luma(view.output)
         face = m.light(output, at.inside) - m.light(output, at.ring)
         still = self._motion(view)
@@ -157,12 +141,12 @@ class Inspector:
             "frozen": still,
         }
 
-    def _motion(self, view: _View) -> float:
+    def _motion(self, view: View) -> float:
         """Per cent of the movement that should be there and is not; NaN where hardly any should be."""
         if self._before is None:
             return math.nan
         at = view.zones
-        before = [None if b is None else m.luma(_cut(b, view.box)) for b in self._before]
+        before = [None if b is None else m.luma(cut(b, view.box)) for b in self._before]
         assert before[0] is not None
         moved = m.motion(m.luma(view.output), before[0], at.inside)
         if view.reference is None or before[1] is None:
@@ -171,47 +155,13 @@ class Inspector:
             due = m.motion(m.luma(view.reference), before[1], at.inside)
         return 100 * max(1 - moved / due, 0.0) if due >= MOTION else math.nan
 
-    def _keep_pictures(self, index: int, row: dict[str, float], view: _View) -> None:
+    def _keep_pictures(self, index: int, row: dict[str, float], view: View) -> None:
         for measure, limit in self._limits.items():
             value = row.get(measure, math.nan)
             if measure == "missed" and row["difference"] < SWAP:
                 self._gallery.offer(limit.kind, index, -row["difference"], view.output, view.reference)
             elif value > limit.threshold:
                 self._gallery.offer(limit.kind, index, value, view.output, view.reference)
-
-
-def look(
-    output: Image, reference: Image | None, landmarks: NDArray[np.floating], mask: Floats | None = None
-) -> _View | None:
-    """The region around a face at working size; None where the face is too small or out of the picture."""
-    height, width = output.shape[:2]
-    polygon = hull(landmarks)
-    low, high = polygon.min(axis=0), polygon.max(axis=0)
-    margin = AROUND * float((high - low).max())
-    x0, y0 = (int(v) for v in np.clip(np.floor(low - margin), 0, (width, height)))
-    x1, y1 = (int(v) for v in np.clip(np.ceil(high + margin), 0, (width, height)))
-    if min(x1 - x0, y1 - y0) < 32:
-        return None
-    box = (x0, y0, x1 - x0, y1 - y0)
-    seen = _cut(output, box)
-    zoom = seen.shape[1] / (x1 - x0)
-    if mask is None:
-        points = (np.asarray(landmarks, np.float32)[:, :2] - np.float32([x0, y0])) * zoom
-        face = hull_mask(points, *seen.shape[:2])
-    else:
-        face = cv2.resize(mask[y0:y1, x0:x1], seen.shape[1::-1], interpolation=cv2.INTER_AREA).astype(np.float32)
-    at = m.zones(face)
-    return None if at is None else _View(box, seen, None if reference is None else _cut(reference, box), at)
-
-
-def _cut(image: Image, box: tuple[int, int, int, int]) -> Image:
-    x, y, width, height = box
-    region = image[y : y + height, x : x + width]
-    zoom = WORK / max(width, height)
-    if zoom >= 1:
-        return region
-    size = (max(round(width * zoom), 1), max(round(height * zoom), 1))
-    return np.asarray(cv2.resize(region, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _bend(light: list[float]) -> float:
@@ -265,7 +215,9 @@ def _pairs(clip: Clip, other: Clip | None) -> Iterator[tuple[Frame, Frame | None
         first = first or (float(mine.time), float(theirs.time))
         a, b = float(mine.time) - first[0], float(theirs.time) - first[1]
         if abs(a - b) > near:
-            raise UsageError(_unlike(clip, other, f"frame {mine.index} is at {a:.3f} s in one, at {b:.3f} s in the other"))
+            raise UsageError(
+                _unlike(clip, other, f"frame {mine.index} is at {a:.3f} s in one, at {b:.3f} s in the other")
+            )
         yield mine, theirs
 
 

@@ -116,8 +116,8 @@ def grid_map(
     for (row, column), number in np.ndenumerate(counts):
         if inside is not None and not inside[row, column]:
             continue
-        x, y = (x_edges[column], x_edges[column + 1]), (y_edges[row], y_edges[row + 1])
-        where = f"{names[0]} {_span(*x)}{unit}, {names[1]} {_span(*y)}{unit}"
+        x, y = x_edges[column : column + 2], y_edges[row : row + 2]
+        where = f"{names[0]} {_span(x)}{unit}, {names[1]} {_span(y)}{unit}"
         lacks = seen is not None and bool(seen[row, column]) and not number
         found = (pictures or {}).get((row, column)) if number else None
         label = f"{where}: {number:,} of {total:,}"
@@ -128,8 +128,8 @@ def grid_map(
     )
 
 
-def _span(low: float, high: float) -> str:
-    low, high = sorted((low, high))
+def _span(edges: NDArray[np.float64]) -> str:
+    low, high = sorted(edges.tolist())
     return f"{_number(low)} to {_number(high)}"
 
 

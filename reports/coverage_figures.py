@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,39 +10,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate.coverage import PITCH_EDGES, YAW_EDGES, coverage, curve, effective, frame_rate, pose_bins
-from curate.expression import AXES, axis
+from curate.expression import AXES
 from curate.faceset import Faceset
 from curate.space import Space
-from curate.table import BY_NAME, QUALITY
+from curate.table import QUALITY
 from curate.types import Clip, Floats
+from reports import spread
 
 Counts = NDArray[np.int64]
 SAMPLE = 6000
 """Coverage is read from at most this many faces, evenly spread over the footage."""
 LIGHT_EDGES = np.linspace(-1, 1, 13)
-AXIS_EDGES = np.linspace(0, 1, 26)
-AXIS_TITLES = {
-    "jawOpen": "Mouth open", "smile": "Smile", "pucker": "Lips pursed", "frown": "Mouth corners down",
-    "blink": "Eyes closed", "eyeWide": "Eyes wide", "browUp": "Brows up", "browDown": "Brows down",
-}  # fmt: skip
 THIN = 0.005
 """A range of pose counts as present from its first to its last .5 % of faces."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """One axis: counts of footage and selection in the same bins."""
-
-    name: str
-    title: str
-    unit: str
-    edges: NDArray[np.float64]
-    """(B + 1,)."""
-    footage: Counts
-    selection: Counts
-    footage_range: tuple[float, float] | None
-    """5 and 95 % of the footage's faces; None without faces."""
-    selection_range: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -113,10 +92,10 @@ class Figures:
     pitch_range: tuple[float, float] | None
     poses_lacking: int
     """Cells of the pose map where the footage has faces and the selection none."""
-    expressions: tuple[Spread, ...]
+    expressions: tuple[spread.Spread, ...]
     light: Plane
-    exposure: tuple[Spread, ...]
-    quality: tuple[Spread, ...]
+    exposure: tuple[spread.Spread, ...]
+    quality: tuple[spread.Spread, ...]
     clips: tuple[ClipRow, ...]
     dropped: tuple[Dropped, ...]
     clusters: tuple[Cluster, ...]
@@ -147,13 +126,13 @@ def figures(faceset: Faceset, examples: int = 8, strip: int = 12) -> Figures:
         coverage=most,
         curve=steps,
         pose=pose,
-        yaw_range=_range(kept["yaw"], THIN),
-        pitch_range=_range(kept["pitch"], THIN),
+        yaw_range=spread.span(kept["yaw"], THIN),
+        pitch_range=spread.span(kept["pitch"], THIN),
         poses_lacking=int(((pose.footage > 0) & (pose.selection == 0)).sum()),
-        expressions=tuple(_expression(kept, chosen, name) for name in AXES),
+        expressions=tuple(spread.expression(kept, chosen, name) for name in AXES),
         light=_light(kept, chosen),
-        exposure=tuple(_lighting(kept, chosen, i) for i in (3, 4)),
-        quality=tuple(_quality(kept, chosen, c.name) for c in QUALITY),
+        exposure=tuple(spread.lighting(kept, chosen, i) for i in (3, 4)),
+        quality=tuple(spread.quality(kept, chosen, c.name) for c in QUALITY),
         clips=tuple(_clip_row(c, table, chosen) for c in faceset.clips),
         dropped=_dropped(table, examples),
         clusters=_clusters(chosen, strip),
@@ -193,56 +172,20 @@ def _light(kept: pd.DataFrame, chosen: pd.DataFrame) -> Plane:
     return Plane(LIGHT_EDGES, LIGHT_EDGES[::-1], both[0], both[1])
 
 
-def _expression(kept: pd.DataFrame, chosen: pd.DataFrame, name: str) -> Spread:
-    values = [axis(_stack(t["expression"], 52), name) for t in (kept, chosen)]
-    return _spread(name, AXIS_TITLES.get(name, name), "0 to 1", AXIS_EDGES, values[0], values[1])
-
-
-def _lighting(kept: pd.DataFrame, chosen: pd.DataFrame, index: int) -> Spread:
-    name, title, unit = {3: ("exposure", "Exposure", "log2"), 4: ("warmth", "Warmth", "")}[index]
-    values = [_stack(t["lighting"], 6)[:, index] for t in (kept, chosen)]
-    return _spread(name, title, unit, _edges(values[0]), values[0], values[1])
-
-
-def _quality(kept: pd.DataFrame, chosen: pd.DataFrame, name: str) -> Spread:
-    column = BY_NAME[name]
-    values = [t[name].to_numpy(np.float64, na_value=np.nan) for t in (kept, chosen)]
-    return _spread(name, column.doc, column.unit, _edges(values[0]), values[0], values[1])
-
-
-def _stack(column: pd.Series, size: int) -> NDArray[np.float64]:
-    rows = [v for v in column if v is not None]
-    return np.stack(rows).astype(np.float64) if rows else np.zeros((0, size))
-
-
-def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """26 edges over the middle 99 % of the values."""
-    known = values[np.isfinite(values)]
-    low, high = np.percentile(known, (0.5, 99.5)) if len(known) else (0.0, 1.0)
-    return np.linspace(low, max(high, low + 1e-3), 26)
-
-
-def _spread(
-    name: str, title: str, unit: str, edges: NDArray[np.float64], footage: Sequence[float], selection: Sequence[float]
-) -> Spread:
-    values = [np.asarray(v, np.float64) for v in (footage, selection)]
-    values = [v[np.isfinite(v)] for v in values]
-    counts = [np.histogram(np.clip(v, edges[0], edges[-1]), bins=edges)[0].astype(np.int64) for v in values]
-    ranges = [_range(pd.Series(v), 0.05) for v in values]
-    return Spread(name, title, unit, edges, counts[0], counts[1], ranges[0], ranges[1])
-
-
-def _range(values: pd.Series, tail: float) -> tuple[float, float] | None:
-    known = values.dropna()
-    return (float(known.quantile(tail)), float(known.quantile(1 - tail))) if len(known) else None
-
-
 def _clip_row(clip: Clip, table: pd.DataFrame, chosen: pd.DataFrame) -> ClipRow:
     rows = table[table["clip"] == clip.name]
     selected = int((chosen["clip"] == clip.name).sum())
     size = f"{clip.width} × {clip.height}"
     return ClipRow(
-        clip.name, seconds_of(clip), size, clip.fps, clip.frames, len(rows), int(rows["kept"].sum()), selected, clip.sha256
+        clip.name,
+        seconds_of(clip),
+        size,
+        clip.fps,
+        clip.frames,
+        len(rows),
+        int(rows["kept"].sum()),
+        selected,
+        clip.sha256,
     )
 
 
@@ -250,8 +193,8 @@ def _dropped(table: pd.DataFrame, examples: int) -> tuple[Dropped, ...]:
     found = []
     for reason, rows in table[~table["kept"]].groupby("status", sort=False):
         crops = rows["crop"].dropna()
-        at = np.unique(np.linspace(0, len(crops) - 1, min(len(crops), examples)).astype(int)) if len(crops) else []
-        found.append(Dropped(str(reason), len(rows), len(rows) / len(table), tuple(crops.iloc[i] for i in at)))
+        at = np.unique(np.linspace(0, max(len(crops) - 1, 0), min(len(crops), examples)).astype(int))
+        found.append(Dropped(str(reason), len(rows), len(rows) / len(table), tuple(crops.iloc[at])))
     return tuple(sorted(found, key=lambda d: -d.faces))
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from curate.coverage import PITCH_EDGES, YAW_EDGES
 from curate.errors import WorkError
 from curate.faceset import Faceset
 from curate.types import Image
 from reports.charts import SHADES, Bars, GridMap, bars, grid_map
-from reports.coverage_figures import Figures, Plane, Spread, figures, to_json
+from reports.coverage_figures import Figures, Plane, figures, to_json
 from reports.page import count, write_page
 from reports.pictures import data_uri, jpeg
+from reports.spread import Spread
 
+Doubles = NDArray[np.float64]
 TILE = 76
 SHEET = 120
 """Chosen faces on the page at most."""
@@ -52,11 +56,12 @@ def write(faceset: Faceset, out_dir: Path | None = None) -> Path:
     values = {
         "title": f"Coverage: {faceset.subject.name if faceset.subject else faceset.folder.name}",
         "verdict": verdict(found),
+        "remarks": remarks(found),
         "figures": found,
         "subject": faceset.subject,
         "pose": _maps(found.pose, faces, tick=30.0),
         "faces": {f"{row}-{column}": uri for (row, column), uri in faces.items()},
-        "light": _maps(found.light, None, tick=0.5, unit="", names=("x", "y"), inside=inside),
+        "light": _maps(found.light, None, tick=0.5, unit="", names=("x", "y"), inside=inside, size=28.0),
         "shades": SHADES,
         "curve": _curve(found),
         "expressions": [_axis(s, (0, 0.5, 1)) for s in found.expressions],
@@ -68,6 +73,7 @@ def write(faceset: Faceset, out_dir: Path | None = None) -> Path:
     }
     data = {
         "verdict": values["verdict"],
+        "remarks": values["remarks"],
         "subject": asdict(faceset.subject) if faceset.subject else None,
         **to_json(found),
         "settings": asdict(faceset.settings),
@@ -76,11 +82,19 @@ def write(faceset: Faceset, out_dir: Path | None = None) -> Path:
 
 
 def verdict(found: Figures) -> str:
-    """What the faceset is worth, in two or three sentences."""
+    """What the selection is worth, in one sentence."""
     if not found.kept:
         return f"None of {count(found.faces)} faces is kept."
-    stands = "" if found.coverage is None else f", which represent them with {100 * found.coverage:.0f} % coverage"
-    sentences = [f"{count(found.selected)} of {count(found.kept)} kept faces are chosen{stands}."]
+    if not found.selected:
+        return f"None of {count(found.kept)} kept faces is chosen."
+    stands = "" if found.coverage is None else f" represent them with {100 * found.coverage:.0f} % coverage"
+    chosen = f"{count(found.selected)} of {count(found.kept)} kept faces"
+    return f"{chosen}{stands or ' are chosen'}."
+
+
+def remarks(found: Figures) -> str:
+    """What the footage and the selection lack, in up to two sentences; may be empty."""
+    sentences = []
     lacks = _lacks(found)
     if lacks:
         sentences.append(f"The footage hardly shows {_listed(lacks)}.")
@@ -120,23 +134,24 @@ def _maps(
     tick: float,
     unit: str = "°",
     names: tuple[str, str] = ("yaw", "pitch"),
-    inside: np.ndarray | None = None,
+    inside: NDArray[np.bool_] | None = None,
+    size: float = 20.0,
 ) -> tuple[GridMap, GridMap]:
     keys = {cell: f"{cell[0]}-{cell[1]}" for cell in faces or {}}
     return tuple(  # type: ignore[return-value]  # two of them
         grid_map(
             title, counts, plane.x_edges, plane.y_edges,
-            seen=seen, names=names, unit=unit, tick=tick, pictures=keys, inside=inside,
+            seen=seen, names=names, unit=unit, tick=tick, pictures=keys, inside=inside, size=size,
         )
         for title, counts, seen in (("Footage", plane.footage, None), ("Selection", plane.selection, plane.footage))
     )  # fmt: skip
 
 
-def _disc(x_edges: np.ndarray, y_edges: np.ndarray) -> np.ndarray:
+def _disc(x_edges: Doubles, y_edges: Doubles) -> NDArray[np.bool_]:
     """(rows, columns) cells that reach into the unit circle."""
     x = np.minimum(np.abs(x_edges[:-1]), np.abs(x_edges[1:]))
     y = np.minimum(np.abs(y_edges[:-1]), np.abs(y_edges[1:]))
-    return np.hypot(x[None, :], y[:, None]) < 0.999
+    return np.asarray(np.hypot(x[None, :], y[:, None]) < 0.999)
 
 
 def _pose_faces(faceset: Faceset) -> dict[tuple[int, int], str]:
@@ -193,21 +208,28 @@ def _strips(faceset: Faceset, found: Figures) -> list[_Strip]:
 
 def _axis(spread: Spread, ticks: tuple[float, ...] | None = None) -> _Axis:
     low, high = float(spread.edges[0]), float(spread.edges[-1])
-    rounded = [float(f"{v:.2g}") for v in np.linspace(low, high, 3)]
-    note = "" if spread.footage_range is None else f"footage {_range(spread.footage_range)}"
+    places = _places(10 * (high - low))
+    rounded = [float(f"{v:.{places}f}") for v in np.linspace(low, high, 3)]
+    note = "" if spread.footage_range is None else f"footage {_range(spread.footage_range, high - low)}"
     if spread.selection_range is not None:
-        note += f", selection {_range(spread.selection_range)}"
+        note += f", selection {_range(spread.selection_range, high - low)}"
     return _Axis(spread, bars(spread.footage, spread.selection, spread.edges, ticks or rounded), note)
 
 
-def _range(values: tuple[float, float]) -> str:
-    return f"{values[0]:.2g} to {values[1]:.2g}".replace("-", "−")
+def _range(values: tuple[float, float], width: float) -> str:
+    places = _places(width)
+    return f"{values[0] + 0:.{places}f} to {values[1] + 0:.{places}f}".replace("-", "−")
+
+
+def _places(width: float) -> int:
+    """Decimals that tell apart hundredths of an axis of this width."""
+    return min(max(2 - math.floor(math.log10(width)), 0), 6)
 
 
 @dataclass(frozen=True)
 class _Curve:
     points: str
-    """SVG path in a box of 480 x 150."""
+    """SVG path in a box of 900 x 150."""
     x: float
     y: float
     half: int
@@ -218,7 +240,7 @@ def _curve(found: Figures) -> _Curve | None:
     if len(found.curve) < 2:
         return None
     at = np.unique(np.linspace(0, len(found.curve) - 1, min(len(found.curve), 240)).astype(int))
-    x, y = 480 * (at + 1) / len(found.curve), 150 * (1 - found.curve[at])
+    x, y = 900 * (at + 1) / len(found.curve), 150 * (1 - found.curve[at])
     line = "L".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     half = int(np.searchsorted(found.curve, 0.9 * found.curve[-1])) + 1
     return _Curve(f"M{line}", float(x[-1]), float(y[-1]), half)

@@ -138,7 +138,7 @@ def colour(output: Floats, reference: Floats, at: Zones) -> float:
 
 
 def edge(output: Floats, reference: Floats, at: Zones) -> float:
-    """Colour step across the face's edge that the reference does not have: third quartile over sectors, CIELAB units."""
+    """Colour step across the face's edge that the reference does not have: third quartile of the sectors, CIELAB."""
     step = _steps(output, at) - _steps(reference, at)
     sizes = np.linalg.norm(step, axis=1)
     return float(np.nanpercentile(sizes, 75)) if np.isfinite(sizes).sum() >= SECTORS // 2 else float("nan")
@@ -200,7 +200,7 @@ def misalignment(output: Floats, reference: Floats, at: Zones) -> float:
 
     NaN where the two do not match anywhere (response under .08) or have nothing to match.
     """
-    window = cv2.GaussianBlur(at.inside.astype(np.float32), (0, 0), 0.03 * at.width)
+    window = np.asarray(cv2.GaussianBlur(at.inside.astype(np.float32), (0, 0), 0.03 * at.width), np.float32)
     mine, theirs = _texture(output, window), _texture(reference, window)
     if min(float(np.abs(mine).max()), float(np.abs(theirs).max())) < 2:
         return float("nan")

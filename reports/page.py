@@ -27,19 +27,21 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= {"count": count, "figure": figure, "percent": percent, "clock": clock}
+    env.filters |= {"count": count, "figure": figure, "percent": percent, "clock": clock, "duration": duration}
     return env
 
 
 def static(name: str) -> Markup:
     """One of our own style sheets or scripts, to be inlined as it is."""
-    return Markup((resources.files("reports") / "static" / name).read_text(encoding="utf-8"))  # noqa: S704  # own file
+    return Markup((resources.files("reports") / "static" / name).read_text(encoding="utf-8"))
 
 
 def write_page(path: Path, template: str, values: Mapping[str, Any], data: Mapping[str, Any]) -> Path:
     """Write the page and, beside it, its figures as JSON; both whole or not at all. Returns the page's path."""
-    html = environment().get_template(template).render(
-        **values, css=static("page.css"), js=static("page.js"), faceset_version=own_version()
+    html = (
+        environment()
+        .get_template(template)
+        .render(**values, css=static("page.css"), js=static("page.js"), faceset_version=own_version())
     )
     for target, text in ((path.with_suffix(".json"), to_text(data)), (path, html)):
         with atomic(target) as temporary:
@@ -97,3 +99,10 @@ def clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     tail = f"{rest // 10:02d}.{rest % 10}"
     return f"{hours}:{minutes:02d}:{tail}" if hours else f"{minutes}:{tail}"
+
+
+def duration(minutes: float | None) -> str:
+    """Minutes as `12.3 min`, below one as `34.5 s`; a dash for None."""
+    if minutes is None or not math.isfinite(minutes):
+        return "–"
+    return f"{figure(minutes)} min" if minutes >= 1 else f"{figure(60 * minutes)} s"

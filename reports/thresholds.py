@@ -38,7 +38,7 @@ REFERENCE: tuple[Limit, ...] = (
     Limit("frozen", "face stands still", "frozen", "%", 75, 85, 95, 3,
           "How much of the reference's movement inside the face is missing from the output"),
     Limit("flicker", "brightness flickers", "flicker", "%", 1.0, 2.5, 6.0, 2,
-          "Change of the face's brightness against its surroundings from one frame to the next, beyond the reference's"),
+          "Change of the face's brightness against its surroundings from frame to frame, beyond the reference's"),
     Limit("edge", "visible edge around the face", "edge", "CIELAB", 3.0, 6.0, 12.0, 3,
           "Colour step across the outline of the face that the reference does not have"),
     Limit("colour", "colour or light does not match", "colour", "CIEDE2000", 2.5, 5.0, 10.0, 3,
