@@ -1,0 +1,141 @@
+"""How well some faces stand for others, and how much footage was worth having."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate import greedy
+from curate.space import Space, Weights
+from curate.types import Clip, Floats
+
+KEEPS = 0.95
+"""Effective minutes: the share of the coverage that the smallest selection must keep."""
+EFFECTIVE_SAMPLE = 6000
+"""Effective minutes are read from at most this many faces, evenly spread over the footage."""
+DENSITY_WIDTH = 0.4
+"""Width of the kernel that counts how many faces a face stands among, in widths of the similarity."""
+BIN = 10.0
+"""Degrees."""
+YAW_EDGES = np.arange(-90.0, 90.0 + BIN, BIN)
+PITCH_EDGES = np.arange(-60.0, 60.0 + BIN, BIN)
+
+
+def nearest(space: Space, points: Floats, chosen: Floats) -> Floats:
+    """(N,) float32 0..1: similarity of each point (N, D) to the chosen one (K, D) most like it; 0 if K is 0."""
+    best = np.zeros(len(points), np.float32)
+    if not len(chosen):
+        return best
+    step = max(1, greedy.BLOCK_CELLS // len(chosen))
+    for start in range(0, len(points), step):
+        best[start : start + step] = space.similarity(points[start : start + step], chosen).max(1)
+    return best
+
+
+def coverage(space: Space, points: Floats, chosen: Floats, weight: NDArray[np.floating] | None = None) -> float:
+    """0..1: mean over all points (N, D) of the similarity to the chosen one (K, D) most like it.
+
+    `weight` (N,), not all 0, counts the points unequally (see `demand`). 0 for no points.
+    """
+    if not len(points):
+        return 0.0
+    return float(np.average(nearest(space, points, chosen).astype(np.float64), weights=weight))
+
+
+def curve(space: Space, points: Floats, chosen: Floats, weight: NDArray[np.floating] | None = None) -> Floats:
+    """(K,) coverage of the points by the first 1, 2, ... K of the chosen, in their order."""
+    if not len(points):
+        return np.zeros(len(chosen), np.float32)
+    share = np.full(len(points), 1 / len(points)) if weight is None else np.asarray(weight) / np.sum(weight)
+    total = np.zeros(len(chosen))
+    step = max(1, greedy.BLOCK_CELLS // max(1, len(chosen)))
+    for start in range(0, len(points), step):
+        found = space.similarity(points[start : start + step], chosen)
+        total += share[start : start + step] @ np.maximum.accumulate(found, axis=1, out=found)
+    return total.astype(np.float32)
+
+
+def demand(space: Space, points: Floats, seed: int = 0) -> NDArray[np.float64]:
+    """(N,) weights with which every kind of face counts alike: one over the number of faces a face stands among.
+
+    Their sum is the effective number of distinct faces. A pose that is held for an hour counts about once. Exact up to
+    20,000 faces; beyond, the number is estimated from a sample drawn by N.
+    """
+    return 1 / greedy.density(points, DENSITY_WIDTH * space.width, sample(len(points), greedy.EXACT, seed))
+
+
+def sample(count: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Sorted rows: all of `count`, or as many as `most` drawn evenly at random."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng([seed, count]).choice(count, greedy.REFERENCE, replace=False))
+
+
+@dataclass(frozen=True)
+class Effective:
+    """How much of the footage was worth having."""
+
+    faces: int
+    """In the smallest selection found (greedily) that keeps KEEPS of the coverage."""
+    minutes: float | None
+    """The same as footage at its frame rate; None for photos."""
+    of_faces: int
+    """Faces of the footage."""
+
+
+def effective(table: pd.DataFrame, fps: float | None, weights: Weights | None = None) -> Effective:
+    """Effective minutes of the kept faces in `table` (columns face_id, kept and SPACE_COLUMNS), shot at `fps`.
+
+    Measured in the absolute space, every kind of face counting alike, without regard to quality, so that footage
+    compares with other footage and repeating a part of it adds nothing.
+    """
+    kept = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id")
+    if not len(kept):
+        return Effective(0, 0.0 if fps else None, 0)
+    space = Space.absolute(kept, weights)
+    points = space.embed(kept)
+    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), EFFECTIVE_SAMPLE)).astype(int))
+    points = points[rows]
+    problem = greedy.Problem(points, points, space.width, demand(space, points), np.ones(len(points), np.float32))
+    faces = len(greedy.order(problem, len(points), enough=KEEPS).chosen)
+    return Effective(faces, faces / fps / 60 if fps else None, len(kept))
+
+
+def frame_rate(clips: Sequence[Clip]) -> float | None:
+    """Average frames a second over all clips, or None if none is a video."""
+    films = [c for c in clips if c.fps > 0 and c.frames > 0]
+    return sum(c.frames for c in films) / sum(c.frames / c.fps for c in films) if films else None
+
+
+@dataclass(frozen=True, eq=False)
+class PoseBins:
+    """Faces by yaw and pitch."""
+
+    counts: NDArray[np.int64]
+    """(P, Y) faces in each cell of BIN degrees; faces beyond the edges are in the outermost cells."""
+    yaw_edges: NDArray[np.float64]
+    pitch_edges: NDArray[np.float64]
+
+    @property
+    def occupied(self) -> int:
+        """Cells with a face."""
+        return int((self.counts > 0).sum())
+
+    @property
+    def entropy(self) -> float:
+        """Shannon entropy of the cells in bits: 2 to its power is the number of cells that are used evenly."""
+        share = self.counts[self.counts > 0] / max(1, self.counts.sum())
+        return float(abs((share * np.log2(share)).sum()))
+
+
+def pose_bins(yaw: NDArray[np.floating], pitch: NDArray[np.floating]) -> PoseBins:
+    """Counts of faces (N,) in cells of yaw and pitch, degrees; faces with a null are left out."""
+    known = np.isfinite(yaw) & np.isfinite(pitch)
+    inside_yaw = np.clip(yaw[known], YAW_EDGES[0], YAW_EDGES[-1])
+    inside_pitch = np.clip(pitch[known], PITCH_EDGES[0], PITCH_EDGES[-1])
+    counts, _, _ = np.histogram2d(inside_pitch, inside_yaw, bins=(PITCH_EDGES, YAW_EDGES))
+    return PoseBins(counts.astype(np.int64), YAW_EDGES, PITCH_EDGES)

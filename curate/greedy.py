@@ -1,0 +1,192 @@
+"""Facility location: the few faces that represent all faces best.
+
+f(S) = sum_i c_i max_{j in S} q_j s_ij / sum_i c_i, with s the similarity, q_j <= 1 the worth of face j (a gentle
+preference for quality) and c_i the demand of face i. f is monotone and submodular, so the greedy order reaches 1 - 1/e
+of the optimum or more at every length (Nemhauser, Wolsey and Fisher 1978); old gains bound new ones, so most need not
+be computed again (lazy greedy, Minoux 1978). Orders are nested: the first k of a longer one are the order of length k.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.space import similarity
+from curate.types import Floats
+
+Doubles = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+DENSE = 64
+"""Choices that are made on all similarities, computed when asked for; then the few that still matter are stored."""
+EXACT, REFERENCE = 20_000, 12_000
+"""More faces than EXACT are represented by a sample of REFERENCE of them; all of them can still be chosen."""
+BLOCK_CELLS = 16_000_000
+"""Similarities computed at a time (64 MB, twice while they are computed)."""
+ROUND = 8
+"""Decimals of a gain, as a share of the value of all faces: equal faces tie exactly, and the first is taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """A greedy order of choice."""
+
+    chosen: Indices
+    """(K,) rows of the candidates, first choice first."""
+    gains: Doubles
+    """(K,) what each choice added, as a share of the value of all candidates; their sum is at most 1."""
+    total: float
+    """f of all candidates together, 0..1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Candidates (N, D), the faces to be represented (M, D) and the width of the similarity."""
+
+    points: Floats
+    demand: Floats
+    width: float
+    demand_weight: Doubles
+    """(M,) c_i, 0 or more, not all 0."""
+    worth: Floats
+    """(N,) q_j in 0..1."""
+
+    def blocks(self) -> Iterator[tuple[Indices, Floats]]:
+        """Candidates in blocks, and (B, M) the worth-weighted similarities of each block."""
+        step = max(1, BLOCK_CELLS // max(1, len(self.demand)))
+        for start in range(0, len(self.points), step):
+            rows = np.arange(start, min(start + step, len(self.points)))
+            yield rows, self.rows(rows)
+
+    def rows(self, rows: Indices) -> Floats:
+        """(B, M) q_j s_ij of some candidates."""
+        found = similarity(self.points[rows], self.demand, self.width)
+        found *= self.worth[rows, None]
+        return found
+
+
+def density(points: Floats, width: float, sample: Indices) -> Doubles:
+    """(N,) how many faces each point (N, D) stands among, itself included: similarities to `sample`, scaled up.
+
+    The effective number of distinct faces is the sum of 1 / density (Leinster and Cobbold 2012, order 0).
+    """
+    others = points[sample]
+    result = np.empty(len(points))
+    step = max(1, BLOCK_CELLS // len(others))
+    for start in range(0, len(points), step):
+        result[start : start + step] = similarity(points[start : start + step], others, width).sum(1, dtype=np.float64)
+    if len(sample) == len(points):
+        return result
+    inside = np.zeros(len(points))
+    inside[sample] = 1
+    return 1 + (result - inside) * ((len(points) - 1) / len(others))
+
+
+def order(problem: Problem, length: int, enough: float = np.inf, least_gain: float = 0.0) -> Order:
+    """The greedy order of at most `length` of the N candidates.
+
+    It ends earlier where the choices reach `enough` of the value of all, or where the next one would add less than
+    `least_gain` of it. Ties go to the lower row. Two passes over all N x M similarities, D operations each; after the
+    second only the pairs that can still add something are kept, about N M / DENSE of them, 8 bytes each.
+    """
+    gains_of, bounds = _start(problem)
+    heap = [(-bound, row) for row, bound in enumerate(bounds.tolist())]
+    heapq.heapify(heap)
+    chosen: list[int] = []
+    gains: list[float] = []
+    reached = 0.0
+    while heap and len(chosen) < length and reached < enough:
+        gain, row = _next(heap, gains_of)
+        if gain < least_gain and chosen:
+            break
+        chosen.append(row)
+        gains.append(gain)
+        reached += gain
+        gains_of.choose(row)
+        if gain == 0.0:
+            _fill(heap, problem.worth, chosen, gains, length)
+            break
+        if len(chosen) == DENSE < min(length, len(problem.points)):
+            gains_of.thin()
+    return Order(np.array(chosen, np.int64), np.array(gains, np.float64), gains_of.total)
+
+
+class _Gains:
+    """What candidates add to those chosen so far, as a share of the value of all."""
+
+    def __init__(self, problem: Problem, share: Floats, total: float) -> None:
+        self._problem, self._share, self.total = problem, share, total
+        self._best = np.zeros(len(problem.demand), np.float32)
+        self._pairs: tuple[Indices, NDArray[np.int32], Floats] | None = None
+
+    def __call__(self, rows: list[int]) -> list[float]:
+        if self._pairs is not None:
+            return [self._gain(row) for row in rows]
+        added = self._problem.rows(np.array(rows))
+        added -= self._best
+        np.maximum(added, 0, out=added)
+        return [round(float(gain), ROUND) for gain in added @ self._share]
+
+    def choose(self, row: int) -> None:
+        """Count one candidate as chosen."""
+        if self._pairs is None:
+            np.maximum(self._best, self._problem.rows(np.array([row]))[0], out=self._best)
+        else:
+            faces, found = self._of(row)
+            self._best[faces] = np.maximum(self._best[faces], found)
+
+    def thin(self) -> None:
+        """Keep the pairs that are better than what is chosen: no other can add anything any more."""
+        starts, faces, found = [0], [], []
+        for _, block in self._problem.blocks():
+            better = block > self._best
+            starts.extend((starts[-1] + np.cumsum(better.sum(1))).tolist())
+            faces.append(np.nonzero(better)[1].astype(np.int32))
+            found.append(block[better])
+        self._pairs = np.array(starts, np.int64), np.concatenate(faces), np.concatenate(found)
+
+    def _of(self, row: int) -> tuple[NDArray[np.int32], Floats]:
+        assert self._pairs is not None
+        starts, faces, found = self._pairs
+        span = slice(int(starts[row]), int(starts[row + 1]))
+        return faces[span], found[span]
+
+    def _gain(self, row: int) -> float:
+        faces, found = self._of(row)
+        return round(float(np.maximum(found - self._best[faces], 0) @ self._share[faces]), ROUND)
+
+
+def _start(problem: Problem) -> tuple[_Gains, Doubles]:
+    """Bounds of all candidates' gains over nothing, as shares of the value of all of them."""
+    weight = problem.demand_weight / problem.demand_weight.sum()
+    bounds = np.empty(len(problem.points))
+    reach = np.zeros(len(problem.demand), np.float32)
+    for rows, found in problem.blocks():
+        np.maximum(reach, found.max(0), out=reach)
+        bounds[rows] = found @ weight.astype(np.float32)
+    total = float(reach @ weight)
+    return _Gains(problem, (weight / total).astype(np.float32), total), bounds / total + 1e-6
+
+
+def _next(heap: list[tuple[float, int]], gains_of: _Gains) -> tuple[float, int]:
+    """The candidate with the largest gain, taken off the heap of upper bounds."""
+    size = 4
+    while True:
+        rows = [heapq.heappop(heap)[1] for _ in range(min(size, len(heap)))]
+        for gain, row in zip(gains_of(rows), rows, strict=True):
+            heapq.heappush(heap, (-gain, row))
+        if heap[0][1] in rows:
+            gain, row = heapq.heappop(heap)
+            return -gain + 0.0, row
+        size = min(2 * size, 64)
+
+
+def _fill(heap: list[tuple[float, int]], worth: Floats, chosen: list[int], gains: list[float], length: int) -> None:
+    """Near-duplicates, when nothing else is left: in order of worth."""
+    rest = sorted((row for _, row in heap), key=lambda row: (-float(worth[row]), row))[: length - len(chosen)]
+    chosen.extend(rest)
+    gains.extend([0.0] * len(rest))

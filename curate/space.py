@@ -1,0 +1,292 @@
+"""The diversity space: head pose, expression and lighting as one space in which faces are compared.
+
+A face becomes a point of three blocks, x = [sqrt(w_b / W) * x_b / scale_b for each block b], W the sum of the weights:
+
+    pose        the nine entries of R = Rz(roll) Ry(yaw) Rx(pitch) times 180 / (pi sqrt 2), so that the distance of two
+                faces is 2 sin(angle / 2) in degrees, angle being that of the one rotation between them (chordal
+                distance on the rotation group: Hartley et al., Rotation Averaging, IJCV 2013)
+    expression  43 blendshapes (those of gaze and "neutral" left out), what pose explains of them taken away by a ridge
+                regression, minus the subject's own neutral (the median of what is left); and gaze, times .5
+    lighting    light direction times contrast, log2 exposure, warmth and tint, the last three minus the subject's
+                median (skin colour is not light), in steps of .3, 1 stop, .4 and .2
+
+scale_b is the data's own spread: the median distance among faces that are further apart than FLOOR_b. Thinning first
+means that neither a pose that is held for an hour nor a looped clip changes the scale. A block whose faces all lie
+within FLOOR_b of each other is divided by FLOOR_b, so that noise is not blown up into variety.
+Similarity is s = exp(-d^2 / (2 width^2)), 0..1; the width is half the median distance of faces that are further apart
+than LEAST_WIDTH (thinned as above), and never less than LEAST_WIDTH: two typical different faces have s = .14.
+
+`Space.absolute` uses fixed scales instead, so that figures of different footage compare and add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate.errors import UsageError
+from curate.expression import GAZE
+from curate.mesh import BLENDSHAPES
+from curate.pose import matrix
+from curate.types import Floats
+
+Doubles = NDArray[np.float64]
+
+SPACE_COLUMNS = ("yaw", "pitch", "roll", "expression", "gaze", "lighting")
+"""The columns of the table that `Space` reads."""
+BLOCKS = ("pose", "expression", "lighting")
+FLOOR = {"pose": 5.0, "expression": 0.4, "lighting": 1.0}
+"""Faces closer than this count as alike in one block: degrees; length of the difference of blendshapes (.06 in each of
+the 43); steps of LIGHT_STEPS. Twice or more what two neighbouring frames of a still head differ by."""
+LEAST_WIDTH = 0.35
+YARDSTICK = {"pose": 15.0, "expression": 1.0, "lighting": 2.0}
+"""Scales of the absolute space, in the units of FLOOR: about what lively footage shows."""
+ABSOLUTE_WIDTH = 0.5
+FACES = tuple(i for i, name in enumerate(BLENDSHAPES) if i not in GAZE and name != "neutral")
+GAZE_WEIGHT = 0.5
+LIGHT_STEPS = np.array([0.3, 0.3, 0.3, 1.0, 0.4, 0.2])
+NEAR_CONSTANT = 0.02
+"""A blendshape with a smaller standard deviation over the footage says nothing and is dropped."""
+RIDGE = 0.05
+"""Ridge per face, for pose in units of 30 degrees."""
+MIN_FACES_FOR_POSE = 50
+"""With fewer faces pose is not regressed out."""
+SAMPLE, NET = 4000, 600
+"""Faces from which scales and width are read; distinct faces among them at most."""
+_BATCH = 64
+_SNAP = 1e-5
+"""Squared distances below this are rounding, and are taken as 0."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each block counts; only their ratio matters."""
+
+    pose: float = 1.0
+    expression: float = 1.0
+    lighting: float = 1.0
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if not (np.isfinite(value) and value >= 0):
+                raise UsageError(f"--weight-{f.name} {value}: must be 0 or more")
+        if self.pose + self.expression + self.lighting <= 0:
+            raise UsageError("the weights of pose, expression and lighting are all 0: give at least one of them weight")
+
+
+@dataclass(frozen=True, eq=False)
+class Neutral:
+    """What one subject is like when nothing happens; taken away so that two subjects compare."""
+
+    pose: Doubles
+    """(3,) median yaw, pitch, roll in degrees: stands in where pose is null, and is not taken away."""
+    slopes: Doubles
+    """(5, 45) how pose (`_pose_terms`) moves blendshapes and gaze."""
+    expression: Doubles
+    """(45,) median of blendshapes and gaze without the part that pose explains."""
+    lighting: Doubles
+    """(6,) median; only exposure, warmth and tint are taken away."""
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """A fitted space. Immutable; `embed` brings any table into it."""
+
+    weights: Weights
+    neutral: Neutral
+    used: NDArray[np.bool_]
+    """(45,) which blendshapes and gaze axes vary enough to count."""
+    scale: dict[str, float]
+    """Block name to its spread: degrees, blendshape length, light steps."""
+    width: float
+    """Width of the similarity in units of the space."""
+
+    @classmethod
+    def fit(cls, table: pd.DataFrame, weights: Weights | None = None) -> Space:
+        """The space of the faces in `table` (columns SPACE_COLUMNS; N >= 1). Row order does not matter.
+
+        Nulls stand for the subject's median. Raises ValueError if the table is empty.
+        """
+        table, neutral, used = _begin(table)
+        weights = weights or Weights()
+        raw = _blocks(table, neutral, used)
+        rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), SAMPLE)).astype(int))
+        scale = {name: spread(raw[name][rows], FLOOR[name]) for name in BLOCKS}
+        points = _join({name: raw[name][rows] for name in BLOCKS}, scale, weights)
+        return cls(weights, neutral, used, scale, max(LEAST_WIDTH, spread(points, LEAST_WIDTH) / 2))
+
+    @classmethod
+    def absolute(cls, table: pd.DataFrame, weights: Weights | None = None) -> Space:
+        """The space with the scales YARDSTICK and the width ABSOLUTE_WIDTH; only the neutral comes from `table`.
+
+        A similarity of .95 is a turn of 4 degrees, or .28 of the length of blendshapes, and nothing else.
+        """
+        _, neutral, used = _begin(table)
+        return cls(weights or Weights(), neutral, used, dict(YARDSTICK), ABSOLUTE_WIDTH)
+
+    def embed(self, table: pd.DataFrame, neutral: Neutral | None = None) -> Floats:
+        """(N, D) float32 points of the table's faces; for another subject give `neutral_of(their table)`."""
+        return _join(_blocks(table, neutral or self.neutral, self.used), self.scale, self.weights).astype(np.float32)
+
+    def block(self, points: Floats, name: str) -> Floats:
+        """(N, d) the columns of one of BLOCKS."""
+        start = {"pose": 0, "expression": 9, "lighting": 9 + int(self.used.sum())}[name]
+        size = {"pose": 9, "expression": int(self.used.sum()), "lighting": len(LIGHT_STEPS)}[name]
+        return np.asarray(points[:, start : start + size])
+
+    def similarity(self, a: Floats, b: Floats) -> Floats:
+        """(A, B) float32 in 0..1 between points (A, D) and (B, D)."""
+        return similarity(a, b, self.width)
+
+
+def similarity(a: Floats, b: Floats, width: float) -> Floats:
+    """(A, B) float32 exp(-d^2 / (2 width^2)) between points (A, D) and (B, D); takes 4 A B bytes twice."""
+    centre = b.mean(0) if len(b) else 0.0
+    a, b = a - centre, b - centre
+    d2 = a @ b.T
+    d2 *= -2
+    d2 += np.einsum("ij,ij->i", a, a)[:, None]
+    d2 += np.einsum("ij,ij->i", b, b)
+    d2 -= np.float32(_SNAP)
+    np.maximum(d2, 0, out=d2)
+    d2 *= np.float32(-0.5 / width**2)
+    return np.asarray(np.exp(d2, out=d2))
+
+
+def shapes_of(table: pd.DataFrame, neutral: Neutral) -> Doubles:
+    """(N, 52) blendshapes above the subject's neutral and without what pose explains; 0 where null and for gaze."""
+    shapes = np.zeros((len(table), len(BLENDSHAPES)))
+    shapes[:, FACES] = _expression(table, neutral)[:, : len(FACES)]
+    return shapes
+
+
+def gaze_of(table: pd.DataFrame, neutral: Neutral) -> Doubles:
+    """(N, 2) gaze to its own left, and up, above the subject's usual one; 0 where null."""
+    return _expression(table, neutral)[:, len(FACES) :] / GAZE_WEIGHT
+
+
+def light_of(table: pd.DataFrame, neutral: Neutral) -> Doubles:
+    """(N, 6) lighting; exposure, warmth and tint above the subject's median; the median where null."""
+    light = _vectors(table["lighting"], 6)
+    light = np.where(np.isfinite(light), light, neutral.lighting)
+    light[:, 3:] -= neutral.lighting[3:]
+    return light
+
+
+def _begin(table: pd.DataFrame) -> tuple[pd.DataFrame, Neutral, NDArray[np.bool_]]:
+    """The table in order of face_id, its neutral, and which expression axes vary."""
+    if not len(table):
+        raise ValueError("a diversity space needs at least one face")
+    if "face_id" in table:
+        table = table.sort_values("face_id")
+    neutral = neutral_of(table)
+    varies = _expression(table, neutral).std(0) >= NEAR_CONSTANT
+    return table, neutral, varies if varies.any() else np.ones_like(varies)
+
+
+def neutral_of(table: pd.DataFrame) -> Neutral:
+    """The neutral of the subject in `table`: robust medians over the footage; nulls are passed over."""
+    pose, raw = _pose(table), _raw_expression(table)
+    median = _median(pose)
+    terms = _pose_terms(np.where(np.isfinite(pose), pose, median))
+    slopes = np.zeros((terms.shape[1], raw.shape[1]))
+    known = np.isfinite(raw).all(1) & np.isfinite(pose).all(1)
+    if known.sum() >= MIN_FACES_FOR_POSE:
+        x, y = terms[known] - terms[known].mean(0), raw[known] - raw[known].mean(0)
+        slopes = np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ y)
+    return Neutral(median, slopes, _median(raw - terms @ slopes), _median(_vectors(table["lighting"], 6)))
+
+
+def spread(points: NDArray[np.floating], floor: float) -> float:
+    """Median distance among the points (N, D) that are left when of any two closer than `floor` one goes.
+
+    At least `floor`. How often a point is repeated does not matter.
+    """
+    net = _net(np.unique(np.round(points, 6), axis=0), floor)
+    if len(net) < 2:
+        return floor
+    return max(float(np.sqrt(np.median(_squared(net, net)[np.triu_indices(len(net), 1)]))), floor)
+
+
+def _net(points: NDArray[np.floating], radius: float) -> Doubles:
+    """Points that are at least `radius` apart and near to all others, NET at most, in a fixed shuffled order."""
+    left = np.asarray(points, np.float64)[np.random.default_rng(0).permutation(len(points))]
+    net = left[:0]
+    while len(left) and len(net) < NET:
+        first, members = left[:_BATCH], np.zeros(0, int)
+        near = _squared(first, first) < radius**2
+        for i in range(len(first)):
+            if not near[i, members].any():
+                members = np.append(members, i)
+        net = np.vstack([net, first[members]])
+        left = left[_BATCH:]
+        left = left[(_squared(left, first[members]) >= radius**2).all(1)]
+    return net[:NET]
+
+
+def _squared(a: Doubles, b: Doubles) -> Doubles:
+    """(A, B) squared distances."""
+    d2 = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T
+    return np.asarray(np.maximum(d2, 0))
+
+
+def _blocks(table: pd.DataFrame, neutral: Neutral, used: NDArray[np.bool_]) -> dict[str, Doubles]:
+    """Each block in its natural unit."""
+    pose = _pose(table)
+    pose = np.where(np.isfinite(pose), pose, neutral.pose)
+    return {
+        "pose": matrix(*pose.T).reshape(len(table), 9) * (180 / np.pi / np.sqrt(2)),
+        "expression": _expression(table, neutral)[:, used],
+        "lighting": light_of(table, neutral) / LIGHT_STEPS,
+    }
+
+
+def _join(blocks: dict[str, Doubles], scale: dict[str, float], weights: Weights) -> Doubles:
+    share = {name: getattr(weights, name) for name in BLOCKS}
+    total = sum(share.values())
+    return np.hstack([blocks[name] * (np.sqrt(share[name] / total) / scale[name]) for name in BLOCKS])
+
+
+def _expression(table: pd.DataFrame, neutral: Neutral) -> Doubles:
+    """(N, 45) blendshapes and gaze without pose and neutral; 0 where null."""
+    pose = _pose(table)
+    terms = _pose_terms(np.where(np.isfinite(pose), pose, neutral.pose))
+    rest = _raw_expression(table) - terms @ neutral.slopes - neutral.expression
+    return np.where(np.isfinite(rest), rest, 0.0)
+
+
+def _raw_expression(table: pd.DataFrame) -> Doubles:
+    shapes = _vectors(table["expression"], len(BLENDSHAPES))[:, FACES]
+    return np.hstack([shapes, _vectors(table["gaze"], 2) * GAZE_WEIGHT])
+
+
+def _pose(table: pd.DataFrame) -> Doubles:
+    return np.asarray(table[["yaw", "pitch", "roll"]].astype("float64"), dtype=np.float64)
+
+
+def _pose_terms(pose: Doubles) -> Doubles:
+    """(N, 5) yaw, pitch, their squares and product, in units of 30 degrees."""
+    yaw, pitch = pose[:, 0] / 30, pose[:, 1] / 30
+    return np.column_stack([yaw, pitch, yaw**2, pitch**2, yaw * pitch])
+
+
+def _vectors(values: Iterable[Any], size: int) -> Doubles:
+    """(N, size) float64 out of a column of vectors; NaN where null."""
+    empty = np.full(size, np.nan)
+    rows = [empty if v is None or np.ndim(v) != 1 else v for v in values]
+    return np.array(rows, np.float64).reshape(len(rows), size)
+
+
+def _median(values: Doubles) -> Doubles:
+    """Median of each column's finite values, 0 where there are none."""
+    finite = np.isfinite(values)
+    some = finite.any(0)
+    result = np.zeros(values.shape[1])
+    result[some] = np.nanmedian(np.where(finite, values, np.nan)[:, some], axis=0)
+    return result
