@@ -17,6 +17,7 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from filelock import FileLock
 
@@ -32,10 +33,10 @@ ENVIRONMENT = {
     "FIFTYONE_DO_NOT_TRACK": "true",
     "FIFTYONE_DATABASE_VALIDATION": "false",
     "FIFTYONE_SHOW_PROGRESS_BARS": "false",
-    "FIFTYONE_LOGGING_LEVEL": "WARNING",
+    "FIFTYONE_LOGGING_LEVEL": "ERROR",
 }
 """Set before FiftyOne is imported, unless the user has set them."""
-LOADER = 1
+LOADER = 2
 """Raised when this module makes other datasets of the same files."""
 INFO = "faceset"
 ADDRESS = "127.0.0.1"
@@ -148,7 +149,7 @@ def launch(folders: Sequence[Path], port: int = 5151, browser: bool = True, wait
 
     shown = browser and _has_screen()
     session = fo.launch_app(fo.load_dataset(first), port=port, address=ADDRESS, remote=True)
-    address = f"http://{ADDRESS}:{port}/datasets/{fo.load_dataset(first).slug}"
+    address = f"http://{ADDRESS}:{port}/datasets/{quote(first, safe='')}"
     log.warning("FiftyOne App: %s%s", address, "  (Ctrl-C ends it)" if wait else "")
     if shown:
         webbrowser.open(address, new=2)

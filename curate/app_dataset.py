@@ -170,9 +170,9 @@ def _draw_map(dataset: Any, rows: pd.DataFrame) -> None:
     ids = dict(zip(*dataset.values(["face_id", "id"]), strict=True))
     points = dict(zip((ids[f] for f in kept["face_id"]), map_points(kept), strict=True))
     fob.compute_visualization(dataset, points=points, brain_key=MAP)
-    faces = fo.Space(children=[fo.Panel(type="Samples", pinned=True)])
-    plane = fo.Space(children=[fo.Panel(type="Embeddings", state={"brainResult": MAP, "colorByField": "clip"})])
-    both = fo.Space(children=[faces, plane], orientation="horizontal")
+    panels = fo.Panel(type="Samples", pinned=True), fo.Panel(type="Embeddings")
+    halves = [fo.Space(children=[panel], active_child=panel.component_id) for panel in panels]
+    both = fo.Space(children=halves, orientation="horizontal")
     dataset.save_workspace(MAP, both, description="The faces beside the map of pose, expression, light", overwrite=True)
 
 

@@ -48,7 +48,8 @@ def place() -> Path | None:
     spec = importlib.util.find_spec("fiftyone")
     if spec is None or not spec.submodule_search_locations:
         return None
-    return Path(next(iter(spec.submodule_search_locations))) / "db" / "bin" / "mongod"
+    name = "mongod.exe" if sys.platform == "win32" else "mongod"
+    return Path(next(iter(spec.submodule_search_locations))) / "db" / "bin" / name
 
 
 def downloaded() -> Path:

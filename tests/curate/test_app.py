@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
@@ -136,7 +137,7 @@ def test_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def story(folder: Path) -> dict[str, object]:
     """Runs in a process of its own: load, load again, change, serve."""
-    os.environ["FIFTYONE_LOGGING_LEVEL"] = "ERROR"  # what the user set stays
+    os.environ["FIFTYONE_LOGGING_LEVEL"] = "CRITICAL"  # what the user set stays
     drawn: list[int] = []
 
     def points(rows: pd.DataFrame) -> np.ndarray:
@@ -360,14 +361,20 @@ def test_two_facesets_of_one_name_are_two_datasets(told: dict[str, dict]) -> Non
 
 
 def test_the_users_environment_wins(told: dict[str, dict]) -> None:
-    wanted = app.ENVIRONMENT | {"FIFTYONE_LOGGING_LEVEL": "ERROR"}
+    wanted = app.ENVIRONMENT | {"FIFTYONE_LOGGING_LEVEL": "CRITICAL"}
     assert told["environment"] == wanted
 
 
 def test_app_answers_on_this_machine_only(told: dict[str, dict]) -> None:
     assert told["served"]["status"] == 200
     assert set(told["served"]["hosts"]) == {"127.0.0.1"}
-    assert told["served"]["address"].startswith("http://127.0.0.1:")
+
+
+def test_address_opens_the_dataset_by_name(told: dict[str, dict]) -> None:
+    host, _, name = told["served"]["address"].rpartition("/datasets/")
+    assert host.startswith("http://127.0.0.1:")
+    assert name.isascii()
+    assert unquote(name) in told["two"]
 
 
 def test_nothing_runs_on_afterwards(told: dict[str, dict]) -> None:
