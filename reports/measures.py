@@ -178,7 +178,7 @@ def sharpness(output: Floats, reference: Floats, at: Zones) -> float:
     face = _octaves(detail(output, at.inside), detail(reference, at.inside))
     before = detail(reference, at.ring)
     around = _octaves(detail(output, at.ring), before)
-    return face - around * before / (before + 2 * NOISE)
+    return face - around * before**2 / (before**2 + (2 * NOISE) ** 2)
 
 
 def _octaves(mine: float, theirs: float) -> float:

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from curate.errors import WorkError
+from curate.faceset import write_faces, write_selection
+from reports.charts import grid_map, shade, timeline
+from reports.coverage_figures import figures
+from reports.coverage_page import verdict, write
+from reports.gallery import TILE, TOP, people, people_sheet
+from reports.page import clock, duration, figure, to_text
+
+NASTY = '<script>alert("x")</script> "q" & \'s\' 日本 ünï.mp4'
+
+
+class _Page(HTMLParser):
+    """What a browser would see: elements, text outside of scripts, references."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.references, self.text, self.inside = [], [], [], []
+        self.images_without_alt = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        named = dict(attributes)
+        self.tags.append(tag)
+        self.references += [v for k, v in attributes if k in ("src", "href", "srcset", "data", "poster", "action")]
+        self.images_without_alt += tag == "img" and not named.get("alt")
+        if tag in ("script", "style"):
+            self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag in ("script", "style"):
+            self.inside.pop()
+
+    def handle_data(self, data):
+        if not self.inside:
+            self.text.append(data)
+
+
+@pytest.fixture
+def html(faceset):
+    return write(faceset).read_text(encoding="utf-8")
+
+
+def test_names_from_outside_are_text_never_markup(html):
+    page = _Page(html)
+    assert page.tags.count("script") == 1
+    assert "b" not in page.tags
+    text = "".join(page.text)
+    assert NASTY in text
+    assert "<b>group 0</b>" in text
+    assert "another <i>person</i>" in text
+
+
+def test_the_page_loads_nothing_from_elsewhere(html):
+    page = _Page(html)
+    assert page.references
+    assert all(r.startswith("data:") for r in page.references)
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|import\(", html)
+    assert "default-src 'none'" in html
+
+
+def test_the_page_can_be_read_by_all(html):
+    page = _Page(html)
+    assert page.images_without_alt == 0
+    assert page.tags.count("h1") == 1
+    assert '<html lang="en">' in html
+    assert html.count("<svg") == html.count('role="img"') + html.count('aria-hidden="true"><rect')
+    assert page.tags.count("th") >= 9
+    assert "prefers-color-scheme: dark" in html and "@media print" in html
+
+
+def test_figures_count_what_is_in_the_table(faceset):
+    found = figures(faceset)
+    assert (found.faces, found.kept, found.selected) == (60, 50, 20)
+    assert found.pose.footage.sum() == 49  # one kept face has no pose
+    assert found.pose.selection.sum() in (19, 20)
+    assert found.light.footage.sum() == 50
+    assert all(s.footage.sum() == 50 and s.selection.sum() == 20 for s in found.expressions + found.quality)
+    assert [(d.reason, d.faces) for d in found.dropped] == [("another <i>person</i>", 10)]
+    assert sum(c.faces for c in found.clusters) == 20
+    assert sum(c.selected for c in found.clips) == 20
+    assert found.coverage is not None and 0 < found.coverage <= 1
+    assert found.curve[-1] == pytest.approx(found.coverage, abs=1e-5)
+    assert np.all(np.diff(found.curve) >= -1e-6)
+    assert found.minutes == pytest.approx(2 / 60)
+
+
+def test_light_from_above_left_is_at_the_top_left(faceset):
+    table = faceset.table()
+    table["light_x"], table["light_y"] = np.float32(-0.9), np.float32(0.4)
+    write_faces(faceset, table)
+    row, column = np.argwhere(figures(faceset).light.footage)[0]
+    assert column == 0
+    assert 0 < row < 6
+
+
+def test_the_json_holds_the_figures(faceset):
+    page = write(faceset)
+    assert page == faceset.reports / "coverage.html"
+    data = json.loads((faceset.reports / "coverage.json").read_text(encoding="utf-8"))
+    assert (data["faces"], data["kept"], data["selected"]) == (60, 50, 20)
+    assert data["subject"]["name"] == NASTY
+    assert data["clips"][0]["name"] == NASTY
+    assert np.array(data["pose"]["footage"]).shape == (12, 18)
+    assert data["settings"]["crop_size"] == 256
+
+
+def test_the_page_goes_where_it_is_told_and_is_made_again_freely(faceset, tmp_path):
+    first = write(faceset, tmp_path / "elsewhere")
+    again = write(faceset, tmp_path / "elsewhere")
+    assert first == again == tmp_path / "elsewhere" / "coverage.html"
+    assert sorted(p.name for p in first.parent.iterdir()) == ["coverage.html", "coverage.json"]
+
+
+def test_a_faceset_that_keeps_nobody_still_has_a_page(faceset):
+    table = faceset.table()
+    table["kept"] = False
+    write_faces(faceset, table)
+    found = figures(faceset)
+    assert found.coverage is None
+    assert verdict(found) == "None of 60 faces is kept."
+    assert "another" in write(faceset).read_text(encoding="utf-8")
+
+
+def test_without_a_selection_one_says_how_to_make_it(faceset):
+    faceset.selection_path.unlink()
+    with pytest.raises(WorkError, match="faceset select"):
+        write(faceset)
+
+
+def test_an_empty_selection_is_told(faceset):
+    write_selection(faceset, faceset.selection().head(0))
+    write(faceset)
+    assert verdict(figures(faceset)) == "None of 50 kept faces is chosen."
+
+
+def test_people_are_counted_most_faces_first(faceset):
+    found = people(faceset)
+    assert [(p.number, p.faces, p.subject) for p in found] == [(0, 50, True), (1, 10, False)]
+    assert (found[0].frames, found[0].share) == (50, pytest.approx(50 / 60))
+    assert found[1].share == pytest.approx(10 / 60)
+
+
+def test_the_people_sheet_is_a_picture_with_a_row_each(faceset, tmp_path):
+    path = people_sheet(faceset, tmp_path / "new" / "people.png")
+    image = cv2.imread(str(path))
+    assert path.read_bytes()[:4] == b"\x89PNG"
+    assert image.shape[0] == TOP + 2 * (TILE + 16) + 16
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 20
+
+
+def test_timeline_hand_checked():
+    chart = timeline(np.arange(4.0), np.array([0, 1, np.nan, 4]), 1.0, [(1.0, 2.0, "low", "x")], width=40, height=10)
+    assert chart.top == pytest.approx(4.2)
+    assert chart.threshold == pytest.approx(10 - 10 / 4.2)
+    assert chart.area.count("M") == 2  # the unknown frame parts the area
+    assert chart.events[0][2:] == ("low", "x")
+    assert chart.events[0][0] == pytest.approx(40 / 3)
+
+
+def test_timeline_of_nothing():
+    empty = np.zeros(0)
+    assert timeline(empty, empty, 1.0, []).area == ""
+
+
+def test_map_marks_what_the_selection_lacks_and_shades_by_share():
+    edges = np.array([-10.0, 0, 10])
+    footage, chosen = np.array([[5, 0], [3, 2]]), np.array([[1, 0], [0, 1]])
+    cells = grid_map("Selection", chosen, edges, edges, seen=footage, tick=10).cells
+    assert [c.missing for c in cells] == [False, False, True, False]
+    assert cells[0].label == "yaw −10 to 0°, pitch −10 to 0°: 1 of 2"
+    assert [shade(n, 1000) for n in (0, 1, 2, 5, 20, 50, 500)] == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_numbers_in_words():
+    assert [figure(v) for v in (None, float("nan"), 0, 0.01234, 1.5, 1234.5)] == [
+        "–",
+        "–",
+        "0",
+        "0.0123",
+        "1.50",
+        "1,234",
+    ]
+    assert [clock(s) for s in (0, 59.96, 61.25, 3661.2)] == ["0:00.0", "1:00.0", "1:01.2", "1:01:01.2"]
+    assert (duration(0.5), duration(9.0), duration(None)) == ("30.0 s", "9.00 min", "–")
+    assert to_text({"a": float("nan"), "b": [1, (2.5,)]}) == '{\n "a": null,\n "b": [\n  1,\n  [\n   2.5\n  ]\n ]\n}'
+
+
+def test_a_big_selection_does_not_make_a_big_page(faceset):
+    table = pd.concat([faceset.table()] * 40, ignore_index=True)
+    table["face_id"] = [f"{i:012x}-0" for i in range(len(table))]
+    table["kept"] = True
+    write_faces(faceset, table)
+    chosen = pd.DataFrame({"face_id": table["face_id"].head(2000), "rank": range(2000)})
+    write_selection(faceset, chosen.assign(gain=0.0, cluster=[i % 40 for i in range(2000)], reason="covers 'x'"))
+    assert write(faceset).stat().st_size < 2_000_000
