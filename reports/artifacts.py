@@ -40,7 +40,7 @@ class ArtifactReport:
     faces: int
     """Frames in which there is a face."""
     measures: pd.DataFrame
-    """A row per frame: frame, time (s), x, y, width, height (the face's box, px), a column per measure; NaN: unknown."""
+    """A row per frame: frame, time (s), x, y, width, height (the face, px), a column per measure (NaN: unknown)."""
     findings: tuple[Finding, ...]
     """Worst first."""
     pictures: Mapping[tuple[str, int], Picture]
