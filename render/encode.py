@@ -159,13 +159,21 @@ def _command(path: Path, width: int, height: int, rate: Fraction, look: Look, cr
         s=f"{width}x{height}",
         framerate=f"{rate.numerator}/{rate.denominator}",
     )
-    full = look.range_tag == FULL_RANGE
+    flags = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+    numbers = "full" if look.range_tag == FULL_RANGE else "limited"
+    # H.264 chroma lies at the left of its two luma pixels unless it says otherwise, and is decoded so.
     frames = frames.filter(
         "scale",
-        flags="bicubic+accurate_rnd+full_chroma_int+full_chroma_inp",
+        flags=flags,
         out_color_matrix=TAG_OF[look.matrix][1],
-        out_range="full" if full else "limited",
+        out_range=numbers,
+        out_h_chr_pos=0,
+        out_v_chr_pos=128,
     )
+    if numbers == "full":
+        # swscale lowers 8-bit full-range chroma by half a level; by way of 12 bits it does not.
+        frames = frames.filter("format", look.pixel_format + "12le")
+        frames = frames.filter("scale", flags=flags, in_range=numbers, out_range=numbers)
     frames = frames.filter("format", look.pixel_format)
     tags = {"colorspace": look.matrix_tag, "color_primaries": look.primaries, "color_trc": look.transfer}
     frames = frames.filter("setparams", range=look.range_tag, **tags)
