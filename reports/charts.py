@@ -134,7 +134,7 @@ def _span(edges: NDArray[np.float64]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:+g}".replace("-", "−") if value else "0"
+    return f"{value:+.3g}".replace("-", "−") if value else "0"
 
 
 def _ticks(edges: NDArray[np.float64], step: float, size: float) -> tuple[tuple[float, str], ...]:

@@ -229,7 +229,7 @@ def _places(width: float) -> int:
 @dataclass(frozen=True)
 class _Curve:
     points: str
-    """SVG path in a box of 900 x 150."""
+    """SVG path in a box of 600 x 150."""
     x: float
     y: float
     half: int
@@ -240,7 +240,7 @@ def _curve(found: Figures) -> _Curve | None:
     if len(found.curve) < 2:
         return None
     at = np.unique(np.linspace(0, len(found.curve) - 1, min(len(found.curve), 240)).astype(int))
-    x, y = 900 * (at + 1) / len(found.curve), 150 * (1 - found.curve[at])
+    x, y = 600 * (at + 1) / len(found.curve), 150 * (1 - found.curve[at])
     line = "L".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     half = int(np.searchsorted(found.curve, 0.9 * found.curve[-1])) + 1
     return _Curve(f"M{line}", float(x[-1]), float(y[-1]), half)

@@ -18,15 +18,17 @@ document.querySelectorAll("[data-maps]").forEach((group) => {
   };
   group.querySelectorAll("[data-map]").forEach((map) => {
     const cells = Array.from(map.querySelectorAll(".cell"));
-    const columns = Number(map.dataset.columns);
+    const place = (cell) => [Number(cell.getAttribute("x")), Number(cell.getAttribute("y"))];
+    const size = Number(map.dataset.size);
     let at = cells.reduce((best, cell, i) => (Number(cell.dataset.count) > Number(cells[best].dataset.count) ? i : best), 0);
     cells.forEach((cell, i) => cell.addEventListener("pointerover", () => { at = i; show(cell); }));
     map.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
+      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
       if (!step) return;
       event.preventDefault();
-      at = Math.min(Math.max(at + step, 0), cells.length - 1);
-      show(cells[at]);
+      const [x, y] = place(cells[at]).map((v, i) => v + size * step[i]);
+      const next = cells.findIndex((cell) => Math.hypot(place(cell)[0] - x, place(cell)[1] - y) < 1);
+      if (next >= 0) show(cells[(at = next)]);
     });
     map.addEventListener("focus", () => show(cells[at]));
   });
