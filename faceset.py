@@ -347,7 +347,12 @@ def _select(folder: Path, budget: str, floors: Any) -> dict[str, Any]:
     faceset = open_faceset(folder)
     with lock(faceset):
         choice = select_faceset(faceset, budget, floors)
-    return choice.summary()
+    return {
+        "eligible": choice.eligible,
+        "selected": len(choice.rows),
+        "coverage": round(float(choice.coverage), 4),
+        "notes": list(choice.notes),
+    }
 
 
 def _report(folder: Path) -> Path:

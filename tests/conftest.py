@@ -63,3 +63,29 @@ def clips_folder() -> Path:
     if not folder:
         pytest.skip("FACESET_CLIPS is not set: it names a folder of real clips (d3.mp4, d6.mp4, d9.mp4, d10.mp4)")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def head_clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A short performance of each demo head, with sound: source (the portrait) and target (the painted one)."""
+    from curate.turntable import hopper, painted, performance, write_clip
+
+    folder = tmp_path_factory.mktemp("heads")
+    for number, (side, head) in enumerate((("source", hopper()), ("target", painted()))):
+        write_clip(folder / f"{side}.mp4", head, performance(seed=number, frames=40), (240, 240), 25)
+    return {side: folder / f"{side}.mp4" for side in ("source", "target")}
+
+
+@pytest.fixture(scope="session")
+def head_facesets(head_clips: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Those clips curated, 24 faces selected. Not to be changed: copy first."""
+    from curate.pipeline import Request, curate
+    from curate.select import Floors, select_faceset
+
+    folder = tmp_path_factory.mktemp("facesets")
+    for side, clip in head_clips.items():
+        request = Request(
+            (str(clip),), folder / side, side.title(), "public-domain", settings=(("segment_seconds", 0.5),)
+        )
+        select_faceset(curate(request).faceset, "24", Floors())
+    return {side: folder / side for side in head_clips}
