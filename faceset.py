@@ -174,8 +174,10 @@ def train(
     source: Annotated[Path, typer.Option(help="Faceset that gives the face.")],
     target: Annotated[Path, typer.Option(help="Faceset whose performance is kept.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
-    preset: Annotated[str, typer.Option(help="tiny (64 px), small (128 px) or full (256 px).")] = "small",
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps; None: the preset's.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="tiny (64 px), small (128 px, the default) or full (256 px).")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps; the preset's where not given.")] = None,
     batch: Annotated[int | None, typer.Option(help="Faces a side and step.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything drawn by chance.")] = None,
     save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
@@ -189,9 +191,10 @@ def train(
     """Train the autoencoder (under torchrun or accelerate launch: on several GPUs and machines)."""
     from train.config import config_of
     from train.fit import train as run
+    from train.run import resumed_config
 
     given = {"steps": steps, "batch": batch, "seed": seed, "save_every": save_every, "device": device}
-    config = config_of(preset, **{k: v for k, v in given.items() if v is not None})
+    config = resumed_config(out, preset, **given) if resume else config_of(preset or "small", **given)
     done = run(config, source, target, out, resume=resume, force=force, init=init, progress=_progress(quiet))
     _say(
         as_json,

@@ -39,8 +39,7 @@ def demo(
     pages = []
     for side, subject in (("source", "Grace Hopper"), ("target", "Painted head")):
         request = Request((str(footage[side]),), out / side, subject, "public-domain", workers=workers)
-        done = curate(request, progress)
-        select_faceset(done.faceset, "200", Floors())
+        select_faceset(curate(request, progress).faceset, "200", Floors())
         pages.append(write_coverage(open_faceset(out / side)))
     config = config_of("tiny", steps=steps, save_every=max(steps // 3, 1))
     train(config, out / "source", out / "target", out / "run", progress=progress)
