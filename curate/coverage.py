@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate import greedy
+from curate.metric import Kernel, net
 from curate.space import Space, Weights
 from curate.types import Clip, Floats
 
@@ -17,8 +18,8 @@ KEEPS = 0.95
 """Effective minutes: the share of the coverage that the smallest selection must keep."""
 EFFECTIVE_SAMPLE = 6000
 """Effective minutes are read from at most this many faces, evenly spread over the footage."""
-DENSITY_WIDTH = 0.4
-"""Width of the kernel that counts how many faces a face stands among, in widths of the similarity."""
+SAME_KIND = 0.75
+MOST_KINDS = 20_000
 BIN = 10.0
 """Degrees."""
 YAW_EDGES = np.arange(-90.0, 90.0 + BIN, BIN)
@@ -30,9 +31,10 @@ def nearest(space: Space, points: Floats, chosen: Floats) -> Floats:
     best = np.zeros(len(points), np.float32)
     if not len(chosen):
         return best
+    kernel = Kernel(chosen, space.width)
     step = max(1, greedy.BLOCK_CELLS // len(chosen))
     for start in range(0, len(points), step):
-        best[start : start + step] = space.similarity(points[start : start + step], chosen).max(1)
+        best[start : start + step] = kernel(points[start : start + step]).max(1)
     return best
 
 
@@ -52,27 +54,25 @@ def curve(space: Space, points: Floats, chosen: Floats, weight: NDArray[np.float
         return np.zeros(len(chosen), np.float32)
     share = np.full(len(points), 1 / len(points)) if weight is None else np.asarray(weight) / np.sum(weight)
     total = np.zeros(len(chosen))
+    kernel = Kernel(chosen, space.width)
     step = max(1, greedy.BLOCK_CELLS // max(1, len(chosen)))
     for start in range(0, len(points), step):
-        found = space.similarity(points[start : start + step], chosen)
+        found = kernel(points[start : start + step])
         total += share[start : start + step] @ np.maximum.accumulate(found, axis=1, out=found)
     return total.astype(np.float32)
 
 
-def demand(space: Space, points: Floats, seed: int = 0) -> NDArray[np.float64]:
-    """(N,) weights with which every kind of face counts alike: one over the number of faces a face stands among.
+def demand(space: Space, points: Floats) -> NDArray[np.float64]:
+    """(N,) weights with which every kind of face counts alike: one over the number of faces of its kind.
 
-    Their sum is the effective number of distinct faces. A pose that is held for an hour counts about once. Exact up to
-    20,000 faces; beyond, the number is estimated from a sample drawn by N.
+    A kind is the faces whose similarity to one of them is SAME_KIND or more, in the order of the points (N, D). The
+    sum of the weights is the number of kinds; a pose that is held for an hour counts once. Beyond MOST_KINDS each face
+    is a kind of its own.
     """
-    return 1 / greedy.density(points, DENSITY_WIDTH * space.width, sample(len(points), greedy.EXACT, seed))
-
-
-def sample(count: int, most: int, seed: int) -> NDArray[np.int64]:
-    """Sorted rows: all of `count`, or as many as `most` drawn evenly at random."""
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng([seed, count]).choice(count, greedy.REFERENCE, replace=False))
+    radius = space.width * float(np.sqrt(-2 * np.log(SAME_KIND)))
+    _, kind = net(points, radius, MOST_KINDS)
+    sizes = np.bincount(kind[kind >= 0], minlength=1)
+    return np.asarray(np.where(kind >= 0, 1 / np.maximum(sizes[kind], 1), 1.0), np.float64)
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,20 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.space import similarity
+from curate.metric import Kernel
 from curate.types import Floats
 
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-DENSE = 64
-"""Choices that are made on all similarities, computed when asked for; then the few that still matter are stored."""
+PAIRS = 30_000_000
+"""Pairs of candidate and face that are stored, about (8 bytes each)."""
+LEAST_DENSE = 4
 EXACT, REFERENCE = 20_000, 12_000
 """More faces than EXACT are represented by a sample of REFERENCE of them; all of them can still be chosen."""
 BLOCK_CELLS = 16_000_000
@@ -62,37 +64,27 @@ class Problem:
             rows = np.arange(start, min(start + step, len(self.points)))
             yield rows, self.rows(rows)
 
+    @cached_property
+    def kernel(self) -> Kernel:
+        """Similarity to the faces to be represented."""
+        return Kernel(self.demand, self.width)
+
     def rows(self, rows: Indices) -> Floats:
         """(B, M) q_j s_ij of some candidates."""
-        found = similarity(self.points[rows], self.demand, self.width)
+        found = self.kernel(self.points[rows])
         found *= self.worth[rows, None]
         return found
-
-
-def density(points: Floats, width: float, sample: Indices) -> Doubles:
-    """(N,) how many faces each point (N, D) stands among, itself included: similarities to `sample`, scaled up.
-
-    The effective number of distinct faces is the sum of 1 / density (Leinster and Cobbold 2012, order 0).
-    """
-    others = points[sample]
-    result = np.empty(len(points))
-    step = max(1, BLOCK_CELLS // len(others))
-    for start in range(0, len(points), step):
-        result[start : start + step] = similarity(points[start : start + step], others, width).sum(1, dtype=np.float64)
-    if len(sample) == len(points):
-        return result
-    inside = np.zeros(len(points))
-    inside[sample] = 1
-    return 1 + (result - inside) * ((len(points) - 1) / len(others))
 
 
 def order(problem: Problem, length: int, enough: float = np.inf, least_gain: float = 0.0) -> Order:
     """The greedy order of at most `length` of the N candidates.
 
     It ends earlier where the choices reach `enough` of the value of all, or where the next one would add less than
-    `least_gain` of it. Ties go to the lower row. Two passes over all N x M similarities, D operations each; after the
-    second only the pairs that can still add something are kept, about N M / DENSE of them, 8 bytes each.
+    `least_gain` of it. Ties go to the lower row. Two passes over all N x M similarities, D operations each: one for a
+    start, one after some choices, which keeps only the pairs that can still add something. Of M faces about one in
+    m + 1 is nearer to a candidate than to m choices, which says when PAIRS are enough; nothing is approximated.
     """
+    dense = max(LEAST_DENSE, len(problem.points) * len(problem.demand) // PAIRS)
     gains_of, bounds = _start(problem)
     heap = [(-bound, row) for row, bound in enumerate(bounds.tolist())]
     heapq.heapify(heap)
@@ -110,7 +102,7 @@ def order(problem: Problem, length: int, enough: float = np.inf, least_gain: flo
         if gain == 0.0:
             _fill(heap, problem.worth, chosen, gains, length)
             break
-        if len(chosen) == DENSE < min(length, len(problem.points)):
+        if len(chosen) == dense < min(length, len(problem.points)):
             gains_of.thin()
     return Order(np.array(chosen, np.int64), np.array(gains, np.float64), gains_of.total)
 
@@ -122,6 +114,8 @@ class _Gains:
         self._problem, self._share, self.total = problem, share, total
         self._best = np.zeros(len(problem.demand), np.float32)
         self._pairs: tuple[Indices, NDArray[np.int32], Floats] | None = None
+        self.batch = 4
+        """Candidates to look at together: matrix products like company, stored pairs do not."""
 
     def __call__(self, rows: list[int]) -> list[float]:
         if self._pairs is not None:
@@ -148,6 +142,7 @@ class _Gains:
             faces.append(np.nonzero(better)[1].astype(np.int32))
             found.append(block[better])
         self._pairs = np.array(starts, np.int64), np.concatenate(faces), np.concatenate(found)
+        self.batch = 1
 
     def _of(self, row: int) -> tuple[NDArray[np.int32], Floats]:
         assert self._pairs is not None
@@ -174,7 +169,7 @@ def _start(problem: Problem) -> tuple[_Gains, Doubles]:
 
 def _next(heap: list[tuple[float, int]], gains_of: _Gains) -> tuple[float, int]:
     """The candidate with the largest gain, taken off the heap of upper bounds."""
-    size = 4
+    size = gains_of.batch
     while True:
         rows = [heapq.heappop(heap)[1] for _ in range(min(size, len(heap)))]
         for gain, row in zip(gains_of(rows), rows, strict=True):
@@ -182,7 +177,7 @@ def _next(heap: list[tuple[float, int]], gains_of: _Gains) -> tuple[float, int]:
         if heap[0][1] in rows:
             gain, row = heapq.heappop(heap)
             return -gain + 0.0, row
-        size = min(2 * size, 64)
+        size = min(2 * size, 16 * gains_of.batch)
 
 
 def _fill(heap: list[tuple[float, int]], worth: Floats, chosen: list[int], gains: list[float], length: int) -> None:

@@ -203,7 +203,7 @@ def eligible_rows(kept: pd.DataFrame, floors: Floors) -> tuple[NDArray[np.bool_]
 
 
 def _problem(space: Space, points: Floats, worth: Floats, cover: Cover, seed: int) -> greedy.Problem:
-    weight = np.ones(len(points)) if cover == "footage" else coverage.demand(space, points, seed)
+    weight = np.ones(len(points)) if cover == "footage" else coverage.demand(space, points)
     if len(points) <= greedy.EXACT:
         return greedy.Problem(points, points, space.width, weight, worth)
     # Drawn with odds of their weight (Efraimidis and Spirakis 2006), after which each stands for the same share.

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from curate.errors import UsageError
 from curate.expression import GAZE
 from curate.mesh import BLENDSHAPES
+from curate.metric import Kernel, net, squared
 from curate.pose import matrix
 from curate.types import Floats
 
@@ -54,13 +55,12 @@ NEAR_CONSTANT = 0.02
 """A blendshape with a smaller standard deviation over the footage says nothing and is dropped."""
 RIDGE = 0.05
 """Ridge per face, for pose in units of 30 degrees."""
+LEAK = 0.12
+"""Pose moves a blendshape by no more than this a term at 30 degrees; who smiles whenever turned away still smiles."""
 MIN_FACES_FOR_POSE = 50
 """With fewer faces pose is not regressed out."""
 SAMPLE, NET = 4000, 600
 """Faces from which scales and width are read; distinct faces among them at most."""
-_BATCH = 64
-_SNAP = 1e-5
-"""Squared distances below this are rounding, and are taken as 0."""
 
 
 @dataclass(frozen=True)
@@ -142,21 +142,7 @@ class Space:
 
     def similarity(self, a: Floats, b: Floats) -> Floats:
         """(A, B) float32 in 0..1 between points (A, D) and (B, D)."""
-        return similarity(a, b, self.width)
-
-
-def similarity(a: Floats, b: Floats, width: float) -> Floats:
-    """(A, B) float32 exp(-d^2 / (2 width^2)) between points (A, D) and (B, D); takes 4 A B bytes twice."""
-    centre = b.mean(0) if len(b) else 0.0
-    a, b = a - centre, b - centre
-    d2 = a @ b.T
-    d2 *= -2
-    d2 += np.einsum("ij,ij->i", a, a)[:, None]
-    d2 += np.einsum("ij,ij->i", b, b)
-    d2 -= np.float32(_SNAP)
-    np.maximum(d2, 0, out=d2)
-    d2 *= np.float32(-0.5 / width**2)
-    return np.asarray(np.exp(d2, out=d2))
+        return Kernel(b, self.width)(a)
 
 
 def shapes_of(table: pd.DataFrame, neutral: Neutral) -> Doubles:
@@ -199,7 +185,7 @@ def neutral_of(table: pd.DataFrame) -> Neutral:
     known = np.isfinite(raw).all(1) & np.isfinite(pose).all(1)
     if known.sum() >= MIN_FACES_FOR_POSE:
         x, y = terms[known] - terms[known].mean(0), raw[known] - raw[known].mean(0)
-        slopes = np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ y)
+        slopes = np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ y).clip(-LEAK, LEAK)
     return Neutral(median, slopes, _median(raw - terms @ slopes), _median(_vectors(table["lighting"], 6)))
 
 
@@ -208,32 +194,12 @@ def spread(points: NDArray[np.floating], floor: float) -> float:
 
     At least `floor`. How often a point is repeated does not matter.
     """
-    net = _net(np.unique(np.round(points, 6), axis=0), floor)
-    if len(net) < 2:
+    unlike = np.unique(np.round(points, 6), axis=0)
+    unlike = unlike[np.random.default_rng(0).permutation(len(unlike))]
+    unlike = unlike[net(unlike, floor, NET)[0][:NET]]
+    if len(unlike) < 2:
         return floor
-    return max(float(np.sqrt(np.median(_squared(net, net)[np.triu_indices(len(net), 1)]))), floor)
-
-
-def _net(points: NDArray[np.floating], radius: float) -> Doubles:
-    """Points that are at least `radius` apart and near to all others, NET at most, in a fixed shuffled order."""
-    left = np.asarray(points, np.float64)[np.random.default_rng(0).permutation(len(points))]
-    net = left[:0]
-    while len(left) and len(net) < NET:
-        first, members = left[:_BATCH], np.zeros(0, int)
-        near = _squared(first, first) < radius**2
-        for i in range(len(first)):
-            if not near[i, members].any():
-                members = np.append(members, i)
-        net = np.vstack([net, first[members]])
-        left = left[_BATCH:]
-        left = left[(_squared(left, first[members]) >= radius**2).all(1)]
-    return net[:NET]
-
-
-def _squared(a: Doubles, b: Doubles) -> Doubles:
-    """(A, B) squared distances."""
-    d2 = np.square(a).sum(1)[:, None] + np.square(b).sum(1) - 2 * a @ b.T
-    return np.asarray(np.maximum(d2, 0))
+    return max(float(np.sqrt(np.median(squared(unlike, unlike)[np.triu_indices(len(unlike), 1)]))), floor)
 
 
 def _blocks(table: pd.DataFrame, neutral: Neutral, used: NDArray[np.bool_]) -> dict[str, Doubles]:

@@ -1,0 +1,71 @@
+"""Distances between points of the diversity space: the similarity, and the different kinds of points."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.types import Floats
+
+Doubles = NDArray[np.float64]
+
+_SNAP = 1e-5
+"""Squared distances below this are rounding, and are taken as 0."""
+_BATCH = 128
+
+
+class Kernel:
+    """exp(-d^2 / (2 width^2)) to fixed points (B, D) float32."""
+
+    def __init__(self, points: Floats, width: float) -> None:
+        # About the centre squared lengths are small, and so is the rounding of their differences.
+        self._centre = points.mean(0) if len(points) else np.float32(0)
+        centred = (points - self._centre).astype(np.float32)
+        self._scale = np.float32(-0.5 / width**2)
+        self._turned = np.ascontiguousarray(centred.T * (-2 * self._scale))
+        self._lengths = np.einsum("ij,ij->i", centred, centred) * self._scale
+
+    def __call__(self, points: Floats) -> Floats:
+        """(A, B) float32 in 0..1 for points (A, D)."""
+        centred = (points - self._centre).astype(np.float32)
+        found = centred @ self._turned
+        found += (np.einsum("ij,ij->i", centred, centred) - np.float32(_SNAP))[:, None] * self._scale
+        found += self._lengths
+        np.minimum(found, 0, out=found)
+        return np.asarray(np.exp(found, out=found))
+
+
+def net(points: NDArray[np.floating], radius: float, most: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows (K,) of points that are `radius` apart or more, and for each point (N,) the first of them that is nearer.
+
+    Taken in the order of the points (N, D): a point that is near to none so far is the next; repeating points changes
+    nothing. After about `most` of them the rest of the points get -1. Time N K D.
+    """
+    centred = (points - points.mean(0)).astype(np.float32) if len(points) else np.zeros((0, 1), np.float32)
+    cell = np.full(len(points), -1, np.int64)
+    left = np.arange(len(points))
+    members: list[int] = []
+    while len(left) and len(members) < most:
+        first = left[:_BATCH]
+        near = squared(centred[first], centred[first]) < radius**2
+        free = np.ones(len(first), bool)
+        new = []
+        for i in range(len(first)):
+            if free[i]:
+                new.append(i)
+                free &= ~near[i]
+        covers = squared(centred[left], centred[first[new]]) < radius**2
+        covers[new, np.arange(len(new))] = True
+        inside = covers.any(1)
+        cell[left[inside]] = len(members) + covers[inside].argmax(1)
+        members.extend(first[new].tolist())
+        left = left[~inside]
+    return np.array(members, np.int64), cell
+
+
+def squared(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(A, B) squared distances of points (A, D) and (B, D)."""
+    found = a @ (-2 * b.T)
+    found += np.square(a).sum(1)[:, None]
+    found += np.square(b).sum(1)
+    return np.asarray(np.maximum(found, 0, out=found))
