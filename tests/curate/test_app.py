@@ -248,7 +248,7 @@ def served(folder: Path) -> dict[str, object]:
         probe.bind((app.ADDRESS, 0))
         port = probe.getsockname()[1]
     address = app.launch([folder], port=port, browser=False, wait=False)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while True:
         try:
             with urllib.request.urlopen(f"http://{app.ADDRESS}:{port}/fiftyone", timeout=5) as answer:
@@ -276,7 +276,7 @@ def told(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, di
     cleared = {n: v for n, v in os.environ.items() if n not in app.ENVIRONMENT}
     script = [sys.executable, __file__, str(folder), str(database / "told.json")]
     mine["PYTHONPATH"] = str(Path(app.__file__).parent.parent)
-    done = subprocess.run(script, env=cleared | mine, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(script, env=cleared | mine, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((database / "told.json").read_text(encoding="utf-8")) | {"database": str(database)}
 
