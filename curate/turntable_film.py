@@ -116,6 +116,7 @@ def _encode(out: Any, pictures: Iterable[Image], size: tuple[int, int], fps: Fra
     options = {
         "crf": "18",
         "preset": "veryfast",
+        "g": str(round(fps)),  # a key frame a second, to seek and to cut segments at
         "x264-params": "colorprim=bt709:transfer=bt709:colormatrix=bt709:threads=1",
     }
     video = out.add_stream("libx264", rate=fps, options=options)

@@ -84,7 +84,8 @@ def surroundings(look: Look, hair: Hair, rng: np.random.Generator) -> Picture:
 
 def strands(look: Look, rng: np.random.Generator, height: int, width: int) -> Picture:
     """(height, width, 3) hair that runs from top to bottom."""
-    shade = 0.55 * noise(rng, height, width, (3, width // 4)) + 0.45 * noise(rng, height, width, (5, width // 14))
+    shade = 0.6 * noise(rng, height, width, (3, width // 2)) + 0.4 * noise(rng, height, width, (4, width // 6))
+    shade += 0.25 * noise(rng, height, width, (5, width // 30))
     return np.asarray(np.array(look.hair, np.float32) * (1 + look.streaks * shade[..., None]), np.float32)
 
 
@@ -129,13 +130,10 @@ def _eye(look: Look, hair: Hair, rng: np.random.Generator) -> Picture:
 def _ear(look: Look, hair: Hair, rng: np.random.Generator) -> Picture:
     u, v = _grid("ear")
     x, y = 2 * u - 1, 2 * v - 1
-    rim = np.hypot(x / 0.62, (y + 0.12) / 0.66)
-    depth = (
-        np.exp(-(((rim - 0.8) / 0.16) ** 2)) * 0.28
-        + (1 - smoothstep(0.0, 0.5, np.hypot(x / 0.5, (y - 0.1) / 0.4))) * 0.35
-    )
-    warm = np.array(look.skin) * (1.0, 0.93, 0.92)
-    return np.asarray(warm * (1 - depth * smoothstep(1.3, 1.0, -rim + 2.0))[..., None], np.float32)
+    fold = np.exp(-(((np.hypot(x / 0.62, (y + 0.12) / 0.66) - 0.9) / 0.18) ** 2)) * (1 - smoothstep(0.3, 0.6, y))
+    hollow = 1 - smoothstep(0.2, 1.0, np.hypot(x / 0.45, (y - 0.05) / 0.4))
+    warm = np.array(look.skin) * (1.0, 0.95, 0.94)
+    return np.asarray(warm * (1 - 0.16 * fold - 0.38 * hollow)[..., None], np.float32)
 
 
 def _rim(look: Look, hair: Hair, rng: np.random.Generator) -> Picture:
@@ -209,7 +207,7 @@ def hopper() -> Head:
     own = (own + own[mirror] * (-1, 1, 1)) / 2
     mesh = canonical().vertices
     shape = rest_shape(mesh + 0.75 * (own - mesh))
-    face = _without_sides(_unwrap(portrait.astype(np.float32) / 255, pixels[:, :2]))
+    face = _without_sides(_evenly_lit(_unwrap(portrait.astype(np.float32) / 255, pixels[:, :2])))
     skin = np.median(face[680:860, 180:300].reshape(-1, 3), axis=0)
     look = Look(
         (float(skin[0]), float(skin[1]), float(skin[2])),
@@ -246,27 +244,46 @@ def _unwrap(portrait: Picture, pixels: Array) -> Picture:
 
 
 def _without_sides(face: Picture) -> Picture:
-    """A portrait shows the face's sides in a few columns only: there the skin of the front is led on, with its grain."""
+    """The portrait shows the face's sides in a few columns only: there the front's skin is led on, with its grain."""
     u, v = np.meshgrid((np.arange(TEXELS) + 0.5) / TEXELS, (np.arange(TEXELS) + 0.5) / TEXELS)
     side = np.abs(u - 0.5) + 0.10 * smoothstep(0.55, 0.85, v) + 0.04 * (1 - smoothstep(0.15, 0.3, v))
     good = (1 - smoothstep(0.27, 0.36, side)) * (inside() > 8) * (1 - smoothstep(0.90, 0.93, v))
-    fill = np.zeros_like(face)
-    weight = np.full(face.shape[:2], 1e-4, np.float32)
-    fill += 1e-4 * np.median(face[560:640, 250:330].reshape(-1, 3), axis=0)
     skin = good * smoothstep(0.25, 0.45, face.mean(axis=2)) * (1 - _band(v, 0.28, 0.42))
-    for sigma in (20.0, 60.0, 160.0):
-        gain = (20.0 / sigma) ** 3
-        fill += gain * cv2.GaussianBlur((face * skin[..., None]).astype(np.float32), (0, 0), sigma)
-        weight += gain * cv2.GaussianBlur(skin.astype(np.float32), (0, 0), sigma)
-    fill /= weight[..., None]
-    grain = face[540:680, 225:345]
-    grain = grain - cv2.GaussianBlur(grain, (0, 0), 12)
-    tile = np.concatenate([grain, grain[:, ::-1]], axis=1)
-    tile = np.concatenate([tile, tile[::-1]], axis=0)
-    fill += np.tile(tile, (4, 5, 1))[:TEXELS, :TEXELS]
+    fill = _spread(face, skin) + _grain(face)
     arm = 1 - smoothstep(6.0, 10.0, np.abs(v * TEXELS - 312 - 150 * np.maximum(np.abs(u - 0.5) - 0.3, 0)))
     fill = _mix(fill, (0.10, 0.08, 0.09), arm * smoothstep(0.28, 0.30, np.abs(u - 0.5)))
     return _mix(fill, face, good)
+
+
+def _evenly_lit(face: Picture) -> Picture:
+    """Takes out what the portrait's light did: its left-right difference, too much warmth, too much white."""
+    grey = face.mean(axis=2, keepdims=True)
+    out = 0.86 * (grey + 0.78 * (face - grey))
+    broad = cv2.GaussianBlur(cv2.resize(face.mean(axis=2), (128, 128), interpolation=cv2.INTER_AREA), (0, 0), 6) + 0.02
+    even = cv2.resize((broad + broad[:, ::-1]) / 2 / broad, (TEXELS, TEXELS), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip(out * np.clip(even, 0.7, 1.4)[..., None], 0, 1), np.float32)
+
+
+def _spread(face: Picture, weight: Array) -> Picture:
+    """The colours where weight is 1, led on smoothly everywhere; worked out at an eighth of the size."""
+    small = (TEXELS // 8, TEXELS // 8)
+    colour = cv2.resize((face * weight[..., None]).astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    share = cv2.resize(weight.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    total, sums = np.zeros_like(colour), np.full(share.shape, 1e-6, np.float32)
+    for sigma in (2.5, 7.5, 20.0):
+        gain = (2.5 / sigma) ** 3
+        total += gain * cv2.GaussianBlur(colour, (0, 0), sigma)
+        sums += gain * cv2.GaussianBlur(share, (0, 0), sigma)
+    return np.asarray(cv2.resize(total / sums[..., None], (TEXELS, TEXELS), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def _grain(face: Picture) -> Picture:
+    """(1024, 1024, 3) the texture of the cheek, mirrored on and on."""
+    patch = face[540:680, 225:345]
+    patch = patch - cv2.GaussianBlur(patch, (0, 0), 12)
+    tile = np.concatenate([patch, patch[:, ::-1]], axis=1)
+    tile = np.concatenate([tile, tile[::-1]], axis=0)
+    return np.asarray(np.tile(tile, (4, 5, 1))[:TEXELS, :TEXELS], np.float32)
 
 
 def _band(v: NDArray[np.floating], low: float, high: float) -> Array:

@@ -25,7 +25,21 @@ from curate.turntable_mesh import (
     subdivided,
     turn_jaw,
 )
-from curate.turntable_parts import Eye, Hair, add_body, add_ears, add_eye, add_funnel, add_skull, add_teeth, eyeball
+from curate.turntable_parts import (
+    EYE_BAG,
+    MOUTH_BAG,
+    Eye,
+    Hair,
+    Rows,
+    add_body,
+    add_ears,
+    add_eye,
+    add_funnel,
+    add_skull,
+    add_teeth,
+    eyeball,
+    funnel,
+)
 
 JAW_DEGREES = 20.0
 """How far the jaw turns at mouth opening 1."""
@@ -52,8 +66,8 @@ class Head:
     triangles: Ints
     part: Ints
     eyes: tuple[Eye, Eye]
-    funnels: tuple[tuple[NDArray[np.intp], NDArray[np.intp], Array], ...]
-    """(ring, indices, offsets) of the bags behind mouth and eyes."""
+    funnels: tuple[tuple[NDArray[np.intp], NDArray[np.intp], Rows], ...]
+    """(ring, indices, rows) of the bags behind eyes and mouth."""
     pyramid: tuple[NDArray[np.float32], ...]
     """The atlas (T, 2T, 3) linear light 0..1, each level half the size of the one before."""
 
@@ -84,9 +98,9 @@ def assemble(name: str, landmarks: Array, atlas: NDArray[np.float32], hair: Hair
         lids = face.rings[side]
         eye = add_eye(build, *eyeball(points[lids], 0.47 * float(np.ptp(points[lids, 0]))))
         eyes.append(eye)
-        funnels.append((lids, *add_funnel(build, lids, points, ((0.0, 0.0), (0.12, 0.0), (0.9, 0.3)), RIM)))
+        funnels.append((lids, add_funnel(build, lids, points, EYE_BAG, RIM), EYE_BAG))
     lips = face.rings["mouth"]
-    funnels.append((lips, *add_funnel(build, lips, points, ((0.0, 0.0), (0.5, 0.0), (2.4, 0.1), (3.4, 1.0)), MOUTH)))
+    funnels.append((lips, add_funnel(build, lips, points, MOUTH_BAG, MOUTH), MOUTH_BAG))
     add_teeth(build, landmarks[list(INNER_LIPS)])
     rest, part = np.concatenate(build.vertices), np.concatenate(build.part)
     turns = np.ones(len(rest))
@@ -119,8 +133,8 @@ def expressed(head: Head, mouth: float, eyes: float, smile: float, brows: float,
     for eye in head.eyes:
         _rest_on(points, eye)
     out = np.concatenate([points, turn_jaw(head.rest, head.jaw, JAW_DEGREES * mouth)[len(points) :]])
-    for ring, index, offsets in head.funnels:
-        out[index] = points[ring] + offsets
+    for ring, index, rows in head.funnels:
+        out[index] = funnel(points[ring], rows)
     turn = pose.matrix(gaze[0], gaze[1], 0.0)
     for eye in head.eyes:
         out[eye.index] = (head.rest[eye.index] - eye.centre) @ turn.T + eye.centre

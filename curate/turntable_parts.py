@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from curate.turntable_mesh import BODY, EAR, EYE, REGIONS, RIM, SKULL, TEETH, Array, Build, quads, smoothstep
 
+Rows = tuple[tuple[float, float, float], ...]
+EYE_BAG: Rows = ((0.0, 0.0, 0.0), (0.12, 0.0, 0.0), (0.9, 0.3, 0.3))
+MOUTH_BAG: Rows = ((0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (2.4, 0.1, 0.0), (3.4, 1.0, 1.0))
 MERIDIANS = 72
 SKULL_ROWS = 16
 
@@ -41,7 +44,7 @@ def add_skull(build: Build, ring: NDArray[np.intp], edge: Array, jaw: Array, hai
     """Rows of points from the face's edge (72, 3) over an ellipsoid to the back of the head."""
     centre = np.array([0.0, 1.2, -2.6])
     half = float(np.abs(edge[:, 0]).max())
-    radii = np.array([half + 0.1, 9.6, 10.0])
+    above, below = np.array([half + 0.1, 9.6, 10.0]), np.array([half - 0.4, 7.4, 9.4])
     pole = np.array([0.0, 0.05, -1.0]) / np.hypot(1.0, 0.05)
     away = edge - centre
     length = np.linalg.norm(away, axis=1)
@@ -52,7 +55,7 @@ def add_skull(build: Build, ring: NDArray[np.intp], edge: Array, jaw: Array, hai
     rows = [edge]
     for s in along[1:]:
         way = (np.sin((1 - s) * angle)[:, None] * start + np.sin(s * angle)[:, None] * pole) / np.sin(angle)[:, None]
-        shell = 1 / np.linalg.norm(way / radii, axis=1)
+        shell = 1 / np.linalg.norm(way / np.where(way[:, 1:2] > 0, above, below), axis=1)
         blend = smoothstep(0.0, 0.55, s)
         cover = smoothstep(0.0, 0.12, s - begin) * (1 - smoothstep(-0.1, 0.05, s - end))
         grown = hair.thickness + hair.volume * np.clip(way[:, 1], 0, 1)
@@ -76,7 +79,7 @@ def add_ears(build: Build, edge: Array, hidden: bool) -> None:
     profile = 1.0 - 0.18 * np.sin(theta) * np.clip(-np.cos(phi), 0, 1)
     for side in (-1.0, 1.0):
         flat = np.stack(
-            [0.5 * np.sin(theta) * np.cos(phi), 3.0 * np.cos(theta), 1.7 * np.sin(theta) * np.sin(phi) * profile],
+            [0.45 * np.sin(theta) * np.cos(phi), 2.7 * np.cos(theta), 1.6 * np.sin(theta) * np.sin(phi) * profile],
             axis=-1,
         )
         flat[..., 2] += 0.25 * flat[..., 1]
@@ -84,7 +87,7 @@ def add_ears(build: Build, edge: Array, hidden: bool) -> None:
         flare = np.deg2rad(28.0)
         x = flat[..., 0] * np.cos(flare) - flat[..., 2] * np.sin(flare)
         z = flat[..., 0] * np.sin(flare) + flat[..., 2] * np.cos(flare)
-        placed = np.stack([side * (x + half + 0.15), flat[..., 1] + 0.5, z - 3.9], axis=-1)
+        placed = np.stack([side * (x + half + 0.15), flat[..., 1] + 0.9, z - 3.8], axis=-1)
         u = 0.5 + 0.5 * np.sin(theta) * np.sin(phi)
         v = 0.5 - 0.5 * np.cos(theta)
         grid, uv = placed, REGIONS["ear"].at(u, v)
@@ -154,24 +157,23 @@ def add_eye(build: Build, centre: Array, radius: float) -> Eye:
     return Eye(centre, radius, index.ravel())
 
 
-def add_funnel(
-    build: Build, ring: NDArray[np.intp], points: Array, rows: tuple[tuple[float, float], ...], part: int
-) -> tuple[NDArray[np.intp], Array]:
-    """A bag behind a hole of the face, so that no gap opens: (its indices (A, K), their offsets (A, K, 3) from the ring).
-
-    rows: depth behind the ring in centimetres and share of the way to the hole's middle, sideways.
-    """
+def add_funnel(build: Build, ring: NDArray[np.intp], points: Array, rows: Rows, part: int) -> NDArray[np.intp]:
+    """A bag behind a hole of the face, so that no gap opens; its indices (A, K). rows: see `funnel`."""
     region = REGIONS["rim" if part == RIM else "mouth"]
-    inward = points[ring].mean(axis=0) - points[ring]
-    inward[:, 2] = 0.0
-    flat = (0.0, 1.0)[part == RIM]
-    offsets = np.stack(
-        [inward * (share, share if share == 1.0 else flat * share, 1.0) - (0.0, 0.0, depth) for depth, share in rows]
-    )
     u, v = np.meshgrid(np.linspace(0, 1, len(ring)), np.linspace(0, 1, len(rows)))
-    index = build.points((points[ring] + offsets).reshape(-1, 3), region.at(u, v).reshape(-1, 2)).reshape(len(rows), -1)
+    index = build.points(funnel(points[ring], rows).reshape(-1, 3), region.at(u, v).reshape(-1, 2))
+    index = index.reshape(len(rows), -1)
     build.faces(quads(np.concatenate([index, index[:, :1]], axis=1)), part)
-    return index, offsets
+    return index
+
+
+def funnel(ring: Array, rows: Rows) -> Array:
+    """(A, K, 3) rows of points behind a ring (K, 3).
+
+    rows: depth behind the ring in centimetres, and shares of the way to its middle, across and along y.
+    """
+    inward = ring.mean(axis=0) - ring
+    return np.stack([ring + inward * (across, along, 0.0) - (0.0, 0.0, depth) for depth, across, along in rows])
 
 
 def add_teeth(build: Build, lips: Array) -> None:

@@ -1,8 +1,8 @@
 """A small software rasteriser: numpy and cv2, no loop over triangles or pixels.
 
 Triangles are cut into horizontal spans, spans into pixels, all as flat arrays; the nearest sample wins (z-buffer).
-Samples are taken on a grid of twice the output size; only where depth or material changes inside an output pixel are all four
-of its samples shaded (multisampling), so that outlines are smooth at little more than the price of one sample a pixel.
+Samples are taken on a grid of twice the output size. Only where depth or material changes inside an output pixel are
+all four of its samples shaded (multisampling): outlines are smooth at little more than the price of one sample a pixel.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
+Array = NDArray[np.float64]
 
 _ROW = 1024  # cv2.remap takes no list longer than 32767, so lists of samples are folded into rows
 
@@ -27,28 +28,26 @@ class Samples:
     """(S,) triangle of each sample."""
     x: Floats
     y: Floats
-    """(S,) place of each sample in pixels of the output."""
+    """(S,) place of each sample in pixels of the output; 0, 0 is the upper left corner."""
     whole: NDArray[np.intp]
     """(P,) flat output pixels that the first P samples colour alone."""
     split: NDArray[np.intp]
-    """(Q,) flat output pixels that the other 4 Q slots colour together."""
+    """(Q,) flat output pixels that four slots each colour together."""
     slots: NDArray[np.intp]
     """(4 Q,) sample of each slot, -1 where the background is seen."""
 
 
-def zbuffer(
-    points: NDArray[np.float64], near: NDArray[np.float64], triangles: Ints, size: tuple[int, int]
-) -> tuple[Ints, Floats]:
+def zbuffer(points: Array, near: Array, triangles: Ints, size: tuple[int, int]) -> tuple[Ints, Floats]:
     """The nearest triangle at each pixel centre.
 
-    points (N, 2) pixels, near (N,) 1 / depth (which is affine on the picture plane), triangles (M, 3) clockwise on the
-    picture (y down) where they face the camera: the others are left out. Returns ids (H, W), -1 where there is nothing, and the
-    1 / depth there, 0 where there is nothing.
+    points (N, 2) pixels, near (N,) 1 / depth (which is affine on the picture plane), triangles (M, 3), counter-clockwise
+    to the eye where they face the camera: the others are left out. Returns ids (H, W), -1 where there is nothing, and
+    the 1 / depth there, 0 where there is nothing.
     """
     height, width = size
     corners = points[triangles]
-    ax, ay = corners[:, 1].T - corners[:, 0].T
-    bx, by = corners[:, 2].T - corners[:, 0].T
+    ax, ay = (corners[:, 1] - corners[:, 0]).T
+    bx, by = (corners[:, 2] - corners[:, 0]).T
     area = ax * by - ay * bx
     front = np.flatnonzero(area < -1e-9)
     front = front[np.argsort(near[triangles[front]].sum(axis=1), kind="stable")]  # far to near: nearly the right order
@@ -60,96 +59,84 @@ def zbuffer(
     base = depth[:, 0] - slope_x * corners[:, 0, 0] - slope_y * corners[:, 0, 1]
 
     triangle, y, left, count = _spans(corners, height, width)
-    start = np.cumsum(count) - count
-    step = np.arange(count.sum(), dtype=np.int32) - np.repeat(start, count).astype(np.int32)
-    pixel = np.repeat((y * width + left).astype(np.int32), count) + step
     first = base[triangle] + slope_x[triangle] * (left + 0.5) + slope_y[triangle] * (y + 0.5)
-    value = np.repeat(first.astype(np.float32), count) + np.repeat(slope_x[triangle].astype(np.float32), count) * step
-    ids = np.full(height * width, -1, np.int32)
+    start = np.cumsum(count) - count
+    span = np.repeat(np.arange(len(count), dtype=np.int32), count)
+    step = np.arange(len(span), dtype=np.int32) - np.take(start.astype(np.int32), span)
+    pixel = np.take((y * width + left).astype(np.int32), span) + step
+    value = np.take(slope_x[triangle].astype(np.float32), span) * step.astype(np.float32)
+    value += np.take(first.astype(np.float32), span)
+    winner = np.full(height * width, -1, np.int32)
     buffer = np.zeros(height * width, np.float32)
-    label = np.repeat(front[triangle].astype(np.int32), count)
-    ids[pixel], buffer[pixel] = label, value  # of repeated indices the last is kept
-    for _ in range(16):
-        better = np.flatnonzero(value > buffer[pixel])
-        if not len(better):
-            break
-        ids[pixel[better]], buffer[pixel[better]] = label[better], value[better]
+    winner[pixel], buffer[pixel] = span, value  # of repeated indices the last is kept
+    better = np.flatnonzero(value > np.take(buffer, pixel))
+    while len(better):
+        winner[pixel[better]], buffer[pixel[better]] = span[better], value[better]
+        better = better[value[better] > buffer[pixel[better]]]
+    ids = np.append(front[triangle], -1).astype(np.int32)[winner]
     return ids.reshape(size), buffer.reshape(size)
 
 
-def _spans(corners: NDArray[np.float64], height: int, width: int) -> tuple[NDArray[np.intp], ...]:
+def _spans(corners: Array, height: int, width: int) -> tuple[NDArray[np.intp], ...]:
     """(triangle, row, first column, length) of every span that covers a pixel centre."""
-    low, high = corners[:, :, 1].min(axis=1), corners[:, :, 1].max(axis=1)
-    top = np.clip(np.ceil(low - 0.5), 0, height).astype(np.intp)
-    rows = np.clip(np.ceil(high - 0.5), 0, height).astype(np.intp) - top
+    order = np.argsort(corners[:, :, 1], axis=1)
+    x0, x1, x2 = np.take_along_axis(corners[:, :, 0], order, axis=1).T
+    y0, y1, y2 = np.take_along_axis(corners[:, :, 1], order, axis=1).T
+    top = np.clip(np.ceil(y0 - 0.5), 0, height).astype(np.intp)
+    rows = np.clip(np.ceil(y2 - 0.5), 0, height).astype(np.intp) - top
+    long, upper, lower = (
+        (b - a) / np.maximum(d - c, 1e-12) for a, b, c, d in ((x0, x2, y0, y2), (x0, x1, y0, y1), (x1, x2, y1, y2))
+    )
     triangle = np.repeat(np.arange(len(corners)), rows)
-    y = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows) + top[triangle]
-    centre = y + 0.5
-    left, right = np.full(len(y), np.inf), np.full(len(y), -np.inf)
-    for a, b in ((0, 1), (1, 2), (2, 0)):
-        xa, ya = corners[triangle, a].T
-        xb, yb = corners[triangle, b].T
-        crossed = (ya <= centre) != (yb <= centre)
-        x = xa + (centre - ya) * (xb - xa) / np.where(crossed, yb - ya, 1.0)
-        left = np.where(crossed, np.minimum(left, x), left)
-        right = np.where(crossed, np.maximum(right, x), right)
-    empty = ~(left <= right)
-    first = np.clip(np.ceil(np.where(empty, 0.0, left) - 0.5), 0, width).astype(np.intp)
-    last = np.clip(np.ceil(np.where(empty, 0.0, right) - 0.5), 0, width).astype(np.intp)
+    y = np.arange(len(triangle)) - np.repeat(np.cumsum(rows) - rows - top, rows)
+    down, past = y + 0.5 - y0[triangle], y + 0.5 - y1[triangle]
+    one = x0[triangle] + down * long[triangle]
+    other = x1[triangle] + past * np.where(past < 0, upper[triangle], lower[triangle])
+    first = np.clip(np.ceil(np.minimum(one, other) - 0.5), 0, width).astype(np.intp)
+    last = np.clip(np.ceil(np.maximum(one, other) - 0.5), 0, width).astype(np.intp)
     keep = np.flatnonzero(last > first)
     return triangle[keep], y[keep], first[keep], (last - first)[keep]
 
 
-def samples(
-    points: NDArray[np.float64],
-    near: NDArray[np.float64],
-    triangles: Ints,
-    part: Ints,
-    size: tuple[int, int],
-    gap: float,
-) -> Samples:
+def samples(points: Array, near: Array, triangles: Ints, part: Ints, size: tuple[int, int], gap: float) -> Samples:
     """Where to shade. part (M,) material of each triangle; a step of 1 / depth of more than `gap` is an outline."""
     height, width = size
     ids, buffer = zbuffer(points * 2.0, near, triangles, (2 * height, 2 * width))
-    four = ids.reshape(height, 2, width, 2).transpose(0, 2, 1, 3).reshape(-1, 4)
-    depth = [buffer[i::2, j::2].ravel() for i in (0, 1) for j in (0, 1)]
-    materials = np.append(part, -1)
-    material = [materials[ids[i::2, j::2].ravel()] for i in (0, 1) for j in (0, 1)]
+    materials = np.append(part, -1).astype(np.int8)[ids]
+    corners = [(slice(i, None, 2), slice(j, None, 2)) for i in (0, 1) for j in (0, 1)]
+    depth, material = [buffer[c] for c in corners], [materials[c] for c in corners]
     step = np.maximum.reduce(depth) - np.minimum.reduce(depth)
-    mixed = (step > gap) | (material[0] != material[1]) | (material[0] != material[2]) | (material[0] != material[3])
-    whole = np.flatnonzero(~mixed & (four[:, 0] >= 0))
+    mixed = ((step > gap) | (np.maximum.reduce(material) != np.minimum.reduce(material))).ravel()
+    whole = np.flatnonzero(~mixed & (material[0].ravel() >= 0))
     split = np.flatnonzero(mixed)
-    flat = four[split].ravel()
+    flat = np.stack([ids[c].ravel()[split] for c in corners], axis=-1).ravel()
     seen = np.flatnonzero(flat >= 0)
     slots = np.full(len(flat), -1, np.intp)
     slots[seen] = len(whole) + np.arange(len(seen))
-    corner = seen % 4
-    pixel = split[seen // 4]
+    corner, pixel = seen % 4, split[seen // 4]
     x = np.concatenate([whole % width + 0.5, pixel % width + 0.25 + 0.5 * (corner % 2)])
     y = np.concatenate([whole // width + 0.5, pixel // width + 0.25 + 0.5 * (corner // 2)])
-    return Samples(
-        np.concatenate([four[whole, 0], flat[seen]]), x.astype(np.float32), y.astype(np.float32), whole, split, slots
-    )
+    seen_ids = np.concatenate([ids[corners[0]].ravel()[whole], flat[seen]])
+    return Samples(seen_ids, x.astype(np.float32), y.astype(np.float32), whole, split, slots)
 
 
-def interpolate(at: Samples, points: NDArray[np.float64], triangles: Ints, values: NDArray[np.float64]) -> Floats:
-    """(K, S) values at the samples from (N, K) values at the vertices, by barycentric coordinates held to the triangle."""
+def interpolate(at: Samples, points: Array, triangles: Ints, values: Array) -> Floats:
+    """(K, S) values at the samples from (N, K) at the vertices, by barycentric coordinates held to the triangle."""
     corners = points[triangles]
     a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
     area = np.where(np.abs(area) < 1e-9, 1e-9, area)
-    frame = np.stack([b[:, 1], -b[:, 0], -a[:, 1], a[:, 0]]) / area
-    frame = np.concatenate([corners[:, 0].T, frame]).astype(np.float32)
-    x0, y0, px, py, qx, qy = np.take(frame, at.ids, axis=1)
+    frame = [corners[:, 0, 0], corners[:, 0, 1], b[:, 1] / area, -b[:, 0] / area, -a[:, 1] / area, a[:, 0] / area]
+    x0, y0, px, py, qx, qy = (np.take(column.astype(np.float32), at.ids) for column in frame)
     dx, dy = at.x - x0, at.y - y0
     p = np.clip(px * dx + py * dy, 0.0, 1.0)
     q = np.clip(qx * dx + qy * dy, 0.0, 1.0 - p)
-    table = values[triangles]
-    steps = np.stack([table[:, 0], table[:, 1] - table[:, 0], table[:, 2] - table[:, 0]]).astype(np.float32)
+    table = values[triangles].astype(np.float32)
     out = np.empty((values.shape[1], len(at.ids)), np.float32)
     for k in range(values.shape[1]):
-        origin, first, second = np.take(np.ascontiguousarray(steps[:, :, k]), at.ids, axis=1)
-        out[k] = origin + p * first + q * second
+        origin = np.ascontiguousarray(table[:, 0, k])
+        first, second = table[:, 1, k] - origin, table[:, 2, k] - origin
+        out[k] = np.take(origin, at.ids) + p * np.take(first, at.ids) + q * np.take(second, at.ids)
     return out
 
 
@@ -167,7 +154,8 @@ def resolve(at: Samples, colours: Floats, background: Floats) -> Floats:
     """(H, W, 3) picture from (S, 3) sample colours over a background (H, W, 3)."""
     flat = background.reshape(-1, 3).copy()
     flat[at.whole] = colours[: len(at.whole)]
-    behind = np.repeat(flat[at.split], 4, axis=0)
-    mixed = np.where(at.slots[:, None] >= 0, colours[at.slots], behind) if len(colours) else behind
+    mixed = np.repeat(flat[at.split], 4, axis=0)
+    seen = np.flatnonzero(at.slots >= 0)
+    mixed[seen] = colours[at.slots[seen]]
     flat[at.split] = mixed.reshape(-1, 4, 3).mean(axis=1)
     return flat.reshape(background.shape)
