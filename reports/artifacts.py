@@ -191,6 +191,8 @@ def inspect(
             f"{video} is {clip.width}x{clip.height} and --reference {reference} is {other.width}x{other.height}: "
             "give the footage that the video was made from"
         )
+    if other is not None and clip.frames != other.frames:
+        raise UsageError(_unlike(clip, other, f"{abs(clip.frames - other.frames)} frames have no partner"))
     found = follow(reference or video, None, workers, progress)
     marks = dict(zip(found["frame"], found["landmarks"], strict=True)) if len(found) else {}
     inspector = Inspector(clip.fps, other is not None)
