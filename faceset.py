@@ -283,14 +283,17 @@ def doctor(
 ) -> None:
     """What is installed, what is missing, the command that mends it."""
     from curate.doctor import checks, mend
+    from render.keys import config_folder
 
     _progress(quiet)
-    found = checks()
+    key = config_folder() / "signing.key"
+    found = checks(key)
     if fix:
-        mend(found)
-        found = checks()
+        for line in mend(found):
+            sys.stderr.write(f"{line}\n")
+        found = checks(key)
     missing = [c for c in found if c.state == "missing"]
-    text = "\n".join(f"{c.state:8}{c.name:16}{c.detail}" + (f"   -> {c.mend}" if c.mend else "") for c in found)
+    text = "\n".join(f"{c.state:8}{c.name:42}{c.detail}" + (f"   -> {c.mend}" if c.mend else "") for c in found)
     _say(as_json, {"checks": [asdict(c) for c in found], "missing": len(missing)}, lambda _: text)
     if missing:
         raise typer.Exit(1)

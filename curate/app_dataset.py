@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curate.errors import WorkError
 from curate.faceset import Faceset
-from curate.table import BY_NAME, COLUMNS, SELECTION_SCHEMA, STATUS_OK, Column
+from curate.table import BY_NAME, COLUMNS, SELECTION_COLUMNS, SELECTION_SCHEMA, STATUS_OK, Column
 
 MAP = "map"
 """Brain key of the map, and name of the workspace that shows it beside the faces."""
@@ -25,13 +25,6 @@ INDEXED = ("face_id", "clip", "status", "kept", "person", "selected", "rank", "c
 BATCH = 2000
 SEED = 0
 
-_SELECTION_DOCS = {
-    "selected": "This face was chosen",
-    "rank": "Order of choice, 0 first",
-    "gain": "Share of the coverage that this face added when it was chosen",
-    "cluster": "Cluster of similar pose, expression and light",
-    "reason": "Why this face was chosen",
-}
 _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     "StringField": pa.types.is_string,
     "IntField": pa.types.is_integer,
@@ -57,9 +50,9 @@ class FieldSpec:
 
 def field_specs() -> tuple[FieldSpec, ...]:
     """The fields of a dataset: every column of faces.parquet, `selected`, and those of selection.parquet."""
-    chosen = [pa.field("selected", pa.bool_()), *(f for f in SELECTION_SCHEMA if f.name not in BY_NAME)]
     columns = [c for c in COLUMNS if c.level != "part"]
-    columns += [Column(f.name, f.type, _SELECTION_DOCS.get(f.name, f.name), group="selection") for f in chosen]
+    columns.append(Column("selected", pa.bool_(), "This face was chosen", group="selection"))
+    columns += [c for c in SELECTION_COLUMNS if c.name not in BY_NAME]
     return tuple(_spec(column) for column in columns)
 
 

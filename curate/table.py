@@ -119,13 +119,13 @@ def table_schema() -> pa.Schema:
     return pa.schema([pa.field(c.name, c.type) for c in COLUMNS if c.level != "part"])
 
 
-SELECTION_SCHEMA = pa.schema(
-    [
-        pa.field("face_id", pa.string()),
-        pa.field("rank", pa.int32()),
-        pa.field("gain", pa.float32()),
-        pa.field("cluster", pa.int32()),
-        pa.field("reason", pa.string()),
-    ]
+SELECTION_COLUMNS: tuple[Column, ...] = (
+    Column("face_id", pa.string(), BY_NAME["face_id"].doc, "table", "selection"),
+    Column("rank", pa.int32(), "Order of choice, 0 first", "table", "selection"),
+    Column("gain", pa.float32(), "Share of the coverage that this face added when it was chosen", "table", "selection"),
+    Column("cluster", pa.int32(), "Group of faces that are alike in the diversity space", "table", "selection"),
+    Column("reason", pa.string(), "What the face was chosen for", "table", "selection"),
 )
-"""Columns of selection.parquet: rank 0 was chosen first, gain is its share of the coverage."""
+"""Columns of selection.parquet."""
+
+SELECTION_SCHEMA = pa.schema([pa.field(c.name, c.type) for c in SELECTION_COLUMNS])
