@@ -117,7 +117,7 @@ def _eye(look: Look, hair: Hair, rng: np.random.Generator) -> Picture:
     u, v = _grid("eye")
     x, y = 2 * u - 1, 2 * v - 1
     radius, angle = np.hypot(x, y), np.arctan2(y, x)
-    white = _mix((0.84, 0.82, 0.80), (0.66, 0.52, 0.49), smoothstep(0.45, 0.95, radius))
+    white = _mix((0.76, 0.74, 0.72), (0.60, 0.46, 0.43), smoothstep(0.45, 0.95, radius))
     fibres = 1 + 0.22 * np.cos(angle * 37 + 3 * np.sin(angle * 5)) * smoothstep(0.12, 0.25, radius)
     iris = np.array(look.iris) * fibres[..., None]
     iris = _mix(iris, np.array(look.iris) * 0.35, smoothstep(0.27, 0.345, radius))
@@ -152,7 +152,7 @@ def _teeth(look: Look, hair: Hair, rng: np.random.Generator) -> Picture:
     gaps = 1 - 0.35 * np.exp(-((((u * 11) % 1 - 0.5) / 0.07) ** 2))
     fade = 1 - 0.6 * smoothstep(0.3, 0.5, np.abs(u - 0.5))
     gum = np.where(v < 0.5, 1 - smoothstep(0.05, 0.14, v), smoothstep(0.80, 0.92, v))
-    tooth = np.array((0.86, 0.83, 0.76)) * (gaps * fade)[..., None]
+    tooth = np.array((0.78, 0.75, 0.68)) * (gaps * fade)[..., None]
     return _mix(tooth, (0.55, 0.27, 0.27), gum)
 
 

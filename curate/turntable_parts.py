@@ -11,7 +11,7 @@ from curate.turntable_mesh import BODY, EAR, EYE, REGIONS, RIM, SKULL, TEETH, Ar
 
 Rows = tuple[tuple[float, float, float], ...]
 EYE_BAG: Rows = ((0.0, 0.0, 0.0), (0.12, 0.0, 0.0), (0.9, 0.3, 0.3))
-MOUTH_BAG: Rows = ((0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (2.4, 0.1, 0.0), (3.4, 1.0, 1.0))
+MOUTH_BAG: Rows = ((0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (2.2, 0.1, 0.0), (2.9, 1.0, 1.0))
 MERIDIANS = 72
 SKULL_ROWS = 16
 
@@ -96,8 +96,8 @@ def add_ears(build: Build, edge: Array, hidden: bool) -> None:
 
 NECK: tuple[tuple[float, float, float, float], ...] = (
     # y, half width, half depth, z of the middle
-    (-2.0, 4.6, 4.8, -3.6),
-    (-6.0, 4.9, 4.9, -3.4),
+    (-3.0, 3.0, 2.2, -4.0),
+    (-6.5, 4.7, 3.6, -3.6),
     (-9.0, 5.0, 4.9, -3.5),
     (-11.5, 5.2, 4.9, -3.8),
     (-13.0, 6.2, 5.3, -4.2),
