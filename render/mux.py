@@ -8,6 +8,7 @@ encoder reorders, so that none comes after its presentation time.
 from __future__ import annotations
 
 import heapq
+import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -80,13 +81,13 @@ def mux(encoded: Path, footage: Path, out: Path, suffix: str, times: Sequence[in
 
 
 def _end(source: Any, times: Sequence[int]) -> int:
-    """When the last frame stops: by the footage's own figure, else it lasts as long as the one before."""
+    """When the last frame stops: by the footage's own figure, else it lasts as long as most do."""
     stream = video_stream(source)
-    step = times[-1] - times[-2] if len(times) > 1 else 1
-    if stream.duration is None:
-        return times[-1] + step
-    end = (stream.start_time or 0) + int(stream.duration)
-    return end if end > times[-1] else times[-1] + step
+    end = (stream.start_time or 0) + int(stream.duration or 0)
+    if end > times[-1]:
+        return end
+    steps = sorted(b - a for a, b in itertools.pairwise(times)) or [1]
+    return times[-1] + steps[len(steps) // 2]
 
 
 def _describe(container: Any, source: Any, comment: str) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from curate import consent, video
 from curate.errors import UsageError, WorkError
 from curate.types import Clip, Floats, Frame, Framing, Image, Progress, no_progress
-from render import blend, boxes, colour, encode, keys, mux, provenance
+from render import blend, boxes, colour, encode, keys, manifest, mux
 from render.mask import MaskSettings
 from render.swap import BATCH, Place, Swapped, places, swap_frames
 
@@ -235,23 +235,23 @@ def _weights_sha256(run: Path) -> str:
     return video.file_sha256(path)
 
 
-def _papers(run: Run, clip: Clip, digest: str, passed: _Pass) -> provenance.Papers:
-    sources = [provenance.Source("source", name, sha256) for name, sha256 in run.source.clips]
-    sources.append(provenance.Source("target", Path(clip.path).name, clip.sha256))
-    return provenance.Papers(
+def _papers(run: Run, clip: Clip, digest: str, passed: _Pass) -> manifest.Papers:
+    sources = [manifest.Source("source", name, sha256) for name, sha256 in run.source.clips]
+    sources.append(manifest.Source("target", Path(clip.path).name, clip.sha256))
+    return manifest.Papers(
         run.source.subject, run.target.subject, tuple(sources), digest, len(passed.times), passed.swapped
     )
 
 
 def _close(
-    folder: Path, passed: _Pass, footage: Path, out: Path, papers: provenance.Papers, signing: keys.SigningKey
+    folder: Path, passed: _Pass, footage: Path, out: Path, papers: manifest.Papers, signing: keys.SigningKey
 ) -> None:
     """The footage's times and sound, then the papers: folder/signed and folder/manifest.c2pa."""
     unsigned = folder / f"unsigned{out.suffix}"
     suffix = out.suffix.lower()
     mux.mux(folder / "video.mp4", footage, unsigned, suffix, passed.times, boxes.NOTICE)
-    manifest = provenance.sign(unsigned, folder / "signed", out.name, papers, footage, signing)
-    (folder / "manifest.c2pa").write_bytes(manifest)
+    store = manifest.sign(unsigned, folder / "signed", out.name, papers, footage, signing)
+    (folder / "manifest.c2pa").write_bytes(store)
     unsigned.unlink()
 
 
@@ -265,10 +265,10 @@ def _publish(folder: Path, passed: _Pass, out: Path, run: Run, clip: Clip) -> tu
         "source": run.source.subject.name,
         "target": run.target.subject.name,
         "run": run.path.name,
-        "generator": provenance.generator(),
+        "generator": manifest.generator(),
     }
     page = artifact_page.write(passed.report, out.with_suffix(".artifacts.html"), meta)
-    sidecar = provenance.sidecar_path(out)
+    sidecar = manifest.sidecar_path(out)
     os.replace(folder / "manifest.c2pa", sidecar)
     with (folder / "signed").open("rb+") as stream:
         os.fsync(stream.fileno())

@@ -1,56 +1,21 @@
-"""The papers of a render: a signed C2PA manifest in the file and beside it, and reading them back.
-
-C2PA 2.x by c2pa-python: first action `c2pa.opened` (the target footage), then `c2pa.placed` (the source's clips), then
-`c2pa.edited` with the IPTC digital source type of a composite by a trained model. No thumbnails: they would hold faces.
-"""
+"""Who made a video, from what, and whether it is untouched: its C2PA manifest, seal and metadata read back."""
 
 from __future__ import annotations
 
-import io
 import json
-import logging
-from dataclasses import asdict, dataclass, field
-from importlib import metadata
+import mimetypes
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import c2pa
 
 from curate.errors import UsageError, WorkError
-from curate.types import Subject
 from render import boxes
-from render.keys import SigningKey, trusted_roots
+from render.keys import trusted_roots
+from render.manifest import LABEL, MIME, Source, first_line, sidecar_path
 
-log = logging.getLogger(__name__)
-
-LABEL = "faceset.render"
-"""Our assertion: subject, basis, model, sources."""
-MIME = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
 State = Literal["trusted", "valid", "invalid", "missing"]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A clip that went into a render."""
-
-    role: Literal["source", "target"]
-    name: str
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Papers:
-    """What a manifest says about a render."""
-
-    subject: Subject
-    """Whose face was put in."""
-    target: Subject
-    """Whose performance was kept."""
-    sources: tuple[Source, ...]
-    model_sha256: str
-    """Of the run's weights."""
-    frames: int
-    swapped: int
 
 
 @dataclass(frozen=True)
@@ -70,120 +35,12 @@ class Verification:
     basis: str | None = None
     signer: str | None = None
     model_sha256: str | None = None
-    details: tuple[str, ...] = field(default=())
+    details: tuple[str, ...] = ()
     """Codes of the failed checks, C2PA 2.x."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
-
-
-def generator() -> str:
-    """Name and version of this program."""
-    return f"faceset {_version()}"
-
-
-def _version() -> str:
-    try:
-        return metadata.version("faceset")
-    except metadata.PackageNotFoundError:  # run from a source tree
-        return "0+source"
-
-
-def sidecar_path(video: Path) -> Path:
-    """Where the manifest of `video` lies as a file of its own."""
-    return video.with_suffix(".c2pa")
-
-
-def sign(unsigned: Path, signed: Path, title: str, papers: Papers, footage: Path, key: SigningKey) -> bytes:
-    """Write `signed` from `unsigned` (which gets its XMP), with manifest and seal; returns the manifest's bytes.
-
-    `title` is the file's name to be. Raises UsageError if the key cannot sign by the C2PA certificate profile.
-    """
-    mime = MIME[Path(title).suffix.lower()]
-    boxes.append_xmp(unsigned, title, generator())
-    settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
-    try:
-        builder = c2pa.Builder(_manifest(title, mime, papers), c2pa.Context.from_dict(settings))
-        _add_footage(builder, footage)
-        signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(key.algorithm, key.chain, key.private_key, None))
-        with unsigned.open("rb") as source, signed.open("w+b") as target:
-            manifest = bytes(builder.sign(signer, mime, source, target))
-    except c2pa.C2paError as error:
-        raise UsageError(
-            f"the render cannot be signed ({_first_line(error)}); "
-            "--cert needs a chain by the C2PA profile: a leaf with digitalSignature and EKU emailProtection"
-        ) from None
-    boxes.seal(signed)
-    return manifest
-
-
-def _manifest(title: str, mime: str, papers: Papers) -> dict[str, Any]:
-    agent = {"name": "faceset", "version": _version()}
-    clips = [s for s in papers.sources if s.role == "source"]
-    labels = [f"source-{i}" for i in range(len(clips))]
-    ingredients = [
-        {
-            "title": clip.name,
-            "relationship": "componentOf",
-            "label": label,
-            "instance_id": f"sha256:{clip.sha256}",
-            "description": f"footage of the source face, SHA-256 {clip.sha256}",
-        }
-        for clip, label in zip(clips, labels, strict=True)
-    ]
-    actions: list[dict[str, Any]] = [{"action": "c2pa.opened", "parameters": {"ingredientIds": ["target"]}}]
-    if labels:
-        actions.append({"action": "c2pa.placed", "parameters": {"ingredientIds": labels}})
-    actions.append(
-        {
-            "action": "c2pa.edited",
-            "digitalSourceType": boxes.COMPOSITE,
-            "softwareAgent": agent,
-            "description": boxes.NOTICE,
-        }
-    )
-    return {
-        "title": title,
-        "format": mime,
-        "claim_generator_info": [agent],
-        "ingredients": ingredients,
-        "assertions": [
-            {"label": "c2pa.actions.v2", "data": {"actions": actions}},
-            {"label": LABEL, "data": _statement(papers)},
-        ],
-    }
-
-
-def _statement(papers: Papers) -> dict[str, Any]:
-    return {
-        "generator": generator(),
-        "subject": _subject(papers.subject),
-        "target": _subject(papers.target),
-        "sources": [asdict(s) for s in papers.sources],
-        "model_sha256": papers.model_sha256,
-        "frames": papers.frames,
-        "swapped": papers.swapped,
-        "sealed": True,
-    }
-
-
-def _subject(subject: Subject) -> dict[str, str]:
-    named = {"name": subject.name, "basis": subject.basis, "evidence_sha256": subject.evidence_sha256}
-    return {key: value for key, value in named.items() if value is not None}
-
-
-def _add_footage(builder: c2pa.Builder, footage: Path) -> None:
-    """The target footage as the parent, with its own manifest if it has one."""
-    entry = {"title": footage.name, "relationship": "parentOf", "label": "target", "instance_id": "target"}
-    mime = MIME.get(footage.suffix.lower(), "video/mp4")
-    try:
-        with footage.open("rb") as stream:
-            builder.add_ingredient(entry, mime, stream)
-    except c2pa.C2paError as error:
-        # A container that C2PA cannot read: an empty stand-in keeps its name; its hash stands in our assertion.
-        log.info("%s: taken as an ingredient by name and hash only (%s)", footage, _first_line(error))
-        builder.add_ingredient(entry, "application/octet-stream", io.BytesIO())
 
 
 def verify(path: Path) -> Verification:
@@ -195,15 +52,12 @@ def verify(path: Path) -> Verification:
             pass
     except OSError as error:
         raise WorkError(f"{path}: cannot be read ({error.strerror})") from None
-    suffix = path.suffix.lower()
+    mime = MIME.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "video/mp4"
     try:
-        with (
-            path.open("rb") as stream,
-            c2pa.Reader(MIME.get(suffix, "video/mp4"), stream, context=_context()) as reader,
-        ):
+        with path.open("rb") as stream, c2pa.Reader(mime, stream, context=_context()) as reader:
             return _judge(path, json.loads(reader.json()), reader.get_validation_state())
     except c2pa.C2paError as error:
-        return _without_manifest(path, _first_line(error))
+        return _without_manifest(path, first_line(error))
 
 
 def _context() -> c2pa.Context:
@@ -278,7 +132,7 @@ def _with_sidecar(path: Path, sidecar: Path) -> Verification:
             store, state = json.loads(reader.json()), reader.get_validation_state()
     except (c2pa.C2paError, ValueError) as error:
         return Verification(
-            "missing", f"no manifest, and {sidecar.name} beside it cannot be read ({_first_line(error)})"
+            "missing", f"no manifest, and {sidecar.name} beside it cannot be read ({first_line(error)})"
         )
     if state in ("Valid", "Trusted"):
         return _judge(path, store, state)
@@ -288,7 +142,3 @@ def _with_sidecar(path: Path, sidecar: Path) -> Verification:
         f"not, or no longer, the file that {sidecar.name} beside it was signed for",
         generator=_generator(active),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].strip(": ")

@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from curate.errors import UsageError, WorkError
 from curate.types import Subject
-from render import boxes, keys, provenance
-from render.provenance import Papers, Source, sign, verify
+from render import boxes, keys, manifest
+from render.manifest import Papers, Source, sign
+from render.provenance import verify
 
 PAPERS = Papers(
     Subject("Zoë <&>", "self"),
@@ -36,8 +37,8 @@ def signed(clip: Path, tmp_path: Path) -> Path:
 def signed_with(clip: Path, out: Path, key: keys.SigningKey) -> Path:
     unsigned = out.with_name("unsigned.mp4")
     shutil.copy(clip, unsigned)
-    manifest = sign(unsigned, out, out.name, PAPERS, clip, key)
-    (out.parent / "kept.c2pa").write_bytes(manifest)
+    store = sign(unsigned, out, out.name, PAPERS, clip, key)
+    (out.parent / "kept.c2pa").write_bytes(store)
     return out
 
 
@@ -55,10 +56,10 @@ def test_every_flipped_bit_is_caught(signed, tmp_path):
     """Twenty anywhere, and every 16th byte of what the C2PA hash leaves out: file type, manifest, padding, seal."""
     data = signed.read_bytes()
     with signed.open("rb") as stream:
-        manifest = next(b for b in boxes.boxes(stream) if b.kind == b"uuid")
+        store = next(b for b in boxes.boxes(stream) if b.kind == b"uuid")
     generator = random.Random(7)
     places = [generator.randrange(len(data)) for _ in range(20)]
-    places += list(range(0, manifest.start + manifest.size, 16))
+    places += list(range(0, store.start + store.size, 16))
     places += list(range(len(data) - boxes.SEAL_SIZE, len(data), 8))
     broken = tmp_path / "broken.mp4"
     for place in places:
@@ -260,4 +261,4 @@ def test_a_config_folder_that_cannot_be_written_is_one_error(monkeypatch, tmp_pa
 
 def test_the_sidecar_is_the_embedded_manifest(signed, tmp_path):
     assert (tmp_path / "kept.c2pa").read_bytes() in signed.read_bytes()
-    assert provenance.sidecar_path(Path("a/out.mp4")) == Path("a/out.c2pa")
+    assert manifest.sidecar_path(Path("a/out.mp4")) == Path("a/out.c2pa")

@@ -1,0 +1,164 @@
+"""The signed C2PA manifest of a render.
+
+C2PA 2.x by c2pa-python: first action `c2pa.opened` (the target footage), then `c2pa.placed` (the source's clips), then
+`c2pa.edited` with the IPTC digital source type of a composite by a trained model. No thumbnails: they would hold faces.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import c2pa
+
+from curate.errors import UsageError
+from curate.types import Subject
+from render import boxes
+from render.keys import SigningKey
+
+log = logging.getLogger(__name__)
+
+LABEL = "faceset.render"
+"""Our assertion: subject, basis, model, sources."""
+MIME = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A clip that went into a render."""
+
+    role: Literal["source", "target"]
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Papers:
+    """What a manifest says about a render."""
+
+    subject: Subject
+    """Whose face was put in."""
+    target: Subject
+    """Whose performance was kept."""
+    sources: tuple[Source, ...]
+    model_sha256: str
+    """Of the run's weights."""
+    frames: int
+    swapped: int
+
+
+def generator() -> str:
+    """Name and version of this program."""
+    return f"faceset {_version()}"
+
+
+def _version() -> str:
+    try:
+        return metadata.version("faceset")
+    except metadata.PackageNotFoundError:  # run from a source tree
+        return "0+source"
+
+
+def sidecar_path(video: Path) -> Path:
+    """Where the manifest of `video` lies as a file of its own."""
+    return video.with_suffix(".c2pa")
+
+
+def sign(unsigned: Path, signed: Path, title: str, papers: Papers, footage: Path, key: SigningKey) -> bytes:
+    """Write `signed` from `unsigned` (which gets its XMP), with manifest and seal; returns the manifest's bytes.
+
+    `title` is the file's name to be. Raises UsageError if the key cannot sign by the C2PA certificate profile.
+    """
+    mime = MIME[Path(title).suffix.lower()]
+    boxes.append_xmp(unsigned, title, generator())
+    settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
+    try:
+        builder = c2pa.Builder(_manifest(title, mime, papers), c2pa.Context.from_dict(settings))
+        _add_footage(builder, footage)
+        signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(key.algorithm, key.chain, key.private_key, None))
+        with unsigned.open("rb") as source, signed.open("w+b") as target:
+            manifest = bytes(builder.sign(signer, mime, source, target))
+    except c2pa.C2paError as error:
+        raise UsageError(
+            f"the render cannot be signed ({first_line(error)}); "
+            "--cert needs a chain by the C2PA profile: a leaf with digitalSignature and EKU emailProtection"
+        ) from None
+    boxes.seal(signed)
+    return manifest
+
+
+def _manifest(title: str, mime: str, papers: Papers) -> dict[str, Any]:
+    agent = {"name": "faceset", "version": _version()}
+    clips = [s for s in papers.sources if s.role == "source"]
+    labels = [f"source-{i}" for i in range(len(clips))]
+    ingredients = [
+        {
+            "title": clip.name,
+            "relationship": "componentOf",
+            "label": label,
+            "instance_id": f"sha256:{clip.sha256}",
+            "description": f"footage of the source face, SHA-256 {clip.sha256}",
+        }
+        for clip, label in zip(clips, labels, strict=True)
+    ]
+    actions: list[dict[str, Any]] = [{"action": "c2pa.opened", "parameters": {"ingredientIds": ["target"]}}]
+    if labels:
+        actions.append({"action": "c2pa.placed", "parameters": {"ingredientIds": labels}})
+    actions.append(
+        {
+            "action": "c2pa.edited",
+            "digitalSourceType": boxes.COMPOSITE,
+            "softwareAgent": agent,
+            "description": boxes.NOTICE,
+        }
+    )
+    return {
+        "title": title,
+        "format": mime,
+        "claim_generator_info": [agent],
+        "ingredients": ingredients,
+        "assertions": [
+            {"label": "c2pa.actions.v2", "data": {"actions": actions}},
+            {"label": LABEL, "data": _statement(papers)},
+        ],
+    }
+
+
+def _statement(papers: Papers) -> dict[str, Any]:
+    return {
+        "generator": generator(),
+        "subject": _subject(papers.subject),
+        "target": _subject(papers.target),
+        "sources": [asdict(s) for s in papers.sources],
+        "model_sha256": papers.model_sha256,
+        "frames": papers.frames,
+        "swapped": papers.swapped,
+        "sealed": True,
+    }
+
+
+def _subject(subject: Subject) -> dict[str, str]:
+    named = {"name": subject.name, "basis": subject.basis, "evidence_sha256": subject.evidence_sha256}
+    return {key: value for key, value in named.items() if value is not None}
+
+
+def _add_footage(builder: c2pa.Builder, footage: Path) -> None:
+    """The target footage as the parent, with its own manifest if it has one."""
+    entry = {"title": footage.name, "relationship": "parentOf", "label": "target", "instance_id": "target"}
+    mime = MIME.get(footage.suffix.lower(), "video/mp4")
+    try:
+        with footage.open("rb") as stream:
+            builder.add_ingredient(entry, mime, stream)
+    except c2pa.C2paError as error:
+        # A container that C2PA cannot read: an empty stand-in keeps its name; its hash stands in our assertion.
+        log.info("%s: taken as an ingredient by name and hash only (%s)", footage, first_line(error))
+        builder.add_ingredient(entry, "application/octet-stream", io.BytesIO())
+
+
+def first_line(error: Exception) -> str:
+    """Of an error's message, for a message of our own."""
+    return (str(error).splitlines() or [type(error).__name__])[0].strip(": ")
