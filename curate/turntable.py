@@ -1,8 +1,9 @@
 """Synthetic heads at known pose, light and expression: the footage of the demo and the ground truth of the tests.
 
-`render(head, view, size)` draws a head, `truth(head, view, size)` tells where its 468 landmarks are. Axes, signs and units are
-those of `curate.types`: x to image right, y up, z to the camera, degrees, R = Rz(roll) Ry(yaw) Rx(pitch) on column vectors.
-Light is Lambertian on smooth normals plus a constant ambient, worked out in linear light and stored as sRGB; no shadows are cast.
+`render(head, view, size)` draws a head, `truth(head, view, size)` tells where its 468 landmarks are. Axes, signs and
+units are those of `curate.types`: x to image right, y up, z to the camera, degrees, R = Rz(roll) Ry(yaw) Rx(pitch) on
+column vectors. Light is Lambertian on smooth normals plus a constant ambient, worked out in linear light and stored as
+sRGB; no shadows are cast.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ def _project(head: Head, view: View, size: tuple[int, int], points: Array) -> tu
 def truth(head: Head, view: View, size: tuple[int, int] = (480, 480)) -> Array:
     """(468, 3) float64 landmarks of `render`'s picture, hidden ones too.
 
-    x, y in pixels as cv2 and the landmarker count them (0, 0 is the centre of the first pixel); z in pixels at the head's
-    distance, negative toward the camera, 0 at the head's origin.
+    x, y in pixels as cv2 and the landmarker count them (0, 0 is the centre of the first pixel); z in pixels at the
+    head's distance, negative toward the camera, 0 at the head's origin.
     """
     points = _placed(head, view)[:POINTS]
     flat, _ = _project(head, view, size, points)
@@ -116,7 +117,7 @@ def _glint(
     size: tuple[int, int],
 ) -> NDArray[np.float32]:
     """(S,) the key light's reflection on the wet eyeballs: without it eyes look dead."""
-    half = view.light_vector() + (0.0, 0.0, 1.0)
+    half = view.light_vector() + np.array([0.0, 0.0, 1.0])
     half = half / max(float(np.linalg.norm(half)), 1e-9)
     out = np.zeros(len(ids), np.float32)
     eyes = np.flatnonzero(head.part[ids] == EYE)
@@ -141,4 +142,4 @@ def _background(seed: int, size: tuple[int, int]) -> NDArray[np.float32]:
     slope = np.linspace(-1, 1, width)[None, :, None] * rng.uniform(-0.08, 0.08)
     fall = np.linspace(0.05, -0.09, height)[:, None, None]
     out = hue + blotches + slope + fall + 0.02 * noise(rng, height, width, (6, 9))[..., None]
-    return linear(cv2.GaussianBlur(np.asarray(out, np.float32), (0, 0), max(height / 60, 1)))
+    return linear(np.asarray(cv2.GaussianBlur(np.asarray(out, np.float32), (0, 0), max(height / 60, 1)), np.float32))

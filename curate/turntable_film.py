@@ -25,7 +25,7 @@ RATE = 48000
 def performance(seed: int, frames: int, fps: float = 25.0) -> list[View]:
     """A smooth, lively performance of a talking head; every seed another. No two frames are the same.
 
-    Yaw spans about +-45 degrees, pitch +-20, roll +-12; the mouth talks, the eyes blink every 2 to 5 s, the light wanders.
+    Yaw spans about +-45 degrees, pitch +-20, roll +-11; the mouth talks, eyes blink every 2 to 5 s, the light moves.
     """
     rng = np.random.default_rng(seed)
     time = np.arange(frames) / fps

@@ -1,4 +1,4 @@
-"""The heads: one with the public-domain portrait of Grace Hopper (1906-1992) that matplotlib ships, others painted by code."""
+"""Textures of synthetic heads, and the head with the public-domain portrait of Grace Hopper that matplotlib ships."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Colour = tuple[float, float, float]
 def linear(srgb: NDArray[np.floating]) -> Picture:
     """sRGB 0..1 to linear light 0..1 (IEC 61966-2-1)."""
     c = np.clip(srgb, 0.0, 1.0)
-    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    return np.asarray(np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4), np.float32)
 
 
 def noise(rng: np.random.Generator, height: int, width: int, cells: tuple[int, int]) -> Picture:
@@ -105,8 +105,9 @@ def _body(look: Look, hair: Hair, rng: np.random.Generator) -> Picture:
     u, v = _grid("body")
     front = 1 - np.abs(u - 0.5) * 4
     neck = np.array(look.skin) * (1 - 0.45 * (1 - smoothstep(0.12, 0.34, v)))[..., None]
-    weave = 1 + 0.05 * rng.standard_normal(u.shape).astype(np.float32)
-    cloth = np.array(look.cloth) * (weave + 0.05 * noise(rng, *u.shape, (20, 20)))[..., None]
+    weave = 1 + 0.05 * rng.standard_normal(u.shape)
+    folds = 0.05 * noise(rng, u.shape[0], u.shape[1], (20, 20))
+    cloth = np.array(look.cloth) * (weave + folds)[..., None]
     opening = 0.355 + 0.16 * np.clip(front, 0, 1) ** 1.5
     collar = smoothstep(-0.004, 0.004, v - opening) * (1 - smoothstep(0.045, 0.053, v - opening))
     out = _mix(neck, cloth, smoothstep(-0.004, 0.004, v - opening))
@@ -199,7 +200,7 @@ def hopper() -> Head:
     stored = cv2.imread(str(portrait_path()))
     if stored is None:
         raise MissingError(f"{portrait_path()} cannot be read as a picture: reinstall matplotlib")
-    portrait = cv2.cvtColor(stored, cv2.COLOR_BGR2RGB)
+    portrait = np.ascontiguousarray(stored[..., ::-1], np.uint8)
     seen = LiteRTLandmarker().landmark(portrait, np.array([266.0, 222.0, 270.0, 270.0, 0.0]))
     pixels = seen.points[:POINTS].astype(np.float64)
     own = rest_shape(pixels * (1, -1, -1))
@@ -207,7 +208,7 @@ def hopper() -> Head:
     own = (own + own[mirror] * (-1, 1, 1)) / 2
     mesh = canonical().vertices
     shape = rest_shape(mesh + 0.75 * (own - mesh))
-    face = _without_sides(_evenly_lit(_unwrap(portrait.astype(np.float32) / 255, pixels[:, :2])))
+    face = _without_sides(_evenly_lit(_unwrap(np.asarray(portrait / 255, np.float32), pixels[:, :2])))
     skin = np.median(face[680:860, 180:300].reshape(-1, 3), axis=0)
     look = Look(
         (float(skin[0]), float(skin[1]), float(skin[2])),
@@ -237,7 +238,7 @@ def _unwrap(portrait: Picture, pixels: Array) -> Picture:
     at = samples(uv, np.ones(len(uv)), mesh.triangles, np.zeros(len(mesh.triangles), np.int32), (TEXELS, TEXELS), 1e9)
     x, y = interpolate(at, uv, mesh.triangles, pixels)
     out = np.zeros((TEXELS * TEXELS, 3), np.float32)
-    smooth = cv2.resize(portrait, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    smooth = np.asarray(cv2.resize(portrait, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC), np.float32)
     found = look_up(smooth, 4 * x + 1.5, 4 * y + 1.5)
     out[at.whole] = found[: len(at.whole)]
     return np.clip(out, 0, 1).reshape(TEXELS, TEXELS, 3)
@@ -272,8 +273,8 @@ def _spread(face: Picture, weight: Array) -> Picture:
     total, sums = np.zeros_like(colour), np.full(share.shape, 1e-6, np.float32)
     for sigma in (2.5, 7.5, 20.0):
         gain = (2.5 / sigma) ** 3
-        total += gain * cv2.GaussianBlur(colour, (0, 0), sigma)
-        sums += gain * cv2.GaussianBlur(share, (0, 0), sigma)
+        total += np.asarray(gain * cv2.GaussianBlur(colour, (0, 0), sigma), np.float32)
+        sums += np.asarray(gain * cv2.GaussianBlur(share, (0, 0), sigma), np.float32)
     return np.asarray(cv2.resize(total / sums[..., None], (TEXELS, TEXELS), interpolation=cv2.INTER_CUBIC), np.float32)
 
 

@@ -1,11 +1,12 @@
 """The geometry of a synthetic head: a smooth face around which skull, ears, neck, shoulders, eyes and mouth are built.
 
-All in the canonical mesh's axes and centimetres (x image right, y up, z to the camera). The first 468 vertices of a head are
-the face's landmarks. Texture coordinates are 0..1 in an atlas twice as wide as high; the face takes its left half.
+All in the canonical mesh's axes and centimetres (x image right, y up, z to the camera). The first 468 vertices of a
+head are the face's landmarks. Texture coordinates are 0..1 in an atlas twice as wide as high, its left half the face.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +17,7 @@ from curate.mesh import FACE_OVAL, INNER_LIPS, LEFT_EYE, RIGHT_EYE, canonical
 Array = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
-FACE, SKULL, EAR, BODY, EYE, RIM, MOUTH, TEETH, HAT = range(9)
+FACE, SKULL, EAR, BODY, EYE, RIM, MOUTH, TEETH = range(8)
 """Parts (materials) of a head."""
 POINTS = 468
 HINGE = np.array([0.0, 0.5, -1.5])
@@ -48,7 +49,6 @@ REGIONS: dict[str, Region] = {
     "rim": Region(0.875, 0.5, 0.9375, 0.75),
     "mouth": Region(0.9375, 0.5, 1.0, 0.75),
     "teeth": Region(0.875, 0.75, 0.9375, 1.0),
-    "hat": Region(0.9375, 0.75, 1.0, 1.0),
 }
 
 
@@ -101,7 +101,7 @@ def quads(index: NDArray[np.integer]) -> NDArray[np.integer]:
     return np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)])
 
 
-def smoothstep(low: float, high: float, x: Array | float) -> Array:
+def smoothstep(low: float, high: float, x: NDArray[np.floating] | float) -> Array:
     """0 below `low`, 1 above `high`, smooth between."""
     t = np.clip((np.asarray(x, float) - low) / (high - low), 0.0, 1.0)
     return np.asarray(t * t * (3.0 - 2.0 * t))
@@ -111,15 +111,22 @@ def smoothstep(low: float, high: float, x: Array | float) -> Array:
 class Face:
     """The canonical mesh, eyes and mouth cut out, every triangle split in four on a smooth surface."""
 
-    weights: Array
-    """(F - 468, 468): the points added, as sums of the landmarks."""
+    sources: NDArray[np.intp]
+    shares: Array
+    """(F - 468, K) twice: the points added are these landmarks, weighed so and summed."""
     triangles: Ints
     uv: Array
     """(F, 2) in 0..1 of the canonical mesh."""
     rings: dict[str, NDArray[np.intp]]
     """Vertices around "oval", "mouth", "right" and "left" eye, in order; clockwise on the picture."""
 
+    def refined(self, landmarks: Array) -> Array:
+        """(F, D) values at all points from (468, D) at the landmarks, which come first."""
+        added = np.einsum("ek,ekd->ed", self.shares, landmarks[self.sources])
+        return np.concatenate([landmarks, added])
 
+
+@functools.cache
 def subdivided() -> Face:
     """Modified butterfly subdivision (Zorin, Schroeder, Sweldens 1996), once; holes and rim by the four-point rule."""
     mesh = canonical()
@@ -150,7 +157,10 @@ def subdivided() -> Face:
         ab, bc, ca = (edges[min(i, j), max(i, j)] for i, j in ((a, b), (b, c), (c, a)))
         finer += [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
     half = np.array([(mesh.uv[a] + mesh.uv[b]) / 2 for a, b in edges])
-    return Face(weights, np.array(finer, np.int32), np.concatenate([mesh.uv, half]), rings)
+    most = int((weights != 0).sum(axis=1).max())
+    sources = np.argsort(weights == 0, axis=1, kind="stable")[:, :most]
+    shares = np.take_along_axis(weights, sources, axis=1)
+    return Face(sources, shares, np.array(finer, np.int32), np.concatenate([mesh.uv, half]), rings)
 
 
 def _stencil(edge: tuple[int, int], opposite: dict[tuple[int, int], list[int]]) -> Array:

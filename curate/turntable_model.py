@@ -73,7 +73,7 @@ class Head:
 
 
 def rest_shape(points: Array) -> Array:
-    """(468, 3) with the lips closed, and turned, shifted and scaled so that `curate.pose.fit_mesh` finds no turn in it."""
+    """(468, 3) with the lips closed, turned, shifted and scaled so that `curate.pose.fit_mesh` finds no turn in it."""
     shape = points.copy()
     lower, upper = list(INNER_LIPS[1:10]), list(INNER_LIPS[19:10:-1])
     shape[lower] = shape[upper] = (shape[lower] + shape[upper]) / 2
@@ -84,7 +84,7 @@ def rest_shape(points: Array) -> Array:
 def assemble(name: str, landmarks: Array, atlas: NDArray[np.float32], hair: Hair) -> Head:
     """A head around a face at rest (468, 3) with an atlas (T, 2T, 3) of linear albedo."""
     face = subdivided()
-    points = np.concatenate([landmarks, face.weights @ landmarks])
+    points = face.refined(landmarks)
     jaw = jaw_weights(points)
     build = Build()
     build.points(points, face.uv * np.array([0.5, 1.0]), jaw)
@@ -111,13 +111,27 @@ def assemble(name: str, landmarks: Array, atlas: NDArray[np.float32], hair: Hair
     while levels[-1].shape[0] > 64:
         levels.append(cv2.pyrDown(levels[-1]).astype(np.float32))
     return Head(
-        name, landmarks, face, rest, np.concatenate(build.jaw), turns, np.concatenate(build.weld), np.concatenate(build.uv),
-        triangles, part, (eyes[0], eyes[1]), tuple(funnels), tuple(levels),
-    )  # fmt: skip
+        name=name,
+        landmarks=landmarks,
+        face=face,
+        rest=rest,
+        jaw=np.concatenate(build.jaw),
+        turns=turns,
+        weld=np.concatenate(build.weld),
+        uv=np.concatenate(build.uv),
+        triangles=triangles,
+        part=part,
+        eyes=(eyes[0], eyes[1]),
+        funnels=tuple(funnels),
+        pyramid=tuple(levels),
+    )
 
 
 def expressed(head: Head, mouth: float, eyes: float, smile: float, brows: float, gaze: tuple[float, float]) -> Array:
-    """(N, 3) every vertex after the expression, before the pose. Values 0..1; gaze (yaw, pitch) in degrees, the pose's signs."""
+    """(N, 3) every vertex after the expression, before the pose.
+
+    Values 0..1 as in `View`; gaze (yaw, pitch) in degrees with the pose's signs.
+    """
     points = head.landmarks.copy()
     rest = head.landmarks
     for corner, side in ((AT.mouth_right, -1.0), (AT.mouth_left, 1.0)):
@@ -129,12 +143,12 @@ def expressed(head: Head, mouth: float, eyes: float, smile: float, brows: float,
     points = turn_jaw(points, head.jaw[:POINTS], JAW_DEGREES * mouth)
     for ring, fold in ((RIGHT_EYE, _RIGHT_FOLD), (LEFT_EYE, _LEFT_FOLD)):
         _close(points, np.array(ring), np.array(fold), eyes)
-    points = np.concatenate([points, head.face.weights @ points])
+    points = head.face.refined(points)
     for eye in head.eyes:
         _rest_on(points, eye)
     out = np.concatenate([points, turn_jaw(head.rest, head.jaw, JAW_DEGREES * mouth)[len(points) :]])
-    for ring, index, rows in head.funnels:
-        out[index] = funnel(points[ring], rows)
+    for hole, index, rows in head.funnels:
+        out[index] = funnel(points[hole], rows)
     turn = pose.matrix(gaze[0], gaze[1], 0.0)
     for eye in head.eyes:
         out[eye.index] = (head.rest[eye.index] - eye.centre) @ turn.T + eye.centre

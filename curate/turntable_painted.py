@@ -66,9 +66,20 @@ class Paint:
 
 
 FIRST_SHAPE = Shape(
-    width=0.04, length=-0.03, jaw=0.10, forehead=0.03, eye_distance=0.18, eye_size=0.10, nose_length=-0.5, nose_width=0.22, nose_bridge=-0.2,
-    lips=0.28, mouth_width=0.08, chin=-0.1, cheeks=0.25,
-)  # fmt: skip
+    width=0.04,
+    length=-0.03,
+    jaw=0.10,
+    forehead=0.03,
+    eye_distance=0.18,
+    eye_size=0.10,
+    nose_length=-0.5,
+    nose_width=0.22,
+    nose_bridge=-0.2,
+    lips=0.28,
+    mouth_width=0.08,
+    chin=-0.1,
+    cheeks=0.25,
+)
 _SKINS: tuple[Colour, ...] = (
     (0.64, 0.45, 0.34),
     (0.86, 0.69, 0.60),
@@ -239,8 +250,8 @@ def _around_eyes(face: Picture, uv: Array, paint: Paint) -> None:
         points = uv[list(ring)]
         centre = points.mean(axis=0)
         inner = centre + (np.array([TEXELS / 2, centre[1]]) - centre) * 0.42
-        _darken(face, _blob(centre + (0, -22), 100, 46), 0.17, (0.9, 1.0, 1.0))
-        _darken(face, _blob(inner + (0, -14), 34, 48), 0.20)
+        _darken(face, _blob(centre + np.array([0, -22]), 100, 46), 0.17, (0.9, 1.0, 1.0))
+        _darken(face, _blob(inner + np.array([0, -14]), 34, 48), 0.20)
         _darken(face, _line(uv[list(crease)], 4, 2.2), 0.42)
         _darken(face, _line(uv[list(bag)] + (0, 12), 8, 6.0), 0.20, (0.8, 1.0, 0.9))
         upper = np.concatenate([points[8:], points[:1]])
@@ -251,7 +262,7 @@ def _around_eyes(face: Picture, uv: Array, paint: Paint) -> None:
 def _nose(face: Picture, uv: Array) -> None:
     for side in (-1, 1):
         nostril = (uv[79] + uv[20]) / 2 if side < 0 else (uv[309] + uv[250]) / 2
-        _lay(face, 0.92 * _blob(nostril + (side * 4, 4), 17, 9), (0.09, 0.04, 0.035))
+        _lay(face, 0.92 * _blob(nostril + np.array([side * 4, 4]), 17, 9), (0.09, 0.04, 0.035))
     for wing in ((64, 48, 115, 131), (294, 278, 344, 360)):
         _darken(face, _line(uv[list(wing)], 5, 5.0), 0.35)
     _darken(face, _blob(uv[2] + (0, 6), 75, 16), 0.26)

@@ -40,9 +40,9 @@ class Samples:
 def zbuffer(points: Array, near: Array, triangles: Ints, size: tuple[int, int]) -> tuple[Ints, Floats]:
     """The nearest triangle at each pixel centre.
 
-    points (N, 2) pixels, near (N,) 1 / depth (which is affine on the picture plane), triangles (M, 3), counter-clockwise
-    to the eye where they face the camera: the others are left out. Returns ids (H, W), -1 where there is nothing, and
-    the 1 / depth there, 0 where there is nothing.
+    points (N, 2) pixels, near (N,) 1 / depth (which is affine on the picture plane), triangles (M, 3),
+    counter-clockwise to the eye where they face the camera: the others are left out. Returns ids (H, W), -1 where
+    there is nothing, and the 1 / depth there, 0 where there is nothing.
     """
     height, width = size
     corners = points[triangles]

@@ -42,8 +42,8 @@ class View:
     y: float = 0.0
     """Shift of the picture, right and up, as a share of its height: a crop, it does not change the angle of view."""
     distance: float = 110.0
-    """Camera to the mesh's origin, centimetres. The focal length follows: scale * height * distance / face height, about 1340 pixels
-    at 480: a picture 480 pixels wide spans 20 degrees."""
+    """Camera to the mesh's origin, centimetres. The focal length follows: scale * height * distance / face height,
+    about 1340 pixels for a picture of 480, which spans 20 degrees then."""
     background: int = 0
     """Seed of the wall behind the head."""
 
