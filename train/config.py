@@ -106,7 +106,7 @@ class TrainConfig:
     sampling: str = "cluster"
     """cluster: every cluster of the selection is seen equally often; uniform: every face is."""
 
-    warp: float = 0.05
+    warp: float = 0.03
     """Jitter (standard deviation) of the 5x5 warp grid as a share of the crop."""
     rotate: float = 8.0
     """Largest random turn, degrees."""
@@ -156,9 +156,12 @@ PRESETS: dict[str, TrainConfig] = {
         decoder_width=24,
         latent=256,
         steps=1500,
-        lr=1e-3,
+        lr=2e-3,
         warmup=50,
         ema=0.99,
+        rotate=4.0,
+        zoom=0.03,
+        shift=0.02,
         save_every=500,
         preview_every=500,
         log_every=25,
@@ -182,7 +185,7 @@ PRESETS: dict[str, TrainConfig] = {
 }
 
 
-def make_config(preset: str = "small", **flags: Any) -> TrainConfig:
+def config_of(preset: str = "small", **flags: Any) -> TrainConfig:
     """The preset with the given fields replaced; None leaves a field alone. Raises UsageError that names the flag."""
     if preset not in PRESETS:
         raise UsageError(f"--preset {preset}: must be one of {', '.join(PRESETS)}")

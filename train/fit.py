@@ -1,8 +1,8 @@
 """The training: begin or go on, fit, step.
 
-Every random number of step n comes from a generator seeded with (seed, n, side), so a step depends on the weights before
-it and on nothing else that would have to be carried along: a run that is resumed goes on bit for bit as if undisturbed
-(on the CPU; GPUs add in another order each time).
+Every random number of step n comes from a generator seeded with (seed, n, side), so a step depends on the weights
+before it and on nothing else that would have to be carried along: a run that is resumed goes on bit for bit as if
+undisturbed (on the CPU; GPUs add in another order each time).
 """
 
 from __future__ import annotations

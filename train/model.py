@@ -73,6 +73,9 @@ class Encoder(nn.Module):
         self.out_channels = config.decoder_width * min(2 ** (halvings - 1), 8)
         self.squeeze = nn.Linear(channels * base * base, config.latent)
         self.expand = nn.Linear(config.latent, self.out_channels * base * base)
+        # torch's default would shrink what passes each of the two by a factor of three.
+        nn.init.normal_(self.squeeze.weight, std=self.squeeze.in_features**-0.5)
+        nn.init.kaiming_normal_(self.expand.weight, a=SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) to (B, C, base, base)."""

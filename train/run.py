@@ -156,6 +156,17 @@ def open_run(path: Path) -> Run:
         raise WorkError(f"{path / 'run.json'} is damaged ({error}): train into a new folder") from None
 
 
+def resumed_config(path: Path, preset: str | None = None, **flags: Any) -> TrainConfig:
+    """The configuration of the run in `path` with the flags that were given; None leaves a field as it was.
+
+    Raises UsageError if `preset` is given and is another than the run's.
+    """
+    begun = open_run(path).config
+    if preset not in (None, begun.preset):
+        raise UsageError(f"--preset {preset}: the run in {path} was begun with {begun.preset}; leave the flag out")
+    return replace(begun, **{k: v for k, v in flags.items() if v is not None})
+
+
 def load_swapper(run: Run, device: str = "auto") -> Swapper:
     """The network of a run: of its end, or of its last checkpoint where it has not ended.
 
