@@ -112,9 +112,9 @@ def _pick(centres: NDArray[np.float64], faceset: Faceset) -> int:
     if faceset.references:
         found = identity.nearest(centres, np.mean(np.array(faceset.references), axis=0))
         distance = float(np.linalg.norm(centres[found] - np.mean(np.array(faceset.references), axis=0)))
-        if distance > 0.7:
+        if distance > identity.NOT_THE_PERSON:
             raise WorkError(
-                f"nobody in the footage looks like the --reference (nearest distance {distance:.2f}, one person: < .5)"
+                f"nobody in the footage looks like the --reference (nearest distance {distance:.2f}, one person: below .6)"
             )
         return found
     return 0

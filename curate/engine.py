@@ -46,10 +46,7 @@ def extract(
 
     A segment whose worker dies is tried once more, alone; then its clip counts as failed and the rest goes on.
     """
-    if engine not in ENGINES:
-        raise UsageError(f"--engine {engine}: must be one of {', '.join(ENGINES)}")
-    if workers < 1:
-        raise UsageError(f"--workers {workers}: must be at least 1")
+    check(engine, workers)
     tasks: list[Task] = []
     done = total = 0
     failures: dict[str, Failure] = {}
@@ -74,6 +71,14 @@ def extract(
             failures.setdefault(task.clip.name, Failure(task.clip.path, str(problem)))
         progress("faces", done, total)
     return list(failures.values())
+
+
+def check(engine: str, workers: int) -> None:
+    """Raise UsageError that names the flag of an impossible engine or number of workers."""
+    if engine not in ENGINES:
+        raise UsageError(f"--engine {engine}: must be one of {', '.join(ENGINES)}")
+    if workers < 1:
+        raise UsageError(f"--workers {workers}: must be at least 1")
 
 
 def is_done(faceset: Faceset, clip: Clip, key: str) -> bool:

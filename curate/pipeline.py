@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, make
 from curate.build import build
 from curate.consent import make_subject
-from curate.engine import extract
+from curate.engine import check, extract
 from curate.errors import FacesetError, FootageError, UsageError, WorkError
 from curate.extract import part_info
 from curate.faceset import Faceset, create, is_faceset, open_faceset
@@ -84,6 +84,7 @@ class Curated:
 def curate(request: Request, progress: Progress = no_progress) -> Curated:
     """Extract what is missing and make the table again. A new folder is removed when no face was found at all."""
     began = time.monotonic()
+    check(request.engine, request.workers)
     request = _own_faceset(request)
     out = request.out
     if out is None:

@@ -6,15 +6,23 @@ import logging
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
 LINE_EVERY = 10.0
 """Seconds between lines where stderr is no terminal."""
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to what `sys.stderr` is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.setStream(sys.stderr)
+        super().emit(record)
+
+
 def set_up_logging(quiet: bool) -> None:
     """Warnings (and, unless quiet, information) of our packages as plain lines on stderr."""
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    logging.basicConfig(handlers=[_Stderr()], format="%(message)s", level=logging.WARNING)
     for name in ("curate", "reports", "train", "render"):
         logging.getLogger(name).setLevel(logging.WARNING if quiet else logging.INFO)
 
@@ -29,7 +37,7 @@ class Bar:
     _began: float = 0.0
     _first: int = 0
     _drawn: float = 0.0
-    _tty: bool = field(default_factory=sys.stderr.isatty)
+    _tty: bool = field(default_factory=lambda: sys.stderr.isatty())
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """See `curate.types.Progress`."""
