@@ -114,7 +114,7 @@ def _pick(centres: NDArray[np.float64], faceset: Faceset) -> int:
         distance = float(np.linalg.norm(centres[found] - np.mean(np.array(faceset.references), axis=0)))
         if distance > identity.NOT_THE_PERSON:
             raise WorkError(
-                f"nobody in the footage looks like the --reference (nearest distance {distance:.2f}, one person: below .6)"
+                f"nobody in the footage looks like the --reference (nearest distance {distance:.2f}, not below .6)"
             )
         return found
     return 0

@@ -147,10 +147,15 @@ def is_faceset(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
 
 
-def create(folder: Path, subject: Subject | None, settings: Settings) -> Faceset:
-    """A new empty faceset; raises UsageError if the folder holds something else."""
+def check_new(folder: Path) -> None:
+    """Raise UsageError if `folder` holds something that is no faceset."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--out {folder}: exists and is no faceset; name another folder")
+
+
+def create(folder: Path, subject: Subject | None, settings: Settings) -> Faceset:
+    """A new empty faceset; raises UsageError if the folder holds something else, WorkError if it cannot be written."""
+    check_new(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         faceset = Faceset(folder, subject, (), settings)

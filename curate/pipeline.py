@@ -22,7 +22,7 @@ from curate.consent import make_subject
 from curate.engine import check, extract
 from curate.errors import FacesetError, FootageError, UsageError, WorkError
 from curate.extract import part_info
-from curate.faceset import Faceset, create, is_faceset, open_faceset
+from curate.faceset import Faceset, check_new, create, is_faceset, open_faceset
 from curate.models import DETECTOR, IDENTITY, LANDMARKER, WEIGHTS
 from curate.track import region_of_detection
 from curate.types import BASES, Clip, Failure, Progress, Settings, Subject, no_progress
@@ -90,6 +90,8 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
     if out is None:
         raise UsageError("--out is missing: name the folder of the faceset")
     old = open_faceset(out) if is_faceset(out) else None
+    if old is None:
+        check_new(out)
     subject = _subject(request, old)
     settings = _settings(request, old)
     clips, failed = _probe_all(request, old, progress)

@@ -165,7 +165,7 @@ def test_follow_gives_one_row_a_frame(head_clips, head_facesets) -> None:
     found = follow(head_clips["target"], identity)
     assert found["frame"].is_unique and len(found) >= 38
     assert found["landmarks"][0].shape == (478, 3)
-    assert follow(head_clips["source"], identity).empty
+    assert follow(head_clips["source"], -identity).empty
 
 
 @pytest.fixture(scope="module")
