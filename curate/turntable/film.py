@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import UsageError
-from curate.turntable_model import Head
-from curate.turntable_view import View
+from curate.turntable.drawing import render
+from curate.turntable.model import Head
+from curate.turntable.view import View
 from curate.types import Image
 
 FPS = Fraction(25)
@@ -88,8 +89,6 @@ def write_clip(
 
     size: (height, width), both even. The file appears whole or not at all; an existing one is replaced. Gives `path`.
     """
-    from curate.turntable import render
-
     return write_pictures(path, (render(head, view, size) for view in views), size, fps, tone)
 
 

@@ -10,21 +10,11 @@ import numpy as np
 
 from curate.errors import UsageError
 from curate.mesh import AT, LEFT_BROW, LEFT_EYE, LIPS, RIGHT_BROW, RIGHT_EYE, canonical
-from curate.turntable_heads import (
-    TEXELS,
-    Colour,
-    Look,
-    Picture,
-    blended,
-    linear,
-    noise,
-    surroundings,
-    texels,
-    uv_pixels,
-)  # fmt: skip
-from curate.turntable_mesh import Array, smoothstep
-from curate.turntable_model import Head, assemble, rest_shape
-from curate.turntable_parts import Hair
+from curate.turntable.atlas import Look, blended, surroundings, texels
+from curate.turntable.brush import TEXELS, Colour, Picture, area, blob, darken, lay, line, linear, noise, uv_pixels
+from curate.turntable.mesh import Array, smoothstep
+from curate.turntable.model import Head, assemble, rest_shape
+from curate.turntable.parts import Hair
 
 
 @dataclass(frozen=True)
@@ -162,36 +152,6 @@ def shaped(shape: Shape) -> Array:
     return points
 
 
-def _blob(centre: Array, wide: float, high: float) -> Picture:
-    """(1024, 1024) 1 at the centre, a soft ellipse around it."""
-    x = (np.arange(TEXELS)[None] - centre[0]) / wide
-    y = (np.arange(TEXELS)[:, None] - centre[1]) / high
-    return np.asarray(np.exp(-(x**2 + y**2)), np.float32)
-
-
-def _area(points: Array, soft: float) -> Picture:
-    """(1024, 1024) 1 inside the polygon, its edge softened."""
-    mask = np.zeros((TEXELS, TEXELS), np.float32)
-    cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 1.0, cv2.LINE_AA, 4)
-    return np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.float32)
-
-
-def _line(points: Array, width: int, soft: float) -> Picture:
-    mask = np.zeros((TEXELS, TEXELS), np.float32)
-    cv2.polylines(mask, [np.round(points * 16).astype(np.int32)], False, 1.0, width, cv2.LINE_AA, 4)
-    return np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.float32)
-
-
-def _darken(face: Picture, share: Picture, amount: float, tint: Colour = (1.0, 1.0, 1.0)) -> None:
-    """Multiplies, in place; a tint below 1 in a channel darkens it more."""
-    face *= 1 - amount * np.clip(share, 0, 1)[..., None] * np.array(tint, np.float32)
-
-
-def _lay(face: Picture, share: Picture, colour: Colour) -> None:
-    """Covers, in place."""
-    face += (np.array(colour, np.float32) - face) * np.clip(share, 0, 1)[..., None]
-
-
 def _skin(paint: Paint, rng: np.random.Generator) -> Picture:
     """(1024, 1024, 3) sRGB face."""
     uv = uv_pixels()
@@ -212,15 +172,15 @@ def _skin(paint: Paint, rng: np.random.Generator) -> Picture:
 
 def _complexion(face: Picture, uv: Array, paint: Paint) -> None:
     for point in (205, 425):
-        _darken(face, _blob(uv[point], 95, 80), 0.16 * paint.blush, (0.0, 1.0, 0.9))
-    _darken(face, _blob(uv[4], 45, 40), 0.14 * paint.blush, (0.1, 1.0, 0.9))
-    _darken(face, _blob(uv[152], 130, 60), 0.08, (0.3, 1.0, 0.9))
+        darken(face, blob(uv[point], 95, 80), 0.16 * paint.blush, (0.0, 1.0, 0.9))
+    darken(face, blob(uv[4], 45, 40), 0.14 * paint.blush, (0.1, 1.0, 0.9))
+    darken(face, blob(uv[152], 130, 60), 0.08, (0.3, 1.0, 0.9))
     for chain in ((129, 203, 206, 216), (358, 423, 426, 436)):
-        _darken(face, _line(uv[list(chain)], 8, 9.0), 0.5)
+        darken(face, line(uv[list(chain)], 8, 9.0), 0.5)
     if paint.beard:
-        chin = smoothstep(0.60, 0.72, np.arange(TEXELS) / TEXELS)[:, None] * (1 - 0.6 * _blob(uv[18], 150, 30))
-        _darken(face, np.asarray(chin, np.float32), 0.30 * paint.beard, (1.0, 0.9, 0.75))
-        _darken(face, _blob(uv[164], 110, 26), 0.30 * paint.beard, (1.0, 0.9, 0.75))
+        chin = smoothstep(0.60, 0.72, np.arange(TEXELS) / TEXELS)[:, None] * (1 - 0.6 * blob(uv[18], 150, 30))
+        darken(face, np.asarray(chin, np.float32), 0.30 * paint.beard, (1.0, 0.9, 0.75))
+        darken(face, blob(uv[164], 110, 26), 0.30 * paint.beard, (1.0, 0.9, 0.75))
 
 
 def _freckles(face: Picture, uv: Array, paint: Paint, rng: np.random.Generator) -> None:
@@ -236,10 +196,10 @@ def _freckles(face: Picture, uv: Array, paint: Paint, rng: np.random.Generator) 
             cv2.LINE_AA,
             4,
         )
-    _darken(face, cv2.GaussianBlur(spots, (0, 0), 1.2).astype(np.float32), 0.28, (0.6, 1.0, 1.0))
+    darken(face, cv2.GaussianBlur(spots, (0, 0), 1.2).astype(np.float32), 0.28, (0.6, 1.0, 1.0))
     for _ in range(3):
         x, y = rng.uniform(0.25, 0.75, 2) * TEXELS
-        _darken(face, _blob(np.array([x, y]), 4, 4), 0.5)
+        darken(face, blob(np.array([x, y]), 4, 4), 0.5)
 
 
 def _around_eyes(face: Picture, uv: Array, paint: Paint) -> None:
@@ -250,47 +210,47 @@ def _around_eyes(face: Picture, uv: Array, paint: Paint) -> None:
         points = uv[list(ring)]
         centre = points.mean(axis=0)
         inner = centre + (np.array([TEXELS / 2, centre[1]]) - centre) * 0.42
-        _darken(face, _blob(centre + np.array([0, -22]), 100, 46), 0.17, (0.9, 1.0, 1.0))
-        _darken(face, _blob(inner + np.array([0, -14]), 34, 48), 0.20)
-        _darken(face, _line(uv[list(crease)], 4, 2.2), 0.42)
-        _darken(face, _line(uv[list(bag)] + (0, 12), 8, 6.0), 0.20, (0.8, 1.0, 0.9))
+        darken(face, blob(centre + np.array([0, -22]), 100, 46), 0.17, (0.9, 1.0, 1.0))
+        darken(face, blob(inner + np.array([0, -14]), 34, 48), 0.20)
+        darken(face, line(uv[list(crease)], 4, 2.2), 0.42)
+        darken(face, line(uv[list(bag)] + (0, 12), 8, 6.0), 0.20, (0.8, 1.0, 0.9))
         upper = np.concatenate([points[8:], points[:1]])
-        _lay(face, _line(upper, 7, 1.6), (0.07, 0.05, 0.05))
-        _lay(face, 0.5 * _line(points[:9], 4, 1.6), (0.25, 0.14, 0.12))
+        lay(face, line(upper, 7, 1.6), (0.07, 0.05, 0.05))
+        lay(face, 0.5 * line(points[:9], 4, 1.6), (0.25, 0.14, 0.12))
 
 
 def _nose(face: Picture, uv: Array) -> None:
     for side in (-1, 1):
         nostril = (uv[79] + uv[20]) / 2 if side < 0 else (uv[309] + uv[250]) / 2
-        _lay(face, 0.92 * _blob(nostril + np.array([side * 4, 4]), 17, 9), (0.09, 0.04, 0.035))
+        lay(face, 0.92 * blob(nostril + np.array([side * 4, 4]), 17, 9), (0.09, 0.04, 0.035))
     for wing in ((64, 48, 115, 131), (294, 278, 344, 360)):
-        _darken(face, _line(uv[list(wing)], 5, 5.0), 0.35)
-    _darken(face, _blob(uv[2] + (0, 6), 75, 16), 0.26)
+        darken(face, line(uv[list(wing)], 5, 5.0), 0.35)
+    darken(face, blob(uv[2] + (0, 6), 75, 16), 0.26)
     for flank in ((193, 122, 196, 236, 198), (417, 351, 419, 456, 420)):
-        _darken(face, _line(uv[list(flank)], 26, 14.0), 0.14)
-    face += 0.035 * (_blob(uv[4], 16, 20) + 0.7 * _blob(uv[197], 10, 55))[..., None]
+        darken(face, line(uv[list(flank)], 26, 14.0), 0.14)
+    face += 0.035 * (blob(uv[4], 16, 20) + 0.7 * blob(uv[197], 10, 55))[..., None]
 
 
 def _mouth(face: Picture, uv: Array, paint: Paint, rng: np.random.Generator) -> None:
     outline = uv[list(LIPS)]
-    lips = _area(outline, 3.0)
+    lips = area(outline, 3.0)
     wrinkles = noise(rng, TEXELS, TEXELS, (6, 220))
     body = np.array(paint.lips, np.float32) * (1 + 0.05 * wrinkles[..., None])
     face += (body - face) * (0.9 * lips)[..., None]
-    _darken(face, lips * _area(uv[[61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 308, 13, 78]], 5.0), 0.14)
-    face += 0.05 * (lips * _blob(uv[16], 46, 9))[..., None]
+    darken(face, lips * area(uv[[61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 308, 13, 78]], 5.0), 0.14)
+    face += 0.05 * (lips * blob(uv[16], 46, 9))[..., None]
     middle = uv[[61, 78, 80, 82, 13, 312, 310, 308, 291]]
-    _lay(face, 0.8 * _line(middle, 5, 2.0), (paint.lips[0] * 0.3, paint.lips[1] * 0.25, paint.lips[2] * 0.25))
+    lay(face, 0.8 * line(middle, 5, 2.0), (paint.lips[0] * 0.3, paint.lips[1] * 0.25, paint.lips[2] * 0.25))
     for corner in (61, 291):
-        _darken(face, _blob(uv[corner], 14, 12), 0.4)
-    _darken(face, _blob(uv[18] + (0, -12), 70, 14), 0.22)
-    _darken(face, _blob(uv[164] + (0, -4), 9, 22), 0.10)
+        darken(face, blob(uv[corner], 14, 12), 0.4)
+    darken(face, blob(uv[18] + (0, -12), 70, 14), 0.22)
+    darken(face, blob(uv[164] + (0, -4), 9, 22), 0.10)
 
 
 def _brow(face: Picture, points: Array, colour: Colour, rng: np.random.Generator) -> None:
     """points (10, 2): the upper edge from outside in, then the lower edge from inside out."""
     upper, lower = points[:5], points[5:][::-1]
-    _lay(face, 0.55 * _area(np.concatenate([upper, lower[::-1]]), 6.0), colour)
+    lay(face, 0.55 * area(np.concatenate([upper, lower[::-1]]), 6.0), colour)
     hairs = np.zeros(face.shape[:2], np.float32)
     side = np.sign(upper[0, 0] - upper[-1, 0])
     for _ in range(420):
@@ -302,4 +262,4 @@ def _brow(face: Picture, points: Array, colour: Colour, rng: np.random.Generator
         cv2.polylines(
             hairs, [np.round(line * 16).astype(np.int32)], False, float(rng.uniform(0.4, 0.9)), 2, cv2.LINE_AA, 4
         )
-    _lay(face, cv2.GaussianBlur(hairs, (0, 0), 1.0).astype(np.float32), colour)
+    lay(face, cv2.GaussianBlur(hairs, (0, 0), 1.0).astype(np.float32), colour)

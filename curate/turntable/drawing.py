@@ -1,10 +1,4 @@
-"""Synthetic heads at known pose, light and expression: the footage of the demo and the ground truth of the tests.
-
-`render(head, view, size)` draws a head, `truth(head, view, size)` tells where its 468 landmarks are. Axes, signs and
-units are those of `curate.types`: x to image right, y up, z to the camera, degrees, R = Rz(roll) Ry(yaw) Rx(pitch) on
-column vectors. Light is Lambertian on smooth normals plus a constant ambient, worked out in linear light and stored as
-sRGB; no shadows are cast.
-"""
+"""Drawing a synthetic head, and telling where its landmarks are: see `curate.turntable`."""
 
 from __future__ import annotations
 
@@ -16,16 +10,12 @@ from numpy.typing import NDArray
 
 from curate import pose
 from curate.mesh import AT
-from curate.turntable_film import performance, write_clip
-from curate.turntable_heads import hopper, linear, noise
-from curate.turntable_mesh import EYE, POINTS, Array
-from curate.turntable_model import Head, expressed, normals
-from curate.turntable_painted import painted
-from curate.turntable_raster import interpolate, look_up, resolve, samples
-from curate.turntable_view import View
+from curate.turntable.brush import linear, noise
+from curate.turntable.mesh import EYE, POINTS, Array
+from curate.turntable.model import Head, expressed, normals
+from curate.turntable.raster import interpolate, look_up, resolve, samples
+from curate.turntable.view import View
 from curate.types import Image
-
-__all__ = ["Head", "View", "focal_length", "hopper", "painted", "performance", "render", "truth", "write_clip"]
 
 _LEVELS = 4095
 _TO_SRGB = np.round(

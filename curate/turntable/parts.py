@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.turntable_mesh import BODY, EAR, EYE, REGIONS, RIM, SKULL, TEETH, Array, Build, quads, smoothstep
+from curate.turntable.mesh import BODY, EAR, EYE, REGIONS, RIM, SKULL, TEETH, Array, Build, quads, smoothstep
 
 Rows = tuple[tuple[float, float, float], ...]
 EYE_BAG: Rows = ((0.0, 0.0, 0.0), (0.12, 0.0, 0.0), (0.9, 0.3, 0.3))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from curate import pose
 from curate.mesh import AT, INNER_LIPS, LEFT_EYE, RIGHT_EYE
-from curate.turntable_mesh import (
+from curate.turntable.mesh import (
     BODY,
     FACE,
     MOUTH,
@@ -25,7 +25,7 @@ from curate.turntable_mesh import (
     subdivided,
     turn_jaw,
 )
-from curate.turntable_parts import (
+from curate.turntable.parts import (
     EYE_BAG,
     MOUTH_BAG,
     Eye,
@@ -43,8 +43,9 @@ from curate.turntable_parts import (
 
 JAW_DEGREES = 20.0
 """How far the jaw turns at mouth opening 1."""
-_RIGHT_FOLD = (130, 25, 110, 24, 23, 22, 26, 112, 243, 190, 56, 28, 27, 29, 30, 247)
-_LEFT_FOLD = (359, 255, 339, 254, 253, 252, 256, 341, 463, 414, 286, 258, 257, 259, 260, 467)
+# The ring of points around each eye's ring: the crease above, the bag below; in the rings' order.
+RIGHT_FOLD = (130, 25, 110, 24, 23, 22, 26, 112, 243, 190, 56, 28, 27, 29, 30, 247)
+LEFT_FOLD = (359, 255, 339, 254, 253, 252, 256, 341, 463, 414, 286, 258, 257, 259, 260, 467)
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def expressed(head: Head, mouth: float, eyes: float, smile: float, brows: float,
     for brow in (105, 334):
         points += _bump(rest, rest[brow], 1.6) * brows * np.array([0.0, 0.7, 0.0])
     points = turn_jaw(points, head.jaw[:POINTS], JAW_DEGREES * mouth)
-    for ring, fold in ((RIGHT_EYE, _RIGHT_FOLD), (LEFT_EYE, _LEFT_FOLD)):
+    for ring, fold in ((RIGHT_EYE, RIGHT_FOLD), (LEFT_EYE, LEFT_FOLD)):
         _close(points, np.array(ring), np.array(fold), eyes)
     points = head.face.refined(points)
     for eye in head.eyes:
