@@ -346,17 +346,20 @@ def _check_budget(budget: str) -> None:
 
 
 def _select(folder: Path, budget: str, floors: Any) -> dict[str, Any]:
+    from curate.coverage import effective, frame_rate
     from curate.faceset import open_faceset
     from curate.pipeline import lock
-    from curate.select import select_faceset
+    from curate.select import select_columns, select_faceset
 
     faceset = open_faceset(folder)
     with lock(faceset):
         choice = select_faceset(faceset, budget, floors)
+    minutes = effective(faceset.table(select_columns()), frame_rate(faceset.clips)).minutes
     return {
         "eligible": choice.eligible,
         "selected": len(choice.rows),
         "coverage": round(float(choice.coverage), 4),
+        "effective_minutes": None if minutes is None else round(minutes, 4),
         "notes": list(choice.notes),
     }
 
