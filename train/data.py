@@ -76,7 +76,7 @@ def load_side(name: str, faceset: Faceset, config: TrainConfig, cache: Path, bui
 
     Raises WorkError if there are no crops, or fewer than 8 faces.
     """
-    rows = _rows(faceset)
+    rows = usable_rows(faceset)
     size = min(config.size * OVERSAMPLE, faceset.settings.crop_size)
     if size < config.size:
         log.warning("%s: its crops have %d px, the network %d: they are enlarged", faceset.folder, size, config.size)
@@ -84,13 +84,19 @@ def load_side(name: str, faceset: Faceset, config: TrainConfig, cache: Path, bui
     digest = _digest(faceset, rows, size)
     store, label = cache / f"{name}.u8", cache / f"{name}.json"
     if build and not _is_current(store, label, digest):
-        _fill(faceset, rows, size, store, label, digest, progress)
+        try:
+            _fill(faceset, rows, size, store, label, digest, progress)
+        except OSError as error:
+            raise WorkError(
+                f"{store}: cannot be written ({error.strerror}): it takes {_megabytes(rows, size)}"
+            ) from None
     meta = json.loads(label.read_text(encoding="utf-8"))
     pixels = np.memmap(store, np.uint8, "r", shape=(len(meta["ids"]), size, size, 4))
     rows = rows.set_index("face_id").loc[meta["ids"]].reset_index()
     parts = split(rows["clip"].tolist(), rows["time"].to_numpy(float), config.held_out, config.guard)
     chances = chance(rows["cluster"].to_numpy()[parts.train], config.sampling)
-    log.info(
+    log.log(
+        logging.INFO if build else logging.DEBUG,
         "%s: %d faces, %d trained on, %d held out, guard %.2g s",
         name, len(rows), len(parts.train), len(parts.held_out), parts.guard,
     )  # fmt: skip
@@ -141,7 +147,8 @@ def _distance(clips: NDArray[np.str_], times: NDArray[np.float64], taken: NDArra
     return near
 
 
-def _rows(faceset: Faceset) -> pd.DataFrame:
+def usable_rows(faceset: Faceset) -> pd.DataFrame:
+    """The selected rows that have a crop, in order of clip and time; raises WorkError if there are none."""
     rows = faceset.selected(["face_id", "clip", "time", "crop", "matrix"])
     folder = faceset.folder
     if rows.empty:
@@ -182,6 +189,10 @@ def _fill(
         )
     with atomic(label) as temporary:
         temporary.write_text(json.dumps({"digest": digest, "size": size, "ids": ids}), encoding="utf-8")
+
+
+def _megabytes(rows: pd.DataFrame, size: int) -> str:
+    return f"{len(rows) * size**2 * 4 / 1e6:.0f} MB"
 
 
 def _decode(faceset: Faceset, rows: pd.DataFrame, size: int) -> Iterator[tuple[str, NDArray[np.uint8] | None]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 import signal
 import threading
 import time
@@ -27,16 +26,16 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from curate import consent
-from curate.errors import UsageError, WorkError
-from curate.faceset import Faceset, open_faceset
-from curate.types import Progress, Subject, no_progress
+from curate.errors import WorkError
+from curate.faceset import open_faceset
+from curate.types import Progress, no_progress
 from train import augment, checkpoint, preview
-from train.config import TrainConfig, check_resume, flag
-from train.data import Side, load_side
+from train.config import TrainConfig
 from train.journal import TERMS, Journal
 from train.loss import losses
-from train.model import SIDES, parameter_counts
-from train.run import OWN, Run, describe, is_run, open_run
+from train.model import SIDES
+from train.run import Run
+from train.start import check_call, describe_run, load, prepare
 from train.state import Training, make_accelerator, means, restore, save, setup, take_encoder
 
 log = logging.getLogger(__name__)
@@ -76,20 +75,22 @@ def train(
     begun = time.perf_counter()
     facesets = {"source": open_faceset(source), "target": open_faceset(target)}
     subjects = {name: consent.require(f.subject, str(f.folder)) for name, f in facesets.items()}
-    _check_call(facesets, resume, force, init)
+    check_call(facesets, resume, force, init)
     accelerator = make_accelerator(config)
     old = None
     if accelerator.is_main_process:
-        old = _prepare(out, config, subjects, resume, force)
+        old = prepare(out, config, subjects, resume, force)
     accelerator.wait_for_everyone()
-    training = setup(config, accelerator, _load(facesets, config, out / "cache", accelerator, progress))
+    training = setup(config, accelerator, load(facesets, config, out / "cache", accelerator, progress))
     last = checkpoint.newest(out / "checkpoints") if resume else None
     if last is not None:
         restore(training, last)
     elif init is not None:
         take_encoder(training, init)
-    run = _describe(training, facesets, subjects, out, init)
+    run = describe_run(training, facesets, subjects, out, init)
     if old is not None:
+        if old.held_out != run.held_out:
+            log.warning("%s: the faces changed since it began; some held-out ones may have been trained on", out)
         run = replace(run, init=old.init, results=old.results)
     if accelerator.is_main_process:
         run.save()
@@ -99,7 +100,7 @@ def train(
     if accelerator.is_main_process:
         checkpoint.write_tensors(out / "model.safetensors", training.mean.state_dict())
     accelerator.wait_for_everyone()
-    loss, ssim = (float(run.results.get(name, math.nan)) for name in ("loss", "ssim"))
+    loss, ssim = _from_main(accelerator, [run.results.get(name, math.nan) for name in ("loss", "ssim")])
     return Summary(training.step, last.step if last else None, loss, ssim, time.perf_counter() - begun)
 
 
@@ -221,78 +222,13 @@ def _note(training: Training, run: Run, journal: Journal | None, look: bool, wor
     return replace(run, results=results)
 
 
-def _check_call(facesets: dict[str, Faceset], resume: bool, force: bool, init: Path | None) -> None:
-    if resume and force:
-        raise UsageError("--resume and --force: one goes on, the other begins anew; give one of them")
-    if resume and init is not None:
-        raise UsageError("--resume and --init: a run that goes on has its encoder; give one of them")
-    framing = {name: f.settings.framing for name, f in facesets.items()}
-    if framing["source"] != framing["target"]:
-        raise UsageError(
-            f"--source {facesets['source'].folder} has framing {framing['source']}, "
-            f"--target {facesets['target'].folder} {framing['target']}: curate one again with the other's --framing"
-        )
-
-
-def _prepare(out: Path, config: TrainConfig, subjects: dict[str, Subject], resume: bool, force: bool) -> Run | None:
-    """Make the run's folder ready; returns the run that goes on. A folder with nothing but a cache is a new one."""
-    if resume:
-        run = open_run(out)
-        changed = check_resume(run.config, config)
-        if changed:
-            log.info("other than when the run began: %s", ", ".join(map(flag, changed)))
-        for name, side in (("source", run.source), ("target", run.target)):
-            if side.subject.name != subjects[name].name:
-                raise UsageError(f"--resume: the {name} of {out} is {side.subject.name}, not {subjects[name].name}")
-        return run
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: is a file; name a folder")
-    if out.is_dir() and not force and any(p.name != "cache" for p in out.iterdir()):
-        hint = "--resume goes on with it, --force begins anew" if is_run(out) else "name another folder"
-        raise UsageError(f"--out {out}: exists; {hint}")
-    try:
-        for name in OWN if out.is_dir() else ():
-            path = out / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "cache").mkdir(exist_ok=True)
-    except OSError as error:
-        raise WorkError(f"--out {out}: cannot be written ({error.strerror}); name another folder") from None
-    return None
-
-
-def _load(
-    facesets: dict[str, Faceset], config: TrainConfig, cache: Path, accelerator: Accelerator, progress: Progress
-) -> dict[str, Side]:
-    """Both sides; rank 0 decodes, the others wait for it."""
-    sides: dict[str, Side] = {}
-    with accelerator.main_process_first():
-        for name, faceset in facesets.items():
-            sides[name] = load_side(name, faceset, config, cache, accelerator.is_main_process, progress)
-    return sides
-
-
-def _describe(
-    training: Training, facesets: dict[str, Faceset], subjects: dict[str, Subject], out: Path, init: Path | None
-) -> Run:
-    config, sides = training.config, training.sides
-    info = {name: describe(facesets[name], subjects[name], len(sides[name].ids)) for name in SIDES}
-    return Run(
-        path=out,
-        config=config,
-        size=config.size,
-        framing=facesets["source"].settings.framing,
-        source=info["source"],
-        target=info["target"],
-        step=training.step,
-        parameters=parameter_counts(training.model)["all"],
-        init=None if init is None else str(init.resolve()),
-        held_out={name: tuple(sides[name].ids[i] for i in sides[name].split.held_out) for name in SIDES},
-        guard={name: sides[name].split.guard for name in SIDES},
-    )
+def _from_main(accelerator: Accelerator, values: list[float]) -> list[float]:
+    """The values that rank 0 has, in every process."""
+    if accelerator.num_processes == 1:
+        return values
+    mine = torch.tensor(values, device=accelerator.device)
+    told = accelerator.reduce(mine if accelerator.is_main_process else torch.zeros_like(mine), reduction="sum")
+    return [float(v) for v in told.tolist()]
 
 
 def _agreed(here: bool, accelerator: Accelerator) -> bool:

@@ -75,7 +75,8 @@ def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side])
     )
     wrapped, prepared = accelerator.prepare(model, optimizer)
     millions = {k: v / 1e6 for k, v in parameter_counts(model).items()}
-    log.info(
+    log.log(
+        logging.INFO if accelerator.is_main_process else logging.DEBUG,
         "%.2f M parameters: encoder %.2f, each decoder %.2f; %d px, %s, precision %s, processes %d",
         millions["all"], millions["encoder"], millions["source"],
         config.size, device, accelerator.mixed_precision, accelerator.num_processes,

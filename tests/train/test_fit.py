@@ -26,7 +26,7 @@ from curate.types import Subject
 from train import checkpoint, fit
 from train.config import TrainConfig
 from train.fit import Summary, train
-from train.run import is_run, load_swapper, open_run, resumed_config
+from train.run import load_swapper, open_run, resumed_config
 
 Pair = tuple[Path, Path]
 MakeFaceset = Callable[..., Faceset]
@@ -198,11 +198,17 @@ def test_wrong_calls(make_faceset: MakeFaceset, pair: Pair, config: TrainConfig,
         train(config, pair[0], tmp_path / "b", tmp_path / "run")
     with pytest.raises(UsageError, match="is no faceset"):
         train(config, pair[0], tmp_path / "nothing", tmp_path / "run")
+    shutil.copytree(pair[1], tmp_path / "unselected")
+    (tmp_path / "unselected/selection.parquet").unlink()
+    with pytest.raises(WorkError, match="has no selection: faceset select"):
+        train(config, pair[0], tmp_path / "unselected", tmp_path / "run", force=True)
     with pytest.raises(UsageError, match="--resume and --force"):
         train(config, *pair, tmp_path / "run", resume=True, force=True)
     with pytest.raises(UsageError, match="--precision fp16: needs a CUDA device"):
         train(replace(config, precision="fp16"), *pair, tmp_path / "run")
-    assert not is_run(tmp_path / "run")
+    with pytest.raises(WorkError, match="cannot be written"):
+        train(config, *pair, Path("/proc/nowhere"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_another_subject_may_not_go_on_in_a_run(
