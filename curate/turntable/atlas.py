@@ -110,7 +110,7 @@ def _ear(look: Look, hair: Hair, rng: np.random.Generator) -> Picture:
 
 def _rim(look: Look, hair: Hair, rng: np.random.Generator) -> Picture:
     _, v = _grid("rim")
-    lash = mix(np.array(look.skin) * 0.28, np.array(look.skin) * (0.80, 0.55, 0.52), smoothstep(0.25, 0.5, v))
+    lash = mix(np.array(look.skin) * 0.28, np.array(look.skin) * (0.95, 0.74, 0.70), smoothstep(0.25, 0.5, v))
     return lash
 
 

@@ -28,6 +28,7 @@ from curate.turntable.mesh import (
 from curate.turntable.parts import (
     EYE_BAG,
     MOUTH_BAG,
+    ON_THE_EDGE,
     Eye,
     Hair,
     Rows,
@@ -68,7 +69,7 @@ class Head:
     part: Ints
     eyes: tuple[Eye, Eye]
     funnels: tuple[tuple[NDArray[np.intp], NDArray[np.intp], Rows], ...]
-    """(ring, indices, rows) of the bags behind eyes and mouth."""
+    """(ring, indices, rows) of the bags behind eyes and mouth, and of the skull's edge on the face's."""
     pyramid: tuple[NDArray[np.float32], ...]
     """The atlas (T, 2T, 3) linear light 0..1, each level half the size of the one before."""
 
@@ -91,10 +92,10 @@ def assemble(name: str, landmarks: Array, atlas: NDArray[np.float32], hair: Hair
     build.points(points, face.uv * np.array([0.5, 1.0]), jaw)
     build.faces(face.triangles, FACE)
     ring = face.rings["oval"]
-    add_skull(build, ring, points[ring], jaw[ring], hair)
+    edge, first = add_skull(build, ring, points[ring], jaw[ring], hair)
     add_ears(build, points[ring], hair.sides > 0.5)
     add_body(build, float(landmarks[AT.chin, 1]), float(np.abs(points[ring, 0]).max()) / 7.74)
-    eyes, funnels = [], []
+    eyes, funnels = [], [(edge, first[None], ON_THE_EDGE)]
     for side in ("right", "left"):
         lids = face.rings[side]
         eye = add_eye(build, *eyeball(points[lids], 0.47 * float(np.ptp(points[lids, 0]))))

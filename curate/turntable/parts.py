@@ -12,6 +12,7 @@ from curate.turntable.mesh import BODY, EAR, EYE, REGIONS, RIM, SKULL, TEETH, Ar
 Rows = tuple[tuple[float, float, float], ...]
 EYE_BAG: Rows = ((0.0, 0.0, 0.0), (0.12, 0.0, 0.0), (0.9, 0.3, 0.3))
 MOUTH_BAG: Rows = ((0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (2.2, 0.1, 0.0), (2.9, 1.0, 1.0))
+ON_THE_EDGE: Rows = ((0.0, 0.0, 0.0),)
 MERIDIANS = 72
 SKULL_ROWS = 16
 
@@ -40,8 +41,13 @@ def hairline(hair: Hair) -> tuple[Array, Array]:
     return start + 1.2 * none, end
 
 
-def add_skull(build: Build, ring: NDArray[np.intp], edge: Array, jaw: Array, hair: Hair) -> None:
-    """Rows of points from the face's edge (72, 3) over an ellipsoid to the back of the head."""
+def add_skull(
+    build: Build, ring: NDArray[np.intp], edge: Array, jaw: Array, hair: Hair
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of points from the face's edge (72, 3) over an ellipsoid to the back of the head.
+
+    Gives the points of the face's edge and, for each, the skull's point that lies on it.
+    """
     centre = np.array([0.0, 1.2, -2.6])
     half = float(np.abs(edge[:, 0]).max())
     above, below = np.array([half + 0.1, 9.6, 10.0]), np.array([half - 0.4, 7.4, 9.4])
@@ -65,9 +71,11 @@ def add_skull(build: Build, ring: NDArray[np.intp], edge: Array, jaw: Array, hai
     u, v = np.meshgrid(np.linspace(0, 1, MERIDIANS + 1), along)
     uv = REGIONS["skull"].at(u, v)
     closed = np.concatenate([grid, grid[:, :1]], axis=1)[:, ::-1]
-    build.sheet(closed, uv[:, ::-1], SKULL, np.concatenate([follow, follow[:, :1]], axis=1)[:, ::-1])
+    index = build.sheet(closed, uv[:, ::-1], SKULL, np.concatenate([follow, follow[:, :1]], axis=1)[:, ::-1])
     # The first row lies on the face's edge and shares its normals, so that light runs on over the join.
-    build.weld[-1][: MERIDIANS + 1] = np.append(ring, ring[0])[::-1]
+    around = np.append(ring, ring[0])[::-1]
+    build.weld[-1][: MERIDIANS + 1] = around
+    return around, index[0]
 
 
 def add_ears(build: Build, edge: Array, hidden: bool) -> None:

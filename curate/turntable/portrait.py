@@ -47,7 +47,7 @@ def hopper() -> Head:
     mesh = canonical().vertices
     shape = rest_shape(mesh + 0.75 * (own - mesh))
     face = _without_sides(_evenly_lit(_unwrap(np.asarray(portrait / 255, np.float32), pixels[:, :2])))
-    skin = np.median(face[680:860, 180:300].reshape(-1, 3), axis=0)
+    skin = np.median(face[680:860, 180:300].reshape(-1, 3), axis=0).astype(np.float64)
     _eyelids(face, skin)
     look = Look(
         (float(skin[0]), float(skin[1]), float(skin[2])),

@@ -142,7 +142,7 @@ def interpolate(at: Samples, points: Array, triangles: Ints, values: Array) -> F
 
 def look_up(texture: Floats, u: Floats, v: Floats) -> Floats:
     """(S, C) texture values at u, v in texels (0, 0 is the centre of the first), bilinear."""
-    rows = -(-len(u) // _ROW)
+    rows = max(-(-len(u) // _ROW), 1)
     fold = np.zeros((2, rows * _ROW), np.float32)
     fold[0, : len(u)], fold[1, : len(v)] = u, v
     maps = fold.reshape(2, rows, _ROW)
