@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,16 @@ for verb in {verbs}:
 heavy = [m for m in ("torch", "fiftyone", "cv2", "sklearn", "umap", "pandas", "av") if m in sys.modules]
 assert not heavy, heavy
 """
+
+
+@pytest.fixture(autouse=True)
+def _levels() -> Iterator[None]:
+    """The command line sets the loggers' levels; other tests are not to see that."""
+    loggers = [logging.getLogger(name) for name in ("curate", "reports", "train", "render")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 def run(*arguments: str | Path, **kwargs) -> subprocess.CompletedProcess[str]:
