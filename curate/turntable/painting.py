@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from curate.errors import UsageError
-from curate.mesh import AT, LEFT_BROW, LEFT_EYE, LIPS, RIGHT_BROW, RIGHT_EYE, canonical
+from curate.mesh import LEFT_BROW, LEFT_EYE, LIPS, RIGHT_BROW, RIGHT_EYE
 from curate.turntable.atlas import Look, blended, surroundings, texels
 from curate.turntable.brush import TEXELS, Colour, Picture, area, blob, darken, lay, line, linear, noise, uv_pixels
 from curate.turntable.mesh import Array, smoothstep
 from curate.turntable.model import Head, assemble, rest_shape
 from curate.turntable.parts import Hair
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How a face differs from the canonical one; 0 is no difference."""
-
-    width: float = 0.0
-    length: float = 0.0
-    jaw: float = 0.0
-    forehead: float = 0.0
-    """Shares of the size."""
-    eye_distance: float = 0.0
-    """Centimetres that each eye moves outward."""
-    eye_size: float = 0.0
-    nose_length: float = 0.0
-    """Centimetres forward."""
-    nose_width: float = 0.0
-    nose_bridge: float = 0.0
-    """Centimetres forward."""
-    lips: float = 0.0
-    mouth_width: float = 0.0
-    chin: float = 0.0
-    """Centimetres forward."""
-    cheeks: float = 0.0
-    """Centimetres outward."""
+from curate.turntable.shaping import FIRST_SHAPE, random_shape, shaped
 
 
 @dataclass(frozen=True)
@@ -53,23 +29,15 @@ class Paint:
     beard: float = 0.0
     """0..1, shaved."""
     blush: float = 0.5
+    brow_width: float = 1.0
+    brow_lift: float = 0.0
+    """Texels, up."""
+    shadow: float = 0.17
+    """How dark the eyelids are."""
+    age: float = 0.3
+    """0..1: folds beside nose and mouth, bags, lines on the forehead."""
 
 
-FIRST_SHAPE = Shape(
-    width=0.04,
-    length=-0.03,
-    jaw=0.10,
-    forehead=0.03,
-    eye_distance=0.18,
-    eye_size=0.10,
-    nose_length=-0.5,
-    nose_width=0.22,
-    nose_bridge=-0.2,
-    lips=0.28,
-    mouth_width=0.08,
-    chin=-0.1,
-    cheeks=0.25,
-)
 _SKINS: tuple[Colour, ...] = (
     (0.64, 0.45, 0.34),
     (0.86, 0.69, 0.60),
@@ -106,50 +74,37 @@ def painted(seed: int = 0) -> Head:
     if seed < 0:
         raise UsageError(f"seed {seed}: must be 0 or more")
     rng = np.random.default_rng(40_000 + seed)
-    shape = FIRST_SHAPE if seed == 0 else _random_shape(rng)
+    shape = FIRST_SHAPE if seed == 0 else random_shape(rng)
     kind = seed % len(_SKINS)
-    skin = _SKINS[kind]
-    look = Look(skin, _HAIRS[kind], _IRISES[kind], _CLOTHS[kind], tuple(0.8 * c for c in _CLOTHS[kind]), 0.18)  # type: ignore[arg-type]  # three stay three
-    lips = (skin[0] * 0.88, skin[1] * 0.66, skin[2] * 0.68)
-    brows = tuple(0.75 * c for c in _HAIRS[kind])
-    paint = Paint(look, lips, brows, (0, 260, 0, 60, 20)[kind], (0.0, 0.0, 0.5, 0.0, 0.6)[kind], 0.5)  # type: ignore[arg-type]  # three stay three
+    skin, cloth, hair_colour = _SKINS[kind], _CLOTHS[kind], _HAIRS[kind]
+    look = Look(skin, hair_colour, _IRISES[kind], cloth, (0.8 * cloth[0], 0.8 * cloth[1], 0.8 * cloth[2]), 0.18)
+    paint = Paint(
+        look,
+        lips=(skin[0] * 0.88, skin[1] * 0.66, skin[2] * 0.68),
+        brows=(0.75 * hair_colour[0], 0.75 * hair_colour[1], 0.75 * hair_colour[2]),
+        freckles=(0, 260, 0, 60, 20)[kind],
+        beard=(0.0, 0.0, 0.5, 0.0, 0.6)[kind],
+    )
     hair = Hair(float(rng.uniform(0.8, 1.4)), float(kind in (0, 3)), float(rng.uniform(0.3, 1.2)))
+    if seed:
+        paint = _varied(paint, rng)
     atlas = surroundings(look, hair, rng)
     atlas[texels("face")] = blended(_skin(paint, rng), look, hair, rng, 46.0)
     return assemble(f"painted-{seed}", rest_shape(shaped(shape)), linear(atlas), hair)
 
 
-def _random_shape(rng: np.random.Generator) -> Shape:
-    spread = np.array([0.05, 0.06, 0.10, 0.04, 0.15, 0.10, 0.5, 0.16, 0.25, 0.25, 0.08, 0.3, 0.25])
-    return Shape(*(float(value) for value in rng.uniform(-1, 1, len(spread)) * spread))
-
-
-def shaped(shape: Shape) -> Array:
-    """(468, 3) the canonical mesh with another face's proportions."""
-    mesh = canonical().vertices
-    points = mesh.copy()
-    x, y, z = mesh.T
-    side = np.sign(x)
-    jaw, forehead = smoothstep(1.0, 8.5, -y), smoothstep(3.0, 8.0, y)
-    points[:, 0] *= 1 + shape.width + shape.jaw * jaw + shape.forehead * forehead
-    points[:, 1] *= 1 + shape.length
-    nose = np.exp(-((x / 1.5) ** 2) - ((y + 0.6) / 1.7) ** 2)
-    bridge = np.exp(-((x / 1.0) ** 2) - ((y - 2.2) / 1.8) ** 2)
-    points[:, 2] += shape.nose_length * nose * smoothstep(4.8, 6.5, z) + shape.nose_bridge * bridge
-    points[:, 0] += shape.nose_width * x * np.exp(-((x / 2.2) ** 2) - ((y + 1.1) / 1.4) ** 2)
-    for eye in (RIGHT_EYE, LEFT_EYE):
-        centre = mesh[list(eye)].mean(axis=0)
-        near = np.exp(-(((mesh - centre)[:, :2] / (2.0, 1.5)) ** 2).sum(axis=1))[:, None]
-        points[:, 0] += shape.eye_distance * np.sign(centre[0]) * near[:, 0]
-        points[:, :2] += shape.eye_size * near * (mesh - centre)[:, :2]
-    mouth = mesh[[AT.lip_top, AT.lip_bottom]].mean(axis=0)
-    near = np.exp(-(((mesh - mouth)[:, :2] / (2.6, 1.2)) ** 2).sum(axis=1))
-    points[:, 1] += shape.lips * (mesh - mouth)[:, 1] * near
-    points[:, 2] += 0.5 * shape.lips * near
-    points[:, 0] += shape.mouth_width * x * near
-    points[:, 2] += shape.chin * np.exp(-((x / 2.0) ** 2) - ((y + 8.6) / 1.6) ** 2)
-    points[:, 0] += shape.cheeks * side * np.exp(-(((np.abs(x) - 5.5) / 1.8) ** 2) - ((y - 0.0) / 2.2) ** 2)
-    return points
+def _varied(paint: Paint, rng: np.random.Generator) -> Paint:
+    """The same colours on a face with other brows, lips, eyelids and folds."""
+    red = float(rng.uniform(0.8, 1.15))
+    return replace(
+        paint,
+        lips=(paint.lips[0] * red, paint.lips[1] * red * float(rng.uniform(0.7, 1.15)), paint.lips[2] * red),
+        blush=float(rng.uniform(0.1, 1.0)),
+        brow_width=float(rng.choice([0.55, 0.8, 1.5, 1.9])),
+        brow_lift=float(rng.uniform(-14, 14)),
+        shadow=float(rng.uniform(0.05, 0.45)),
+        age=float(rng.choice([0.0, 0.2, 0.8, 1.0])),
+    )
 
 
 def _skin(paint: Paint, rng: np.random.Generator) -> Picture:
@@ -166,7 +121,11 @@ def _skin(paint: Paint, rng: np.random.Generator) -> Picture:
     _nose(face, uv)
     _mouth(face, uv, paint, rng)
     for brow in (RIGHT_BROW, LEFT_BROW):
-        _brow(face, uv[list(brow)], paint.brows, rng)
+        points = uv[list(brow)]
+        middle = (points[:5] + points[5:][::-1]) / 2
+        middle = np.concatenate([middle, middle[::-1]]) - np.array([0, paint.brow_lift])
+        _brow(face, middle + paint.brow_width * (points - np.array([0, paint.brow_lift]) - middle), paint.brows, rng)
+    _age(face, uv, paint.age)
     return np.clip(face, 0, 1)
 
 
@@ -176,7 +135,7 @@ def _complexion(face: Picture, uv: Array, paint: Paint) -> None:
     darken(face, blob(uv[4], 45, 40), 0.14 * paint.blush, (0.1, 1.0, 0.9))
     darken(face, blob(uv[152], 130, 60), 0.08, (0.3, 1.0, 0.9))
     for chain in ((129, 203, 206, 216), (358, 423, 426, 436)):
-        darken(face, line(uv[list(chain)], 8, 9.0), 0.5)
+        darken(face, line(uv[list(chain)], 8, 9.0), 0.35 + 0.5 * paint.age)
     if paint.beard:
         chin = smoothstep(0.60, 0.72, np.arange(TEXELS) / TEXELS)[:, None] * (1 - 0.6 * blob(uv[18], 150, 30))
         darken(face, np.asarray(chin, np.float32), 0.30 * paint.beard, (1.0, 0.9, 0.75))
@@ -210,10 +169,10 @@ def _around_eyes(face: Picture, uv: Array, paint: Paint) -> None:
         points = uv[list(ring)]
         centre = points.mean(axis=0)
         inner = centre + (np.array([TEXELS / 2, centre[1]]) - centre) * 0.42
-        darken(face, blob(centre + np.array([0, -22]), 100, 46), 0.17, (0.9, 1.0, 1.0))
+        darken(face, blob(centre + np.array([0, -22]), 100, 46), paint.shadow, (0.9, 1.0, 1.0))
         darken(face, blob(inner + np.array([0, -14]), 34, 48), 0.20)
         darken(face, line(uv[list(crease)], 4, 2.2), 0.42)
-        darken(face, line(uv[list(bag)] + (0, 12), 8, 6.0), 0.20, (0.8, 1.0, 0.9))
+        darken(face, line(uv[list(bag)] + (0, 12), 8, 6.0), 0.1 + 0.33 * paint.age, (0.8, 1.0, 0.9))
         upper = np.concatenate([points[8:], points[:1]])
         lay(face, line(upper, 7, 1.6), (0.07, 0.05, 0.05))
         lay(face, 0.5 * line(points[:9], 4, 1.6), (0.25, 0.14, 0.12))
@@ -245,6 +204,21 @@ def _mouth(face: Picture, uv: Array, paint: Paint, rng: np.random.Generator) -> 
         darken(face, blob(uv[corner], 14, 12), 0.4)
     darken(face, blob(uv[18] + (0, -12), 70, 14), 0.22)
     darken(face, blob(uv[164] + (0, -4), 9, 22), 0.10)
+
+
+def _age(face: Picture, uv: Array, age: float) -> None:
+    """Lines across the forehead, between the brows, beside the eyes and under the mouth's corners."""
+    for height in (0.35, 0.55, 0.75):
+        row = uv[[103, 67, 109, 10, 338, 297, 332]] * (1 - height) + uv[[63, 105, 66, 9, 296, 334, 293]] * height
+        darken(face, line(row, 3, 2.5), 0.33 * age)
+    for pair in ((55, 107), (285, 336)):
+        darken(face, line(uv[list(pair)] * (0.85, 1.0) + (77, 0), 3, 2.5), 0.4 * age)
+    for outer, side in ((33, -1), (263, 1)):
+        for rise in (-26, 0, 24):
+            ends = np.stack([uv[outer] + (side * 22, rise * 0.4), uv[outer] + (side * 66, rise)])
+            darken(face, line(ends, 3, 2.2), 0.35 * age)
+    for chain in ((61, 202, 210), (291, 422, 430)):
+        darken(face, line(uv[list(chain)], 5, 5.0), 0.5 * age)
 
 
 def _brow(face: Picture, points: Array, colour: Colour, rng: np.random.Generator) -> None:
