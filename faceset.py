@@ -302,7 +302,7 @@ def doctor(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to work in.")] = Path("demo"),
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 1500,
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 700,
     seconds: Annotated[float, typer.Option(help="Length of each clip.")] = 12.0,
     workers: Workers = 0,
     force: Force = False,

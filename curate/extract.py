@@ -62,11 +62,13 @@ class _Best:
     faces: list[tuple[float, int, Image]] = field(default_factory=list)
 
     def wants(self, score: float, frame: int) -> bool:
+        """Whether a face of this score would be kept."""
         near = [f for f in self.faces if abs(f[1] - frame) < BEST_APART]
         rivals = near or (self.faces if len(self.faces) >= BEST_FACES else [])
         return not rivals or score > min(f[0] for f in rivals)
 
     def add(self, score: float, frame: int, chip: Image) -> None:
+        """Keep a face in place of its neighbour in time, or of the worst."""
         near = [f for f in self.faces if abs(f[1] - frame) < BEST_APART]
         if near:
             self.faces.remove(min(near, key=lambda f: f[0]))
