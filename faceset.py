@@ -196,6 +196,8 @@ def train(
     given = {"steps": steps, "batch": batch, "seed": seed, "save_every": save_every, "device": device}
     config = resumed_config(out, preset, **given) if resume else config_of(preset or "small", **given)
     done = run(config, source, target, out, resume=resume, force=force, init=init, progress=_progress(quiet))
+    if os.environ.get("RANK", "0") != "0":
+        return  # under torchrun the first process speaks for all
     _say(
         as_json,
         asdict(done),
