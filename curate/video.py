@@ -91,7 +91,9 @@ def _photos(folder: Path) -> list[Path]:
 
 
 def probe(path: Path, start: float | None = None, end: float | None = None, name: str | None = None) -> Clip:
-    """What a clip is: size, rate, frames, hash. Raises FootageError with the reason if it is no readable footage."""
+    """What a clip is: size, rate, frames, hash. UsageError if there is none, FootageError if it is no readable footage."""
+    if not path.exists():
+        raise UsageError(f"{path}: no such file")
     if path.is_dir() or path.suffix.lower() in PHOTO_SUFFIXES:
         return _probe_photos(path, name)
     try:
