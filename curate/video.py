@@ -91,7 +91,7 @@ def _photos(folder: Path) -> list[Path]:
 
 
 def probe(path: Path, start: float | None = None, end: float | None = None, name: str | None = None) -> Clip:
-    """What a clip is: size, rate, frames, hash. UsageError if there is none, FootageError if it is no readable footage."""
+    """What a clip is: size, rate, frames, hash. UsageError if it is missing, FootageError if it is no footage."""
     if not path.exists():
         raise UsageError(f"{path}: no such file")
     if path.is_dir() or path.suffix.lower() in PHOTO_SUFFIXES:
