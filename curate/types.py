@@ -130,7 +130,7 @@ class Settings:
     """Read every Nth frame of the footage."""
     detect_every: int = 10
     """Run the detector on every Nth read frame, and whenever a face was lost."""
-    segment_seconds: float = 15.0
+    segment_seconds: float = 8.0
     """Target length of a segment; a segment ends at a key frame."""
     framing: Framing = "full"
     crop_size: int = 256
