@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -12,6 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from curate.errors import FacesetError, UsageError
+
+MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENOMEM}
+"""Faults of the machine: one line; any other OSError is a bug and keeps its traceback."""
 
 app = typer.Typer(
     help="Find the few minutes of footage worth training on, train, render, and say what is wrong with the result.",
@@ -139,8 +143,9 @@ def people(
     sheet = people_sheet(faceset, faceset.reports / "people.png")
     counts = faceset.table(["person", "kept"]).groupby("person").agg(faces=("kept", "size"), kept=("kept", "sum"))
     found = [{"person": int(str(i)), "faces": int(r.faces), "kept": int(r.kept)} for i, r in counts.iterrows()]
+    again = f"\nchoose again: faceset select {folder}" if person is not None else ""
     lines = "\n".join(f"person {p['person']}: {p['faces']} faces{', the subject' if p['kept'] else ''}" for p in found)
-    _say(as_json, {"sheet": str(sheet), "people": found}, lambda r: f"{lines}\n{r['sheet']}")
+    _say(as_json, {"sheet": str(sheet), "people": found}, lambda r: f"{lines}\n{r['sheet']}{again}")
 
 
 @app.command()
@@ -405,6 +410,11 @@ def main() -> None:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         sys.stderr.write(f"faceset: {message} (--help explains)\n")
         code = 2
+    except OSError as error:
+        if error.errno not in MACHINE:
+            raise
+        sys.stderr.write(f"faceset: {error.filename or 'writing'}: {error.strerror}; what was finished is kept\n")
+        code = 1
     except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("faceset: interrupted; what was finished is kept\n")
         code = 130

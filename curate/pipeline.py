@@ -82,7 +82,7 @@ class Curated:
 
 
 def curate(request: Request, progress: Progress = no_progress) -> Curated:
-    """Extract what is missing and make the table again. A new folder is removed when no face was found at all."""
+    """Extract what is missing and make the table again. A new folder is removed if no face was found at all."""
     began = time.monotonic()
     check(request.engine, request.workers)
     request = _own_faceset(request)
@@ -113,7 +113,7 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
                 raise WorkError(f"none of the footage is usable: {failed[0].reason}")
             table = build(faceset)
     except FacesetError:
-        if old is None:
+        if old is None and not _holds_faces(faceset):
             shutil.rmtree(out, ignore_errors=True)
         raise
     rows = tuple(_clip_summary(faceset, c, table) for c in faceset.clips)
@@ -131,6 +131,12 @@ def lock(faceset: Faceset) -> Iterator[None]:
         raise WorkError(f"{faceset.folder} is being written by another faceset process: wait until it ends") from None
     except PermissionError:
         raise WorkError(f"{faceset.folder} cannot be written: check its permissions") from None
+
+
+def _holds_faces(faceset: Faceset) -> bool:
+    """Whether any part has a row: then the folder is worth keeping, whatever went wrong after it."""
+    infos = (part_info(p) for p in (faceset.folder / "parts").glob("*.parquet"))
+    return any(info is not None and info.rows for info in infos)
 
 
 def _own_faceset(request: Request) -> Request:

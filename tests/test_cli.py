@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import subprocess
 import sys
@@ -124,6 +125,15 @@ def test_footage_without_a_face_exits_1_and_leaves_nothing(capsys, tmp_path, wri
     code, line = refused(capsys, "curate", clip, "--out", tmp_path / "set", *ME, "--workers", "1", "-q")
     assert code == 1 and "no face" in line
     assert not (tmp_path / "set").exists()
+
+
+def test_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/data/set/parts/a.parquet")
+
+    monkeypatch.setattr("curate.pipeline.curate", full)
+    code, line = refused(capsys, "curate", tmp_path, "--out", tmp_path / "set", *ME)
+    assert code == 1 and "/data/set/parts/a.parquet: No space left on device" in line
 
 
 def test_the_module_runs_as_a_script() -> None:

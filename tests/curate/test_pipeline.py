@@ -137,6 +137,17 @@ def test_a_reference_photo_picks_the_person(head_clips, tmp_path) -> None:
         curate(request(clips, tmp_path / "x", references=(tmp_path / "none.png",)))
 
 
+def test_a_wrong_person_does_not_cost_the_extraction(head_clips, tmp_path) -> None:
+    clip = Path(f"{head_clips['target']}@0-0.4")
+    with pytest.raises(UsageError, match="--person 5"):
+        curate(request(clip, tmp_path / "set", person=5))
+    parts = {p: p.stat().st_mtime_ns for p in (tmp_path / "set" / "parts").iterdir()}
+    assert parts
+    done = curate(Request((str(tmp_path / "set"),), person=0))
+    assert done.summary()["kept"] > 0
+    assert all(p.stat().st_mtime_ns == t for p, t in parts.items())
+
+
 def test_other_settings_make_parts_stale(head_facesets, tmp_path) -> None:
     shutil.copytree(head_facesets["source"], tmp_path / "set")
     done = curate(Request((str(tmp_path / "set"),), settings=(("every", 4), ("crop_size", 64))))
