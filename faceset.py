@@ -289,7 +289,7 @@ def doctor(
     quiet: Quiet = False,
 ) -> None:
     """What is installed, what is missing, the command that mends it."""
-    from curate.doctor import checks, mend
+    from curate.doctor import checks, mend, required_missing
     from render.keys import config_folder
 
     _progress(quiet)
@@ -299,10 +299,13 @@ def doctor(
         for line in mend(found):
             sys.stderr.write(f"{line}\n")
         found = checks(key)
-    missing = [c for c in found if c.state == "missing"]
     text = "\n".join(f"{c.state:8}{c.name:42}{c.detail}" + (f"   -> {c.mend}" if c.mend else "") for c in found)
-    _say(as_json, {"checks": [asdict(c) for c in found], "missing": len(missing)}, lambda _: text)
-    if missing:
+    _say(
+        as_json,
+        {"checks": [asdict(c) for c in found], "missing": sum(c.state == "missing" for c in found)},
+        lambda _: text,
+    )
+    if required_missing(found):
         raise typer.Exit(1)
 
 

@@ -12,7 +12,7 @@ from curate.errors import UsageError, WorkError
 from curate.extract import PartInfo, part_info
 from curate.faceset import Faceset, write_faces
 from curate.shots import is_cut
-from curate.table import COLUMNS, STATUS_OK
+from curate.table import COLUMNS
 from curate.track import SAME_FACE, overlap
 
 BOX = ["x", "y", "width", "height"]
@@ -118,10 +118,3 @@ def _pick(centres: NDArray[np.float64], faceset: Faceset) -> int:
             )
         return found
     return 0
-
-
-def summary_of_status(rows: pd.DataFrame) -> dict[str, int]:
-    """How many faces are kept, and how many are not, by reason."""
-    kept = int(rows["kept"].sum())
-    dropped = rows.loc[~rows["kept"], "status"].replace(STATUS_OK, "not kept").value_counts()
-    return {"kept": kept, **{str(k): int(v) for k, v in dropped.items()}}

@@ -134,11 +134,6 @@ def fetch(name: str) -> Path:
     return target
 
 
-def fetch_all() -> list[Path]:
-    """Every file of weights, fetched where needed."""
-    return [fetch(name) for name in WEIGHTS]
-
-
 def _fill(weights: Weights, target: Path) -> None:
     tried: list[str] = []
     for source in (_from_url, _from_mirror):

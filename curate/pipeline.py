@@ -254,22 +254,14 @@ def _clip_summary(faceset: Faceset, clip: Clip, table: pd.DataFrame) -> dict[str
     rows = table[table["clip"] == clip.name]
     infos: Sequence[Any] = [part_info(p) for p in faceset.parts_of(clip)]
     frames = sum(i.frames for i in infos if i is not None)
-    seconds = len_seconds(clip)
     return {
         "path": clip.path,
         "name": clip.name,
         "frames": frames,
         "faces": len(rows),
         "kept": int(rows["kept"].sum()),
-        "seconds": round(seconds, 4),
+        "seconds": round(clip.seconds, 4),
     }
-
-
-def len_seconds(clip: Clip) -> float:
-    """Length in seconds of the stretch of the clip that is used."""
-    start = clip.start or 0.0
-    end = clip.duration if clip.end is None else min(clip.end, clip.duration)
-    return max(end - start, 0.0)
 
 
 def choose_person(faceset: Faceset, person: int) -> Faceset:

@@ -52,6 +52,12 @@ class Clip:
     """The stretch [start, end) in seconds that was asked for; None: to the clip's own edge."""
     audio: bool = False
 
+    @property
+    def seconds(self) -> float:
+        """Length of the stretch that is used."""
+        end = self.duration if self.end is None else min(self.end, self.duration)
+        return max(end - (self.start or 0.0), 0.0)
+
 
 @dataclass(frozen=True)
 class Segment:

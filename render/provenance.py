@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,10 +37,6 @@ class Verification:
     model_sha256: str | None = None
     details: tuple[str, ...] = ()
     """Codes of the failed checks, C2PA 2.x."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def verify(path: Path) -> Verification:

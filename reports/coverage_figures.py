@@ -117,7 +117,7 @@ def figures(faceset: Faceset, examples: int = 8, strip: int = 12) -> Figures:
     worth = effective(kept, frame_rate(faceset.clips))
     pose = _pose(kept, chosen)
     return Figures(
-        minutes=sum(seconds_of(c) for c in faceset.clips) / 60,
+        minutes=sum(c.seconds for c in faceset.clips) / 60,
         effective_minutes=worth.minutes,
         effective_faces=worth.faces,
         faces=len(table),
@@ -137,13 +137,6 @@ def figures(faceset: Faceset, examples: int = 8, strip: int = 12) -> Figures:
         dropped=_dropped(table, examples),
         clusters=_clusters(chosen, strip),
     )
-
-
-def seconds_of(clip: Clip) -> float:
-    """Length in seconds of the stretch of a clip that is in the faceset."""
-    start = clip.start or 0.0
-    end = clip.duration if clip.end is None else min(clip.end, clip.duration)
-    return max(end - start, 0.0)
 
 
 def _coverage(kept: pd.DataFrame, chosen: pd.DataFrame) -> tuple[Floats, float | None]:
@@ -178,7 +171,7 @@ def _clip_row(clip: Clip, table: pd.DataFrame, chosen: pd.DataFrame) -> ClipRow:
     size = f"{clip.width} × {clip.height}"
     return ClipRow(
         clip.name,
-        seconds_of(clip),
+        clip.seconds,
         size,
         clip.fps,
         clip.frames,

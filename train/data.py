@@ -200,6 +200,7 @@ def _decode(faceset: Faceset, rows: pd.DataFrame, size: int) -> Iterator[tuple[s
     landmarks = faceset.landmarks(rows["face_id"])
 
     def one(face: str, crop: str, matrix: NDArray[np.floating]) -> NDArray[np.uint8] | None:
+        """The crop with its mask as fourth channel, or None."""
         if face not in landmarks:
             log.warning("face %s: no landmarks, left out", face)
             return None

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -89,7 +88,6 @@ def _fetch(folder: str, queue: multiprocessing.Queue[bool]) -> None:
     queue.put(models.fetch("fake.bin").read_bytes() == DATA)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="forks")
 def test_two_processes_at_once(tmp_path) -> None:
     context = multiprocessing.get_context("spawn")
     queue: multiprocessing.Queue[bool] = context.Queue()
