@@ -9,7 +9,7 @@ be computed again (lazy greedy, Minoux 1978). Orders are nested: the first k of 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,8 +27,12 @@ PAIRS = 30_000_000
 LEAST_DENSE = 4
 EXACT, REFERENCE = 20_000, 12_000
 """More faces than EXACT are represented by a sample of REFERENCE of them; all of them can still be chosen."""
-BLOCK_CELLS = 16_000_000
-"""Similarities computed at a time (64 MB, twice while they are computed)."""
+STARTERS = 16_000
+"""Of more candidates than EXACT the first choices are made among so many, drawn by their number alone."""
+BLOCK_CELLS = 4_000_000
+"""Similarities computed at a time (16 MB)."""
+TIE = np.float32(1e-4)
+"""Similarities that differ by a smaller share are equal: the same face reads a little otherwise in another block."""
 ROUND = 8
 """Decimals of a gain, as a share of the value of all faces: equal faces tie exactly, and the first is taken."""
 
@@ -57,12 +61,11 @@ class Problem:
     worth: Floats
     """(N,) q_j in 0..1."""
 
-    def blocks(self) -> Iterator[tuple[Indices, Floats]]:
-        """Candidates in blocks, and (B, M) the worth-weighted similarities of each block."""
+    def blocks(self) -> Iterator[Indices]:
+        """All candidates in blocks of BLOCK_CELLS similarities."""
         step = max(1, BLOCK_CELLS // max(1, len(self.demand)))
         for start in range(0, len(self.points), step):
-            rows = np.arange(start, min(start + step, len(self.points)))
-            yield rows, self.rows(rows)
+            yield np.arange(start, min(start + step, len(self.points)))
 
     @cached_property
     def kernel(self) -> Kernel:
@@ -75,26 +78,50 @@ class Problem:
         found *= self.worth[rows, None]
         return found
 
+    def logs(self, rows: Indices) -> Floats:
+        """(B, M) log(q_j s_ij) of some candidates: half the work of `rows`, for those that are only compared."""
+        return self.kernel.log(self.points[rows], np.log(np.maximum(self.worth[rows], 1e-30)))
 
-def order(problem: Problem, length: int, enough: float = np.inf, least_gain: float = 0.0) -> Order:
-    """The greedy order of at most `length` of the N candidates.
+    @property
+    def starters(self) -> Indices:
+        """The candidates of the first choices: all, or STARTERS of more than EXACT."""
+        count = len(self.points)
+        if count <= max(EXACT, STARTERS):
+            return np.arange(count)
+        return np.sort(np.random.default_rng([count, 2]).choice(count, STARTERS, replace=False))
+
+
+def order(
+    problem: Problem, length: int, enough: float = np.inf, least_gain: float = 0.0, first: Sequence[int] = ()
+) -> Order:
+    """The greedy order of at most `length` of the N candidates; the rows `first` are taken before, as they stand.
 
     It ends earlier where the choices reach `enough` of the value of all, or where the next one would add less than
     `least_gain` of it. Ties go to the lower row. Two passes over all N x M similarities, D operations each: one for a
     start, one after some choices, which keeps only the pairs that can still add something. Of M faces about one in
-    m + 1 is nearer to a candidate than to m choices, which says when PAIRS are enough; nothing is approximated.
+    m + 1 is nearer to a candidate than to m choices, which says when PAIRS are enough. Up to EXACT candidates nothing
+    is approximated; of more, those choices are made among `Problem.starters`.
     """
     dense = max(LEAST_DENSE, len(problem.points) * len(problem.demand) // PAIRS)
-    gains_of, bounds = _start(problem)
-    heap = [(-bound, row) for row, bound in enumerate(bounds.tolist())]
-    heapq.heapify(heap)
+    gains_of, heap = _start(problem)
     chosen: list[int] = []
     gains: list[float] = []
-    reached = 0.0
-    while heap and len(chosen) < length and reached < enough:
+    for row in first:
+        chosen.append(row)
+        gains.extend(gains_of([row]))
+        gains_of.choose(row)
+    heap = _without(heap, chosen)
+    reached = sum(gains)
+    while len(chosen) < length and reached < enough:
+        if not gains_of.thinned and (len(chosen) >= dense or not heap or heap[0][0] == 0.0):
+            heap = _without(gains_of.thin(), chosen)
+        if not heap:
+            break
         gain, row = _next(heap, gains_of)
         if gain < least_gain and chosen:
             break
+        if gain == 0.0 and not gains_of.thinned:
+            continue
         chosen.append(row)
         gains.append(gain)
         reached += gain
@@ -102,8 +129,6 @@ def order(problem: Problem, length: int, enough: float = np.inf, least_gain: flo
         if gain == 0.0:
             _fill(heap, problem.worth, chosen, gains, length)
             break
-        if len(chosen) == dense < min(length, len(problem.points)):
-            gains_of.thin()
     return Order(np.array(chosen, np.int64), np.array(gains, np.float64), gains_of.total)
 
 
@@ -117,12 +142,16 @@ class _Gains:
         self.batch = 4
         """Candidates to look at together: matrix products like company, stored pairs do not."""
 
+    @property
+    def thinned(self) -> bool:
+        """Whether only the pairs that can still add something are left."""
+        return self._pairs is not None
+
     def __call__(self, rows: list[int]) -> list[float]:
         if self._pairs is not None:
             return [self._gain(row) for row in rows]
-        added = self._problem.rows(np.array(rows))
-        added -= self._best
-        np.maximum(added, 0, out=added)
+        found = self._problem.rows(np.array(rows))
+        added = np.where(found > self._best * (1 + TIE), found - self._best, np.float32(0))
         return [round(float(gain), ROUND) for gain in added @ self._share]
 
     def choose(self, row: int) -> None:
@@ -133,16 +162,21 @@ class _Gains:
             faces, found = self._of(row)
             self._best[faces] = np.maximum(self._best[faces], found)
 
-    def thin(self) -> None:
-        """Keep the pairs that are better than what is chosen: no other can add anything any more."""
-        starts, faces, found = [0], [], []
-        for _, block in self._problem.blocks():
-            better = block > self._best
-            starts.extend((starts[-1] + np.cumsum(better.sum(1))).tolist())
-            faces.append(np.nonzero(better)[1].astype(np.int32))
-            found.append(block[better])
-        self._pairs = np.array(starts, np.int64), np.concatenate(faces), np.concatenate(found)
+    def thin(self) -> list[tuple[float, int]]:
+        """Keep the pairs that are better than what is chosen, no other can add anything any more; a new heap."""
+        starts, faces, found = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
+        bar = np.log(np.maximum(self._best, 1e-30)) + TIE
+        for rows in self._problem.blocks():
+            block = self._problem.logs(rows)
+            row, face = np.nonzero(block > bar)
+            starts.append(starts[-1][-1] + np.cumsum(np.bincount(row, minlength=len(rows))))
+            faces.append(face.astype(np.int32))
+            found.append(np.exp(np.minimum(block[row, face], 0)))
+        self._pairs = np.concatenate(starts), np.concatenate(faces), np.concatenate(found)
         self.batch = 1
+        heap = [(-self._gain(row), row) for row in range(len(self._problem.points))]
+        heapq.heapify(heap)
+        return heap
 
     def _of(self, row: int) -> tuple[NDArray[np.int32], Floats]:
         assert self._pairs is not None
@@ -152,19 +186,34 @@ class _Gains:
 
     def _gain(self, row: int) -> float:
         faces, found = self._of(row)
-        return round(float(np.maximum(found - self._best[faces], 0) @ self._share[faces]), ROUND)
+        best = self._best[faces]
+        better = found > best * (1 + TIE)
+        return round(float((found - best)[better] @ self._share[faces][better]), ROUND)
 
 
-def _start(problem: Problem) -> tuple[_Gains, Doubles]:
-    """Bounds of all candidates' gains over nothing, as shares of the value of all of them."""
+def _start(problem: Problem) -> tuple[_Gains, list[tuple[float, int]]]:
+    """What all candidates are worth together, and a heap of bounds of the starters' gains."""
     weight = problem.demand_weight / problem.demand_weight.sum()
-    bounds = np.empty(len(problem.points))
-    reach = np.zeros(len(problem.demand), np.float32)
-    for rows, found in problem.blocks():
+    starters = problem.starters
+    bounds = np.empty(len(starters))
+    reach = np.full(len(problem.demand), -np.inf, np.float32)
+    for rows in problem.blocks():
+        found = problem.logs(rows)
         np.maximum(reach, found.max(0), out=reach)
-        bounds[rows] = found @ weight.astype(np.float32)
-    total = float(reach @ weight)
-    return _Gains(problem, (weight / total).astype(np.float32), total), bounds / total + 1e-6
+        mine = np.isin(rows, starters, assume_unique=True)
+        at = np.searchsorted(starters, rows[mine])
+        bounds[at] = np.exp(np.minimum(found[mine], 0)) @ weight.astype(np.float32)
+    total = float(np.exp(np.minimum(reach, 0)) @ weight)
+    heap = [(-bound, row) for bound, row in zip((bounds / total + 1e-6).tolist(), starters.tolist(), strict=True)]
+    heapq.heapify(heap)
+    return _Gains(problem, (weight / total).astype(np.float32), total), heap
+
+
+def _without(heap: list[tuple[float, int]], chosen: Sequence[int]) -> list[tuple[float, int]]:
+    taken = set(chosen)
+    rest = [entry for entry in heap if entry[1] not in taken]
+    heapq.heapify(rest)
+    return rest
 
 
 def _next(heap: list[tuple[float, int]], gains_of: _Gains) -> tuple[float, int]:

@@ -22,15 +22,20 @@ class Kernel:
         self._centre = points.mean(0) if len(points) else np.float32(0)
         centred = (points - self._centre).astype(np.float32)
         self._scale = np.float32(-0.5 / width**2)
-        self._turned = np.ascontiguousarray(centred.T * (-2 * self._scale))
-        self._lengths = np.einsum("ij,ij->i", centred, centred) * self._scale
+        lengths = np.einsum("ij,ij->i", centred, centred) * self._scale
+        rows = [centred.T * (-2 * self._scale), lengths[None], np.ones((1, len(points)), np.float32)]
+        self._turned = np.ascontiguousarray(np.vstack(rows), np.float32)
+
+    def log(self, points: Floats, offset: Floats | float = 0.0) -> Floats:
+        """(A, B) float32 logarithms for points (A, D), plus `offset` (A,); above 0 by rounding at most."""
+        centred = (points - self._centre).astype(np.float32)
+        own = (np.einsum("ij,ij->i", centred, centred) - np.float32(_SNAP)) * self._scale + offset
+        ones = np.ones(len(centred), np.float32)
+        return np.asarray(np.column_stack([centred, ones, own]).astype(np.float32) @ self._turned)
 
     def __call__(self, points: Floats) -> Floats:
         """(A, B) float32 in 0..1 for points (A, D)."""
-        centred = (points - self._centre).astype(np.float32)
-        found = centred @ self._turned
-        found += (np.einsum("ij,ij->i", centred, centred) - np.float32(_SNAP))[:, None] * self._scale
-        found += self._lengths
+        found = self.log(points)
         np.minimum(found, 0, out=found)
         return np.asarray(np.exp(found, out=found))
 

@@ -27,6 +27,8 @@ QUALITY_PULL = 0.15
 """The worst face of a faceset represents others 15 % less well than the best."""
 PREFERRED = ("Sharpness", "InterEyeDistance", "UnderExposurePrevention", "OverExposurePrevention", "pose_confidence")
 AVOIDED = ("CompressionArtifacts",)
+SAMPLE = 40_000
+"""Of more faces than greedy.EXACT, those to be represented are drawn from so many."""
 NEAR_DUPLICATE = 1e-6
 """A choice that adds a smaller share than this is a near-duplicate."""
 
@@ -203,12 +205,16 @@ def eligible_rows(kept: pd.DataFrame, floors: Floors) -> tuple[NDArray[np.bool_]
 
 
 def _problem(space: Space, points: Floats, worth: Floats, cover: Cover, seed: int) -> greedy.Problem:
-    weight = np.ones(len(points)) if cover == "footage" else coverage.demand(space, points)
-    if len(points) <= greedy.EXACT:
+    count = len(points)
+    if count <= greedy.EXACT:
+        weight = np.ones(count) if cover == "footage" else coverage.demand(space, points)
         return greedy.Problem(points, points, space.width, weight, worth)
+    rng = np.random.default_rng([seed, count, 1])
+    rows = np.sort(rng.choice(count, min(count, SAMPLE), replace=False))
+    weight = np.ones(len(rows)) if cover == "footage" else coverage.demand(space, points[rows])
     # Drawn with odds of their weight (Efraimidis and Spirakis 2006), after which each stands for the same share.
-    keys = np.log(np.random.default_rng([seed, len(points), 1]).random(len(points))) / weight
-    rows = np.sort(np.argpartition(-keys, greedy.REFERENCE)[: greedy.REFERENCE])
+    keys = np.log(rng.random(len(rows))) / weight
+    rows = np.sort(rows[np.argpartition(-keys, greedy.REFERENCE)[: greedy.REFERENCE]])
     return greedy.Problem(points, points[rows], space.width, np.ones(len(rows)), worth)
 
 
