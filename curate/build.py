@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -9,11 +13,14 @@ from numpy.typing import NDArray
 
 from curate import identity
 from curate.errors import UsageError, WorkError
+from curate.expression import DISTANCES
 from curate.extract import PartInfo, part_info
 from curate.faceset import Faceset, write_faces
+from curate.refine import refine, stacked
 from curate.shots import is_cut
 from curate.table import COLUMNS
 from curate.track import SAME_FACE, overlap
+from curate.types import Clip
 
 BOX = ["x", "y", "width", "height"]
 OTHER_PERSON = "another person"
@@ -27,22 +34,21 @@ def build(faceset: Faceset) -> pd.DataFrame:
         raise WorkError(f"{faceset.folder}: no face was found in the footage; is the face at least 24 pixels wide?")
     rows = mark_subject(rows, faceset)
     rows = rows.sort_values(["clip", "frame", "face_id"], ignore_index=True)
+    distances = stacked(rows.pop("distances"), len(DISTANCES))
+    rows = refine(rows, distances, functools.partial(_skins, faceset, rows["face_id"]))
     write_faces(faceset, rows)
     return rows
 
 
 def _read(faceset: Faceset) -> pd.DataFrame:
     """All parts' scalars and vectors; shots made unique in the clip, tracks in the faceset."""
-    names = [c.name for c in COLUMNS if c.level == "both"]
+    names = [*(c.name for c in COLUMNS if c.level == "both"), "distances"]
     pieces: list[pd.DataFrame] = []
     next_track = 0
     for clip in faceset.clips:
         shot = 0
         before: tuple[PartInfo, pd.DataFrame] | None = None
-        for path in faceset.parts_of(clip):
-            info = part_info(path)
-            if info is None or info.settings != faceset.settings.digest() or info.clip_sha256 != clip.sha256:
-                continue  # stale: it was made from other bytes or with other settings
+        for path, info in _parts(faceset, clip):
             part: pd.DataFrame = pq.read_table(path, columns=names).to_pandas()
             goes_on = before is not None and _goes_on(before[0], info)
             first = shot if before is None or goes_on else shot + 1
@@ -57,6 +63,25 @@ def _read(faceset: Faceset) -> pd.DataFrame:
             before = (info, part)
             pieces.append(part)
     return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=names)
+
+
+def _parts(faceset: Faceset, clip: Clip) -> Iterator[tuple[Path, PartInfo]]:
+    """The clip's parts in order, without the stale: made from other bytes or with other settings."""
+    for path in faceset.parts_of(clip):
+        info = part_info(path)
+        if info is not None and info.settings == faceset.settings.digest() and info.clip_sha256 == clip.sha256:
+            yield path, info
+
+
+def _skins(faceset: Faceset, face_ids: pd.Series[str]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.uint8]]]:
+    """Each part's skin colours (n, T, 3), and where its faces stand in the table (n,)."""
+    index = pd.Index(face_ids)
+    for clip in faceset.clips:
+        for path, _ in _parts(faceset, clip):
+            part = pq.read_table(path, columns=["face_id", "skin"]).to_pandas().dropna(subset=["skin"])
+            if len(part):
+                colours = np.frombuffer(b"".join(part["skin"]), np.uint8).reshape(len(part), -1, 3)
+                yield index.get_indexer(pd.Index(part["face_id"])), colours
 
 
 def _goes_on(before: PartInfo, after: PartInfo) -> bool:

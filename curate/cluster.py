@@ -10,9 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cluster import HDBSCAN, KMeans
 
-from curate.expression import axis
 from curate.greedy import BLOCK_CELLS
-from curate.space import Space, gaze_of, light_of, shapes_of
+from curate.space import Space, light_of
 from curate.types import Floats
 
 SAMPLE = 2000
@@ -48,7 +47,7 @@ class Clusters:
 
 
 def cluster(space: Space, points: Floats, table: pd.DataFrame, seed: int = 0) -> Clusters:
-    """Groups of the faces in `table` (face_id and SPACE_COLUMNS) at `points` (N, D).
+    """Groups of the faces in `table` (face_id, SPACE_COLUMNS and the axes of expression) at `points` (N, D).
 
     HDBSCAN (Campello, Moulavi and Sander 2013); where it sees no FEWEST..MOST groups, or one that holds a third of the
     faces, k-means. Groups that deserve the same name are one. The same faces give the
@@ -152,7 +151,8 @@ def _assign(points: Floats, centres: Floats) -> NDArray[np.int64]:
 def _names(space: Space, table: pd.DataFrame, labels: NDArray[np.int64]) -> list[str]:
     """A name for each label 0..max; two may be equal."""
     pose = np.asarray(table[["yaw", "pitch", "roll"]].astype("float64"))
-    shapes, gaze = shapes_of(table, space.neutral), gaze_of(table, space.neutral)
+    axes = table[list(_WORDS)].astype("float64").fillna(0.0)
+    gaze = np.array([g if g is not None and np.ndim(g) else (0.0, 0.0) for g in table["gaze"]], np.float64)
     light = light_of(table, space.neutral)
     names: list[str] = []
     for group in range(labels.max() + 1):
@@ -162,7 +162,7 @@ def _names(space: Space, table: pd.DataFrame, labels: NDArray[np.int64]) -> list
             continue
         seen = pose[rows][np.isfinite(pose[rows]).all(1)]
         turn = np.median(seen, axis=0) if len(seen) else np.zeros(3)
-        words = [_turn_words(*turn), *_face_words(shapes[rows])]
+        words = [_turn_words(*turn), *_face_words(axes[rows])]
         if "eyes closed" not in words:
             words += _gaze_words(*np.median(gaze[rows], axis=0))
         words += _light_words(np.median(light[rows], axis=0))
@@ -183,9 +183,9 @@ def _turn_words(yaw: float, pitch: float, roll: float) -> str:
     return " ".join(words) if words else "frontal"
 
 
-def _face_words(shapes: NDArray[np.float64]) -> list[str]:
-    """The strongest words for blendshapes (n, 52) above neutral."""
-    found = [(float(np.median(axis(shapes, name))) / start, word) for name, (word, start) in _WORDS.items()]
+def _face_words(axes: pd.DataFrame) -> list[str]:
+    """The strongest words for the named axes of n faces."""
+    found = [(float(axes[name].median()) / start, word) for name, (word, start) in _WORDS.items()]
     strongest = {word for strength, word in sorted(found, reverse=True)[:_WORDS_EACH] if strength >= 1}
     return [word for word, _ in _WORDS.values() if word in strongest]
 

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from curate import greedy
 from curate.metric import Kernel, net
-from curate.space import Space, Weights
+from curate.space import BLOCKS, Space, Weights
 from curate.types import Clip, Floats
 
 KEEPS = 0.95
 """Effective minutes: the share of the coverage that the smallest selection must keep."""
 EFFECTIVE_SAMPLE = 6000
 """Effective minutes are read from at most this many faces, evenly spread over the footage."""
+WORTH_SAMPLE = 3000
+"""Each clip's worth is read from at most this many faces of all clips."""
+VENDI_SAMPLE = 1500
 SAME_KIND = 0.75
 MOST_KINDS = 20_000
 BIN = 10.0
@@ -99,10 +102,86 @@ def effective(table: pd.DataFrame, fps: float | None, weights: Weights | None = 
     space = Space.absolute(kept, weights)
     points = space.embed(kept)
     rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), EFFECTIVE_SAMPLE)).astype(int))
-    points = points[rows]
-    problem = greedy.Problem(points, points, space.width, demand(space, points), np.ones(len(points), np.float32))
-    faces = len(greedy.order(problem, len(points), enough=KEEPS).chosen)
+    faces = _smallest(space, points[rows])
     return Effective(faces, faces / fps / 60 if fps else None, len(kept))
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What one clip is worth."""
+
+    clip: str
+    minutes: float
+    """Of footage in which the subject's face is."""
+    effective: float
+    """Effective minutes of the clip alone."""
+    adds: float
+    """Effective minutes that all clips together would lose without it."""
+
+
+def worth(table: pd.DataFrame, fps: float | None, weights: Weights | None = None) -> tuple[Worth, ...]:
+    """What each clip of the kept faces in `table` is worth, alone and beside the others.
+
+    The table has face_id, clip, kept and SPACE_COLUMNS. Measured as `effective` is, on at most WORTH_SAMPLE faces of
+    all; minutes are faces at 25 a second for photos. A clip that shows what others show as well adds nothing, however
+    good it is alone.
+    """
+    kept = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id")
+    if not len(kept):
+        return ()
+    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), WORTH_SAMPLE)).astype(int))
+    space = Space.absolute(kept, weights)
+    points, clips = space.embed(kept)[rows], kept["clip"].to_numpy(str)[rows]
+    rate = (fps or 25.0) * 60
+    together = _smallest(space, points)
+    found = []
+    for name in sorted(set(kept["clip"])):
+        mine = clips == name
+        alone, without = _smallest(space, points[mine]), _smallest(space, points[~mine])
+        found.append(
+            Worth(name, int((kept["clip"] == name).sum()) / rate, alone / rate, max(together - without, 0) / rate)
+        )
+    return tuple(found)
+
+
+def _smallest(space: Space, points: Floats) -> int:
+    """Faces in the smallest selection found (greedily) that keeps KEEPS of the coverage, every kind counting alike."""
+    if not len(points):
+        return 0
+    problem = greedy.Problem(points, points, space.width, demand(space, points), np.ones(len(points), np.float32))
+    return len(greedy.order(problem, len(points), enough=KEEPS).chosen)
+
+
+def vendi(similarity: NDArray[np.floating]) -> float:
+    """Effective number of distinct faces, 1..N, of similarities (N, N) with ones on the diagonal; 0 for none.
+
+    The Vendi score (Friedman and Dieng 2023): e to the entropy of the eigenvalues of the matrix over N.
+    """
+    if not len(similarity):
+        return 0.0
+    values = np.linalg.eigvalsh(np.asarray(similarity, np.float64) / len(similarity))
+    values = values[values > 1e-12]
+    return float(np.exp(-(values * np.log(values)).sum()))
+
+
+def distinct(table: pd.DataFrame, weights: Weights | None = None) -> dict[str, float]:
+    """Vendi scores of the kept faces by block of BLOCKS, and "joint", in the absolute space.
+
+    Read from at most VENDI_SAMPLE faces, evenly spread, which bounds the score. A block alone has the width of the
+    joint space.
+    """
+    kept = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id")
+    if not len(kept):
+        return dict.fromkeys((*BLOCKS, "joint"), 0.0)
+    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), VENDI_SAMPLE)).astype(int))
+    space = Space.absolute(kept, weights)
+    points = space.embed(kept)[rows]
+    found = {}
+    for name in BLOCKS:
+        share = space.share(name)
+        block = space.block(points, name) / np.float32(np.sqrt(share)) if share else space.block(points, name)
+        found[name] = vendi(Kernel(block, space.width)(block))
+    return found | {"joint": vendi(space.similarity(points, points))}
 
 
 def frame_rate(clips: Sequence[Clip]) -> float | None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curate import align, expression, lighting, quality
+from curate import align, expression, lighting, occlusion, quality
 from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, Identifier, Landmarker, make
 from curate.faceset import atomic
 from curate.pose import head_pose, matrix
@@ -144,9 +144,11 @@ def _score(row: Row, frame: Frame, seen: Seen, settings: Settings, crops: Path) 
         pose = head_pose(points[None])
         yaw = float(pose.yaw[0])
         row |= {"yaw": yaw, "pitch": pose.pitch[0], "roll": pose.roll[0], "pose_confidence": pose.confidence[0]}
+        row["landmark_confidence"] = seen.landmarks.score * pose.fits[0]
     if seen.landmarks.blendshapes is not None:
         row["expression"] = seen.landmarks.blendshapes
         row["gaze"] = expression.gaze(seen.landmarks.blendshapes)
+        row["distances"] = expression.distances(points)
     if not settings.crop_size:
         return
     crop = align.warp(frame.image, to_crop, settings.crop_size)
@@ -157,7 +159,7 @@ def _score(row: Row, frame: Frame, seen: Seen, settings: Settings, crops: Path) 
         to_crop = align.crop_matrix(points, "full", SCORING_SIZE)
         crop = align.warp(frame.image, to_crop, SCORING_SIZE)
     inside = align.transform(points, to_crop)
-    row |= quality.measure(crop, inside, points, yaw, frame.image.shape[0])
+    row |= quality.measure(crop, inside, points, yaw, frame.image)
     if mesh:
         _score_light(row, crop, inside)
 
@@ -165,7 +167,11 @@ def _score(row: Row, frame: Frame, seen: Seen, settings: Settings, crops: Path) 
 def _score_light(row: Row, crop: Image, points: Floats) -> None:
     """Light on the upright crop, turned back by the roll into the frame's axes."""
     half = cast(Image, cv2.resize(crop, (SCORING_SIZE // 2, SCORING_SIZE // 2), interpolation=cv2.INTER_AREA))
-    light = lighting.estimate(half, points / 2, matrix(row["yaw"], row["pitch"], 0.0))
+    upright = matrix(row["yaw"], row["pitch"], 0.0)
+    colours = lighting.skin_colours(half, points / 2, upright)
+    row["skin"] = colours.tobytes()
+    row["FaceOcclusionPrevention"] = occlusion.visible(colours)
+    light = lighting.estimate(colours, upright)
     if light is None:
         row["status"] = "light not measured: too little skin is seen"
         return

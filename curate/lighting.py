@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +19,19 @@ from curate.types import Floats, Image
 
 MIN_TRIANGLES = 60
 DIRECTIONS = 400
+FACING = 0.15
+"""Cosine to the camera above which a triangle is seen."""
+CLIPPED = 253
+LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
+_LEVELS = 4095
+_TO_SRGB = np.round(
+    255
+    * np.where(
+        np.arange(_LEVELS + 1) / _LEVELS <= 0.0031308,
+        12.92 * np.arange(_LEVELS + 1) / _LEVELS,
+        1.055 * (np.arange(_LEVELS + 1) / _LEVELS) ** (1 / 2.4) - 0.055,
+    )
+).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -74,35 +88,34 @@ def half_sphere(count: int = DIRECTIONS) -> NDArray[np.float64]:
     return np.column_stack([radius * np.cos(turn), radius * np.sin(turn), z])
 
 
-def sample(
-    crop: Image, points: NDArray[np.floating], rotation: NDArray[np.floating]
-) -> tuple[Floats, NDArray[np.float64]]:
-    """Linear RGB (K, 3) at the visible skin triangles' centres and their turned normals (K, 3).
-
-    `points` (478, 2+) lie in the crop's pixels; clipped pixels and triangles that face away are left out.
-    """
-    triangles, normals = skin()
-    turned = normals @ np.asarray(rotation).T
-    centres = np.asarray(points)[triangles, :2].mean(1)
-    column, row = np.round(centres).astype(int).T
-    height, width = crop.shape[:2]
-    inside = (turned[:, 2] > 0.15) & (column >= 1) & (row >= 1) & (column < width - 1) & (row < height - 1)
-    column, row, turned = column[inside], row[inside], turned[inside]
-    patch = sum(srgb_to_linear(crop[row + dy, column + dx]) for dy in (-1, 0, 1) for dx in (-1, 0, 1))
-    colour = np.asarray(patch, np.float32) / 9
-    usable = crop[row, column].max(1) < 253
-    return colour[usable], turned[usable]
-
-
-def estimate(crop: Image, points: NDArray[np.floating], rotation: NDArray[np.floating]) -> Light | None:
-    """The light on one face, or None where too little skin is seen.
+def skin_colours(crop: Image, points: NDArray[np.floating], rotation: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """(T, 3) uint8 sRGB, the mean colour at each triangle of `skin()`; 0 where it is not seen or clipped.
 
     `crop` (S, S, 3) uint8 sRGB, `points` (478, 2+) landmarks in its pixels, `rotation` (3, 3) of the head in the crop.
+    Means are taken in linear light over 3 x 3 pixels.
     """
-    colour, normals = sample(crop, points, rotation)
-    if len(colour) < MIN_TRIANGLES:
+    triangles, normals = skin()
+    facing = normals @ np.asarray(rotation, np.float64)[2]
+    column, row = np.round(np.asarray(points)[triangles, :2].mean(1)).astype(int).T
+    height, width = crop.shape[:2]
+    seen = (facing > FACING) & (column >= 1) & (row >= 1) & (column < width - 1) & (row < height - 1)
+    column, row = np.clip(column, 0, width - 1), np.clip(row, 0, height - 1)
+    linear = np.asarray(cv2.blur(srgb_to_linear(crop), (3, 3)))[row, column]
+    colours = _TO_SRGB[np.clip(linear * _LEVELS + 0.5, 0, _LEVELS).astype(np.int64)]
+    return np.where((seen & (crop[row, column].max(1) < CLIPPED))[:, None], np.maximum(colours, 1), 0).astype(np.uint8)
+
+
+def estimate(colours: NDArray[np.uint8], rotation: NDArray[np.floating]) -> Light | None:
+    """The light on one face from one frame, or None where too little skin is seen.
+
+    `colours` (T, 3) of `skin_colours`, `rotation` (3, 3) of the head in the crop.
+    """
+    seen = colours.any(1)
+    if seen.sum() < MIN_TRIANGLES:
         return None
-    luminance = colour @ np.array([0.2126, 0.7152, 0.0722])
+    colour = srgb_to_linear(colours[seen])
+    normals = skin()[1][seen] @ np.asarray(rotation).T
+    luminance = colour @ LUMA
     bright = np.clip(luminance, *np.quantile(luminance, (0.02, 0.98)))
     directions = half_sphere()
     shading = np.maximum(normals @ directions.T, 0)

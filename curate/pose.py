@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 from curate.mesh import canonical
 
 Doubles = NDArray[np.float64]
+YAW_GAIN = 1.088
+"""True yaw over the fit's: fitted by benchmarks/calibrate_pose.py on the calibration heads, |yaw| up to 62 degrees."""
+SURE = 60.0
+"""Degrees of yaw up to which a well fitted pose is trusted fully."""
+ZERO_YAW = 45.0
 
 
 @dataclass(frozen=True)
@@ -85,15 +90,35 @@ class HeadPose:
     pitch: Doubles
     roll: Doubles
     confidence: Doubles
-    """0..1: 1 where the mesh fits as well as the canonical one can, towards 0 where it does not."""
+    """0..1: 1 where the mesh fits as well as it can and enough of the face is seen, towards 0 where not."""
+    fits: Doubles
+    """(N,) 0..1: only how well the mesh fits."""
 
 
 def head_pose(points: NDArray[np.floating]) -> HeadPose:
     """Poses of landmarks (N, 478, 3) or (N, 468, 3), degrees.
 
-    Confidence falls with the fit's residual: people differ from the canonical mesh by about .35 cm, a mesh that has
-    lost the face by more than 1 cm.
+    The landmarker flattens turned heads; YAW_GAIN undoes that. Confidence falls with the fit's residual (people differ
+    from the canonical mesh by about .35 cm, a mesh that has lost the face by more than 1 cm) and past SURE degrees of
+    yaw: there half of the face is guessed, angles still grow with the turn but are read up to about 10 degrees small,
+    and beyond 80 a face is mostly not found at all.
     """
     fit = fit_mesh(points)
     yaw, pitch, roll = euler(fit.rotation)
-    return HeadPose(yaw, pitch, roll, np.exp(-np.square(np.maximum(fit.residual - 0.35, 0) / 0.5)))
+    yaw = yaw * YAW_GAIN
+    fits = np.exp(-np.square(np.maximum(fit.residual - 0.35, 0) / 0.5))
+    seen = np.exp(-np.square(np.maximum(np.abs(yaw) - SURE, 0) / 15))
+    return HeadPose(yaw, pitch, roll, fits * seen, fits)
+
+
+def zero(pitch: NDArray[np.floating], yaw: NDArray[np.floating], confidence: NDArray[np.floating]) -> float:
+    """The pitch in degrees that counts as 0 for one subject: the median over its faces (N,); nulls are passed over.
+
+    Absolute pitch depends on the shape of the face and on the lens by more than 10 degrees, so only the difference
+    from the subject's own usual one is a measure. Turned faces (yaw past ZERO_YAW) and doubtful ones do not vote where
+    there are others.
+    """
+    known = np.isfinite(pitch) & np.isfinite(yaw)
+    votes = known & (np.abs(yaw) <= ZERO_YAW) & (confidence >= 0.3)
+    votes = votes if votes.any() else known
+    return float(np.median(pitch[votes])) if votes.any() else 0.0

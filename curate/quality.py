@@ -1,4 +1,4 @@
-"""Quality measures of one face, named as in ISO/IEC 29794-5 (OFIQ) where it has the name. Native values.
+"""Quality measures of one face, named as in ISO/IEC 29794-5 (OFIQ) where it has the name: native values and scalars.
 
 Pure functions: `grey` (S, S) float32 luma 0..255 of the aligned crop, `skin` (S, S) bool where the face is.
 """
@@ -16,26 +16,65 @@ from curate.types import Floats, Image
 Mask = NDArray[np.bool_]
 # Mean skin of all complexions lies in these ranges of CIELAB a*, b* (ISO/IEC 29794-5, natural colour).
 NATURAL_A, NATURAL_B = (5.0, 25.0), (5.0, 35.0)
+FINE, COARSE = 1.0, 3.0
+"""Gaussian widths, in pixels of the 256-pixel crop, between which detail is compared."""
+DIRECTIONS = 12
+GRID = 8
+"""Pixels between the block borders of JPEG and H.264."""
+DARK, BRIGHT, SOFT = 25.0, 247.0, 6.0
+"""Luma below and above which skin is under- and overexposed, and how softly it becomes so."""
+SCALARS: dict[str, tuple[float, float]] = {
+    "Sharpness": (-2.6, 0.5),
+    "MotionBlur": (1.0, -0.25),
+    "CompressionArtifacts": (0.25, -0.08),
+    "UnderExposurePrevention": (0.6, 0.1),
+    "OverExposurePrevention": (0.6, 0.1),
+    "DynamicRange": (4.5, 0.6),
+    "IlluminationUniformity": (0.3, 0.12),
+    "NaturalColour": (8.0, -3.0),
+    "InterEyeDistance": (40.0, 12.0),
+    "HeadSize": (0.2, 0.06),
+    "EyesOpen": (0.02, 0.006),
+    "MouthClosed": (0.9, 0.03),
+    "FaceOcclusionPrevention": (0.8, 0.05),
+}
+"""The native value that is worth 50, and the width of the logistic curve about it; a negative width: less is better."""
+
+
+def scalar(name: str, native: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(N,) 0..100, more is better, of native values (N,): 100 / (1 + exp(-(x - middle) / width)), as in OFIQ.
+
+    NaN stays NaN.
+    """
+    middle, width = SCALARS[name]
+    power = np.clip((np.asarray(native, np.float64) - middle) / width, -50, 50)
+    return (100 / (1 + np.exp(-power))).astype(np.float32)
 
 
 def measure(
-    crop: Image, points: NDArray[np.floating], landmarks: NDArray[np.floating], yaw: float, frame_height: int
+    crop: Image,
+    points: NDArray[np.floating],
+    landmarks: NDArray[np.floating],
+    yaw: float,
+    frame: Image,
 ) -> dict[str, float]:
     """All measures of one face by column name.
 
-    `crop` (S, S, 3) uint8 RGB; `points` (N, 2+) landmarks in its pixels; `landmarks` (N, 3) in frame pixels; yaw in
-    degrees; `frame_height` in pixels.
+    `crop` (S, S, 3) uint8 RGB; `points` (N, 2+) landmarks in its pixels; `landmarks` (N, 3) in pixels of `frame`
+    (H, W, 3); yaw in degrees.
     """
     size = crop.shape[0]
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
     skin: Mask = hull_mask(points, size, size) > 0.5
+    sharp, motion = detail(grey, skin)
     values = {
-        "Sharpness": sharpness(grey, skin),
-        "CompressionArtifacts": blockiness(grey),
-        "UnderExposurePrevention": float((grey[skin] >= 25).mean()) if skin.any() else 0.0,
-        "OverExposurePrevention": float((grey[skin] <= 247).mean()) if skin.any() else 0.0,
+        "Sharpness": sharp,
+        "MotionBlur": motion,
+        "CompressionArtifacts": max(blockiness(grey), blockiness(_patch(frame, landmarks))),
+        "UnderExposurePrevention": _share(grey[skin] - DARK),
+        "OverExposurePrevention": _share(BRIGHT - grey[skin]),
         "DynamicRange": dynamic_range(grey, skin),
-        "HeadSize": float(np.ptp(landmarks[:, 1]) * 1.35 / frame_height),
+        "HeadSize": float(np.ptp(landmarks[:, 1]) * 1.35 / frame.shape[0]),
     }
     if len(landmarks) >= 468:
         values |= {
@@ -48,19 +87,59 @@ def measure(
     return values
 
 
-def sharpness(grey: Floats, skin: Mask) -> float:
-    """log(1 + mean squared Laplacian) inside the face; higher is sharper. Noise is tamed by a 3x3 Gaussian first."""
+def detail(grey: Floats, skin: Mask) -> tuple[float, float]:
+    """Sharpness and motion blur of the face.
+
+    Sharpness: natural logarithm of the energy of fine over coarse gradients in the direction where it is largest;
+    exposure and contrast cancel, and a streak leaves it as it is. Motion blur: the same in the best direction minus the
+    worst, 0 and more; a streak takes the fine gradients along it away, and the ratio to the coarse ones takes out that
+    faces have more horizontal edges than vertical ones.
+    """
     if not skin.any():
-        return 0.0
-    laplacian = cv2.Laplacian(cv2.GaussianBlur(grey, (3, 3), 0), cv2.CV_32F)
-    return float(np.log1p(np.square(laplacian[skin]).mean()))
+        return 0.0, 0.0
+    turn = np.arange(DIRECTIONS) * np.pi / DIRECTIONS
+    energy = []
+    for width in (FINE, COARSE):
+        soft = cv2.GaussianBlur(grey, (0, 0), width)
+        along = cv2.Sobel(soft, cv2.CV_32F, 1, 0, scale=0.125)[skin].astype(np.float64)
+        down = cv2.Sobel(soft, cv2.CV_32F, 0, 1, scale=0.125)[skin].astype(np.float64)
+        xx, yy, xy = (along @ along) / len(along), (down @ down) / len(along), (along @ down) / len(along)
+        energy.append(np.cos(turn) ** 2 * xx + np.sin(turn) ** 2 * yy + np.sin(2 * turn) * xy)
+    ratio = np.log(np.maximum(energy[0] - energy[1], 1e-3)) - np.log(np.maximum(energy[1], 1e-2))
+    return float(ratio.max()), float(ratio.max() - ratio.min())
 
 
 def blockiness(grey: Floats) -> float:
-    """Excess of the strongest of 8 column phases of the luma step over their median; 0 where no 8-pixel grid shows."""
-    step = np.abs(np.diff(grey, axis=1)).mean(0)
-    phases = np.array([step[p::8].mean() for p in range(8)])
-    return float(phases.max() / max(float(np.median(phases)), 1e-3) - 1)
+    """Steps of the luma at block borders over the steps beside them; 0 where no grid of GRID pixels shows.
+
+    The phase of the grid is found: the strongest of GRID phases over the median one, for columns and rows.
+    """
+    found = []
+    for picture in (grey, grey.T):
+        if min(picture.shape) < 4 * GRID:
+            return 0.0
+        step = np.abs(np.diff(picture, axis=1))
+        beyond = step[:, 1:-1] - (step[:, :-2] + step[:, 2:]) / 2
+        level = beyond.mean(0)
+        phases = np.array([level[p::GRID].mean() for p in range(GRID)])
+        found.append((phases.max() - np.median(phases)) / max(float(step.mean()), 0.5))
+    return float(np.mean(found))
+
+
+def _patch(frame: Image, landmarks: NDArray[np.floating]) -> Floats:
+    """Luma of the face's box in the frame: the footage's own block grid is straight only there."""
+    height, width = frame.shape[:2]
+    low = np.clip(landmarks[:, :2].min(0), 0, (width, height)).astype(int)
+    high = np.clip(landmarks[:, :2].max(0), 0, (width, height)).astype(int)
+    box = frame[low[1] : high[1], low[0] : high[0]]
+    return cv2.cvtColor(box, cv2.COLOR_RGB2GRAY).astype(np.float32) if box.size else np.zeros((0, 0), np.float32)
+
+
+def _share(above: Floats) -> float:
+    """Share of pixels above 0, those near it counted in part; 0 for none."""
+    if not len(above):
+        return 0.0
+    return float((1 / (1 + np.exp(-np.clip(above / SOFT, -30, 30)))).mean())
 
 
 def dynamic_range(grey: Floats, skin: Mask) -> float:

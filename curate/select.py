@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from curate import coverage, greedy
 from curate.cluster import Clusters, cluster
 from curate.errors import UsageError, WorkError
+from curate.expression import AXES
 from curate.faceset import Faceset, write_selection
 from curate.space import SPACE_COLUMNS, Space, Weights
 from curate.types import Floats
@@ -118,7 +119,7 @@ def parse_budget(text: str, fps: float | None) -> Budget:
 
 def select_columns() -> list[str]:
     """The columns of the table that `choose` reads."""
-    columns = ["face_id", "kept", "detection_score", *SPACE_COLUMNS, *PREFERRED, *AVOIDED]
+    columns = ["face_id", "kept", "detection_score", *SPACE_COLUMNS, *AXES, *PREFERRED, *AVOIDED]
     return list(dict.fromkeys(columns))
 
 

@@ -5,8 +5,8 @@ A face becomes a point of three blocks, x = [sqrt(w_b / W) * x_b / scale_b for e
     pose        the nine entries of R = Rz(roll) Ry(yaw) Rx(pitch) times 180 / (pi sqrt 2), so that the distance of two
                 faces is 2 sin(angle / 2) in degrees, angle being that of the one rotation between them (chordal
                 distance on the rotation group: Hartley et al., Rotation Averaging, IJCV 2013)
-    expression  43 blendshapes (those of gaze and "neutral" left out), what pose explains of them taken away by a ridge
-                regression, minus the subject's own neutral (the median of what is left); and gaze, times .5
+    expression  43 blendshapes (those of gaze and "neutral" left out) and gaze, times .5, as the table has them: above
+                the subject's own neutral and without what pose explains (curate.expression)
     lighting    light direction times contrast, log2 exposure, warmth and tint, the last three minus the subject's
                 median (skin colour is not light), in steps of .3, 1 stop, .4 and .2
 
@@ -53,12 +53,6 @@ GAZE_WEIGHT = 0.5
 LIGHT_STEPS = np.array([0.3, 0.3, 0.3, 1.0, 0.4, 0.2])
 NEAR_CONSTANT = 0.02
 """A blendshape with a smaller standard deviation over the footage says nothing and is dropped."""
-RIDGE = 0.05
-"""Ridge per face, for pose in units of 30 degrees."""
-LEAK = 0.12
-"""Pose moves a blendshape by no more than this a term at 30 degrees; who smiles whenever turned away still smiles."""
-MIN_FACES_FOR_POSE = 50
-"""With fewer faces pose is not regressed out."""
 SAMPLE, NET = 4000, 600
 """Faces from which scales and width are read; distinct faces among them at most."""
 
@@ -86,10 +80,6 @@ class Neutral:
 
     pose: Doubles
     """(3,) median yaw, pitch, roll in degrees: stands in where pose is null, and is not taken away."""
-    slopes: Doubles
-    """(5, 45) how pose (`_pose_terms`) moves blendshapes and gaze."""
-    expression: Doubles
-    """(45,) median of blendshapes and gaze without the part that pose explains."""
     lighting: Doubles
     """(6,) median; only exposure, warmth and tint are taken away."""
 
@@ -140,21 +130,13 @@ class Space:
         size = {"pose": 9, "expression": int(self.used.sum()), "lighting": len(LIGHT_STEPS)}[name]
         return np.asarray(points[:, start : start + size])
 
+    def share(self, name: str) -> float:
+        """Weight of one of BLOCKS, 0..1; they add up to 1."""
+        return float(getattr(self.weights, name) / sum(getattr(self.weights, block) for block in BLOCKS))
+
     def similarity(self, a: Floats, b: Floats) -> Floats:
         """(A, B) float32 in 0..1 between points (A, D) and (B, D)."""
         return Kernel(b, self.width)(a)
-
-
-def shapes_of(table: pd.DataFrame, neutral: Neutral) -> Doubles:
-    """(N, 52) blendshapes above the subject's neutral and without what pose explains; 0 where null and for gaze."""
-    shapes = np.zeros((len(table), len(BLENDSHAPES)))
-    shapes[:, FACES] = _expression(table, neutral)[:, : len(FACES)]
-    return shapes
-
-
-def gaze_of(table: pd.DataFrame, neutral: Neutral) -> Doubles:
-    """(N, 2) gaze to its own left, and up, above the subject's usual one; 0 where null."""
-    return _expression(table, neutral)[:, len(FACES) :] / GAZE_WEIGHT
 
 
 def light_of(table: pd.DataFrame, neutral: Neutral) -> Doubles:
@@ -172,21 +154,13 @@ def _begin(table: pd.DataFrame) -> tuple[pd.DataFrame, Neutral, NDArray[np.bool_
     if "face_id" in table:
         table = table.sort_values("face_id")
     neutral = neutral_of(table)
-    varies = _expression(table, neutral).std(0) >= NEAR_CONSTANT
+    varies = _expression(table).std(0) >= NEAR_CONSTANT
     return table, neutral, varies if varies.any() else np.ones_like(varies)
 
 
 def neutral_of(table: pd.DataFrame) -> Neutral:
     """The neutral of the subject in `table`: robust medians over the footage; nulls are passed over."""
-    pose, raw = _pose(table), _raw_expression(table)
-    median = _median(pose)
-    terms = _pose_terms(np.where(np.isfinite(pose), pose, median))
-    slopes = np.zeros((terms.shape[1], raw.shape[1]))
-    known = np.isfinite(raw).all(1) & np.isfinite(pose).all(1)
-    if known.sum() >= MIN_FACES_FOR_POSE:
-        x, y = terms[known] - terms[known].mean(0), raw[known] - raw[known].mean(0)
-        slopes = np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ y).clip(-LEAK, LEAK)
-    return Neutral(median, slopes, _median(raw - terms @ slopes), _median(_vectors(table["lighting"], 6)))
+    return Neutral(_median(_pose(table)), _median(_vectors(table["lighting"], 6)))
 
 
 def spread(points: NDArray[np.floating], floor: float) -> float:
@@ -208,7 +182,7 @@ def _blocks(table: pd.DataFrame, neutral: Neutral, used: NDArray[np.bool_]) -> d
     pose = np.where(np.isfinite(pose), pose, neutral.pose)
     return {
         "pose": matrix(*pose.T).reshape(len(table), 9) * (180 / np.pi / np.sqrt(2)),
-        "expression": _expression(table, neutral)[:, used],
+        "expression": _expression(table)[:, used],
         "lighting": light_of(table, neutral) / LIGHT_STEPS,
     }
 
@@ -219,27 +193,15 @@ def _join(blocks: dict[str, Doubles], scale: dict[str, float], weights: Weights)
     return np.hstack([blocks[name] * (np.sqrt(share[name] / total) / scale[name]) for name in BLOCKS])
 
 
-def _expression(table: pd.DataFrame, neutral: Neutral) -> Doubles:
-    """(N, 45) blendshapes and gaze without pose and neutral; 0 where null."""
-    pose = _pose(table)
-    terms = _pose_terms(np.where(np.isfinite(pose), pose, neutral.pose))
-    rest = _raw_expression(table) - terms @ neutral.slopes - neutral.expression
-    return np.where(np.isfinite(rest), rest, 0.0)
-
-
-def _raw_expression(table: pd.DataFrame) -> Doubles:
+def _expression(table: pd.DataFrame) -> Doubles:
+    """(N, 45) blendshapes and gaze; 0, the neutral, where null."""
     shapes = _vectors(table["expression"], len(BLENDSHAPES))[:, FACES]
-    return np.hstack([shapes, _vectors(table["gaze"], 2) * GAZE_WEIGHT])
+    found = np.hstack([shapes, _vectors(table["gaze"], 2) * GAZE_WEIGHT])
+    return np.where(np.isfinite(found), found, 0.0)
 
 
 def _pose(table: pd.DataFrame) -> Doubles:
     return np.asarray(table[["yaw", "pitch", "roll"]].astype("float64"), dtype=np.float64)
-
-
-def _pose_terms(pose: Doubles) -> Doubles:
-    """(N, 5) yaw, pitch, their squares and product, in units of 30 degrees."""
-    yaw, pitch = pose[:, 0] / 30, pose[:, 1] / 30
-    return np.column_stack([yaw, pitch, yaw**2, pitch**2, yaw * pitch])
 
 
 def _vectors(values: Iterable[Any], size: int) -> Doubles:

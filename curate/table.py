@@ -49,6 +49,18 @@ def _vector(size: int) -> pa.DataType:
 
 STATUS_OK = "ok"
 
+AXIS_DOCS = {
+    "jawOpen": "Jaw open",
+    "smile": "Corners of the mouth up and out",
+    "pucker": "Lips forward",
+    "frown": "Corners of the mouth down",
+    "blink": "Eyes shut",
+    "eyeWide": "Eyes wide open",
+    "browUp": "Brows up",
+    "browDown": "Brows down",
+}
+"""The named axes of expression and what is far along each."""
+
 COLUMNS: tuple[Column, ...] = (
     Column("face_id", pa.string(), "Stable name: 12 digits of the clip's hash, frame, index"),
     Column("clip", pa.string(), "Unique name of the clip"),
@@ -65,21 +77,68 @@ COLUMNS: tuple[Column, ...] = (
     Column("crop", pa.string(), "Path of the aligned crop inside the faceset"),
     Column("matrix", _vector(6), "2x3 row-major similarity from frame pixels to crop pixels"),
     Score("yaw", "deg", -180, 180, None, "Turn of the head, > 0 to the subject's own left (ISO/IEC 39794-5)", "pose"),
-    Score("pitch", "deg", -90, 90, None, "Tilt of the head, > 0 looks down (ISO/IEC 39794-5)", "pose"),
+    Score(
+        "pitch",
+        "deg",
+        -90,
+        90,
+        None,
+        "Tilt of the head, > 0 looks down (ISO/IEC 39794-5); in the table about the subject's own zero",
+        "pose",
+    ),
     Score(
         "roll", "deg", -180, 180, None, "Lean of the head, > 0 toward its own right shoulder (ISO/IEC 39794-5)", "pose"
     ),
-    Score("pose_confidence", "", 0, 1, True, "Confidence of yaw, pitch and roll", "pose"),
-    Column("expression", _vector(52), "Blendshapes 0..1 in MediaPipe's order", group="expression", low=0, high=1),
-    Column("gaze", _vector(2), "Gaze in the head: to its own left, up; -1..1", group="expression", low=-1, high=1),
+    Score("pose_confidence", "", 0, 1, True, "Confidence of yaw, pitch and roll; falls past 60 degrees of yaw", "pose"),
+    Score("landmark_confidence", "", 0, 1, True, "Presence of the face times the fit of its mesh", "pose"),
+    Column(
+        "expression",
+        _vector(52),
+        "Blendshapes in MediaPipe's order: in parts 0..1 as read; in the table above the "
+        "subject's neutral and without what pose explains, null for others",
+        group="expression",
+        low=-1,
+        high=1,
+    ),
+    Column(
+        "gaze",
+        _vector(2),
+        "Gaze in the head: to its own left, up; in the table above the subject's usual one",
+        group="expression",
+        low=-2,
+        high=2,
+    ),
+    Column("distances", pa.list_(pa.float32()), "Pose-free mesh distances (curate.expression.DISTANCES)", "part"),
+    *(
+        Score(name, "", -1, 2, None, f"{doc}; 0 is the subject's neutral, 1 about as far as it goes", "axis", "table")
+        for name, doc in AXIS_DOCS.items()
+    ),
     Column("lighting", _vector(6), "Light direction times contrast (3), log2 exposure, warmth, tint", group="lighting"),
+    Column(
+        "light_from",
+        pa.string(),
+        "albedo: light read with the subject's own albedo; one light: from this frame alone",
+        "table",
+        "lighting",
+    ),
+    Column("skin", pa.binary(), "T x 3 uint8 sRGB of the skin's triangles (curate.lighting.skin), 0 unseen", "part"),
     Score("light_x", "", -1, 1, None, "Unit vector to the light: to image right", "lighting"),
     Score("light_y", "", -1, 1, None, "Unit vector to the light: up", "lighting"),
     Score("light_z", "", -1, 1, None, "Unit vector to the light: to the camera", "lighting"),
-    Score("Sharpness", "", 0, None, True, "Log energy of the luma's Laplacian on the face at a fixed scale"),
-    Score("CompressionArtifacts", "", 0, None, False, "Luma step at 8x8 block borders over the steps between them"),
-    Score("UnderExposurePrevention", "", 0, 1, True, "Share of the skin that is not darker than luma 25"),
-    Score("OverExposurePrevention", "", 0, 1, True, "Share of the skin that is not brighter than luma 247"),
+    Score(
+        "Sharpness", "", None, 0, True, "Log energy of fine over coarse gradients on the face, in their best direction"
+    ),
+    Score("MotionBlur", "", 0, None, False, "The same in the best direction minus the worst: a streak"),
+    Score("CompressionArtifacts", "", 0, None, False, "Luma step at 8-pixel block borders over the steps beside them"),
+    Score(
+        "FaceOcclusionPrevention", "", 0, 1, True, "Share of the seen skin that looks as the subject's skin does there"
+    ),
+    Score(
+        "UnderExposurePrevention", "", 0, 1, True, "Share of the skin that is not darker than luma 25, softly counted"
+    ),
+    Score(
+        "OverExposurePrevention", "", 0, 1, True, "Share of the skin that is not brighter than luma 247, softly counted"
+    ),
     Score("DynamicRange", "bit", 0, 8, True, "Entropy of the face's luma histogram"),
     Score("IlluminationUniformity", "", 0, 1, True, "Overlap of the luma histograms of left and right cheek"),
     Score(
@@ -104,9 +163,20 @@ COLUMNS: tuple[Column, ...] = (
     Column("kept", pa.bool_(), "This is the subject's face; at most one a frame", "table"),
 )
 
+QUALITY: tuple[Column, ...] = tuple(c for c in COLUMNS if c.group == "quality")
+
+
+def scalar_name(name: str) -> str:
+    """Column of a quality measure's 0..100 value."""
+    return f"{name}_scalar"
+
+
+COLUMNS += tuple(
+    Score(scalar_name(c.name), "", 0, 100, True, f"{c.name} as 0..100, more is better", "scalar", "table")
+    for c in QUALITY
+)
 BY_NAME: dict[str, Column] = {c.name: c for c in COLUMNS}
 SCORES: tuple[Column, ...] = tuple(c for c in COLUMNS if c.type == pa.float32() and c.group != "face")
-QUALITY: tuple[Column, ...] = tuple(c for c in COLUMNS if c.group == "quality")
 
 
 def part_schema() -> pa.Schema:

@@ -144,6 +144,8 @@ class Settings:
     detector: str = "litert"
     landmarker: str = "litert"
     identifier: str = "dlib"
+    scores: int = 2
+    """Version of the scores: parts with another one are stale."""
     models: dict[str, str] = field(default_factory=dict)
     """Name to SHA-256 of the weights in use."""
 

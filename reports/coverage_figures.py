@@ -103,7 +103,7 @@ class Figures:
 
 COLUMNS = (
     "face_id", "clip", "crop", "yaw", "pitch", "roll", "expression", "gaze", "lighting", "light_x", "light_y", "status",
-    "kept", *(c.name for c in QUALITY),
+    "kept", *AXES, *(c.name for c in QUALITY),
 )  # fmt: skip
 
 

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.expression import axis
 from curate.table import BY_NAME
 
 Doubles = NDArray[np.float64]
-AXIS_EDGES = np.linspace(0, 1, 26)
+AXIS_EDGES = np.linspace(-0.25, 1, 26)
 AXIS_TITLES = {
     "jawOpen": "Mouth open", "smile": "Smile", "pucker": "Lips pursed", "frown": "Mouth corners down",
     "blink": "Eyes closed", "eyeWide": "Eyes wide", "browUp": "Brows up", "browDown": "Brows down",
@@ -37,9 +36,9 @@ class Spread:
 
 
 def expression(kept: pd.DataFrame, chosen: pd.DataFrame, name: str) -> Spread:
-    """One of curate.expression.AXES; both tables have the column expression."""
-    values = [axis(_stack(t["expression"], 52), name) for t in (kept, chosen)]
-    return _spread(name, AXIS_TITLES.get(name, name), "0 to 1", AXIS_EDGES, values[0], values[1])
+    """One of curate.expression.AXES, a column of both tables."""
+    values = [np.asarray(t[name].to_numpy(np.float64, na_value=np.nan)) for t in (kept, chosen)]
+    return _spread(name, AXIS_TITLES.get(name, name), "0 neutral, 1 full", AXIS_EDGES, values[0], values[1])
 
 
 def lighting(kept: pd.DataFrame, chosen: pd.DataFrame, index: int) -> Spread:

@@ -10,7 +10,7 @@ from curate.turntable.drawing import focal_length, render, truth
 from curate.turntable.film import performance, write_clip, write_pictures
 from curate.turntable.model import Head
 from curate.turntable.painting import painted
-from curate.turntable.portrait import hopper
+from curate.turntable.portrait import hopper, photographed
 from curate.turntable.view import View
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "hopper",
     "painted",
     "performance",
+    "photographed",
     "render",
     "truth",
     "write_clip",

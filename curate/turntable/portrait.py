@@ -1,4 +1,4 @@
-"""The head with the public-domain portrait of Grace Hopper (1906-1992) that matplotlib ships."""
+"""Heads out of photos; one of them the public-domain portrait of Grace Hopper (1906-1992) that matplotlib ships."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.errors import MissingError
+from curate.errors import MissingError, WorkError
 from curate.mesh import LEFT_EYE, RIGHT_EYE, canonical
+from curate.track import region_of_detection
 from curate.turntable.atlas import Look, blended, surroundings, texels
 from curate.turntable.brush import TEXELS, Picture, area, darken, inside, lay, line, linear, mix, uv_pixels
 from curate.turntable.mesh import POINTS, Array, smoothstep
 from curate.turntable.model import LEFT_FOLD, RIGHT_FOLD, Head, assemble, rest_shape
 from curate.turntable.parts import Hair
 from curate.turntable.raster import interpolate, look_up, samples
+from curate.types import Image
 
 
 def portrait_path() -> Path:
@@ -33,20 +35,34 @@ def portrait_path() -> Path:
 @functools.cache
 def hopper() -> Head:
     """Grace Hopper's face on a mesh of its own shape. Raises MissingError (no matplotlib) or WeightsError."""
-    from curate.backends.litert import LiteRTLandmarker
-
     stored = cv2.imread(str(portrait_path()))
     if stored is None:
         raise MissingError(f"{portrait_path()} cannot be read as a picture: reinstall matplotlib")
     portrait = np.ascontiguousarray(stored[..., ::-1], np.uint8)
-    seen = LiteRTLandmarker().landmark(portrait, np.array([266.0, 222.0, 270.0, 270.0, 0.0]))
+    return photographed(portrait, np.array([266.0, 222.0, 270.0, 270.0, 0.0]), "hopper", 1906)
+
+
+def photographed(image: Image, region: NDArray[np.float64] | None, name: str, seed: int = 0) -> Head:
+    """A head with the face of a photo that shows it from the front, on a mesh of its own shape.
+
+    `image` (H, W, 3) uint8 RGB; `region` (5,) as a landmarker takes it, or None: the largest face that is detected.
+    Raises WorkError where no face is found.
+    """
+    from curate.backends.litert import LiteRTDetector, LiteRTLandmarker
+
+    if region is None:
+        found = LiteRTDetector().detect(image)
+        if not found:
+            raise WorkError(f"the photo of {name} shows no face")
+        region = region_of_detection(max(found, key=lambda d: d.width))
+    seen = LiteRTLandmarker().landmark(image, region)
     pixels = seen.points[:POINTS].astype(np.float64)
     own = rest_shape(pixels * (1, -1, -1))
     mirror = _mirror()
     own = (own + own[mirror] * (-1, 1, 1)) / 2
     mesh = canonical().vertices
     shape = rest_shape(mesh + 0.75 * (own - mesh))
-    face = _without_sides(_evenly_lit(_unwrap(np.asarray(portrait / 255, np.float32), pixels[:, :2])))
+    face = _without_sides(_evenly_lit(_unwrap(np.asarray(image / 255, np.float32), pixels[:, :2])))
     skin = np.median(face[680:860, 180:300].reshape(-1, 3), axis=0).astype(np.float64)
     _eyelids(face, skin)
     look = Look(
@@ -57,11 +73,11 @@ def hopper() -> Head:
         (0.88, 0.88, 0.88),
         0.2,
     )
-    rng = np.random.default_rng(1906)
+    rng = np.random.default_rng(seed)
     hair = Hair(thickness=1.0, sides=0.0, volume=0.6)
     atlas = surroundings(look, hair, rng)
     atlas[texels("face")] = blended(face, look, hair, rng, 60.0)
-    return assemble("hopper", shape, linear(atlas), hair)
+    return assemble(name, shape, linear(atlas), hair)
 
 
 def _eyelids(face: Picture, skin: Array) -> None:

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from curate.cluster import cluster, map2d
+from curate.expression import AXES, INDEX
 from curate.mesh import BLENDSHAPES
 from curate.space import Space
 
@@ -21,7 +22,10 @@ def table(groups) -> pd.DataFrame:
             angles = np.array([yaw, pitch, 0]) + rng.normal(0, 1, 3)
             gaze = rng.normal(0, 0.01, 2).astype(np.float32)
             rows.append((f"{len(rows):05d}", *angles, expression, gaze, lighting))
-    return pd.DataFrame(rows, columns=["face_id", "yaw", "pitch", "roll", "expression", "gaze", "lighting"])
+    faces = pd.DataFrame(rows, columns=["face_id", "yaw", "pitch", "roll", "expression", "gaze", "lighting"])
+    return faces.assign(
+        **{n: [e[[INDEX[p] for p in parts]].mean() for e in faces["expression"]] for n, parts in AXES.items()}
+    )
 
 
 SMILE = {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8}

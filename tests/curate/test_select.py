@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from curate import greedy
 from curate.coverage import effective
 from curate.errors import UsageError, WorkError
+from curate.expression import AXES
 from curate.faceset import create, open_faceset, write_faces
 from curate.metric import Kernel
 from curate.select import Budget, Floors, choose, parse_budget, select_columns, select_faceset
@@ -26,6 +27,7 @@ def faces(count: int, seed: int = 0) -> pd.DataFrame:
             "face_id": [f"{seed:03d}-{i:06d}" for i in range(count)],
             "kept": True,
             "detection_score": 0.9,
+            **{name: rng.uniform(0, 0.5, count).astype(np.float32) for name in AXES},
             "yaw": rng.normal(0, 25, count).astype(np.float32),
             "pitch": rng.normal(0, 10, count).astype(np.float32),
             "roll": rng.normal(0, 5, count).astype(np.float32),

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from curate.expression import AXES
 from curate.faceset import Faceset, create, write_faces, write_selection
 from curate.table import COLUMNS, QUALITY
 from curate.types import Clip, Image, Settings, Subject
@@ -84,6 +85,8 @@ def _table(made: Faceset, rng: np.random.Generator) -> pd.DataFrame:
     table["yaw"], table["pitch"], table["roll"] = rng.normal(0, (20, 8, 5), (count, 3)).astype(np.float32).T
     table.loc[5, ["yaw", "pitch", "roll"]] = None
     table["expression"] = list(rng.uniform(0, 1, (count, 52)).astype(np.float32))
+    for name in AXES:
+        table[name] = rng.uniform(-0.1, 0.9, count).astype(np.float32)
     table["gaze"] = list(rng.uniform(-1, 1, (count, 2)).astype(np.float32))
     table["lighting"] = list(rng.normal(0, 0.3, (count, 6)).astype(np.float32))
     light = rng.normal(0, 0.4, (count, 3))
