@@ -12,7 +12,7 @@ def footage(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """Colours, rotations, true lights and the albedo of a blotchy face under a light that moves."""
     rng = np.random.default_rng(seed)
     normals = lighting.skin()[1]
-    skin = np.exp(0.5 * np.sin(3 * normals[:, 1]) + 0.35 * normals[:, 0] + rng.normal(0, 0.15, len(normals)))
+    skin = np.exp(0.2 * np.sin(6 * normals[:, 1]) + 0.1 * normals[:, 0] + rng.normal(0, 0.2, len(normals)))
     yaw, pitch = rng.uniform(-35, 35, count), rng.uniform(-15, 15, count)
     turns = matrix(yaw, pitch, 0.0)
     side, height = np.radians(rng.uniform(-60, 60, count)), np.radians(rng.uniform(-20, 50, count))

@@ -5,7 +5,7 @@ import pytest
 
 from curate import align
 from curate.mesh import canonical
-from curate.pose import euler, fit_mesh, head_pose, matrix
+from curate.pose import YAW_GAIN, euler, fit_mesh, head_pose, matrix
 
 
 def seen(
@@ -19,7 +19,7 @@ def seen(
 @pytest.mark.parametrize("angles", [(0, 0, 0), (30, 0, 0), (0, -20, 0), (0, 0, 25), (50, 15, -10), (-60, -25, 35)])
 def test_pose_is_read_back(angles: tuple[float, float, float]) -> None:
     pose = head_pose(seen(*angles)[None])
-    assert (pose.yaw[0], pose.pitch[0], pose.roll[0]) == pytest.approx(angles, abs=0.01)
+    assert (pose.yaw[0] / YAW_GAIN, pose.pitch[0], pose.roll[0]) == pytest.approx(angles, abs=0.01)
     assert pose.confidence[0] == pytest.approx(1)
 
 
