@@ -3,8 +3,11 @@
 One frame cannot tell a bright cheek from a lit one. Footage shows the same skin again and again, so two steps
 alternate: (1) every frame's light, ambient a plus one Lambertian direction d max(0, n . l), searched over a grid on
 skin triangles of luminance / albedo; (2) the albedo of every triangle, the log-median over the frames of
-luminance / shading. Triangles whose albedo does not stay the same (hair, shadows, glasses) weigh less. Albedo and mean
-light can trade off, so each round takes a small share of the albedo's pattern away (SHRINK): it then settles.
+luminance / shading. Triangles whose albedo does not stay the same (hair, shadows, glasses) weigh less, and in each
+frame those that the light does not explain (gloss, a hand), by Huber's weights (1964) of the error over the square root
+of the shading, which is how errors of a product grow. Albedo and mean light can trade off, so each round takes a small
+share of the albedo's pattern away (SHRINK): it then settles. SHRINK, HUBER and the power were chosen on calibration
+heads (benchmarks/accuracy_heads.py).
 """
 
 from __future__ import annotations
@@ -25,14 +28,18 @@ Doubles = NDArray[np.float64]
 LEAST_FRAMES = 24
 """Fewer frames do not show the same skin in lights enough: single frames are then read by `lighting.estimate`."""
 ROUNDS = 40
-SHRINK = 0.05
+SHRINK = 0.02
 """Share of the albedo's pattern (its logarithm) that each round gives back."""
-DIRECTIONS = 1500
-"""On the whole sphere about the head: 5 degrees apart."""
+DIRECTIONS, ROUGHLY = 1500, 250
+"""On the whole sphere about the head: 5 degrees apart; 13 where only the large errors are looked for."""
 NOISE = 0.15
 """Scatter of log luminance / shading that every triangle has anyway."""
 LEAST_SEEN = 8
 """Frames in which a triangle must be seen."""
+HUBER = 1.0
+"""Scatters of a frame's errors beyond which a triangle weighs less."""
+DARKEST = 0.15
+"""Shading below which errors no longer shrink with it."""
 BLOCK = 512
 
 
@@ -60,6 +67,8 @@ class Lights:
     """(N,) log2 of red over blue of the mean linear skin colour."""
     tint: Floats
     """(N,) log2 of green over the geometric mean of red and blue."""
+    shading: Floats
+    """(N, T) what this light gives each triangle, over the mean level; seen or not."""
 
 
 def fit(colours: NDArray[np.uint8], rotations: NDArray[np.floating]) -> Albedo | None:
@@ -81,17 +90,19 @@ def fit(colours: NDArray[np.uint8], rotations: NDArray[np.floating]) -> Albedo |
 def read(albedo: Albedo, colours: NDArray[np.uint8], rotations: NDArray[np.floating]) -> Lights:
     """The light on N frames: `colours` (N, T, 3) and `rotations` (N, 3, 3) as for `fit`."""
     out = np.full((len(colours), 7), np.nan, np.float32)
+    shading = np.full(colours.shape[:2], np.nan, np.float32)
     enough = np.flatnonzero(colours.any(2).sum(1) >= MIN_TRIANGLES)
     for rows in _blocks(enough):
         luminance, seen = _luminance(colours[rows], rotations[rows])
-        ambient, key, direction, level = _search(albedo, luminance, seen, rotations[rows])
-        out[rows, :3] = np.einsum("fij,fj->fi", rotations[rows], direction)
-        out[rows, 3] = key / np.maximum(key + ambient, 1e-6)
-        out[rows, 4] = np.log2(np.maximum(level, 1e-4) / 0.18)
+        found = _search(albedo, luminance, seen, rotations[rows])
+        out[rows, :3] = np.einsum("fij,fj->fi", rotations[rows], found.direction)
+        out[rows, 3] = found.key / np.maximum(found.key + found.ambient, 1e-6)
+        out[rows, 4] = np.log2(np.maximum(found.level, 1e-4) / 0.18)
+        shading[rows] = found.shading()
         mean = (srgb_to_linear(colours[rows]) * (seen > 0)[..., None]).sum(1) / (seen > 0).sum(1)[:, None]
         red, green, blue = np.log2(np.maximum(mean, 1e-4)).T
         out[rows, 5], out[rows, 6] = red - blue, green - (red + blue) / 2
-    return Lights(out[:, :3], out[:, 3], out[:, 4], out[:, 5], out[:, 6])
+    return Lights(out[:, :3], out[:, 3], out[:, 4], out[:, 5], out[:, 6], shading)
 
 
 def _blocks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -106,28 +117,56 @@ def _luminance(colours: NDArray[np.uint8], rotations: NDArray[np.floating]) -> t
 
 
 @functools.cache
-def _grid() -> tuple[Doubles, Doubles]:
+def _grid(count: int) -> tuple[Doubles, Floats]:
     """(G, 3) directions in the head's axes (Fibonacci lattice), and (T, G) the shading that each gives."""
-    i = np.arange(DIRECTIONS) + 0.5
-    z, turn = 1 - 2 * i / DIRECTIONS, np.pi * (1 + 5**0.5) * i
+    i = np.arange(count) + 0.5
+    z, turn = 1 - 2 * i / count, np.pi * (1 + 5**0.5) * i
     radius = np.sqrt(1 - z**2)
     directions = np.column_stack([radius * np.cos(turn), radius * np.sin(turn), z])
-    return directions, np.maximum(skin()[1] @ directions.T, 0)
+    return directions, np.maximum(skin()[1] @ directions.T, 0).astype(np.float32)
 
 
-def _search(
-    albedo: Albedo, luminance: Doubles, seen: Doubles, rotations: NDArray[np.floating]
-) -> tuple[Doubles, Doubles, Doubles, Doubles]:
-    """Ambient and key (N,) over the mean level, directions (N, 3) in the head's axes, level (N,): weighted least
-    squares for every direction of the grid before the camera; ambient is not negative."""
-    directions, shading = _grid()
-    weight = seen * albedo.weight
-    weight = weight / np.maximum(weight.sum(1, keepdims=True), 1e-9)
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The light on N faces in the heads' axes."""
+
+    ambient: Doubles
+    key: Doubles
+    """(N,) both over the level, 0 or more."""
+    direction: Doubles
+    """(N, 3)."""
+    level: Doubles
+    """(N,) mean luminance of skin of median albedo."""
+
+    def shading(self) -> Doubles:
+        """(N, T) over the level."""
+        lit = np.maximum(self.direction @ skin()[1].T, 0)
+        return np.asarray(self.ambient[:, None] + self.key[:, None] * lit)
+
+
+def _search(albedo: Albedo, luminance: Doubles, seen: Doubles, rotations: NDArray[np.floating]) -> _Found:
+    """The light on each frame, twice: the second time what the first does not explain weighs less."""
     even = luminance / np.exp(albedo.log)
+    weight = seen * albedo.weight
+    first = _least_squares(even, weight, rotations, ROUGHLY)
+    shading = np.maximum(first.shading(), DARKEST)
+    error = np.abs(even / np.maximum(first.level, 1e-6)[:, None] - shading) / np.sqrt(shading)
+    known = np.where(weight > 0, error, np.nan)
+    scatter = 1.4826 * np.nan_to_num(np.nanmedian(known, axis=1, keepdims=True))
+    huber = 1 / np.maximum(error / (HUBER * scatter + 1e-6), 1)
+    return _least_squares(even, weight * huber / shading, rotations, DIRECTIONS)
+
+
+def _least_squares(even: Doubles, weight: Doubles, rotations: NDArray[np.floating], count: int) -> _Found:
+    """Weighted least squares of `even` (N, T), luminance over albedo, for every one of `count` directions that lies
+    before the camera; ambient is not negative."""
+    directions, shading = _grid(count)
+    weight = weight / np.maximum(weight.sum(1, keepdims=True), 1e-9)
     level = (weight * even).sum(1)
     ratio = np.minimum(even / np.maximum(level, 1e-6)[:, None], 3.0)
-    mean, mean_shading, squares = (weight * ratio).sum(1, keepdims=True), weight @ shading, weight @ shading**2
-    product = (weight * ratio) @ shading
+    light = weight.astype(np.float32)
+    mean, mean_shading, squares = (weight * ratio).sum(1, keepdims=True), light @ shading, light @ shading**2
+    product = (weight * ratio).astype(np.float32) @ shading
     covariance, variance = product - mean * mean_shading, squares - mean_shading**2
     key = np.maximum(covariance, 0) / np.maximum(variance, 1e-4)
     ambient = mean - key * mean_shading
@@ -137,14 +176,14 @@ def _search(
     best, row = explained.argmax(1), np.arange(len(ratio))
     found = ambient[row, best]
     strength = np.where(found < 0, alone[row, best], key[row, best])
-    return np.maximum(found, 0), strength, directions[best], level
+    return _Found(np.maximum(found, 0), strength, directions[best], level)
 
 
 def _round(
     albedo: Albedo, luminance: Doubles, seen: Doubles, rotations: NDArray[np.floating], often: NDArray[np.bool_]
 ) -> Albedo:
-    ambient, key, direction, level = _search(albedo, luminance, seen, rotations)
-    shading = (ambient[:, None] + key[:, None] * np.maximum(direction @ skin()[1].T, 0)) * level[:, None]
+    found = _search(albedo, luminance, seen, rotations)
+    shading = found.shading() * found.level[:, None]
     logs = np.where(seen > 0, np.log(luminance / np.maximum(shading, 1e-4)), np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # triangles that are never seen are left out below

@@ -49,9 +49,8 @@ class Clusters:
 def cluster(space: Space, points: Floats, table: pd.DataFrame, seed: int = 0) -> Clusters:
     """Groups of the faces in `table` (face_id, SPACE_COLUMNS and the axes of expression) at `points` (N, D).
 
-    HDBSCAN (Campello, Moulavi and Sander 2013); where it sees no FEWEST..MOST groups, or one that holds a third of the
-    faces, k-means. Groups that deserve the same name are one. The same faces give the
-    same groups in any row order.
+    HDBSCAN (Campello, Moulavi and Sander 2013); where it sees no FEWEST..MOST groups, or one that holds half of the
+    faces, k-means. Groups that deserve the same name are one. The same faces give the same groups in any row order.
     """
     count = len(points)
     if not count:
@@ -122,7 +121,7 @@ def _centres(points: Floats, space: Space, seed: int) -> Floats:
         labels = HDBSCAN(min_cluster_size=smallest, min_samples=SMALLEST, copy=True).fit_predict(points)
         groups = labels.max() + 1
         largest = np.bincount(labels + 1)[1:].max(initial=0)
-        if FEWEST <= groups <= MOST and (labels >= 0).mean() >= 0.5 and largest <= len(points) / 3:
+        if FEWEST <= groups <= MOST and (labels >= 0).mean() >= 0.5 and largest <= len(points) / 2:
             return np.stack([points[labels == g].mean(0) for g in range(groups)]).astype(np.float32)
     distinct = len(np.unique(np.round(points, 4), axis=0))
     groups = min(distinct, MOST, max(1, round(2 * _volume(points, space.width))))

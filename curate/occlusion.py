@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.albedo import DARKEST
 from curate.lighting import srgb_to_linear
 from curate.types import Floats
 
@@ -32,21 +33,22 @@ def visible(colours: NDArray[np.uint8]) -> float:
     return float(_fits(logs - np.median(logs, axis=0), CHROMA, LUMINANCE).mean())
 
 
-def usual(colours: NDArray[np.uint8]) -> Floats:
-    """(T, 3) the subject's usual log colours relative to the face's own level, from N frames (N, T, 3); NaN unseen."""
-    logs = _relative(colours)
+def usual(colours: NDArray[np.uint8], shading: Floats) -> Floats:
+    """(T, 3) the subject's usual log colours without the light, relative to the face's own level, from N frames
+    (N, T, 3) and the shading (N, T) of their lights (`curate.albedo.read`); NaN where too rarely seen."""
+    logs = _relative(colours, shading)
     out = np.full(logs.shape[1:], np.nan, np.float32)
     often = np.isfinite(logs[..., 0]).sum(0) >= 3
     out[often] = np.nanmedian(logs[:, often], axis=0)
     return out
 
 
-def against_usual(colours: NDArray[np.uint8], expected: Floats) -> Floats:
-    """(N,) 0..1: share of the seen skin that looks as it usually does; `colours` (N, T, 3), `expected` of `usual`.
+def against_usual(colours: NDArray[np.uint8], shading: Floats, expected: Floats) -> Floats:
+    """(N,) 0..1: share of the seen skin that looks as it usually does in such light; `expected` (T, 3) of `usual`.
 
     Patches whose usual look is not known do not count; NaN where none is left.
     """
-    difference = _relative(colours) - expected
+    difference = _relative(colours, shading) - expected
     known = np.isfinite(difference).all(2)
     fits = _fits(np.where(known[..., None], difference, 0), USUAL_CHROMA, USUAL_LUMINANCE) * known
     count = known.sum(1)
@@ -59,12 +61,14 @@ def _logs(colours: NDArray[np.uint8]) -> Floats:
     return np.stack([0.25 * red + 0.65 * green + 0.1 * blue, red - green, blue - green], axis=-1)
 
 
-def _relative(colours: NDArray[np.uint8]) -> Floats:
-    """(N, T, 3) log colours minus the face's median; NaN where not seen."""
-    seen: NDArray[np.bool_] = np.any(colours, axis=2)
-    logs = np.where(seen[..., None], _logs(colours), np.float32(np.nan))
+def _relative(colours: NDArray[np.uint8], shading: Floats) -> Floats:
+    """(N, T, 3) log colours without the shading, minus the face's median; NaN where not seen."""
+    seen = colours.any(2) & np.isfinite(shading)
+    logs = _logs(colours)
+    logs[..., 0] -= np.log2(np.maximum(np.where(seen, shading, 1), DARKEST))
+    logs[~seen] = np.nan
     middle = np.zeros((len(logs), 1, 3), np.float32)
-    some = np.any(seen, axis=1)
+    some = seen.any(1)
     middle[some, 0] = np.nanmedian(logs[some], axis=1)
     return np.asarray(logs - middle, np.float32)
 

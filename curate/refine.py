@@ -84,16 +84,16 @@ def _light(rows: pd.DataFrame, kept: NDArray[np.bool_], raw_pose: NDArray[np.flo
     if fitted is None:
         log.info("too few faces for the subject's albedo: light is read from single frames")
         return
-    usual = occlusion.usual(colours)
+    usual = occlusion.usual(colours, albedo.read(fitted, colours, upright[places]).shading)
     light = stacked(rows["lighting"], 6)
-    direction = rows[LIGHT].to_numpy(np.float32)
+    direction = rows[LIGHT].to_numpy(np.float32).copy()
     visible = rows[VISIBLE].to_numpy(np.float32).copy()
     method = rows["light_from"].to_numpy(object)
     for where, seen in skins():
         ours = where[usable[where]]
         seen = seen[usable[where]]
         found = albedo.read(fitted, seen, upright[ours])
-        visible[ours] = occlusion.against_usual(seen, usual)
+        visible[ours] = occlusion.against_usual(seen, found.shading, usual)
         read = np.isfinite(found.direction).all(1)
         # found in the upright crop's axes, turned by the roll into the frame's
         turned = np.einsum("nij,nj->ni", pose.matrix(0.0, 0.0, raw_pose[ours, 2]), found.direction)

@@ -70,15 +70,20 @@ def test_blocks_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_hidden_part_of_the_face_is_seen_as_hidden() -> None:
-    colours, _, _, _ = footage(60)
+    colours, turns, _, _ = footage(60)
+    fitted = albedo.fit(colours, turns)
+    assert fitted is not None
+    expected = usual(colours, albedo.read(fitted, colours, turns).shading)
     shares = []
     for hidden in (0, 60, 150, 250):
         frame = colours[:1].copy()
         rows = np.flatnonzero(frame[0].any(1))[:hidden]
         frame[0, rows] = (30, 60, 160)
-        shares.append((visible(frame[0]), float(against_usual(frame, usual(colours))[0])))
+        shading = albedo.read(fitted, frame, turns[:1]).shading
+        shares.append((visible(frame[0]), float(against_usual(frame, shading, expected)[0])))
     for column in zip(*shares, strict=True):
         assert list(column) == sorted(column, reverse=True) and column[0] - column[-1] > 0.3
     assert shares[0][1] > 0.85
     assert visible(np.zeros_like(colours[0])) == 0
-    assert np.isnan(against_usual(np.zeros_like(colours[:1]), usual(colours)))[0]
+    nobody = np.zeros_like(colours[:1])
+    assert np.isnan(against_usual(nobody, albedo.read(fitted, nobody, turns[:1]).shading, expected))[0]

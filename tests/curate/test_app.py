@@ -42,6 +42,7 @@ def faces() -> pd.DataFrame:
             columns[field.name] = np.arange(FACES)
     rows = pd.DataFrame(columns)
     rows["face_id"] = [f"0123456789ab-{i:07d}-0" for i in range(FACES)]
+    rows["light_from"] = "albedo"
     rows["clip"] = [CLIPS[i % 2] for i in range(FACES)]
     rows["crop"] = [None if i < NO_CROP else f"crops/{CLIPS[i % 2].replace('/', '')}/{i}.jpg" for i in range(FACES)]
     rows["kept"] = [i < FACES - OTHERS for i in range(FACES)]

@@ -5,7 +5,7 @@ import pytest
 
 from curate import align
 from curate.mesh import canonical
-from curate.pose import YAW_GAIN, euler, fit_mesh, head_pose, matrix
+from curate.pose import SURE, YAW_GAIN, euler, fit_mesh, head_pose, matrix
 
 
 def seen(
@@ -20,7 +20,8 @@ def seen(
 def test_pose_is_read_back(angles: tuple[float, float, float]) -> None:
     pose = head_pose(seen(*angles)[None])
     assert (pose.yaw[0] / YAW_GAIN, pose.pitch[0], pose.roll[0]) == pytest.approx(angles, abs=0.01)
-    assert pose.confidence[0] == pytest.approx(1)
+    assert pose.fits[0] == pytest.approx(1)
+    assert (pose.confidence[0] == pytest.approx(1)) == (abs(pose.yaw[0]) <= SURE)
 
 
 def test_euler_inverts_matrix() -> None:

@@ -108,7 +108,7 @@ def test_every_quality_column_is_measured_and_has_a_scalar(textured) -> None:
     assert set(quality.SCALARS) == wanted
     for column in QUALITY:
         low, high = quality.scalar(column.name, np.array([0.0, 1.0]))
-        assert (high > low) == column.higher_is_better and min(low, high) >= 0 and max(low, high) <= 100
+        assert (high > low) == (column.higher_is_better is not False) and min(low, high) >= 0 and max(low, high) <= 100
     assert np.isnan(quality.scalar("Sharpness", np.array([np.nan])))[0]
 
 

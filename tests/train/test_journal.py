@@ -32,7 +32,7 @@ def test_going_on_drops_later_and_broken_lines(tmp_path: Path) -> None:
 
 def test_the_line_says_loss_rate_and_time_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal(tmp_path, 0)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="train"):
         journal.line(LINE, 10, 65.2)
     journal.close()
     assert caplog.messages == ["step 2/10  loss 0.2500  200 images/s  1:05 left"]
