@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from curate.mesh import canonical
 
 Doubles = NDArray[np.float64]
-YAW_GAIN = 1.088
-"""True yaw over the fit's: fitted by benchmarks/calibrate_pose.py on the calibration heads, |yaw| up to 62 degrees."""
+YAW_GAIN = 1.085
+"""True yaw over the fit's: fitted by benchmarks/calibrate.py on the calibration heads, |yaw| up to 62 degrees."""
 SURE = 60.0
 """Degrees of yaw up to which a well fitted pose is trusted fully."""
 ZERO_YAW = 45.0
