@@ -4,7 +4,7 @@ Raw blendshapes tell people apart (open eyes differ, mouths rest differently) an
 footage of one subject both can be taken away: what a low-order function of yaw and pitch explains of each value, and
 the subject's neutral, a winsorised mean of what is left. What remains is 0 at the subject's usual face. Named axes join
 blendshapes with plain mesh distances in the head's own frame. The landmarker presses lips and lids together when the
-head tilts; how much was measured on heads of known openings (benchmarks/calibrate.py), and is undone for everybody alike.
+head tilts; how much was measured on heads of known openings (benchmarks/calibrate.py), and is undone for all alike.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ AXES: dict[str, tuple[str, ...]] = {
 DISTANCES = ("mouth opening", "mouth width", "eye opening")
 """In the units of the canonical mesh (cm of an average head). Openings are along the head's own upright, and less than
 0 where the mesh's lips or lids cross."""
-FULL = {"jawOpen": ("mouth opening", 2.5, 0.75), "smile": ("mouth width", 1.5, 0.5), "blink": ("eye opening", -0.8, 0.75)}
+FULL = {
+    "jawOpen": ("mouth opening", 2.5, 0.75),
+    "smile": ("mouth width", 1.5, 0.5),
+    "blink": ("eye opening", -0.8, 0.75),
+}
 """The distance beside an axis' blendshapes, how far it goes (cm) from neutral to the end, and its share of the axis."""
 LIPS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402))
 LIDS = ((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373))

@@ -34,6 +34,7 @@ BEST_FACES = 3
 """Identity is read from a track's best faces."""
 BEST_APART = 5
 """Frames between two of them."""
+PROFILE = "profile: pose and expression are uncertain"
 Row = dict[str, Any]
 
 
@@ -130,7 +131,7 @@ def _row(clip: Clip, segment: Segment, frame: Frame, index: int, shot: int, seen
         "height": height,
         "detection_score": seen.detection_score,
         "landmarks": seen.landmarks.points.reshape(-1),
-        "status": STATUS_OK,
+        "status": PROFILE if seen.profile else STATUS_OK,
     }
 
 
@@ -173,7 +174,8 @@ def _score_light(row: Row, crop: Image, points: Floats) -> None:
     row["FaceOcclusionPrevention"] = occlusion.visible(colours)
     light = lighting.estimate(colours, upright)
     if light is None:
-        row["status"] = "light not measured: too little skin is seen"
+        if row["status"] == STATUS_OK:
+            row["status"] = "light not measured: too little skin is seen"
         return
     direction = (matrix(0.0, 0.0, row["roll"]) @ light.direction).astype(np.float32)
     row |= {"light_x": direction[0], "light_y": direction[1], "light_z": direction[2]}

@@ -1,4 +1,8 @@
-"""Faces followed from frame to frame: detected now and then, carried on by their own landmarks in between."""
+"""Faces followed from frame to frame: detected now and then, carried on by their own landmarks in between.
+
+Past about 78 degrees of yaw the landmarker says that there is no face, though its mesh still lies on it. Where the
+detector sees a face in the same place, such a profile is kept (`Seen.profile`) and its track goes on.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,16 @@ from numpy.typing import NDArray
 
 from curate.backends import Detector, Landmarker
 from curate.mesh import AT
+from curate.pose import head_pose
 from curate.types import Detection, Floats, Image, Landmarks
 
 MIN_PRESENCE = 0.5
 SAME_FACE = 0.3
 """Two boxes with this intersection over union are one face."""
+PROFILE_YAW, TURNED_YAW = 60.0, 40.0
+"""Degrees of yaw beyond which a mesh without presence may be a profile, and a lost track may go on as one."""
+PROFILE_FIT = 0.01
+"""Least fit of a profile's mesh (`curate.pose.HeadPose.fits`): below, the landmarks have left the face."""
 MIN_SIDE = 24
 """Pixels; a smaller box says nothing about a face."""
 MARGIN = 1.5
@@ -30,6 +39,11 @@ class Seen:
     landmarks: Landmarks
     detection_score: float
     """Of the detection that the track goes back to, or the landmarker's presence since then, whichever is lower."""
+
+    @property
+    def profile(self) -> bool:
+        """Whether the landmarker itself does not believe in this face: its pose and landmarks are uncertain."""
+        return self.landmarks.score < MIN_PRESENCE
 
 
 @dataclass
@@ -56,12 +70,12 @@ class Tracker:
         for track, seen in before.items():
             self._try(image, track, region_of(seen.landmarks), seen.detection_score)
         self._since += 1
-        lost = len(self._active) < len(before)
+        lost = {t: s for t, s in before.items() if t not in self._active}
         if not self._looked or not self._active or lost or self._since >= self.detect_every:
-            self._detect(image)
+            self._detect(image, lost)
         return [self._active[t] for t in sorted(self._active)]
 
-    def _detect(self, image: Image) -> None:
+    def _detect(self, image: Image, lost: dict[int, Seen]) -> None:
         self._since, self._looked = 0, True
         for detection in self.detector.detect(image):
             box = np.array([detection.x, detection.y, detection.width, detection.height])
@@ -69,15 +83,24 @@ class Tracker:
                 continue
             if any(overlap(box, seen.box) > SAME_FACE for seen in self._active.values()):
                 continue
-            if self._try(image, self._next, region_of_detection(detection), detection.score):
-                self._next += 1
+            track = next((t for t, s in lost.items() if t not in self._active and _turns_away(s, box)), self._next)
+            if self._try(image, track, region_of_detection(detection), detection.score, box):
+                self._next = max(self._next, track + 1)
 
-    def _try(self, image: Image, track: int, region: NDArray[np.float64], score: float) -> bool:
+    def _try(
+        self,
+        image: Image,
+        track: int,
+        region: NDArray[np.float64],
+        score: float,
+        detected: NDArray[np.float64] | None = None,
+    ) -> bool:
+        """Take the face in the region into the track, if there is one; a profile only where one was `detected`."""
         landmarks = self.landmarker.landmark(image, region)
-        if landmarks.score < MIN_PRESENCE:
-            return False
         low, high = landmarks.points[:, :2].min(0), landmarks.points[:, :2].max(0)
         box = np.array([*low, *(high - low)], np.float64)
+        if landmarks.score < MIN_PRESENCE and not _is_profile(landmarks, box, detected):
+            return False
         height, width = image.shape[:2]
         centre = (low + high) / 2
         outside = not (0 <= centre[0] < width and 0 <= centre[1] < height)
@@ -85,8 +108,25 @@ class Tracker:
             return False
         if any(overlap(box, other.box) > SAME_FACE for other in self._active.values()):
             return False
-        self._active[track] = Seen(track, box, landmarks, min(score, landmarks.score))
+        self._active[track] = Seen(
+            track, box, landmarks, score if landmarks.score < MIN_PRESENCE else min(score, landmarks.score)
+        )
         return True
+
+
+def _turns_away(seen: Seen, box: NDArray[np.float64]) -> bool:
+    """Whether a lost face was turned so far that the one detected at `box` is the same, now in profile."""
+    points = seen.landmarks.points
+    if len(points) < 468 or overlap(box, seen.box) <= SAME_FACE:
+        return False
+    return abs(float(head_pose(points[None]).yaw[0])) > TURNED_YAW
+
+
+def _is_profile(landmarks: Landmarks, box: NDArray[np.float64], detected: NDArray[np.float64] | None) -> bool:
+    if detected is None or len(landmarks.points) < 468 or overlap(box, detected) <= SAME_FACE:
+        return False
+    pose = head_pose(landmarks.points[None])
+    return abs(float(pose.yaw[0])) > PROFILE_YAW and float(pose.fits[0]) >= PROFILE_FIT
 
 
 def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -144,7 +144,7 @@ class Settings:
     detector: str = "litert"
     landmarker: str = "litert"
     identifier: str = "dlib"
-    scores: int = 2
+    scores: int = 3
     """Version of the scores: parts with another one are stale."""
     models: dict[str, str] = field(default_factory=dict)
     """Name to SHA-256 of the weights in use."""

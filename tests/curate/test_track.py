@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from curate import identity
-from curate.shots import Shots, is_cut, thumbnail
+from curate import shots as shots_module
+from curate.mesh import canonical
+from curate.pose import head_pose, matrix
+from curate.shots import Shots, content_change, is_cut, thumbnail
 from curate.track import Tracker, overlap, region_of, region_of_detection
 from curate.types import Detection, Landmarks
 
@@ -84,6 +88,47 @@ def test_a_cut_ends_the_track(tracker: Tracker) -> None:
     assert [s.track for s in tracker.step(scene((1, 10, 50)))] == [1]
 
 
+class TurningLandmarker(FakeLandmarker):
+    """A head that turns 10 degrees a frame; past 75 the presence falls, as the real network's does."""
+
+    def __init__(self) -> None:
+        self.yaw = 30.0
+
+    def landmark(self, image: np.ndarray, region: np.ndarray) -> Landmarks:
+        flat = super().landmark(image, region)
+        if flat.score == 0:
+            return flat
+        mesh = np.vstack([canonical().vertices, np.zeros((10, 3))]) @ matrix(self.yaw / 1.085, 0, 0).T * (1, -1, -1)
+        low, high = flat.points[:, :2].min(0), flat.points[:, :2].max(0)
+        mesh *= float((high - low).max() / np.ptp(mesh[:, :2], axis=0).max())
+        mesh[:, :2] += (low + high) / 2 - (mesh[:, :2].min(0) + mesh[:, :2].max(0)) / 2
+        return Landmarks(mesh.astype(np.float32), 0.99 if self.yaw < 75 else 0.01, None)
+
+
+def test_a_profile_is_kept_in_its_track_and_marked() -> None:
+    landmarker = TurningLandmarker()
+    tracker = Tracker(FakeDetector(), landmarker, detect_every=50)
+    seen = []
+    for yaw in (30, 40, 50, 60, 70, 80, 85, 80, 70, 60):
+        landmarker.yaw = float(yaw)
+        seen += tracker.step(scene((1, 50, 50)))
+    assert [s.track for s in seen] == [0] * 10
+    assert [s.profile for s in seen] == [False] * 5 + [True] * 3 + [False] * 2
+    assert head_pose(seen[6].landmarks.points[None]).confidence[0] < 0.3
+
+
+def test_no_profile_without_a_detection_or_without_a_turn() -> None:
+    landmarker = TurningLandmarker()
+    tracker = Tracker(FakeDetector(), landmarker, detect_every=50)
+    landmarker.yaw = 80.0
+    assert [s.profile for s in tracker.step(scene((1, 50, 50)))] == [True]
+    tracker.detector.detect = lambda image: []
+    assert tracker.step(scene((1, 50, 50))) == []
+    absent = Tracker(FakeDetector(), landmarker, detect_every=50)
+    landmarker.landmark = lambda image, region: Landmarks(FakeLandmarker().landmark(image, region).points, 0.2, None)
+    assert absent.step(scene((1, 50, 50))) == []
+
+
 def test_a_tiny_face_is_left_out(tracker: Tracker) -> None:
     assert tracker.step(scene((1, 10, 50), side=12)) == []
 
@@ -104,14 +149,36 @@ def test_regions_turn_with_the_eyes() -> None:
     assert region_of_detection(detection) == pytest.approx([20, 30, 90, 90, np.pi / 2])
 
 
+def scenery(seed: int, shift: int = 0) -> np.ndarray:
+    """A picture of soft shapes; every seed has the same brightness and colours."""
+    noise = np.random.default_rng(seed).normal(0, 1, (60, 140)).astype(np.float32)
+    soft = cv2.GaussianBlur(noise, (0, 0), 4)[:, shift : shift + 100]
+    grey = 130 + 40 * cv2.resize(soft, (320, 180)) / soft.std()
+    return np.clip(grey[..., None] * (1, 0.8, 0.6), 0, 255).astype(np.uint8)
+
+
 def test_cuts() -> None:
-    rng = np.random.default_rng(0)
-    first = rng.integers(0, 255, (180, 320, 3), np.uint8) // 3
-    second = 255 - first
+    frames = [scenery(0), scenery(0), scenery(1), scenery(1, 1), scenery(0), scenery(0)]
     shots = Shots()
-    frames = [first, first + 2, first + 4, second, second - 2]
-    assert [shots.cut(thumbnail(f)) for f in frames] == [False, False, False, True, False]
-    assert is_cut(thumbnail(first), thumbnail(second)) and not is_cut(thumbnail(first), thumbnail(first + 2))
+    assert [shots.cut(thumbnail(f)) for f in frames] == [False, False, True, False, True, False]
+    assert is_cut(thumbnail(frames[1]), thumbnail(frames[2]))
+    assert not is_cut(thumbnail(frames[0]), thumbnail(frames[1]))
+    assert is_cut(thumbnail(frames[0]), thumbnail(frames[0][:120]))
+
+
+def test_a_quiet_cut_stands_out_from_the_frames_before_it() -> None:
+    pale = [(0.3 * np.array([130, 104, 78]) + 0.7 * scenery(seed)).astype(np.uint8) for seed in (0, 1)]
+    assert shots_module.LEAST < content_change(*map(thumbnail, pale)) < shots_module.ALWAYS
+    shots = Shots()
+    assert [shots.cut(thumbnail(f)) for f in (*pale[:1] * 8, *pale[1:] * 2)] == [False] * 8 + [True, False]
+
+
+def test_a_flash_and_a_pan_are_no_cuts() -> None:
+    flash = np.clip(scenery(0).astype(int) + 60, 0, 255).astype(np.uint8)
+    frames = [scenery(0), scenery(0), flash, *(scenery(0, i) for i in range(12))]
+    assert content_change(*map(thumbnail, frames[1:3])) > 15
+    shots = Shots()
+    assert not any(shots.cut(thumbnail(f)) for f in frames)
 
 
 def test_people_are_clustered_and_ranked_by_faces() -> None:
