@@ -1,6 +1,7 @@
 # make demo    from nothing to a rendered and reported video
 # make test    all tests
 # make check   lint, types, layering
+# make accuracy  how right the scores are (FACESET_CLIPS: a folder of real clips)
 # make app     the FiftyOne App on the demo's faceset
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 OPENCV := $(shell sed -n 's/^opencv-python-headless==//p' constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test check app clean
+.PHONY: setup demo test check accuracy app clean
 
 setup: $(VENV)/.ready
 
@@ -24,6 +25,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+accuracy: setup
+	$(BIN)/python -m benchmarks.accuracy
 
 check: setup
 	$(BIN)/ruff check .

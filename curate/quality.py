@@ -23,20 +23,22 @@ GRID = 8
 """Pixels between the block borders of JPEG and H.264."""
 DARK, BRIGHT, SOFT = 25.0, 247.0, 6.0
 """Luma below and above which skin is under- and overexposed, and how softly it becomes so."""
+CHEEK_BINS, CHEEK_SOFT = 64, 20.0
+"""Bins of a cheek's histogram, and luma levels over which it is softened."""
 SCALARS: dict[str, tuple[float, float]] = {
-    "Sharpness": (-2.6, 0.5),
-    "MotionBlur": (1.0, -0.25),
-    "CompressionArtifacts": (0.25, -0.08),
+    "Sharpness": (0.0, 0.3),
+    "MotionBlur": (0.8, -0.2),
+    "CompressionArtifacts": (0.5, -0.12),
     "UnderExposurePrevention": (0.6, 0.1),
     "OverExposurePrevention": (0.6, 0.1),
     "DynamicRange": (4.5, 0.6),
-    "IlluminationUniformity": (0.3, 0.12),
+    "IlluminationUniformity": (0.4, 0.12),
     "NaturalColour": (8.0, -3.0),
     "InterEyeDistance": (40.0, 12.0),
     "HeadSize": (0.2, 0.06),
     "EyesOpen": (0.02, 0.006),
     "MouthClosed": (0.9, 0.03),
-    "FaceOcclusionPrevention": (0.8, 0.05),
+    "FaceOcclusionPrevention": (0.7, 0.07),
 }
 """The native value that is worth 50, and the width of the logistic curve about it; a negative width: less is better."""
 
@@ -150,14 +152,16 @@ def dynamic_range(grey: Floats, skin: Mask) -> float:
 
 
 def uniformity(grey: Floats, points: NDArray[np.floating]) -> float:
-    """Overlap 0..1 of the luma histograms of the two cheeks (16 bins)."""
+    """Overlap 0..1 of the luma histograms of the two cheeks, each softened so that a small difference counts little and
+    a large one still differs from a larger one."""
     histograms = []
     for eye, mouth in ((AT.right_eye_outer, AT.mouth_right), (AT.left_eye_outer, AT.mouth_left)):
         x, y = (points[eye, :2] + points[mouth, :2]) / 2
         r = max(2, int(np.linalg.norm(points[eye, :2] - points[mouth, :2]) / 5))
         patch = grey[max(int(y) - r, 0) : int(y) + r + 1, max(int(x) - r, 0) : int(x) + r + 1]
-        counts = np.histogram(patch, bins=16, range=(0, 256))[0].astype(float)
-        histograms.append(counts / max(counts.sum(), 1))
+        counts = np.histogram(patch, bins=CHEEK_BINS, range=(0, 256))[0].astype(float)
+        soft = cv2.GaussianBlur(counts[None], (0, 0), CHEEK_SOFT * CHEEK_BINS / 256, borderType=cv2.BORDER_CONSTANT)
+        histograms.append(soft[0] / max(soft.sum(), 1e-9))
     return float(np.minimum(*histograms).sum())
 
 
