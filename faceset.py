@@ -55,12 +55,14 @@ def curate(
     budget: Budget = "auto",
     reference: Annotated[list[Path] | None, typer.Option(help="Photo of the subject; may be given again.")] = None,
     person: Annotated[int | None, typer.Option(help="Identity from `faceset people` that is the subject.")] = None,
-    every: Annotated[int | None, typer.Option(help="Read every Nth frame.")] = None,
+    every: Annotated[
+        str | None, typer.Option(help="Read every Nth frame; auto: leave out frames in which nothing changes.")
+    ] = None,
     detect_every: Annotated[int | None, typer.Option(help="Detect on every Nth read frame, and on loss.")] = None,
     framing: Annotated[str | None, typer.Option(help="face, full or head.")] = None,
     crop_size: Annotated[int | None, typer.Option(help="Side of the crops in pixels.")] = None,
-    detector: Annotated[str | None, typer.Option(help="litert.")] = None,
-    landmarker: Annotated[str | None, typer.Option(help="litert or face-alignment.")] = None,
+    detector: Annotated[str | None, typer.Option(help="litert, dlib or face-alignment.")] = None,
+    landmarker: Annotated[str | None, typer.Option(help="litert, face-alignment or face-alignment-2d.")] = None,
     identifier: Annotated[str | None, typer.Option(help="dlib.")] = None,
     min_sharpness: Annotated[
         float | None, typer.Option(help="Faces below are not selected (column Sharpness).")
@@ -77,7 +79,7 @@ def curate(
     from curate.pipeline import curate as run
 
     given = {
-        "every": every, "detect_every": detect_every, "framing": framing, "crop_size": crop_size,
+        "every": _every(every), "detect_every": detect_every, "framing": framing, "crop_size": crop_size,
         "detector": detector, "landmarker": landmarker, "identifier": identifier,
     }  # fmt: skip
     settings = tuple((k, v) for k, v in given.items() if v is not None)
@@ -327,6 +329,18 @@ def demo(
         typer.echo(path)
 
 
+def _every(text: str | None) -> int | None:
+    from curate.types import AUTO
+
+    if text is None:
+        return None
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    if text != "auto":
+        raise UsageError(f"--every {text}: must be a number from 1 on, or auto")
+    return AUTO
+
+
 def _workers(asked: int) -> int:
     if asked < 0:
         raise UsageError(f"--workers {asked}: must be 0 (one a core) or more")
@@ -389,7 +403,10 @@ def _writable_page(video: Path) -> Path:
 
 def _curated_text(r: dict[str, Any]) -> str:
     lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
-    lines.append(f"{r['frames']} frames, {r['kept']} faces kept, {r['selected']} selected, {r['seconds']:.0f} s")
+    skipped = f" ({r['skipped']} skipped: nothing changed)" if r["skipped"] else ""
+    lines.append(
+        f"{r['frames']} frames{skipped}, {r['kept']} faces kept, {r['selected']} selected, {r['seconds']:.0f} s"
+    )
     return "\n".join([*lines, str(r["report"])])
 
 

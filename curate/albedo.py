@@ -27,7 +27,8 @@ Doubles = NDArray[np.float64]
 
 LEAST_FRAMES = 24
 """Fewer frames do not show the same skin in lights enough: single frames are then read by `lighting.estimate`."""
-ROUNDS = 40
+ROUNDS, SETTLED = 40, 0.002
+"""Rounds at most, and the mean change of the logarithm below which no more follow."""
 SHRINK = 0.02
 """Share of the albedo's pattern (its logarithm) that each round gives back."""
 DIRECTIONS, ROUGHLY = 1500, 250
@@ -70,6 +71,11 @@ class Lights:
     shading: Floats
     """(N, T) what this light gives each triangle, over the mean level; seen or not."""
 
+    def vectors(self) -> Floats:
+        """(N, 6): direction times contrast, exposure, warmth, tint, as `lighting.Light.vector`."""
+        scalars = np.column_stack([self.exposure, self.warmth, self.tint])
+        return np.hstack([self.direction * self.contrast[:, None], scalars])
+
 
 def fit(colours: NDArray[np.uint8], rotations: NDArray[np.floating]) -> Albedo | None:
     """The albedo from N frames; None if fewer than LEAST_FRAMES show enough skin.
@@ -83,7 +89,9 @@ def fit(colours: NDArray[np.uint8], rotations: NDArray[np.floating]) -> Albedo |
     often = (seen > 0).sum(0) >= LEAST_SEEN
     albedo = Albedo(np.zeros(colours.shape[1]), often.astype(np.float64))
     for _ in range(ROUNDS):
-        albedo = _round(albedo, luminance, seen, rotations[enough], often)
+        before, albedo = albedo, _round(albedo, luminance, seen, rotations[enough], often)
+        if np.abs(albedo.log - before.log)[often].mean() < SETTLED:
+            break
     return albedo
 
 

@@ -109,9 +109,9 @@ def _same_tracks(before: pd.DataFrame, after: pd.DataFrame) -> dict[int, int]:
 
 def mark_subject(rows: pd.DataFrame, faceset: Faceset) -> pd.DataFrame:
     """Add person, identity_distance, kept and the reasons of those that are not kept."""
-    tracks = rows.groupby("track", sort=True).agg(faces=("face_id", "size"), identity=("identity", "first"))
+    tracks = rows.groupby("track", sort=True).agg(frames=("stands_for", "sum"), identity=("identity", "first"))
     vectors = np.stack(tracks["identity"].to_list()).astype(np.float64)
-    weights = tracks["faces"].to_numpy(np.float64)
+    weights = tracks["frames"].to_numpy(np.float64)
     labels = identity.people(vectors, weights)
     centres = np.stack([identity.centre(vectors[labels == k], weights[labels == k]) for k in range(labels.max() + 1)])
     subject = _pick(centres, faceset)

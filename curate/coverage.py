@@ -65,6 +65,13 @@ def curve(space: Space, points: Floats, chosen: Floats, weight: NDArray[np.float
     return total.astype(np.float32)
 
 
+def stands_for(table: pd.DataFrame) -> NDArray[np.float64]:
+    """(N,) frames of the footage for which each face stands; 1 where the table does not say."""
+    if "stands_for" not in table:
+        return np.ones(len(table))
+    return np.asarray(table["stands_for"].fillna(1), np.float64)
+
+
 def demand(space: Space, points: Floats) -> NDArray[np.float64]:
     """(N,) weights with which every kind of face counts alike: one over the number of faces of its kind.
 
@@ -139,7 +146,12 @@ def worth(table: pd.DataFrame, fps: float | None, weights: Weights | None = None
         mine = clips == name
         alone, without = _smallest(space, points[mine]), _smallest(space, points[~mine])
         found.append(
-            Worth(name, int((kept["clip"] == name).sum()) / rate, alone / rate, max(together - without, 0) / rate)
+            Worth(
+                name,
+                float(stands_for(kept)[kept["clip"] == name].sum()) / rate,
+                alone / rate,
+                max(together - without, 0) / rate,
+            )
         )
     return tuple(found)
 

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from curate import models, mongod
+from curate.backends import fan_weights
 from curate.errors import FacesetError
 
 State = Literal["ok", "missing", "warn"]
@@ -56,6 +58,7 @@ def checks(signing_key: Path | None = None) -> list[Check]:
         *_packages(),
         _opencv(),
         *_weights(),
+        _face_alignment(),
         _ffmpeg(),
         _gpu(),
         _cache(),
@@ -171,6 +174,17 @@ def _weights() -> list[Check]:
         else:
             found.append(Check(name, "ok", f"{path}, hash verified"))
     return found
+
+
+def _face_alignment() -> Check:
+    """The weights of the other detector and landmarkers, which nobody needs who does not name them."""
+    name, folder = "face-alignment weights", fan_weights.folder()
+    lacking = {choice: files for choice in fan_weights.NEEDS if (files := fan_weights.missing(choice))}
+    if not lacking:
+        return Check(name, "ok", str(folder))
+    urls = [file.url for files in lacking.values() for file in files]
+    command = ["curl", "--create-dirs", "--output-dir", str(folder), "--remote-name-all", *urls]
+    return Check(name, "warn", f"optional, for {', '.join(lacking)}: not in {folder}", shlex.join(command))
 
 
 def _ffmpeg() -> Check:

@@ -14,6 +14,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from curate.errors import FacesetError, MissingError, UsageError
 from curate.extract import Backends, extract_segment, part_info
 from curate.faceset import Faceset
@@ -109,7 +111,8 @@ def run_task(task: Task) -> None:
 def _here(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
     for task in tasks:
         try:
-            run_task(task)
+            with threadpool_limits(1):  # the arrays are small: more threads cost more than they give
+                run_task(task)
         except FacesetError as error:
             yield task, error
         else:

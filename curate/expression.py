@@ -122,11 +122,11 @@ def neutral_of(
     `shapes` (N, 52) blendshapes, `gazes` (N, 2), `lengths` (N, 3) DISTANCES, `pose` (N, 2+) yaw and pitch in degrees.
     Rows with a NaN do not count; without any row the neutral is 0.
     """
+    known = np.isfinite(np.hstack([shapes, gazes, lengths, pose[:, :2]])).all(1)
+    shapes, gazes, lengths, pose = shapes[known], gazes[known], lengths[known], pose[known]
     level = zero(pose[:, 1], pose[:, 0], np.ones(len(pose)))
     values = np.hstack([shapes, gazes, untilted(lengths, pose, level)]).astype(np.float64)
     terms = _terms(pose)
-    known = np.isfinite(values).all(1) & np.isfinite(terms).all(1)
-    values, terms = values[known], terms[known]
     slopes = np.zeros((terms.shape[1], values.shape[1]))
     if not len(values):
         return Neutral(slopes, np.zeros(values.shape[1]), level)

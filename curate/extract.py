@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 from collections.abc import Iterator
@@ -15,14 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curate import align, expression, lighting, occlusion, quality
+from curate import align, expression, lighting, quality
 from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, Identifier, Landmarker, make
 from curate.faceset import atomic
 from curate.pose import head_pose, matrix
+from curate.pose68 import head_pose68
 from curate.shots import Shots, thumbnail
+from curate.still import Watch
 from curate.table import STATUS_OK, part_schema
 from curate.track import Seen, Tracker
-from curate.types import Clip, Floats, Frame, Image, Segment, Settings
+from curate.types import AUTO, Clip, Floats, Frame, Image, Segment, Settings
 from curate.video import decode
 
 log = logging.getLogger(__name__)
@@ -79,7 +82,7 @@ class _Best:
 
 
 def extract_segment(folder: Path, clip: Clip, segment: Segment, settings: Settings, backends: Backends) -> int:
-    """Write the segment's crops and then its part into the faceset `folder`; the number of frames that were read.
+    """Write the segment's crops and then its part into the faceset `folder`; the number of frames looked at.
 
     The part is renamed into place last: it exists if and only if the segment is done.
     """
@@ -87,32 +90,48 @@ def extract_segment(folder: Path, clip: Clip, segment: Segment, settings: Settin
     best: dict[int, _Best] = {}
     tracker = Tracker(backends.detector, backends.landmarker, settings.detect_every)
     shots = Shots()
-    shot = frames = 0
+    watch = Watch() if settings.every == AUTO and clip.kind == "video" else None
+    shot, frames, end = 0, 0, segment.first_frame
+    read: list[int] = []
     thumbs: list[Image] = []
     crops = folder / "crops" / clip.name / f"{segment.index:04d}"
     shutil.rmtree(crops, ignore_errors=True)  # of an interrupted or stale extraction
     if settings.crop_size:
         crops.mkdir(parents=True, exist_ok=True)
     for frame in _every(decode(clip, segment), settings.every):
+        frames, end = frames + 1, frame.index + max(settings.every, 1)
+        if watch is not None and watch.still(frame.luma):
+            continue
         thumb = thumbnail(frame.image)
         thumbs = [*thumbs[:1], thumb]
-        if shots.cut(thumb) or (clip.kind == "photos" and frames):
+        if shots.cut(thumb) or (clip.kind == "photos" and read):
             shot += 1
             tracker.cut()
-        frames += 1
-        for index, seen in enumerate(tracker.step(frame.image)):
+        read.append(frame.index)
+        faces = tracker.step(frame.image)
+        if watch is not None:
+            watch.look(frame.luma, [seen.box for seen in faces])
+        for index, seen in enumerate(faces):
             row = _row(clip, segment, frame, index, shot, seen)
             _score(row, frame, seen, settings, crops)
             _remember(best.setdefault(seen.track, _Best()), row, frame, seen, backends.identifier)
             rows.append(row)
     _identify(rows, best, backends.identifier)
-    _write(folder, clip, segment, settings, rows, frames, thumbs)
+    _stand_for(rows, read, end)
+    _write(folder, clip, segment, settings, rows, (frames, frames - len(read)), thumbs)
     return frames
 
 
 def _every(frames: Iterator[Frame], step: int) -> Iterator[Frame]:
-    """Every Nth frame by its index in the clip, so that segments agree on which."""
-    return (f for f in frames if f.index % step == 0)
+    """Every Nth frame by its index in the clip, so that segments agree on which; all of them with AUTO."""
+    return (f for f in frames if step == AUTO or f.index % step == 0)
+
+
+def _stand_for(rows: list[Row], read: list[int], end: int) -> None:
+    """How many frames of the footage each row stands for: to the next frame that was read."""
+    lasts = {a: b - a for a, b in itertools.pairwise([*read, end])}
+    for row in rows:
+        row["stands_for"] = lasts[row["frame"]]
 
 
 def _row(clip: Clip, segment: Segment, frame: Frame, index: int, shot: int, seen: Seen) -> Row:
@@ -140,12 +159,10 @@ def _score(row: Row, frame: Frame, seen: Seen, settings: Settings, crops: Path) 
     to_crop = align.crop_matrix(points, settings.framing, settings.crop_size or SCORING_SIZE)
     row["matrix"] = to_crop.reshape(-1)
     mesh = len(points) >= 468
-    yaw = 0.0
-    if mesh:
-        pose = head_pose(points[None])
-        yaw = float(pose.yaw[0])
-        row |= {"yaw": yaw, "pitch": pose.pitch[0], "roll": pose.roll[0], "pose_confidence": pose.confidence[0]}
-        row["landmark_confidence"] = seen.landmarks.score * pose.fits[0]
+    pose = head_pose(points[None]) if mesh else head_pose68(points[None])
+    yaw = float(pose.yaw[0])
+    row |= {"yaw": yaw, "pitch": pose.pitch[0], "roll": pose.roll[0], "pose_confidence": pose.confidence[0]}
+    row["landmark_confidence"] = seen.landmarks.score * pose.fits[0]
     if seen.landmarks.blendshapes is not None:
         row["expression"] = seen.landmarks.blendshapes
         row["gaze"] = expression.gaze(seen.landmarks.blendshapes)
@@ -162,24 +179,13 @@ def _score(row: Row, frame: Frame, seen: Seen, settings: Settings, crops: Path) 
     inside = align.transform(points, to_crop)
     row |= quality.measure(crop, inside, points, yaw, frame.image)
     if mesh:
-        _score_light(row, crop, inside)
+        _score_skin(row, crop, inside)
 
 
-def _score_light(row: Row, crop: Image, points: Floats) -> None:
-    """Light on the upright crop, turned back by the roll into the frame's axes."""
+def _score_skin(row: Row, crop: Image, points: Floats) -> None:
+    """The skin's colours, from which `curate.refine` reads light and occlusion once the whole footage is known."""
     half = cast(Image, cv2.resize(crop, (SCORING_SIZE // 2, SCORING_SIZE // 2), interpolation=cv2.INTER_AREA))
-    upright = matrix(row["yaw"], row["pitch"], 0.0)
-    colours = lighting.skin_colours(half, points / 2, upright)
-    row["skin"] = colours.tobytes()
-    row["FaceOcclusionPrevention"] = occlusion.visible(colours)
-    light = lighting.estimate(colours, upright)
-    if light is None:
-        if row["status"] == STATUS_OK:
-            row["status"] = "light not measured: too little skin is seen"
-        return
-    direction = (matrix(0.0, 0.0, row["roll"]) @ light.direction).astype(np.float32)
-    row |= {"light_x": direction[0], "light_y": direction[1], "light_z": direction[2]}
-    row["lighting"] = np.concatenate([direction * light.contrast, light.vector()[3:]]).astype(np.float32)
+    row["skin"] = lighting.skin_colours(half, points / 2, matrix(row["yaw"], row["pitch"], 0.0)).tobytes()
 
 
 def _remember(best: _Best, row: Row, frame: Frame, seen: Seen, identifier: Identifier) -> None:
@@ -213,14 +219,21 @@ def _write_crop(path: Path, crop: Image) -> None:
 
 
 def _write(
-    folder: Path, clip: Clip, segment: Segment, settings: Settings, rows: list[Row], frames: int, thumbs: list[Image]
+    folder: Path,
+    clip: Clip,
+    segment: Segment,
+    settings: Settings,
+    rows: list[Row],
+    counts: tuple[int, int],
+    thumbs: list[Image],
 ) -> None:
     schema = part_schema()
     columns = {f.name: [_plain(row.get(f.name)) for row in rows] for f in schema}
     metadata = {
         "settings": settings.digest(),
         "clip_sha256": clip.sha256,
-        "frames": str(frames),
+        "frames": str(counts[0]),
+        "skipped": str(counts[1]),
         "thumb_shape": "x".join(map(str, thumbs[0].shape)) if thumbs else "",
     }
     extra = {k.encode(): v.encode() for k, v in metadata.items()}
@@ -242,6 +255,9 @@ class PartInfo:
     settings: str
     clip_sha256: str
     frames: int
+    """Looked at."""
+    skipped: int
+    """Of those, left out as still."""
     rows: int
     first_thumb: Image | None
     last_thumb: Image | None
@@ -265,6 +281,7 @@ def part_info(path: Path) -> PartInfo | None:
         extra[b"settings"].decode(),
         extra[b"clip_sha256"].decode(),
         int(extra[b"frames"]),
+        int(extra.get(b"skipped", b"0")),
         meta.num_rows,
         thumb(b"first_thumb"),
         thumb(b"last_thumb"),

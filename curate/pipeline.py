@@ -16,14 +16,13 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, make
+from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, make, weights
 from curate.build import build
 from curate.consent import make_subject
 from curate.engine import check, extract
 from curate.errors import FacesetError, FootageError, UsageError, WorkError
 from curate.extract import part_info
 from curate.faceset import Faceset, check_new, create, is_faceset, open_faceset
-from curate.models import DETECTOR, IDENTITY, LANDMARKER, WEIGHTS
 from curate.track import region_of_detection
 from curate.types import BASES, Clip, Failure, Progress, Settings, Subject, no_progress
 from curate.video import decode, expand, parse_footage, probe
@@ -72,6 +71,7 @@ class Curated:
             "faceset": str(self.faceset.folder),
             "clips": list(self.clips),
             "frames": frames,
+            "skipped": sum(c["skipped"] for c in self.clips),
             "faces": len(self.table),
             "kept": int(self.table["kept"].sum()),
             "minutes": round(self.minutes, 4),
@@ -170,8 +170,7 @@ def _subject(request: Request, old: Faceset | None) -> Subject | None:
 
 
 def _settings(request: Request, old: Faceset | None) -> Settings:
-    weights = {n: WEIGHTS[n].sha256 for n in (DETECTOR, LANDMARKER, IDENTITY)}
-    settings = replace(old.settings if old else Settings(), **dict(request.settings), models=weights)
+    settings = replace(old.settings if old else Settings(), **dict(request.settings))
     for flag, name, table in (
         ("--detector", settings.detector, DETECTORS),
         ("--landmarker", settings.landmarker, LANDMARKERS),
@@ -179,6 +178,7 @@ def _settings(request: Request, old: Faceset | None) -> Settings:
     ):
         if name not in table:
             raise UsageError(f"{flag} {name}: must be one of {', '.join(table)}")
+    settings = replace(settings, models=weights(settings))
     if old and old.settings.digest() != settings.digest():
         log.warning("%s: the settings changed, so its parts are stale and are made again", old.folder)
     return settings
@@ -253,11 +253,12 @@ def _reference(path: Path, settings: Settings) -> tuple[float, ...]:
 def _clip_summary(faceset: Faceset, clip: Clip, table: pd.DataFrame) -> dict[str, Any]:
     rows = table[table["clip"] == clip.name]
     infos: Sequence[Any] = [part_info(p) for p in faceset.parts_of(clip)]
-    frames = sum(i.frames for i in infos if i is not None)
+    known = [i for i in infos if i is not None]
     return {
         "path": clip.path,
         "name": clip.name,
-        "frames": frames,
+        "frames": sum(i.frames for i in known),
+        "skipped": sum(i.skipped for i in known),
         "faces": len(rows),
         "kept": int(rows["kept"].sum()),
         "seconds": round(clip.seconds, 4),

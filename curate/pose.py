@@ -37,23 +37,26 @@ class Fit:
 def fit_mesh(points: NDArray[np.floating]) -> Fit:
     """Fit the canonical mesh to landmarks (N, 478, 3) or (N, 468, 3): x, y pixels down, z pixels negative to camera.
 
-    Weighted orthogonal Procrustes with scale (Umeyama 1991) on MediaPipe's 33 rigid points and their weights.
+    On MediaPipe's 33 rigid points and their weights.
     """
     mesh = canonical()
     seen = np.asarray(points, np.float64)[:, mesh.basis] * (1, -1, -1)
-    model = mesh.vertices[mesh.basis]
-    weights = mesh.basis_weights / mesh.basis_weights.sum()
-    seen_mean = np.einsum("k,nkd->nd", weights, seen)
-    model_mean = weights @ model
+    return procrustes(seen, mesh.vertices[mesh.basis], mesh.basis_weights / mesh.basis_weights.sum())
+
+
+def procrustes(seen: Doubles, model: Doubles, weights: Doubles) -> Fit:
+    """The similarity that carries `model` (K, 3) onto each of `seen` (N, K, 3); `weights` (K,) of sum 1.
+
+    Weighted orthogonal Procrustes with scale (Umeyama 1991).
+    """
+    seen_mean, model_mean = np.einsum("k,nkd->nd", weights, seen), weights @ model
     seen_centred, model_centred = seen - seen_mean[:, None], model - model_mean
-    covariance = np.einsum("k,nki,kj->nij", weights, seen_centred, model_centred)
-    u, singular, vt = np.linalg.svd(covariance)
+    u, singular, vt = np.linalg.svd(np.einsum("k,nki,kj->nij", weights, seen_centred, model_centred))
     sign = np.ones((len(seen), 3))
     sign[:, 2] = np.sign(np.linalg.det(u) * np.linalg.det(vt))
     rotation = (u * sign[:, None]) @ vt
-    variance = float(weights @ (model_centred**2).sum(1))
-    scale = (singular * sign).sum(1) / variance
-    shift = seen_mean - scale[:, None] * np.einsum("nij,j->ni", rotation, model_mean)
+    scale = (singular * sign).sum(1) / float(weights @ (model_centred**2).sum(1))
+    shift = seen_mean - scale[:, None] * (rotation @ model_mean)
     error = seen_centred - scale[:, None, None] * np.einsum("nij,kj->nki", rotation, model_centred)
     residual = np.sqrt(np.einsum("k,nkd->n", weights, error**2)) / np.maximum(scale, 1e-9)
     return Fit(scale, rotation, shift, residual)
@@ -106,7 +109,11 @@ def head_pose(points: NDArray[np.floating]) -> HeadPose:
     """
     fit = fit_mesh(points)
     yaw, pitch, roll = euler(fit.rotation)
-    yaw = yaw * YAW_GAIN
+    return trusted(fit, yaw * YAW_GAIN, pitch, roll)
+
+
+def trusted(fit: Fit, yaw: Doubles, pitch: Doubles, roll: Doubles) -> HeadPose:
+    """Poses (N,) with the confidence that their fit and their yaw deserve."""
     fits = np.exp(-np.square(np.maximum(fit.residual - 0.35, 0) / 0.5))
     seen = np.exp(-np.square(np.maximum(np.abs(yaw) - SURE, 0) / 15))
     return HeadPose(yaw, pitch, roll, fits * seen, fits)

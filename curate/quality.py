@@ -123,7 +123,7 @@ def blockiness(grey: Floats) -> float:
         step = np.abs(np.diff(picture, axis=1))
         beyond = step[:, 1:-1] - (step[:, :-2] + step[:, 2:]) / 2
         level = beyond.mean(0)
-        phases = np.array([level[p::GRID].mean() for p in range(GRID)])
+        phases = np.resize(level, (len(level) // GRID, GRID)).mean(0)
         found.append((phases.max() - np.median(phases)) / max(float(step.mean()), 0.5))
     return float(np.mean(found))
 
@@ -169,7 +169,7 @@ def natural_colour(crop: Image, skin: Mask) -> float:
     """Distance in CIELAB a*, b* of the mean skin colour from the natural range; 0 is natural."""
     if not skin.any():
         return 0.0
-    mean = crop[skin].mean(0).astype(np.float32) / 255
+    mean = np.array(cv2.mean(crop, skin.astype(np.uint8))[:3], np.float32) / 255
     _, a, b = cv2.cvtColor(mean[None, None], cv2.COLOR_RGB2Lab)[0, 0]
     da = max(NATURAL_A[0] - a, 0, a - NATURAL_A[1])
     db = max(NATURAL_B[0] - b, 0, b - NATURAL_B[1])

@@ -15,16 +15,19 @@ from numpy.typing import NDArray
 
 from curate import albedo, expression, lighting, occlusion, pose, quality
 from curate.mesh import BLENDSHAPES
-from curate.table import QUALITY, scalar_name
+from curate.table import QUALITY, STATUS_OK, scalar_name
 from curate.types import Floats
+
+Doubles = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
-ALBEDO_FRAMES = 400
+ALBEDO_FRAMES = 240
 """Faces, spread evenly over the footage, from which the albedo is read."""
 LIGHT = ["light_x", "light_y", "light_z"]
 VISIBLE = "FaceOcclusionPrevention"
 FROM_ALBEDO, FROM_ONE_FRAME = "albedo", "one light"
+NO_LIGHT = "light not measured: too little skin is seen"
 Skins = Callable[[], Iterator[tuple[NDArray[np.intp], NDArray[np.uint8]]]]
 """Streams the skin colours part by part: positions of rows in the table (n,), colours (n, T, 3)."""
 
@@ -73,36 +76,67 @@ def _expression(rows: pd.DataFrame, kept: NDArray[np.bool_], raw_pose: NDArray[n
 
 
 def _light(rows: pd.DataFrame, kept: NDArray[np.bool_], raw_pose: NDArray[np.float64], skins: Skins) -> None:
-    """Light and occlusion from the subject's own skin where there are frames enough; else the single frame's stay."""
-    rows["light_from"] = [FROM_ONE_FRAME if known else None for known in rows["light_x"].notna()]
-    usable = kept & np.isfinite(raw_pose).all(1)
-    at = np.flatnonzero(usable)
-    sample = at[np.unique(np.linspace(0, len(at) - 1, min(len(at), ALBEDO_FRAMES)).astype(int))] if len(at) else at
+    """Light and occlusion from the subject's own skin where there are frames enough; else each frame by itself."""
+    known: NDArray[np.bool_] = np.all(np.isfinite(raw_pose), axis=1)
     upright = pose.matrix(raw_pose[:, 0], raw_pose[:, 1], 0.0)
+    own = _own_skin(np.flatnonzero(kept & known), upright, skins)
+    lights = _Lights(len(rows))
+    for where, colours in skins():
+        ours = known[where] & kept[where] & (own is not None)
+        if own is not None:
+            lights.read_with(own, where[ours], colours[ours], upright)
+        alone = known[where] & ~ours
+        lights.read_alone(where[alone], colours[alone], upright)
+        unread = where[known[where] & pd.isna(lights.method[where])]
+        rows.loc[unread[(rows["status"].to_numpy()[unread] == STATUS_OK)], "status"] = NO_LIGHT
+    # found in the upright crop's axes, turned by the roll into the frame's
+    rolled = pose.matrix(0.0, 0.0, np.nan_to_num(raw_pose[:, 2]))
+    rows[LIGHT] = np.einsum("nij,nj->ni", rolled, lights.direction).astype(np.float32)
+    lights.vector[:, :3] = np.einsum("nij,nj->ni", rolled, lights.vector[:, :3])
+    rows["lighting"] = _objects(lights.vector, np.all(np.isfinite(lights.vector), axis=1))
+    rows[VISIBLE], rows["light_from"] = lights.visible, lights.method
+
+
+Skin = tuple[albedo.Albedo, occlusion.Usual]
+
+
+def _own_skin(at: NDArray[np.intp], upright: NDArray[np.float64], skins: Skins) -> Skin | None:
+    """The subject's skin from ALBEDO_FRAMES of the rows `at`; None from too few."""
+    sample = at[np.unique(np.linspace(0, len(at) - 1, min(len(at), ALBEDO_FRAMES)).astype(int))] if len(at) else at
     places, colours = _gather(skins, sample)
     fitted = albedo.fit(colours, upright[places]) if len(places) else None
     if fitted is None:
         log.info("too few faces for the subject's albedo: light is read from single frames")
-        return
-    usual = occlusion.usual(colours, albedo.read(fitted, colours, upright[places]).shading)
-    light = stacked(rows["lighting"], 6)
-    direction = rows[LIGHT].to_numpy(np.float32).copy()
-    visible = rows[VISIBLE].to_numpy(np.float32).copy()
-    method = rows["light_from"].to_numpy(object)
-    for where, seen in skins():
-        ours = where[usable[where]]
-        seen = seen[usable[where]]
-        found = albedo.read(fitted, seen, upright[ours])
-        visible[ours] = occlusion.against_usual(seen, found.shading, usual)
-        read = np.isfinite(found.direction).all(1)
-        # found in the upright crop's axes, turned by the roll into the frame's
-        turned = np.einsum("nij,nj->ni", pose.matrix(0.0, 0.0, raw_pose[ours, 2]), found.direction)
-        scalars = np.column_stack([found.exposure, found.warmth, found.tint])
-        direction[ours[read]] = turned[read]
-        light[ours[read]] = np.hstack([turned * found.contrast[:, None], scalars])[read]
-        method[ours[read]] = FROM_ALBEDO
-    rows[LIGHT], rows["lighting"] = direction, _objects(light, np.all(np.isfinite(light), axis=1))
-    rows[VISIBLE], rows["light_from"] = visible, method
+        return None
+    return fitted, occlusion.usual(colours, albedo.read(fitted, colours, upright[places]).shading)
+
+
+class _Lights:
+    """The light on every row, in the upright crop's axes; filled part by part."""
+
+    def __init__(self, count: int) -> None:
+        self.direction = np.full((count, 3), np.nan, np.float32)
+        self.vector = np.full((count, 6), np.nan, np.float32)
+        self.visible = np.full(count, np.nan, np.float32)
+        self.method = np.full(count, None, object)
+
+    def read_with(self, skin: Skin, at: NDArray[np.intp], colours: NDArray[np.uint8], upright: Doubles) -> None:
+        """Rows `at` of the subject, by its own skin."""
+        if not len(at):
+            return
+        found = albedo.read(skin[0], colours, upright[at])
+        self.visible[at] = occlusion.against_usual(colours, found.shading, skin[1])
+        self.direction[at], self.vector[at] = found.direction, found.vectors()
+        self.method[at[np.isfinite(found.contrast)]] = FROM_ALBEDO
+
+    def read_alone(self, at: NDArray[np.intp], colours: NDArray[np.uint8], upright: Doubles) -> None:
+        """Rows `at`, each by itself."""
+        for row, one in zip(at, colours, strict=True):
+            self.visible[row] = occlusion.visible(one)
+            light = lighting.estimate(one, upright[row])
+            if light is not None:
+                self.direction[row], self.vector[row] = light.direction, light.vector()
+                self.method[row] = FROM_ONE_FRAME
 
 
 def _gather(skins: Skins, sample: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:

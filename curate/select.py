@@ -119,7 +119,7 @@ def parse_budget(text: str, fps: float | None) -> Budget:
 
 def select_columns() -> list[str]:
     """The columns of the table that `choose` reads."""
-    columns = ["face_id", "kept", "detection_score", *SPACE_COLUMNS, *AXES, *PREFERRED, *AVOIDED]
+    columns = ["face_id", "kept", "stands_for", "detection_score", *SPACE_COLUMNS, *AXES, *PREFERRED, *AVOIDED]
     return list(dict.fromkeys(columns))
 
 
@@ -162,7 +162,7 @@ def choose(
     faces = kept[passed].reset_index(drop=True)
     space = Space.fit(faces, weights)
     points = space.embed(faces)
-    problem = _problem(space, points, _worth(faces), cover, seed)
+    problem = _problem(space, points, _worth(faces), _weight(faces, cover), seed)
     length = len(faces) if budget.faces is None else min(budget.faces, len(faces))
     order = greedy.order(problem, length, enough=AUTO_ENOUGH if budget.faces is None else np.inf)
     clusters = cluster(space, points, faces, seed)
@@ -173,7 +173,7 @@ def choose(
         _rows(ids, order, clusters),
         len(kept),
         len(faces),
-        coverage.coverage(space, space.embed(kept), points[order.chosen]),
+        coverage.coverage(space, space.embed(kept), points[order.chosen], coverage.stands_for(kept)),
         np.minimum(np.cumsum(order.gains), 1).astype(np.float32),
         space,
         clusters,
@@ -205,14 +205,21 @@ def eligible_rows(kept: pd.DataFrame, floors: Floors) -> tuple[NDArray[np.bool_]
     return passed, notes
 
 
-def _problem(space: Space, points: Floats, worth: Floats, cover: Cover, seed: int) -> greedy.Problem:
+def _weight(faces: pd.DataFrame, cover: Cover) -> NDArray[np.float64] | None:
+    """(N,) what each face counts as filmed; None: every kind counts alike."""
+    return coverage.stands_for(faces) if cover == "footage" else None
+
+
+def _problem(
+    space: Space, points: Floats, worth: Floats, filmed: NDArray[np.float64] | None, seed: int
+) -> greedy.Problem:
     count = len(points)
     if count <= greedy.EXACT:
-        weight = np.ones(count) if cover == "footage" else coverage.demand(space, points)
+        weight = coverage.demand(space, points) if filmed is None else filmed
         return greedy.Problem(points, points, space.width, weight, worth)
     rng = np.random.default_rng([seed, count, 1])
     rows = np.sort(rng.choice(count, min(count, SAMPLE), replace=False))
-    weight = np.ones(len(rows)) if cover == "footage" else coverage.demand(space, points[rows])
+    weight = coverage.demand(space, points[rows]) if filmed is None else filmed[rows]
     # Drawn with odds of their weight (Efraimidis and Spirakis 2006), after which each stands for the same share.
     keys = np.log(rng.random(len(rows))) / weight
     rows = np.sort(rows[np.argpartition(-keys, greedy.REFERENCE)[: greedy.REFERENCE]])

@@ -66,6 +66,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("clip", pa.string(), "Unique name of the clip"),
     Column("segment", pa.int32(), "Index of the segment in the clip"),
     Column("frame", pa.int64(), "0-based presentation index in the clip"),
+    Column("stands_for", pa.int32(), "Frames of the footage, from this one on, for which this face stands", low=1),
     Column("time", pa.float64(), "Presentation time", unit="s", low=0),
     Column("shot", pa.int32(), "Index of the shot (in parts: within the segment; in the table: within the clip)"),
     Column("track", pa.int32(), "Index of the track (in parts: within the segment; in the table: within the faceset)"),
@@ -113,7 +114,13 @@ COLUMNS: tuple[Column, ...] = (
         Score(name, "", -1, 2, None, f"{doc}; 0 is the subject's neutral, 1 about as far as it goes", "axis", "table")
         for name, doc in AXIS_DOCS.items()
     ),
-    Column("lighting", _vector(6), "Light direction times contrast (3), log2 exposure, warmth, tint", group="lighting"),
+    Column(
+        "lighting",
+        _vector(6),
+        "Light direction times contrast (3), log2 exposure, warmth, tint",
+        "table",
+        "lighting",
+    ),
     Column(
         "light_from",
         pa.string(),
@@ -122,16 +129,22 @@ COLUMNS: tuple[Column, ...] = (
         "lighting",
     ),
     Column("skin", pa.binary(), "T x 3 uint8 sRGB of the skin's triangles (curate.lighting.skin), 0 unseen", "part"),
-    Score("light_x", "", -1, 1, None, "Unit vector to the light: to image right", "lighting"),
-    Score("light_y", "", -1, 1, None, "Unit vector to the light: up", "lighting"),
-    Score("light_z", "", -1, 1, None, "Unit vector to the light: to the camera", "lighting"),
+    Score("light_x", "", -1, 1, None, "Unit vector to the light: to image right", "lighting", "table"),
+    Score("light_y", "", -1, 1, None, "Unit vector to the light: up", "lighting", "table"),
+    Score("light_z", "", -1, 1, None, "Unit vector to the light: to the camera", "lighting", "table"),
     Score(
         "Sharpness", "", None, 0, True, "Log energy of fine over coarse gradients on the face, in their best direction"
     ),
     Score("MotionBlur", "", 0, None, False, "The same in the best direction minus the worst: a streak"),
     Score("CompressionArtifacts", "", 0, None, False, "Luma step at 8-pixel block borders over the steps beside them"),
     Score(
-        "FaceOcclusionPrevention", "", 0, 1, True, "Share of the seen skin that looks as the subject's skin does there"
+        "FaceOcclusionPrevention",
+        "",
+        0,
+        1,
+        True,
+        "Share of the seen skin that looks as the subject's skin does there",
+        level="table",
     ),
     Score(
         "UnderExposurePrevention", "", 0, 1, True, "Share of the skin that is not darker than luma 25, softly counted"

@@ -7,8 +7,10 @@ image right, y up, z to the camera; R = Rz(roll) Ry(yaw) Rx(pitch) applied to co
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Literal, Protocol
@@ -89,7 +91,19 @@ class Frame:
     pts: int
     time: Fraction
     """Presentation time in seconds, exact."""
-    image: Image
+    convert: Callable[[], Image]
+    """Makes `image`; called at most once."""
+    convert_luma: Callable[[], NDArray[np.uint8]]
+
+    @functools.cached_property
+    def image(self) -> Image:
+        """The upright picture; conversion costs more than decoding, so it happens when it is first asked for."""
+        return self.convert()
+
+    @functools.cached_property
+    def luma(self) -> NDArray[np.uint8]:
+        """(H, W) uint8 brightness of the upright picture, as stored (full or limited range): nearly free."""
+        return self.convert_luma()
 
 
 @dataclass(frozen=True)
@@ -128,12 +142,16 @@ class Pose:
     confidence: float
 
 
+AUTO = 0
+"""`Settings.every` for `--every auto`."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that changes what a part holds. Another value makes existing parts stale."""
 
     every: int = 1
-    """Read every Nth frame of the footage."""
+    """Read every Nth frame of the footage; AUTO: leave out frames in which nothing has changed (`curate.still`)."""
     detect_every: int = 10
     """Run the detector on every Nth read frame, and whenever a face was lost."""
     segment_seconds: float = 8.0
@@ -150,9 +168,10 @@ class Settings:
     """Name to SHA-256 of the weights in use."""
 
     def __post_init__(self) -> None:
-        for flag, value, low in (("--every", self.every, 1), ("--detect-every", self.detect_every, 1)):
-            if value < low:
-                raise UsageError(f"{flag} {value}: must be at least {low}")
+        if self.every < AUTO:
+            raise UsageError(f"--every {self.every}: must be at least 1, or auto")
+        if self.detect_every < 1:
+            raise UsageError(f"--detect-every {self.detect_every}: must be at least 1")
         if self.crop_size and not 32 <= self.crop_size <= 2048:
             raise UsageError(f"--crop-size {self.crop_size}: must be 32 to 2048 pixels")
         if self.framing not in FRAMINGS:

@@ -19,6 +19,7 @@ import av
 import cv2
 import numpy as np
 from av.video.reformatter import Colorspace, Interpolation
+from numpy.typing import NDArray
 
 from curate.errors import FootageError, UsageError
 from curate.types import Clip, Frame, Image, Segment
@@ -32,6 +33,8 @@ PHOTO_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())
 PHOTOS_PER_SEGMENT = 200
 # swscale's default rounding loses 1.6 luma levels on the way to RGB and back; with these flags .001.
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+PLANAR = frozenset("yuv420p yuvj420p yuv422p yuvj422p yuv444p yuvj444p nv12".split())
+"""8-bit formats whose first plane is the brightness."""
 _RANGE = re.compile(r"^(?P<path>.+)@(?P<start>[\d:.]*)-(?P<end>[\d:.]*)$")
 
 
@@ -206,7 +209,7 @@ def decode(clip: Clip, segment: Segment | None = None) -> Iterator[Frame]:
                     break
                 last = pts
                 index = segment.first_frame + bisect.bisect_left(segment.pts, pts)
-                yield Frame(index, pts, pts * stream.time_base, to_rgb(frame))
+                yield _frame(index, pts, pts * stream.time_base, frame)
     except av.error.FFmpegError as error:
         raise FootageError(f"{clip.path}: cannot be read as video ({error.strerror})") from None
 
@@ -217,7 +220,18 @@ def _decode_photos(clip: Clip, segment: Segment | None) -> Iterator[Frame]:
     for index in segment.pts if segment else range(len(photos)):
         image = _read_photo(photos[index])
         if image is not None:
-            yield Frame(index, index, Fraction(index), image)
+            yield _photo(index, image)
+
+
+def _frame(index: int, pts: int, time: Fraction, frame: Any) -> Frame:
+    return Frame(index, pts, time, lambda: to_rgb(frame), lambda: luma_of(frame))
+
+
+def _photo(index: int, image: Image) -> Frame:
+    def luma() -> NDArray[np.uint8]:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+
+    return Frame(index, index, Fraction(index), lambda: image, luma)
 
 
 def matrix_of(colorspace: int, height: int) -> Colorspace:
@@ -233,6 +247,17 @@ def to_rgb(frame: Any) -> Image:
     rgb = frame.reformat(format="rgb24", src_colorspace=matrix, interpolation=EXACT, threads=1).to_ndarray()
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+
+def luma_of(frame: Any) -> NDArray[np.uint8]:
+    """(H, W) uint8 brightness of an av.VideoFrame, upright; of 8-bit YUV the plane itself, without conversion."""
+    if frame.format.name in PLANAR:
+        plane = frame.planes[0]
+        luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+    else:
+        luma = frame.reformat(format="gray", threads=1).to_ndarray()
+    turns = round(frame.rotation / 90) % 4
+    return np.rot90(luma, turns) if turns else luma
 
 
 def _video_stream(container: Any, path: Path) -> Any:

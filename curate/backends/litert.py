@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.errors import MissingError
 from curate.mesh import BLENDSHAPE_POINTS
 from curate.models import DETECTOR, DETECTOR_SMALL, LANDMARKER, fetch
 from curate.types import Detection, Floats, Image, Landmarks
@@ -42,7 +43,10 @@ def _hushed() -> Iterator[None]:
 
 class _Network:
     def __init__(self, content: bytes) -> None:
-        from ai_edge_litert.interpreter import Interpreter
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError:
+            raise MissingError("the package ai-edge-litert is not installed: pip install ai-edge-litert") from None
 
         with _hushed():
             self._interpreter: Any = Interpreter(model_content=content, num_threads=1)

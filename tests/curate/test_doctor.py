@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from curate import doctor, models, mongod
+from curate.backends import fan_weights
 from curate.doctor import FIX, Check
 from curate.errors import MissingError, WeightsError
 
@@ -30,7 +31,7 @@ def test_every_requirement_is_looked_at(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("FACESET_CACHE", str(tmp_path))
     names = [c.name for c in doctor.checks(tmp_path / "signing.key")]
     assert {"python", "torch", "numpy", "cv2", "ffmpeg", "gpu", "cache", "fiftyone", "mongod", "ray"} <= set(names)
-    assert set(models.WEIGHTS) <= set(names)
+    assert {*models.WEIGHTS, "face-alignment weights"} <= set(names)
     assert {r.name for r in doctor.requirements()} <= set(names)
     assert names[-1] == "signing key"
     assert len(names) == len(set(names))
@@ -157,6 +158,26 @@ def test_missing_weights_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {(c.state, c.mend) for c in found} == {("missing", FIX)}
     (tmp_path / models.LANDMARKER).write_bytes(b"other bytes")
     assert only(models.LANDMARKER, doctor._weights()).state == "missing"
+
+
+def test_other_weights_are_optional_and_told_with_their_addresses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    check = doctor._face_alignment()
+    assert check.state == "warn" and "optional" in check.detail and check.mend is not None
+    files = [file for needed in fan_weights.NEEDS.values() for file in needed]
+    assert all(choice in check.detail for choice in fan_weights.NEEDS)
+    assert all(file.url in check.mend for file in files) and str(fan_weights.folder()) in check.mend
+    fan_weights.folder().mkdir(parents=True)
+    for file in files[1:]:
+        (fan_weights.folder() / file.name).touch()
+    check = doctor._face_alignment()
+    assert (
+        files[0].url in str(check.mend) and files[1].name not in str(check.mend) and "--landmarker" not in check.detail
+    )
+    (fan_weights.folder() / files[0].name).touch()
+    assert doctor._face_alignment().state == "ok"
 
 
 def test_database_that_the_user_named_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:

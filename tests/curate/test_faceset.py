@@ -107,8 +107,8 @@ def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path: Path) -> None:
 
 
 def test_settings_name_the_flag_that_is_wrong() -> None:
-    with pytest.raises(UsageError, match="--every 0"):
-        Settings(every=0)
+    with pytest.raises(UsageError, match="--every -1"):
+        Settings(every=-1)
     with pytest.raises(UsageError, match="--framing ear"):
         Settings(framing="ear")
     with pytest.raises(UsageError, match="--crop-size 7"):

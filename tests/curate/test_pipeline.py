@@ -16,16 +16,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import spearmanr
 
-from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, make
 from curate.errors import UsageError, WorkError
 from curate.faceset import open_faceset
 from curate.follow import follow
 from curate.pipeline import Request, choose_person, curate, lock
 from curate.table import STATUS_OK
-from curate.track import region_of, region_of_detection
-from curate.turntable import hopper, painted, performance, render
-from curate.types import Image, Settings
+from curate.turntable import painted, performance, render
 from curate.video import decode, probe
 
 
@@ -54,9 +52,25 @@ def test_pose_agrees_with_the_turntable(head_facesets) -> None:
         table = open_faceset(head_facesets[side]).table().set_index("frame")
         views = pd.DataFrame([vars(v) for v in performance(seed=number, frames=40)]).loc[table.index]
         near = (views["yaw"].abs() < 45) & table["kept"]
-        assert (table["yaw"] - views["yaw"])[near].abs().mean() < 8  # the mesh reads large turns as smaller ones
+        assert (table["yaw"] - views["yaw"])[near].abs().mean() < 4
         assert (table["roll"] - views["roll"])[near].abs().mean() < 3
         assert np.corrcoef(table["yaw"][near], views["yaw"][near])[0, 1] > 0.98
+
+
+def test_light_and_openings_agree_with_the_turntable(head_facesets) -> None:
+    for number, side in enumerate(("source", "target")):
+        table = open_faceset(head_facesets[side]).table().set_index("frame")
+        views = [performance(seed=number, frames=40)[i] for i in table.index]
+        truth = np.stack([v.light_vector() for v in views])
+        found = table[["light_x", "light_y", "light_z"]].to_numpy(float)
+        angle = np.degrees(np.arccos(np.clip((found * truth).sum(1), -1, 1)))
+        # 1.6 seconds of a head that hardly turns, in light that hardly moves, leave the portrait's shading in doubt.
+        assert table["light_from"].eq("albedo").all() and np.median(angle) < (30, 12)[number]
+        openings = np.array([(v.mouth, v.eyes) for v in views])
+        for axis, opening in ((table["jawOpen"], openings[:, 0]), (-table["blink"], openings[:, 1])):
+            if opening.std() > 0.1:
+                assert spearmanr(axis, opening).statistic > 0.8
+        assert (table["FaceOcclusionPrevention"] > 0.6).mean() > 0.9
 
 
 def test_crops_landmarks_and_matrices_agree(head_facesets) -> None:
@@ -177,54 +191,6 @@ def test_follow_gives_one_row_a_frame(head_clips, head_facesets) -> None:
     assert found["frame"].is_unique and len(found) >= 38
     assert found["landmarks"][0].shape == (478, 3)
     assert follow(head_clips["source"], -identity).empty
-
-
-@pytest.fixture(scope="module")
-def portrait() -> Image:
-    return render(hopper(), performance(seed=0, frames=1)[0], (320, 320))
-
-
-@pytest.mark.parametrize("name", sorted(DETECTORS))
-def test_detectors_conform(name: str, portrait: Image) -> None:
-    detector = make(DETECTORS, name, "--detector")
-    found = detector.detect(portrait)
-    assert found and all(0 <= d.score <= 1 and d.width > 0 and d.keypoints.shape[1] == 2 for d in found)
-    assert found == sorted(found, key=lambda d: -d.score)
-    assert found[0].keypoints[0, 0] < found[0].keypoints[1, 0], "the subject's right eye is on image left"
-    assert detector.detect(np.zeros((120, 200, 3), np.uint8)) == []
-
-
-@pytest.mark.parametrize("name", ["litert"])
-def test_landmarkers_conform(name: str, portrait: Image) -> None:
-    landmarker = make(LANDMARKERS, name, "--landmarker")
-    region = region_of_detection(make(DETECTORS, "litert", "--detector").detect(portrait)[0])
-    found = landmarker.landmark(portrait, region)
-    assert found.points.shape == (landmarker.points, 3) and found.points.dtype == np.float32
-    assert found.score > 0.9
-    again = landmarker.landmark(portrait, region_of(found))
-    assert np.abs(again.points - found.points)[:, :2].mean() < 3
-    assert landmarker.landmark(np.zeros_like(portrait), region).score < 0.5
-
-
-@pytest.mark.parametrize("name", sorted(IDENTIFIERS))
-def test_identifiers_conform(name: str, portrait: Image) -> None:
-    identifier = make(IDENTIFIERS, name, "--identifier")
-    landmarker = make(LANDMARKERS, "litert", "--landmarker")
-
-    def vector(image: Image) -> np.ndarray:
-        region = region_of_detection(make(DETECTORS, "litert", "--detector").detect(image)[0])
-        return identifier.identify(identifier.chip(image, landmarker.landmark(image, region).points))
-
-    me = vector(portrait)
-    assert me.shape == (128,)
-    assert np.linalg.norm(me - vector(portrait[:, :, ::1] // 2 + 20)) < 0.5
-    assert np.linalg.norm(me - vector(render(painted(), performance(seed=0, frames=1)[0], (320, 320)))) > 0.5
-
-
-def test_unknown_backend_names_the_choices() -> None:
-    with pytest.raises(UsageError, match=r"--detector x: must be one of litert"):
-        make(DETECTORS, "x", "--detector")
-    assert Settings().detector in DETECTORS
 
 
 def test_real_clips_keep_one_person(clips_folder: Path, tmp_path) -> None:

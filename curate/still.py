@@ -1,0 +1,76 @@
+"""`--every auto`: which frames show nothing new, told from the brightness of a few thousand pixels.
+
+A frame is still if neither the face nor the picture as a whole has changed since the last frame that was read (not the
+one before: slow changes add up). Photos and new shots change the whole picture, so they are always read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.types import Floats
+
+FACE, PICTURE = (64, 64), (64, 36)
+"""Width and height to which the face and the whole picture are shrunk."""
+FACE_CHANGE = 2.2
+"""Mean absolute change of the face beyond that of its mean, of 255, at a contrast (standard deviation) of
+USUAL_CONTRAST, that is something new: a talking head then loses about 1 % of coverage (benchmarks/throughput.py)."""
+PICTURE_CHANGE = 4.0
+"""The same of the whole picture: a cut, or somebody who comes in."""
+USUAL_CONTRAST, LEAST_CONTRAST = 40.0, 10.0
+LONGEST = 25
+"""Frames after which one is read in any case."""
+MARGIN = 0.05
+Luma = NDArray[np.uint8]
+Box = NDArray[np.float64]
+
+
+class Watch:
+    """Asked of every frame, told of those that are read."""
+
+    def __init__(self) -> None:
+        self._patches: list[tuple[Box, Floats]] = []
+        self._picture: Floats | None = None
+        self._since = 0
+
+    def still(self, luma: Luma) -> bool:
+        """Whether the frame (H, W) can be left out."""
+        self._since += 1
+        if self._picture is None or self._since >= LONGEST:
+            return False
+        if np.abs(_picture(luma) - self._picture).mean() > PICTURE_CHANGE:
+            return False
+        return all(change(_patch(luma, box), before) <= FACE_CHANGE for box, before in self._patches)
+
+    def look(self, luma: Luma, boxes: Sequence[Box]) -> None:
+        """This frame was read; its faces are in `boxes`, x, y, width, height in pixels."""
+        self._picture, self._since = _picture(luma), 0
+        self._patches = [(box, _patch(luma, box)) for box in boxes]
+
+
+def change(patch: Floats, before: Floats) -> float:
+    """Mean absolute difference of two patches about their means, of 255, as it would be at the usual contrast."""
+    difference = patch - before
+    contrast = max(float(before.std()), LEAST_CONTRAST)
+    return float(np.abs(difference - difference.mean()).mean()) * USUAL_CONTRAST / contrast
+
+
+def _picture(luma: Luma) -> Floats:
+    step = max(min(luma.shape[0] // PICTURE[1], luma.shape[1] // PICTURE[0]) // 2, 1)
+    return _shrunk(np.ascontiguousarray(luma[::step, ::step]), PICTURE)
+
+
+def _patch(luma: Luma, box: Box) -> Floats:
+    x, y, width, height = box
+    margin = MARGIN * width
+    low = np.maximum((x - margin, y - margin), 0).astype(int)
+    high = np.ceil((x + width + margin, y + height + margin)).astype(int)
+    return _shrunk(luma[low[1] : high[1], low[0] : high[0]], FACE)
+
+
+def _shrunk(luma: Luma, size: tuple[int, int]) -> Floats:
+    return np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), np.float32)
