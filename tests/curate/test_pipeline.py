@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from scipy.stats import spearmanr
 
 from curate.errors import UsageError, WorkError
 from curate.faceset import open_faceset
@@ -66,10 +65,8 @@ def test_light_and_openings_agree_with_the_turntable(head_facesets) -> None:
         angle = np.degrees(np.arccos(np.clip((found * truth).sum(1), -1, 1)))
         # 1.6 seconds of a head that hardly turns, in light that hardly moves, leave the portrait's shading in doubt.
         assert table["light_from"].eq("albedo").all() and np.median(angle) < (30, 12)[number]
-        openings = np.array([(v.mouth, v.eyes) for v in views])
-        for axis, opening in ((table["jawOpen"], openings[:, 0]), (-table["blink"], openings[:, 1])):
-            if opening.std() > 0.1:
-                assert spearmanr(axis, opening).statistic > 0.8
+        mouth, eyes = np.array([(v.mouth, v.eyes) for v in views]).T
+        assert np.corrcoef(table["jawOpen"], mouth)[0, 1] > 0.9 and np.corrcoef(table["blink"], eyes)[0, 1] < -0.8
         assert (table["FaceOcclusionPrevention"] > 0.6).mean() > 0.9
 
 
