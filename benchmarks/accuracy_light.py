@@ -75,7 +75,7 @@ def _head_rows(name: str, m: _Measured) -> list[Row]:
         at_least("light", f"{name}: left/right right past {OFF_AXIS:g} deg off axis", sides, 0.99),
         figure("light", f"{name}: single frames, median error", _median(alone, m.truth), "deg"),
     ]
-    for count in (40, 10):
+    for count in (40, 10, 6):
         few = np.linspace(0, len(m.colours) - 1, count).astype(int)
         part = _Measured(m.colours[few], m.rotations[few], m.truth[few])
         directions = _with(part, count) if count >= albedo.LEAST_FRAMES else alone[few]

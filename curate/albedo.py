@@ -25,7 +25,7 @@ from curate.types import Floats
 
 Doubles = NDArray[np.float64]
 
-LEAST_FRAMES = 24
+LEAST_FRAMES = 10
 """Fewer frames do not show the same skin in lights enough: single frames are then read by `lighting.estimate`."""
 ROUNDS, SETTLED = 40, 0.002
 """Rounds at most, and the mean change of the logarithm below which no more follow."""
@@ -35,7 +35,7 @@ DIRECTIONS, ROUGHLY = 1500, 250
 """On the whole sphere about the head: 5 degrees apart; 13 where only the large errors are looked for."""
 NOISE = 0.15
 """Scatter of log luminance / shading that every triangle has anyway."""
-LEAST_SEEN = 8
+LEAST_SEEN = 4
 """Frames in which a triangle must be seen."""
 HUBER = 1.0
 """Scatters of a frame's errors beyond which a triangle weighs less."""
