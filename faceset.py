@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,6 +31,17 @@ Workers = Annotated[int, typer.Option(help="Processes; 0: as many as there are c
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A faceset.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Budget = Annotated[str, typer.Option(help="How many faces to select: a number, minutes (9min), or auto.")]
+Cover = Annotated[
+    str | None,
+    typer.Option(help="What the selection represents: space (every kind of face alike; the default), footage, target."),
+]
+For = Annotated[
+    Path | None,
+    typer.Option("--for", metavar="TARGETSET", help="Faceset whose performance is to be covered; its gaps are listed."),
+]
+Weight = Annotated[float, typer.Option(help="Weight of this block in the diversity space; 0 leaves it out.")]
+Floor = Annotated[float | None, typer.Option(help="Faces below are not selected; raw value of the column.")]
+Ceiling = Annotated[float | None, typer.Option(help="Faces above are not selected; raw value of the column.")]
 
 
 def read(folder: str | Path) -> Any:
@@ -64,10 +75,19 @@ def curate(
     detector: Annotated[str | None, typer.Option(help="litert, dlib or face-alignment.")] = None,
     landmarker: Annotated[str | None, typer.Option(help="litert, face-alignment or face-alignment-2d.")] = None,
     identifier: Annotated[str | None, typer.Option(help="dlib.")] = None,
-    min_sharpness: Annotated[
-        float | None, typer.Option(help="Faces below are not selected (column Sharpness).")
-    ] = None,
-    min_eye_distance: Annotated[float | None, typer.Option(help="Faces below are not selected, pixels.")] = None,
+    cover: Cover = None,
+    target: For = None,
+    weight_pose: Weight = 1.0,
+    weight_expression: Weight = 1.0,
+    weight_lighting: Weight = 1.0,
+    min_sharpness: Floor = None,
+    min_eye_distance: Floor = None,
+    min_pose_confidence: Floor = None,
+    min_detection: Floor = None,
+    min_exposure: Floor = None,
+    min_visible: Floor = None,
+    max_compression: Ceiling = None,
+    max_motion_blur: Ceiling = None,
     engine: Annotated[str, typer.Option(help="local, or ray (RAY_ADDRESS, or a local cluster).")] = "local",
     workers: Workers = 0,
     force: Force = False,
@@ -75,6 +95,7 @@ def curate(
     quiet: Quiet = False,
 ) -> None:
     """Footage in, curated faceset out: find the subject's faces, score them, select the most diverse."""
+    wishes = _wishes(locals())
     from curate.pipeline import Request
     from curate.pipeline import curate as run
 
@@ -96,10 +117,8 @@ def curate(
         engine,
         force,
     )
-    floors = _floors(min_sharpness, min_eye_distance)
-    _check_budget(budget)
     done = run(request, _progress(quiet))
-    chosen = _select(done.faceset.folder, budget, floors)
+    chosen = _select(done.faceset.folder, wishes, target)
     page = _report(done.faceset.folder)
     _say(as_json, {**done.summary(), **chosen, "report": str(page)}, _curated_text)
 
@@ -108,22 +127,32 @@ def curate(
 def select(
     folder: Folder,
     budget: Budget = "auto",
-    min_sharpness: Annotated[
-        float | None, typer.Option(help="Faces below are not selected (column Sharpness).")
+    cover: Cover = None,
+    target: For = None,
+    weight_pose: Weight = 1.0,
+    weight_expression: Weight = 1.0,
+    weight_lighting: Weight = 1.0,
+    min_sharpness: Floor = None,
+    min_eye_distance: Floor = None,
+    min_pose_confidence: Floor = None,
+    min_detection: Floor = None,
+    min_exposure: Floor = None,
+    min_visible: Floor = None,
+    max_compression: Ceiling = None,
+    max_motion_blur: Ceiling = None,
+    pin: Annotated[
+        list[str] | None, typer.Option(help="Face id that is always selected; kept for later calls.")
     ] = None,
-    min_eye_distance: Annotated[float | None, typer.Option(help="Faces below are not selected, pixels.")] = None,
+    ban: Annotated[list[str] | None, typer.Option(help="Face id that never is; kept for later calls.")] = None,
+    free: Annotated[list[str] | None, typer.Option(help="Face id that is neither pinned nor banned any more.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Choose again, without the footage."""
+    wishes = _wishes(locals())
     _progress(quiet)
-    _check_budget(budget)
-    chosen = _select(folder, budget, _floors(min_sharpness, min_eye_distance))
-    _say(
-        as_json,
-        {"faceset": str(folder), **chosen},
-        lambda r: f"{r['selected']} of {r['eligible']} eligible faces selected",
-    )
+    _pin(folder, pin or [], ban or [], free or [])
+    _say(as_json, {"faceset": str(folder), **_select(folder, wishes, target)}, _selected_text)
 
 
 @app.command()
@@ -355,37 +384,54 @@ def _progress(quiet: bool) -> Any:
     return no_progress if quiet else Bar()
 
 
-def _floors(min_sharpness: float | None, min_eye_distance: float | None) -> Any:
-    from curate.select import Floors
+def _wishes(given: dict[str, Any]) -> Any:
+    """The selection's options out of a verb's arguments; refuses wrong ones before the work begins."""
+    from curate.eligible import Floors
+    from curate.select import Wishes
+    from curate.space import Weights
 
-    given = {"min_sharpness": min_sharpness, "min_eye_distance": min_eye_distance}
-    return Floors(**{k: v for k, v in given.items() if v is not None})
+    floors = {f.name: given[f.name] for f in fields(Floors) if given[f.name] is not None}
+    weights = Weights(given["weight_pose"], given["weight_expression"], given["weight_lighting"])
+    if given["cover"] == "target" and given["target"] is None:
+        raise UsageError("--cover target: say which target with --for TARGETSET")
+    return Wishes(given["budget"], given["cover"], Floors(**floors), weights)
 
 
-def _check_budget(budget: str) -> None:
-    """Refuse a wrong --budget before the work begins."""
-    from curate.select import parse_budget
+def _pin(folder: Path, pin: list[str], ban: list[str], free: list[str]) -> None:
+    from curate.faceset import open_faceset
+    from curate.pins import change_pins
+    from curate.pipeline import lock
 
-    parse_budget(budget, 25.0)
+    if pin or ban or free:
+        faceset = open_faceset(folder)
+        with lock(faceset):
+            change_pins(faceset, pin, ban, free)
 
 
-def _select(folder: Path, budget: str, floors: Any) -> dict[str, Any]:
+def _select(folder: Path, wishes: Any, target: Path | None) -> dict[str, Any]:
     from curate.coverage import effective, frame_rate
     from curate.faceset import open_faceset
+    from curate.gaps import gaps_for
     from curate.pipeline import lock
     from curate.select import select_columns, select_faceset
 
     faceset = open_faceset(folder)
+    wanted = open_faceset(target) if target else None
     with lock(faceset):
-        choice = select_faceset(faceset, budget, floors)
+        choice = select_faceset(faceset, wishes, wanted)
     minutes = effective(faceset.table(select_columns()), frame_rate(faceset.clips)).minutes
-    return {
+    found: dict[str, Any] = {
         "eligible": choice.eligible,
         "selected": len(choice.rows),
         "coverage": round(float(choice.coverage), 4),
         "effective_minutes": None if minutes is None else round(minutes, 4),
         "notes": list(choice.notes),
     }
+    if wanted is not None and choice.target is not None:
+        gaps = [asdict(gap) | {"sentence": gap.sentence()} for gap in gaps_for(faceset, wanted, wishes.weights)]
+        covered = {k: round(v, 4) for k, v in asdict(choice.target).items()}
+        found["target"] = {"faceset": str(target), "coverage": covered, "gaps": gaps}
+    return found
 
 
 def _report(folder: Path) -> Path:
@@ -399,6 +445,18 @@ def _writable_page(video: Path) -> Path:
     """Beside the video, or here where its folder cannot be written."""
     page = video.with_suffix(".artifacts.html")
     return page if os.access(video.parent, os.W_OK) else Path.cwd() / page.name
+
+
+def _selected_text(r: dict[str, Any]) -> str:
+    covered = f"{100 * r['coverage']:.0f} % of the footage covered"
+    lines = [f"{r['selected']} of {r['eligible']} eligible faces selected, {covered}"]
+    lines += [f"note: {note}" for note in r["notes"]]
+    if "target" in r:
+        before, after = (100 * r["target"]["coverage"][k] for k in ("before", "after"))
+        lines.append(f"{after:.0f} % of the target covered; by all eligible faces {before:.0f} %")
+        gaps = [f"gap: {gap['sentence']}" for gap in r["target"]["gaps"]]
+        lines += gaps or ["no gap: the source has faces like all of the target's"]
+    return "\n".join(lines)
 
 
 def _curated_text(r: dict[str, Any]) -> str:

@@ -27,10 +27,11 @@ import numpy as np
 import pandas as pd
 
 from curate import coverage
+from curate.eligible import Budget
 from curate.faceset import Faceset
 from curate.metric import squared
 from curate.pipeline import Request, curate
-from curate.select import Budget, choose
+from curate.select import choose
 from curate.space import Space
 
 SIZE = 48

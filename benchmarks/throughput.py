@@ -23,9 +23,10 @@ import numpy as np
 import pandas as pd
 
 from curate import coverage
+from curate.eligible import parse_budget
 from curate.extract import Backends, extract_segment
 from curate.pipeline import Request, curate
-from curate.select import choose, parse_budget
+from curate.select import choose
 from curate.space import Space
 from curate.types import AUTO, Settings
 from curate.video import decode, probe, segments

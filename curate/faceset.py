@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -26,6 +27,8 @@ from curate.types import Clip, Image, Settings, Subject
 
 FORMAT = 1
 MANIFEST = "faceset.toml"
+OPTIONS = b"faceset.options"
+"""Key of the selection's metadata."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,12 @@ class Faceset:
             raise WorkError(f"{self.folder} has no selection: faceset select {self.folder}")
         rows: pd.DataFrame = pq.read_table(self.selection_path).to_pandas()
         return rows.sort_values("rank", ignore_index=True)
+
+    def selection_options(self) -> dict[str, Any]:
+        """How the selection was chosen: budget, cover, floors, weights, seed, target; empty where it does not say."""
+        metadata = pq.read_schema(self.selection_path).metadata or {}
+        options: dict[str, Any] = json.loads(metadata.get(OPTIONS, b"{}"))
+        return options
 
     def selected(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The table's rows of the selected faces, in order of rank, with `rank`, `gain` and `cluster`."""
@@ -202,9 +211,10 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def write_selection(faceset: Faceset, rows: pd.DataFrame) -> None:
-    """Write selection.parquet atomically."""
-    write_table(faceset.selection_path, pa.Table.from_pandas(rows, SELECTION_SCHEMA, preserve_index=False))
+def write_selection(faceset: Faceset, rows: pd.DataFrame, options: dict[str, Any] | None = None) -> None:
+    """Write selection.parquet atomically; `options` (JSON) say how it was chosen, see `Faceset.selection_options`."""
+    table = pa.Table.from_pandas(rows, SELECTION_SCHEMA, preserve_index=False)
+    write_table(faceset.selection_path, table.replace_schema_metadata({OPTIONS: json.dumps(options or {})}))
 
 
 def write_faces(faceset: Faceset, rows: pd.DataFrame) -> None:

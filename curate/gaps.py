@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from curate.cluster import cluster
 from curate.coverage import nearest
 from curate.expression import AXES
+from curate.faceset import Faceset
 from curate.pose import matrix
-from curate.space import Space, light_of, neutral_of
+from curate.space import SPACE_COLUMNS, Space, Weights, light_of, neutral_of, posed, together
 from curate.types import Floats
 
 LIMIT = 0.95
@@ -95,6 +96,15 @@ class Gap:
         where = "; ".join(f"{clip} {_code(a)}-{_code(b)}" for clip, a, b in self.spans[:1])
         away = f"the nearest source face is {self.away:.0f} deg away" if self.away >= 5 else "no source face is like it"
         return f"{100 * self.share:.0f} % of the target: {self.words}; {away}: film this ({where})"
+
+
+GAP_COLUMNS = ["face_id", "clip", "time", "kept", "stands_for", *SPACE_COLUMNS, *AXES]
+
+
+def gaps_for(source: Faceset, target: Faceset, weights: Weights | None = None) -> tuple[Gap, ...]:
+    """What the source's kept faces lack for the target's."""
+    have, want = posed(source.table(GAP_COLUMNS)), posed(target.table(GAP_COLUMNS))
+    return gaps(Space.fit(together(have, want), weights), have, want)
 
 
 def gaps(space: Space, source: pd.DataFrame, target: pd.DataFrame) -> tuple[Gap, ...]:

@@ -47,6 +47,22 @@ def read_pins(faceset: Faceset) -> Pins:
     return Pins(tuple(sorted(set(pinned))), tuple(sorted(set(banned) - set(pinned))))
 
 
+def change_pins(faceset: Faceset, pin: Iterable[str] = (), ban: Iterable[str] = (), free: Iterable[str] = ()) -> Pins:
+    """Pin, ban or free some of the faceset's faces, and write it down.
+
+    Raises UsageError for a face that the faceset does not hold, or that is given twice.
+    """
+    pin, ban, free = list(pin), list(ban), list(free)
+    known = set(faceset.table(["face_id"])["face_id"])
+    for flag, ids in (("--pin", pin), ("--ban", ban), ("--free", free)):
+        unknown = [face for face in ids if face not in known]
+        if unknown:
+            raise UsageError(f"{flag} {unknown[0]}: {faceset.folder} holds no such face (face_id of faces.parquet)")
+    pins = read_pins(faceset).changed(pin, ban, free)
+    write_pins(faceset, pins)
+    return pins
+
+
 def write_pins(faceset: Faceset, pins: Pins) -> None:
     """Write pins.json whole, or remove it where nothing is pinned or banned."""
     path = faceset.folder / FILE

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,15 +12,17 @@ from numpy.typing import NDArray
 
 from curate import coverage, greedy
 from curate.cluster import Clusters, cluster
-from curate.errors import UsageError, WorkError
+from curate.eligible import FLOOR_COLUMNS, Budget, Floors, eligible_rows, parse_budget
+from curate.errors import UsageError
 from curate.expression import AXES
 from curate.faceset import Faceset, write_selection
-from curate.space import SPACE_COLUMNS, Space, Weights
+from curate.pins import Pins, read_pins
+from curate.space import SPACE_COLUMNS, Space, Weights, neutral_of, posed, together
 from curate.types import Floats
 
 log = logging.getLogger(__name__)
 
-Cover = Literal["space", "footage"]
+Cover = Literal["space", "footage", "target"]
 AUTO_ENOUGH = 0.98
 """`--budget auto` ends where all the rest together would add less than 2 % of the value."""
 QUALITY_PULL = 0.15
@@ -32,50 +33,6 @@ SAMPLE = 40_000
 """Of more faces than greedy.EXACT, those to be represented are drawn from so many."""
 NEAR_DUPLICATE = 1e-6
 """A choice that adds a smaller share than this is a near-duplicate."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How many faces a selection may hold."""
-
-    faces: int | None
-    """None: `auto`."""
-    text: str
-
-
-@dataclass(frozen=True)
-class Floors:
-    """Raw values below which (above, for compression) a kept face is not eligible; None is no floor.
-
-    A face whose measure is null does not pass, unless it is null for all faces: then the floor is left out, with
-    a note.
-    """
-
-    min_sharpness: float | None = None
-    """Sharpness."""
-    min_eye_distance: float | None = 16.0
-    """InterEyeDistance, pixels."""
-    min_pose_confidence: float | None = 0.1
-    """pose_confidence, 0..1."""
-    min_detection: float | None = None
-    """detection_score, 0..1."""
-    min_exposure: float | None = 0.25
-    """UnderExposurePrevention and OverExposurePrevention, 0..1."""
-    max_compression: float | None = None
-    """CompressionArtifacts."""
-
-    def limits(self) -> list[tuple[str, str, float, float]]:
-        """(flag, column, value, sign) of each floor in use: a face passes if sign * column >= sign * value."""
-        known = (
-            ("--min-sharpness", "Sharpness", self.min_sharpness, 1.0),
-            ("--min-eye-distance", "InterEyeDistance", self.min_eye_distance, 1.0),
-            ("--min-pose-confidence", "pose_confidence", self.min_pose_confidence, 1.0),
-            ("--min-detection", "detection_score", self.min_detection, 1.0),
-            ("--min-exposure", "UnderExposurePrevention", self.min_exposure, 1.0),
-            ("--min-exposure", "OverExposurePrevention", self.min_exposure, 1.0),
-            ("--max-compression", "CompressionArtifacts", self.max_compression, -1.0),
-        )
-        return [(flag, column, value, sign) for flag, column, value, sign in known if value is not None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,44 +54,62 @@ class Choice:
     """(N,) their face ids, in the order of `clusters.labels`."""
     notes: tuple[str, ...]
     """What the user should know, a sentence each."""
+    target: TargetCoverage | None = None
 
 
-def parse_budget(text: str, fps: float | None) -> Budget:
-    """`200`, `9min` or `auto`. Minutes are faces at `fps`, the footage's average frame rate (None: photos).
+@dataclass(frozen=True)
+class TargetCoverage:
+    """How well the faces of a target are covered, 0..1, as filmed."""
 
-    Raises UsageError for anything else, for 0 and less, and for minutes of photos.
-    """
-    plain = text.strip().lower()
-    if plain == "auto":
-        return Budget(None, plain)
-    match = re.fullmatch(r"(\d+)|(\d+\.?\d*|\.\d+)\s*min", plain)
-    if match is None or float(match[1] or match[2]) <= 0:
-        raise UsageError(f"--budget {text}: must be a number of faces (200), minutes of footage (9min) or auto")
-    if match[1]:
-        return Budget(int(match[1]), plain)
-    if not fps:
-        raise UsageError(f"--budget {text}: photos have no minutes; give a number of faces, or auto")
-    return Budget(max(1, round(float(match[2]) * 60 * fps)), plain)
+    before: float
+    """By all eligible faces."""
+    after: float
+    """By the selection."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a selection is to be like; every field has its flag."""
+
+    budget: str = "auto"
+    cover: Cover | None = None
+    """What is to be represented; None: `target` where there is one, else `space`."""
+    floors: Floors = field(default_factory=Floors)
+    weights: Weights = field(default_factory=Weights)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        parse_budget(self.budget, 25.0)
+        if self.cover is not None and self.cover not in get_args(Cover):
+            raise UsageError(f"--cover {self.cover}: must be one of {', '.join(get_args(Cover))}")
 
 
 def select_columns() -> list[str]:
     """The columns of the table that `choose` reads."""
-    columns = ["face_id", "kept", "stands_for", "detection_score", *SPACE_COLUMNS, *AXES, *PREFERRED, *AVOIDED]
+    columns = ["face_id", "kept", "stands_for", *SPACE_COLUMNS, *AXES, *FLOOR_COLUMNS, *PREFERRED, *AVOIDED]
     return list(dict.fromkeys(columns))
 
 
-def select_faceset(
-    faceset: Faceset,
-    budget: str,
-    floors: Floors | None = None,
-    weights: Weights | None = None,
-    seed: int = 0,
-    cover: Cover = "space",
-) -> Choice:
-    """Choose from the faceset's table and write selection.parquet. Raises as `parse_budget` and `choose` do."""
-    parsed = parse_budget(budget, coverage.frame_rate(faceset.clips))
-    choice = choose(faceset.table(select_columns()), parsed, floors, weights, seed, cover)
-    write_selection(faceset, choice.rows)
+def select_faceset(faceset: Faceset, wishes: Wishes | None = None, target: Faceset | None = None) -> Choice:
+    """Choose from the faceset's table, with its pins, and write selection.parquet.
+
+    Raises as `parse_budget` and `choose` do.
+    """
+    wishes = wishes or Wishes()
+    budget = parse_budget(wishes.budget, coverage.frame_rate(faceset.clips))
+    wanted = target.table(select_columns()) if target else None
+    choice = choose(
+        faceset.table(select_columns()),
+        budget,
+        wishes.floors,
+        wishes.weights,
+        wishes.seed,
+        wishes.cover,
+        read_pins(faceset),
+        wanted,
+    )
+    options = asdict(wishes) | {"target": str(target.folder.resolve()) if target else None}
+    write_selection(faceset, choice.rows, options)
     return choice
 
 
@@ -144,86 +119,89 @@ def choose(
     floors: Floors | None = None,
     weights: Weights | None = None,
     seed: int = 0,
-    cover: Cover = "space",
+    cover: Cover | None = None,
+    pins: Pins | None = None,
+    target: pd.DataFrame | None = None,
 ) -> Choice:
     """The selection of `budget` from the table's kept faces that pass the floors (columns `select_columns()`).
 
-    `cover`: what is to be represented, `footage` as filmed, or `space`, where every kind of face counts alike however
-    long it was held. The same faces and seed give the same answer in any row order, and a longer selection begins with
-    the shorter one. Up to greedy.EXACT faces the (1 - 1/e) guarantee holds for all faces; beyond, for a sample of
-    greedy.REFERENCE of them that is drawn by their number alone.
+    `cover`: what is to be represented, `footage` as filmed, `space`, where every kind of face counts alike however
+    long it was held, or `target`, the kept faces of the table `target` as filmed, each subject about its own neutral.
+    Pinned faces come first. The same faces and seed give the same answer in any row order, and a longer selection
+    begins with the shorter one. Up to greedy.EXACT faces the (1 - 1/e) guarantee holds for all faces; beyond, for a
+    sample of greedy.REFERENCE of them that is drawn by their number alone.
 
-    Raises WorkError if no face is eligible, UsageError for an unknown `cover`.
+    Raises WorkError if no face is eligible, UsageError for a `cover` that is unknown or lacks its target.
     """
+    cover = cover or ("space" if target is None else "target")
     if cover not in get_args(Cover):
         raise UsageError(f"--cover {cover}: must be one of {', '.join(get_args(Cover))}")
+    if cover == "target" and target is None:
+        raise UsageError("--cover target: say which target with --for TARGETSET")
+    pins = pins or Pins()
     kept = table[table["kept"].astype(bool)].sort_values("face_id", ignore_index=True)
-    passed, notes = eligible_rows(kept, floors or Floors())
+    passed, notes = eligible_rows(kept, floors or Floors(), pins)
     faces = kept[passed].reset_index(drop=True)
-    space = Space.fit(faces, weights)
-    points = space.embed(faces)
-    problem = _problem(space, points, _worth(faces), _weight(faces, cover), seed)
+    wanted = None if target is None else posed(target)
+    space = Space.fit(faces if wanted is None else together(faces, wanted), weights)
+    points = space.embed(faces, neutral_of(faces))
+    problem = _problem(space, points, faces, cover, wanted, seed)
     length = len(faces) if budget.faces is None else min(budget.faces, len(faces))
-    order = greedy.order(problem, length, enough=AUTO_ENOUGH if budget.faces is None else np.inf)
+    ids = faces["face_id"].to_numpy(dtype=str)
+    pinned = _pinned(ids, pins, length, notes)
+    enough = AUTO_ENOUGH if budget.faces is None else np.inf
+    order = greedy.order(problem, length, enough=enough, first=pinned.tolist())
     clusters = cluster(space, points, faces, seed)
     if budget.faces is not None and budget.faces > len(faces):
         notes.append(f"--budget {budget.text} asks for more than the {len(faces)} eligible faces: all are selected")
-    ids = faces["face_id"].to_numpy(dtype=str)
     return Choice(
-        _rows(ids, order, clusters),
+        _rows(ids, order, clusters, len(pinned)),
         len(kept),
         len(faces),
-        coverage.coverage(space, space.embed(kept), points[order.chosen], coverage.stands_for(kept)),
+        coverage.coverage(space, space.embed(kept, neutral_of(faces)), points[order.chosen], coverage.stands_for(kept)),
         np.minimum(np.cumsum(order.gains), 1).astype(np.float32),
         space,
         clusters,
         ids,
         tuple(notes),
+        None if wanted is None else _of_target(space, wanted, points, order.chosen),
     )
 
 
-def eligible_rows(kept: pd.DataFrame, floors: Floors) -> tuple[NDArray[np.bool_], list[str]]:
-    """(N,) which kept faces have a pose and pass the floors, and notes. Raises WorkError if none does."""
-    if not len(kept):
-        raise WorkError("no face is kept: look with faceset people DIR which persons were found")
-    passed = kept["yaw"].notna().to_numpy(dtype=bool, copy=True)
-    notes: list[str] = []
-    failed = {"no head pose": int((~passed).sum())}
-    for flag, column, value, sign in floors.limits():
-        measure = kept[column].to_numpy(dtype=np.float64, na_value=np.nan)
-        if np.isnan(measure).all():
-            notes.append(f"{flag} {value:g} is left out: no face has {column}")
-            continue
-        good = sign * np.nan_to_num(measure, nan=-sign * np.inf) >= sign * value
-        failed[f"{flag} {value:g} ({column})"] = int((~good).sum())
-        passed &= good
-    dropped = ", ".join(f"{reason}: {count}" for reason, count in failed.items() if count)
-    if not passed.any():
-        raise WorkError(f"none of {len(kept)} kept faces is eligible ({dropped}): lower the floors")
-    if dropped:
-        notes.append(f"{int((~passed).sum())} of {len(kept)} kept faces are not eligible ({dropped})")
-    return passed, notes
+def _of_target(space: Space, wanted: pd.DataFrame, points: Floats, chosen: NDArray[np.int64]) -> TargetCoverage:
+    asked, weight = space.embed(wanted, neutral_of(wanted)), coverage.stands_for(wanted)
+    before, after = (coverage.coverage(space, asked, p, weight) for p in (points, points[chosen]))
+    return TargetCoverage(before, after)
 
 
-def _weight(faces: pd.DataFrame, cover: Cover) -> NDArray[np.float64] | None:
-    """(N,) what each face counts as filmed; None: every kind counts alike."""
-    return coverage.stands_for(faces) if cover == "footage" else None
+def _pinned(ids: NDArray[np.str_], pins: Pins, length: int, notes: list[str]) -> NDArray[np.int64]:
+    """Rows of the pinned faces, at most `length`; adds a note where some are left out."""
+    rows = np.flatnonzero(np.isin(ids, list(pins.pinned)))
+    if len(rows) < len(pins.pinned):
+        notes.append(f"{len(pins.pinned) - len(rows)} pinned faces are not among the subject's kept ones: left out")
+    if len(rows) > length:
+        notes.append(f"{len(rows)} faces are pinned, the budget holds {length} of them")
+    return rows[:length]
 
 
 def _problem(
-    space: Space, points: Floats, worth: Floats, filmed: NDArray[np.float64] | None, seed: int
+    space: Space, points: Floats, faces: pd.DataFrame, cover: Cover, wanted: pd.DataFrame | None, seed: int
 ) -> greedy.Problem:
-    count = len(points)
-    if count <= greedy.EXACT:
-        weight = coverage.demand(space, points) if filmed is None else filmed
-        return greedy.Problem(points, points, space.width, weight, worth)
-    rng = np.random.default_rng([seed, count, 1])
-    rows = np.sort(rng.choice(count, min(count, SAMPLE), replace=False))
-    weight = coverage.demand(space, points[rows]) if filmed is None else filmed[rows]
+    """Who is to be represented, and how much each of them counts."""
+    worth = _worth(faces)
+    demand, filmed = points, faces
+    if cover == "target" and wanted is not None:
+        demand, filmed = space.embed(wanted, neutral_of(wanted)), wanted
+    if len(demand) <= greedy.EXACT:
+        weight = coverage.demand(space, demand) if cover == "space" else coverage.stands_for(filmed)
+        return greedy.Problem(points, demand, space.width, weight, worth)
+    rng = np.random.default_rng([seed, len(demand), 1])
+    rows = np.sort(rng.choice(len(demand), min(len(demand), SAMPLE), replace=False))
+    weight = coverage.demand(space, demand[rows]) if cover == "space" else coverage.stands_for(filmed)[rows]
     # Drawn with odds of their weight (Efraimidis and Spirakis 2006), after which each stands for the same share.
     keys = np.log(rng.random(len(rows))) / weight
     rows = np.sort(rows[np.argpartition(-keys, greedy.REFERENCE)[: greedy.REFERENCE]])
-    return greedy.Problem(points, points[rows], space.width, np.ones(len(rows)), worth)
+    return greedy.Problem(points, demand[rows], space.width, np.ones(len(rows)), worth)
 
 
 def _worth(faces: pd.DataFrame) -> Floats:
@@ -236,13 +214,15 @@ def _worth(faces: pd.DataFrame) -> Floats:
     return np.asarray(1 - QUALITY_PULL * (1 - np.mean(ranks, axis=0)), np.float32)
 
 
-def _rows(ids: NDArray[np.str_], order: greedy.Order, clusters: Clusters) -> pd.DataFrame:
+def _rows(ids: NDArray[np.str_], order: greedy.Order, clusters: Clusters, pinned: int) -> pd.DataFrame:
     labels = clusters.labels[order.chosen]
     seen: set[int] = set()
-    reasons = []
+    reasons: list[str] = []
     for label, gain in zip(labels.tolist(), order.gains.tolist(), strict=True):
         name = clusters.names[label]
-        if gain < NEAR_DUPLICATE:
+        if len(reasons) < pinned:
+            reasons.append(f"pinned, in '{name}'")
+        elif gain < NEAR_DUPLICATE:
             reasons.append(f"near-duplicate in '{name}': nothing else was left")
         else:
             reasons.append(f"more of '{name}'" if label in seen else f"covers '{name}'")

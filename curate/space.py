@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.errors import UsageError
+from curate.errors import UsageError, WorkError
 from curate.expression import GAZE
 from curate.mesh import BLENDSHAPES
 from curate.metric import Kernel, net, squared
@@ -156,6 +156,23 @@ def _begin(table: pd.DataFrame) -> tuple[pd.DataFrame, Neutral, NDArray[np.bool_
     neutral = neutral_of(table)
     varies = _expression(table).std(0) >= NEAR_CONSTANT
     return table, neutral, varies if varies.any() else np.ones_like(varies)
+
+
+def together(*tables: pd.DataFrame) -> pd.DataFrame:
+    """The faces of several subjects in one table, each one's light about its own neutral: what `Space.fit` takes."""
+    pieces = []
+    for table in tables:
+        light = light_of(table, neutral_of(table)).astype(np.float32)
+        pieces.append(table[[c for c in SPACE_COLUMNS if c != "lighting"]].assign(lighting=list(light)))
+    return pd.concat(pieces, ignore_index=True)
+
+
+def posed(table: pd.DataFrame) -> pd.DataFrame:
+    """The kept faces that have a head pose, in order of face_id; raises WorkError where there is none."""
+    found = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id", ignore_index=True)
+    if not len(found):
+        raise WorkError("the faceset keeps no face with a head pose: nothing can be compared with it")
+    return found
 
 
 def neutral_of(table: pd.DataFrame) -> Neutral:

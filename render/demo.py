@@ -12,7 +12,7 @@ from pathlib import Path
 from curate.errors import UsageError
 from curate.faceset import open_faceset
 from curate.pipeline import Request, curate
-from curate.select import Floors, select_faceset
+from curate.select import Wishes, select_faceset
 from curate.turntable import hopper, painted, performance, write_clip
 from curate.types import Progress, no_progress
 from render.pipeline import render
@@ -39,7 +39,7 @@ def demo(
     pages = []
     for side, subject in (("source", "Grace Hopper"), ("target", "Painted head")):
         request = Request((str(footage[side]),), out / side, subject, "public-domain", workers=workers)
-        select_faceset(curate(request, progress).faceset, "200", Floors())
+        select_faceset(curate(request, progress).faceset, Wishes("200"))
         pages.append(write_coverage(open_faceset(out / side)))
     config = config_of("tiny", steps=steps, save_every=max(steps // 3, 1))
     train(config, out / "source", out / "target", out / "run", progress=progress)

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from curate import greedy
 from curate.coverage import effective
+from curate.eligible import Budget, Floors, parse_budget
 from curate.errors import UsageError, WorkError
 from curate.expression import AXES
 from curate.faceset import create, open_faceset, write_faces
 from curate.metric import Kernel
-from curate.select import Budget, Floors, choose, parse_budget, select_columns, select_faceset
+from curate.select import Wishes, choose, select_columns, select_faceset
 from curate.space import Weights
 from curate.table import BY_NAME, SELECTION_SCHEMA, table_schema
 from curate.types import Clip, Settings, Subject
@@ -39,6 +40,8 @@ def faces(count: int, seed: int = 0) -> pd.DataFrame:
             "UnderExposurePrevention": np.float32(1),
             "OverExposurePrevention": np.float32(1),
             "pose_confidence": np.float32(0.95),
+            "MotionBlur": np.float32(0.3),
+            "FaceOcclusionPrevention": np.float32(0.95),
             "CompressionArtifacts": rng.uniform(0, 0.2, count).astype(np.float32),
         }
     )
@@ -316,9 +319,9 @@ def test_on_a_faceset(tmp_path):
     rows = faces(300).assign(clip="a", status="ok")
     empty = {name: None for name in table_schema().names if name not in rows}
     write_faces(faceset, rows.assign(**empty))
-    choice = select_faceset(open_faceset(faceset.folder), ".05min")
+    choice = select_faceset(open_faceset(faceset.folder), Wishes(".05min"))
     assert len(choice.rows) == 90
     pd.testing.assert_frame_equal(faceset.selection(), choice.rows, check_dtype=False)
     assert effective(faceset.table(), 30).of_faces == 300
-    select_faceset(faceset, "20")
+    select_faceset(faceset, Wishes("20"))
     assert faceset.selection()["face_id"].tolist() == choice.rows["face_id"].tolist()[:20]
