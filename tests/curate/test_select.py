@@ -14,6 +14,7 @@ from curate.errors import UsageError, WorkError
 from curate.expression import AXES
 from curate.faceset import create, open_faceset, write_faces
 from curate.metric import Kernel
+from curate.pins import Pins
 from curate.select import Wishes, choose, select_columns, select_faceset
 from curate.space import Weights
 from curate.table import BY_NAME, SELECTION_SCHEMA, table_schema
@@ -323,5 +324,54 @@ def test_on_a_faceset(tmp_path):
     assert len(choice.rows) == 90
     pd.testing.assert_frame_equal(faceset.selection(), choice.rows, check_dtype=False)
     assert effective(faceset.table(), 30).of_faces == 300
+    assert faceset.selection_options()["budget"] == ".05min" and faceset.selection_options()["target"] is None
     select_faceset(faceset, Wishes("20"))
     assert faceset.selection()["face_id"].tolist() == choice.rows["face_id"].tolist()[:20]
+
+
+def test_pins_come_first_and_bans_never():
+    table = faces(200)
+    table.loc[150, "Sharpness"] = 0.1
+    plain = pick(table, 10).rows["face_id"].tolist()
+    pins = Pins((table["face_id"][150], table["face_id"][151], "nobody"), (plain[0],))
+    choice = pick(table, 10, pins=pins, floors=Floors(min_sharpness=1))
+    chosen = choice.rows["face_id"].tolist()
+    assert chosen[:2] == [table["face_id"][150], table["face_id"][151]] and len(chosen) == 10
+    assert choice.rows["reason"].str.startswith("pinned").tolist() == [True] * 2 + [False] * 8
+    assert plain[0] not in chosen and plain[0] not in choice.eligible_ids
+    assert any("1 pinned faces are not" in note for note in choice.notes) and "banned: 1" in " ".join(choice.notes)
+    assert pick(table, 4, pins=pins, floors=Floors(min_sharpness=1)).rows["face_id"].tolist() == chosen[:4]
+    assert len(pick(table, 1, pins=pins).rows) == 1
+
+
+def test_a_target_is_covered_as_it_is_and_about_its_own_neutral():
+    table = faces(400)
+    target = faces(300, 7)
+    target["yaw"] = np.abs(target["yaw"])
+    target["lighting"] = [v + np.float32([0, 0, 0, 3, 1, 1]) for v in target["lighting"]]
+    choice = pick(table, 25, target=target)
+    chosen = table.set_index("face_id").loc[choice.rows["face_id"], "yaw"]
+    assert (chosen > -10).mean() > 0.9 > (table["yaw"] > -10).mean()
+    plain = pick(table, 25, target=target, cover="space")
+    assert 0 < plain.target.after < choice.target.after <= choice.target.before < 1
+    assert plain.target.before == choice.target.before and pick(table, 25).target is None
+    with pytest.raises(UsageError, match="--cover target: say which target"):
+        pick(table, 5, cover="target")
+    with pytest.raises(WorkError, match="keeps no face with a head pose"):
+        pick(table, 5, target=target.assign(kept=False))
+
+
+def test_what_a_face_stands_for_counts_as_filmed():
+    table = faces(300)
+    table["stands_for"] = np.where(table["yaw"] > 20, 50, 1)
+    share = []
+    for filmed in (table, table.drop(columns="stands_for")):
+        chosen = table.set_index("face_id").loc[pick(filmed, 12, cover="footage").rows["face_id"], "yaw"]
+        share.append((chosen > 20).mean())
+    assert share[0] > share[1] + 0.2
+
+
+def test_wrong_wishes_are_refused_at_once():
+    for wrong, words in (({"budget": "many"}, "--budget many"), ({"cover": "moon"}, "--cover moon")):
+        with pytest.raises(UsageError, match=words):
+            Wishes(**wrong)
