@@ -21,7 +21,8 @@ EFFECTIVE_SAMPLE = 6000
 WORTH_SAMPLE = 3000
 """Each clip's worth is read from at most this many faces of all clips."""
 VENDI_SAMPLE = 1500
-SAME_KIND = 0.75
+SAME_KIND, ALIKE = 0.75, 0.95
+"""Similarities from which on two faces are of one kind, and from which on one of them is redundant."""
 MOST_KINDS = 20_000
 BIN = 10.0
 """Degrees."""
@@ -37,7 +38,7 @@ def nearest(space: Space, points: Floats, chosen: Floats) -> Floats:
     kernel = Kernel(chosen, space.width)
     step = max(1, greedy.BLOCK_CELLS // len(chosen))
     for start in range(0, len(points), step):
-        best[start : start + step] = kernel(points[start : start + step]).max(1)
+        best[start : start + step] = np.exp(np.minimum(kernel.log(points[start : start + step]).max(1), 0))
     return best
 
 
@@ -194,6 +195,22 @@ def distinct(table: pd.DataFrame, weights: Weights | None = None) -> dict[str, f
         block = space.block(points, name) / np.float32(np.sqrt(share)) if share else space.block(points, name)
         found[name] = vendi(Kernel(block, space.width)(block))
     return found | {"joint": vendi(space.similarity(points, points))}
+
+
+def redundancy(table: pd.DataFrame, weights: Weights | None = None) -> float:
+    """0..1: share of the footage, as filmed, that shows what another of its faces shows already: faces whose
+    similarity to an earlier one is ALIKE or more, in the absolute space.
+
+    Read from at most EFFECTIVE_SAMPLE faces, evenly spread; of more, what lies between them counts as read.
+    """
+    kept = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id")
+    if not len(kept):
+        return 0.0
+    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), EFFECTIVE_SAMPLE)).astype(int))
+    space = Space.absolute(kept, weights)
+    points = space.embed(kept)[rows]
+    distinct_faces, _ = net(points, space.width * float(np.sqrt(-2 * np.log(ALIKE))), len(points))
+    return 1 - len(distinct_faces) / max(float(stands_for(kept).sum()) * len(rows) / len(kept), 1.0)
 
 
 def frame_rate(clips: Sequence[Clip]) -> float | None:

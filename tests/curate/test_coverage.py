@@ -3,7 +3,19 @@ import pandas as pd
 import pytest
 
 from curate import greedy
-from curate.coverage import coverage, curve, demand, effective, frame_rate, nearest, pose_bins
+from curate.coverage import (
+    coverage,
+    curve,
+    demand,
+    distinct,
+    effective,
+    frame_rate,
+    nearest,
+    pose_bins,
+    redundancy,
+    vendi,
+    worth,
+)
 from curate.space import Space
 from curate.types import Clip
 
@@ -124,3 +136,39 @@ def test_pose_entropy():
     assert pose_bins(np.zeros(50), np.zeros(50)).entropy == 0
     assert pose_bins(np.array([-45.0, -15, 15, 45]), np.zeros(4)).entropy == pytest.approx(2)
     assert pose_bins(np.zeros(0), np.zeros(0)).entropy == 0
+
+
+def test_vendi_counts_kinds():
+    assert vendi(np.eye(7)) == pytest.approx(7) and vendi(np.ones((9, 9))) == pytest.approx(1)
+    assert vendi(np.kron(np.eye(3), np.ones((5, 5)))) == pytest.approx(3)
+    assert vendi(np.zeros((0, 0))) == 0
+
+
+def test_distinct_faces_grow_with_variety_and_not_with_repetition():
+    still, lively = distinct(film(300, 1, swing=2.0)), distinct(film(300, 1))
+    assert all(1 <= still[name] < lively[name] for name in ("pose", "expression", "joint"))
+    assert still["lighting"] == pytest.approx(lively["lighting"], rel=0.2), "the light was the same"
+    assert distinct(loop(film(300, 1), 5))["joint"] == pytest.approx(lively["joint"], rel=0.05)
+    assert distinct(film(5, 1).assign(kept=False))["joint"] == 0
+
+
+def test_redundancy_is_what_could_go():
+    lively = redundancy(film(300, 1))
+    looped = redundancy(loop(film(300, 1), 4))
+    assert 0 <= lively < looped and looped == pytest.approx(1 - (1 - lively) / 4, abs=0.02)
+    assert redundancy(film(500, 1, swing=0.0)) > 0.98
+    thinned = film(300, 1)[::3].assign(stands_for=3)
+    assert redundancy(thinned) >= 0.6, "frames that were skipped as still are redundant"
+    assert redundancy(film(5, 1).assign(kept=False)) == 0
+
+
+def test_a_clip_is_worth_what_the_others_do_not_show():
+    one, same, other = film(400, 1, yaw=-40), film(400, 1, yaw=-40), film(400, 2, yaw=40)
+    same["face_id"] = "x" + same["face_id"]
+    clips = pd.concat([f.assign(clip=n) for f, n in ((one, "a"), (same, "b"), (other, "c"))], ignore_index=True)
+    found = {w.clip: w for w in worth(clips, 30)}
+    assert list(found) == ["a", "b", "c"]
+    assert found["a"].minutes == pytest.approx(400 / 1800)
+    assert found["a"].effective == pytest.approx(found["b"].effective) and found["a"].adds < 0.1 * found["a"].effective
+    assert found["c"].adds > 0.7 * found["c"].effective > 0
+    assert worth(clips.assign(kept=False), 30) == ()

@@ -1,0 +1,171 @@
+"""How selection grows: time and memory of `choose` on tables of made-up footage with the real number of dimensions.
+
+    python -m benchmarks.select_scale [--million] [--budget 2000]
+
+Each size runs in a process of its own; seconds are of `choose` alone, from table to selection, without the imports
+(stated apart: nothing is compiled, so there is no other warm-up). Beside it apricot-select, where it is installed
+(pip install --no-deps apricot-select), on the size that it can do, with our similarities. Last, how much of the value
+of exact greedy ours has: below greedy.EXACT by itself, above it in the way that large sets are done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+
+SIZES = (5_000, 20_000, 100_000)
+PEER_SIZE, PEER_BUDGET = 5_000, 200
+MINUTE = 1500
+"""Faces of one scene: its pose, expression and light wander about a middle of their own."""
+
+
+def footage(count: int, seed: int = 0) -> pd.DataFrame:
+    """A table of `count` faces that wander through scenes of a minute each."""
+    from curate.expression import AXES
+    from curate.select import select_columns
+
+    rng = np.random.default_rng(seed)
+
+    def wander(size: int, spread: float, drift: float) -> np.ndarray:
+        scenes = rng.normal(0, spread, (count // MINUTE + 1, size))[np.arange(count) // MINUTE]
+        steps = np.cumsum(rng.normal(0, 1, (count, size)), axis=0)
+        wave = np.sin(steps * 0.05 + rng.uniform(0, 6, size))
+        return (scenes + drift * wave + rng.normal(0, 0.05 * drift, (count, size))).astype(np.float32)
+
+    angles = wander(3, 12, 18) * (1, 0.5, 0.3)
+    expression = np.abs(wander(52, 0.05, 0.2)) * rng.uniform(0.1, 1, 52).astype(np.float32)
+    columns = {
+        "face_id": [f"{i:012d}" for i in range(count)], "kept": True, "stands_for": 1,
+        "yaw": angles[:, 0], "pitch": angles[:, 1], "roll": angles[:, 2], "expression": list(expression),
+        "gaze": list(wander(2, 0.1, 0.2)), "lighting": list(wander(6, 0.4, 0.1)),
+        **{name: rng.uniform(0, 0.5, count).astype(np.float32) for name in AXES},
+    }  # fmt: skip
+    rest = {c: rng.uniform(0.9, 1, count).astype(np.float32) for c in select_columns() if c not in columns}
+    return pd.DataFrame(columns | rest | {"InterEyeDistance": rng.uniform(60, 120, count).astype(np.float32)})
+
+
+def measured(count: int, budget: int) -> dict[str, float]:
+    """Called in a process of its own."""
+    began = time.perf_counter()
+    from curate.eligible import Budget
+    from curate.select import choose
+
+    imports = time.perf_counter() - began
+    table = footage(count)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    began = time.perf_counter()
+    choice = choose(table, Budget(budget, str(budget)))
+    seconds = time.perf_counter() - began
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    assert len(choice.rows) == min(budget, count)
+    dimensions = choice.space.embed(table.head(1)).shape[1]
+    found = {"faces": count, "dimensions": dimensions, "imports": imports, "seconds": seconds, "mb": most}
+    return found | {"mb_table": before, "coverage": choice.coverage}
+
+
+def peer() -> dict[str, float]:
+    """apricot's lazy greedy and ours on the same similarities: seconds, and ours' value over its."""
+    from curate import greedy
+    from curate.metric import Kernel
+    from curate.space import Space
+
+    points = Space.fit(table := footage(PEER_SIZE)).embed(table)
+    width = Space.fit(table).width
+    problem = greedy.Problem(points, points, width, np.ones(len(points)), np.ones(len(points), np.float32))
+    began = time.perf_counter()
+    ours = greedy.order(problem, PEER_BUDGET).chosen
+    mine = time.perf_counter() - began
+    if importlib.util.find_spec("apricot") is None:
+        return {"ours": mine}
+    from apricot import FacilityLocationSelection
+
+    similarity = Kernel(points, width)(points).astype(np.float64)
+    FacilityLocationSelection(3, metric="precomputed", optimizer="lazy").fit(similarity[:50, :50])  # compiles
+    began = time.perf_counter()
+    theirs = FacilityLocationSelection(PEER_BUDGET, metric="precomputed", optimizer="lazy").fit(similarity).ranking
+    took = time.perf_counter() - began
+    value = similarity[:, ours].max(1).mean() / similarity[:, theirs].max(1).mean()
+    return {"ours": mine, "apricot": took, "value": float(value)}
+
+
+def exactness() -> dict[str, float]:
+    """Value over that of exact greedy (in double precision): as it is, and as sets beyond EXACT are done."""
+    from curate import greedy, select
+    from curate.coverage import demand
+    from curate.eligible import Budget
+    from curate.space import Space
+
+    table = footage(5_000, 1)
+    space = Space.fit(table)
+    points = space.embed(table)
+    weight = demand(space, points)
+    worth = select._worth(table)
+    squares = np.square(points.astype(np.float64)).sum(1)
+    exact = -np.inf
+    similar = (
+        np.exp(
+            -np.maximum(squares[:, None] + squares - 2 * points.astype(np.float64) @ points.T, 0) / (2 * space.width**2)
+        )
+        * worth[:, None]
+    )
+    share, best = weight / weight.sum(), np.zeros(len(points))
+    for _ in range(PEER_BUDGET):
+        gains = np.maximum(similar - best, 0) @ share
+        best = np.maximum(best, similar[int(gains.argmax())])
+    exact = float(best @ share)
+
+    def ratio() -> float:
+        rows = pd.Index(table["face_id"]).get_indexer(pd.Index(choose_ids()))
+        return float(similar[rows].max(0) @ share) / exact
+
+    def choose_ids() -> pd.Series:
+        return select.choose(table, Budget(PEER_BUDGET, "")).rows["face_id"]
+
+    found = {"exact": ratio()}
+    greedy.EXACT, greedy.REFERENCE = 2_000, 1_500
+    return found | {"sampled": ratio()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--million", action="store_true")
+    parser.add_argument("--budget", type=int, default=2000)
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.only:
+        call = {"peer": peer, "exactness": exactness}.get(args.only)
+        print(json.dumps(call() if call else measured(int(args.only), args.budget)))
+        return
+    print(f"{'faces':>10}{'dimensions':>12}{'seconds':>9}{'us a face':>11}{'MB':>7}{'coverage':>10}{'imports s':>11}")
+    sizes = []
+    for count in (*SIZES, *((1_000_000,) if args.million else ())):
+        r = _alone(str(count), args.budget)
+        print(
+            f"{r['faces']:10.0f}{r['dimensions']:12.0f}{r['seconds']:9.1f}{1e6 * r['seconds'] / r['faces']:11.0f}"
+            f"{r['mb']:7.0f}{r['coverage']:10.3f}{r['imports']:11.1f}",
+            flush=True,
+        )
+        sizes.append(r)
+    beside, exact = _alone("peer", args.budget), _alone("exactness", args.budget)
+    print(f"{PEER_SIZE} faces, {PEER_BUDGET} chosen, seconds:", ", ".join(f"{k} {v:.3g}" for k, v in beside.items()))
+    print("share of exact greedy's value:", ", ".join(f"{k} {v:.4f}" for k, v in exact.items()))
+    print(json.dumps({"benchmark": "select_scale", "sizes": sizes, "peer": beside, "of_exact": exact}))
+
+
+def _alone(what: str, budget: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.select_scale", "--only", what, "--budget", str(budget)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+if __name__ == "__main__":
+    main()
