@@ -31,6 +31,8 @@ STARTERS = 16_000
 """Of more candidates than EXACT the first choices are made among so many, drawn by their number alone."""
 BLOCK_CELLS = 4_000_000
 """Similarities computed at a time (16 MB)."""
+COMPANY = 4
+"""Candidates to look at together at first, up to 16 times as many where bounds are loose."""
 TIE = np.float32(1e-4)
 """Similarities that differ by a smaller share are equal: the same face reads a little otherwise in another block."""
 ROUND = 8
@@ -139,8 +141,6 @@ class _Gains:
         self._problem, self._share, self.total = problem, share, total
         self._best = np.zeros(len(problem.demand), np.float32)
         self._pairs: tuple[Indices, NDArray[np.int32], Floats] | None = None
-        self.batch = 4
-        """Candidates to look at together: matrix products like company, stored pairs do not."""
 
     @property
     def thinned(self) -> bool:
@@ -149,7 +149,10 @@ class _Gains:
 
     def __call__(self, rows: list[int]) -> list[float]:
         if self._pairs is not None:
-            return [self._gain(row) for row in rows]
+            spans = [self._of(row) for row in rows]
+            owner = np.repeat(np.arange(len(rows)), [len(faces) for faces, _ in spans])
+            faces, found = (np.concatenate(part) for part in zip(*spans, strict=True))
+            return self._sums(owner, faces, found, len(rows))
         found = self._problem.rows(np.array(rows))
         added = np.where(found > self._best * (1 + TIE), found - self._best, np.float32(0))
         return [round(float(gain), ROUND) for gain in added @ self._share]
@@ -165,16 +168,17 @@ class _Gains:
     def thin(self) -> list[tuple[float, int]]:
         """Keep the pairs that are better than what is chosen, no other can add anything any more; a new heap."""
         starts, faces, found = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
+        gains: list[float] = []
         bar = np.log(np.maximum(self._best, 1e-30)) + TIE
         for rows in self._problem.blocks():
             block = self._problem.logs(rows)
-            row, face = np.nonzero(block > bar)
+            row, face = np.divmod(np.flatnonzero(block > bar), len(bar))
             starts.append(starts[-1][-1] + np.cumsum(np.bincount(row, minlength=len(rows))))
             faces.append(face.astype(np.int32))
             found.append(np.exp(np.minimum(block[row, face], 0)))
+            gains += self._sums(row, faces[-1], found[-1], len(rows))
         self._pairs = np.concatenate(starts), np.concatenate(faces), np.concatenate(found)
-        self.batch = 1
-        heap = [(-self._gain(row), row) for row in range(len(self._problem.points))]
+        heap = [(-gain, row) for row, gain in enumerate(gains)]
         heapq.heapify(heap)
         return heap
 
@@ -184,11 +188,11 @@ class _Gains:
         span = slice(int(starts[row]), int(starts[row + 1]))
         return faces[span], found[span]
 
-    def _gain(self, row: int) -> float:
-        faces, found = self._of(row)
+    def _sums(self, owner: Indices, faces: NDArray[np.int32], found: Floats, count: int) -> list[float]:
+        """What each of `count` candidates adds, of pairs that belong to the candidate `owner`."""
         best = self._best[faces]
-        better = found > best * (1 + TIE)
-        return round(float((found - best)[better] @ self._share[faces][better]), ROUND)
+        added = np.where(found > best * (1 + TIE), found - best, np.float32(0)) * self._share[faces]
+        return np.round(np.bincount(owner, added, count), ROUND).tolist()
 
 
 def _start(problem: Problem) -> tuple[_Gains, list[tuple[float, int]]]:
@@ -218,7 +222,7 @@ def _without(heap: list[tuple[float, int]], chosen: Sequence[int]) -> list[tuple
 
 def _next(heap: list[tuple[float, int]], gains_of: _Gains) -> tuple[float, int]:
     """The candidate with the largest gain, taken off the heap of upper bounds."""
-    size = gains_of.batch
+    size = COMPANY
     while True:
         rows = [heapq.heappop(heap)[1] for _ in range(min(size, len(heap)))]
         for gain, row in zip(gains_of(rows), rows, strict=True):
@@ -226,7 +230,7 @@ def _next(heap: list[tuple[float, int]], gains_of: _Gains) -> tuple[float, int]:
         if heap[0][1] in rows:
             gain, row = heapq.heappop(heap)
             return -gain + 0.0, row
-        size = min(2 * size, 16 * gains_of.batch)
+        size = min(2 * size, 16 * COMPANY)
 
 
 def _fill(heap: list[tuple[float, int]], worth: Floats, chosen: list[int], gains: list[float], length: int) -> None:

@@ -223,9 +223,13 @@ def _pose(table: pd.DataFrame) -> Doubles:
 
 def _vectors(values: Iterable[Any], size: int) -> Doubles:
     """(N, size) float64 out of a column of vectors; NaN where null."""
-    empty = np.full(size, np.nan)
-    rows = [empty if v is None or np.ndim(v) != 1 else v for v in values]
-    return np.array(rows, np.float64).reshape(len(rows), size)
+    rows = list(values)
+    try:
+        return np.array(rows, np.float64).reshape(len(rows), size)
+    except (TypeError, ValueError):  # a null among them
+        empty = np.full(size, np.nan)
+        rows = [empty if v is None or np.ndim(v) != 1 else v for v in rows]
+        return np.array(rows, np.float64).reshape(len(rows), size)
 
 
 def _median(values: Doubles) -> Doubles:
