@@ -192,7 +192,7 @@ class _Gains:
         """What each of `count` candidates adds, of pairs that belong to the candidate `owner`."""
         best = self._best[faces]
         added = np.where(found > best * (1 + TIE), found - best, np.float32(0)) * self._share[faces]
-        return np.round(np.bincount(owner, added, count), ROUND).tolist()
+        return [float(gain) for gain in np.round(np.bincount(owner, added, count), ROUND)]
 
 
 def _start(problem: Problem) -> tuple[_Gains, list[tuple[float, int]]]:
