@@ -119,7 +119,7 @@ def curate(
     )
     done = run(request, _progress(quiet))
     chosen = _select(done.faceset.folder, wishes, target)
-    page = _report(done.faceset.folder)
+    page = _report(done.faceset.folder, target)
     _say(as_json, {**done.summary(), **chosen, "report": str(page)}, _curated_text)
 
 
@@ -180,11 +180,19 @@ def people(
 
 
 @app.command()
-def report(folder: Folder, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Diversity and coverage page (reports/coverage.html and .json)."""
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Facesets; several are also compared.")],
+    target: For = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Diversity and coverage page (reports/coverage.html and .json); of several facesets also one that compares."""
     _progress(quiet)
-    page = _report(folder)
-    _say(as_json, {"report": str(page), "data": str(page.with_suffix(".json"))}, lambda r: str(r["report"]))
+    pages = [_report(folder, target) for folder in folders]
+    if len(folders) > 1:
+        pages.append(_compare(folders))
+    found = {"report": str(pages[-1]), "data": str(pages[-1].with_suffix(".json")), "reports": [str(p) for p in pages]}
+    _say(as_json, found, lambda r: "\n".join(r["reports"]))
 
 
 @app.command("app")
@@ -434,11 +442,18 @@ def _select(folder: Path, wishes: Any, target: Path | None) -> dict[str, Any]:
     return found
 
 
-def _report(folder: Path) -> Path:
+def _report(folder: Path, target: Path | None = None) -> Path:
     from curate.faceset import open_faceset
     from reports.coverage_page import write
 
-    return write(open_faceset(folder))
+    return write(open_faceset(folder), target=open_faceset(target) if target else None)
+
+
+def _compare(folders: list[Path]) -> Path:
+    from curate.faceset import open_faceset
+    from reports.compare_page import write
+
+    return write([open_faceset(folder) for folder in folders])
 
 
 def _writable_page(video: Path) -> Path:

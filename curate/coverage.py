@@ -18,8 +18,8 @@ KEEPS = 0.95
 """Effective minutes: the share of the coverage that the smallest selection must keep."""
 EFFECTIVE_SAMPLE = 6000
 """Effective minutes are read from at most this many faces, evenly spread over the footage."""
-WORTH_SAMPLE = 3000
-"""Each clip's worth is read from at most this many faces of all clips."""
+WORTH_SAMPLE, WORTH_CLIPS = 3000, 40
+"""Each clip's worth is read from at most this many faces of all clips, for the clips with the most faces."""
 VENDI_SAMPLE = 1500
 SAME_KIND, ALIKE = 0.75, 0.95
 """Similarities from which on two faces are of one kind, and from which on one of them is redundant."""
@@ -131,8 +131,8 @@ def worth(table: pd.DataFrame, fps: float | None, weights: Weights | None = None
     """What each clip of the kept faces in `table` is worth, alone and beside the others.
 
     The table has face_id, clip, kept and SPACE_COLUMNS. Measured as `effective` is, on at most WORTH_SAMPLE faces of
-    all; minutes are faces at 25 a second for photos. A clip that shows what others show as well adds nothing, however
-    good it is alone.
+    all, for the WORTH_CLIPS clips with the most faces; minutes are faces at 25 a second for photos. A clip that shows
+    what others show as well adds nothing, however good it is alone.
     """
     kept = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id")
     if not len(kept):
@@ -143,7 +143,7 @@ def worth(table: pd.DataFrame, fps: float | None, weights: Weights | None = None
     rate = (fps or 25.0) * 60
     together = _smallest(space, points)
     found = []
-    for name in sorted(set(kept["clip"])):
+    for name in sorted(kept["clip"].value_counts().index[:WORTH_CLIPS]):
         mine = clips == name
         alone, without = _smallest(space, points[mine]), _smallest(space, points[~mine])
         found.append(

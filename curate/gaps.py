@@ -4,7 +4,9 @@ A face of the target is missed if it is farther from every face of the source th
 those of other moments (their LIMIT quantile): a lively source is not blamed for being sparse. Missed faces are put
 together by what they lie beyond: first the axis (yaw, mouth, light ...) on which most of them lie outside what the
 source has, with all faces of the target beyond that bound; then the next; what is left over lies inside the source's
-range on every axis, and is a combination that it does not have, named by its cluster.
+range on every axis, and is a combination that it does not have, named by its cluster. An axis on which nearly all of
+the target lies outside (another light throughout) is told once, and its block is then left out of the comparison, or
+no other gap could be seen for it.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ EDGE = 0.005
 """A source reaches from this quantile on an axis to the opposite one."""
 LEAST_SHARE = 0.02
 """Of the target's faces: less is no gap."""
+THROUGHOUT = 0.8
+"""Of the target's faces: what is missing in so many is a difference of the footage as a whole."""
 MOST = 8
 EXAMPLES = 4
 SPANS = 3
@@ -46,12 +50,14 @@ class Axis:
     unit: str
     tolerance: float
     """So far beyond the bound a face must lie to count as outside."""
+    block: str = "expression"
+    """Of the space."""
 
 
 READABLE: dict[str, Axis] = {
-    "yaw": Axis("turned right", "turned left", "deg", 4.0),
-    "pitch": Axis("looks up", "looks down", "deg", 4.0),
-    "roll": Axis("leans left", "leans right", "deg", 4.0),
+    "yaw": Axis("turned right", "turned left", "deg", 4.0, "pose"),
+    "pitch": Axis("looks up", "looks down", "deg", 4.0, "pose"),
+    "roll": Axis("leans left", "leans right", "deg", 4.0, "pose"),
     "jawOpen": Axis("", "mouth open", "", 0.1),
     "smile": Axis("", "smiling", "", 0.1),
     "pucker": Axis("", "lips pursed", "", 0.1),
@@ -62,10 +68,10 @@ READABLE: dict[str, Axis] = {
     "browDown": Axis("", "brows down", "", 0.1),
     "gaze_left": Axis("gaze to the right", "gaze to the left", "", 0.2),
     "gaze_up": Axis("gaze down", "gaze up", "", 0.2),
-    "light_left": Axis("lit from the right", "lit from the left", "", 0.15),
-    "light_up": Axis("lit from below", "lit from above", "", 0.15),
-    "exposure": Axis("dark", "bright", "stops", 0.5),
-    "warmth": Axis("cold light", "warm light", "", 0.3),
+    "light_left": Axis("lit from the right", "lit from the left", "", 0.15, "lighting"),
+    "light_up": Axis("lit from below", "lit from above", "", 0.15, "lighting"),
+    "exposure": Axis("dark", "bright", "stops", 0.5, "lighting"),
+    "warmth": Axis("cold light", "warm light", "", 0.3, "lighting"),
 }
 
 
@@ -116,10 +122,7 @@ def gaps(space: Space, source: pd.DataFrame, target: pd.DataFrame) -> tuple[Gap,
     if not len(source) or not len(target):
         return ()
     have, want = space.embed(source, neutral_of(source)), space.embed(target, neutral_of(target))
-    limit = _own_limit(space, source, have)
-    missed = (
-        np.sqrt(-2 * np.log(np.maximum(nearest(space, want, have).astype(np.float64), 1e-30))) * space.width > limit
-    )
+    missed = _missed(space, source, have, want)
     axes = [
         (name, side) for name, axis in READABLE.items() for side in (-1, 1) if (axis.high if side > 0 else axis.low)
     ]
@@ -143,8 +146,20 @@ def gaps(space: Space, source: pd.DataFrame, target: pd.DataFrame) -> tuple[Gap,
         region = side * (asked[name] - bounds.pop(best)) > 0
         found.append(_gap(space, source, target, (have, want), missed & region, region, best, asked))
         missed = missed & ~region
+        if region.mean() >= THROUGHOUT:
+            for points in (have, want):
+                space.block(points, READABLE[name].block)[:] = 0
+            bounds = {key: b for key, b in bounds.items() if READABLE[key[0]].block != READABLE[name].block}
+            missed = _missed(space, source, have, want)
     found += _combinations(space, source, target, (have, want), missed, asked, least)
     return tuple(sorted(found, key=lambda gap: -gap.share)[:MOST])
+
+
+def _missed(space: Space, source: pd.DataFrame, have: Floats, want: Floats) -> NDArray[np.bool_]:
+    """(M,) which faces of the target are farther from the source than its own moments are from each other."""
+    near = np.maximum(nearest(space, want, have).astype(np.float64), 1e-30)
+    far: NDArray[np.bool_] = np.sqrt(-2 * np.log(near)) * space.width > _own_limit(space, source, have)
+    return far
 
 
 def readable(table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:

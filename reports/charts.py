@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +69,7 @@ class Cell:
     """0..6, see SHADES."""
     count: int
     missing: bool
-    """The footage has faces here, the selection none."""
+    """Faces are wanted here, and there are none."""
     label: str
     picture: str | None
 
@@ -99,17 +99,17 @@ def grid_map(
     x_edges: NDArray[np.float64],
     y_edges: NDArray[np.float64],
     *,
-    seen: NDArray[np.int64] | None = None,
+    missing: NDArray[np.bool_] | None = None,
     names: tuple[str, str] = ("yaw", "pitch"),
     unit: str = "°",
     tick: float = 30.0,
-    pictures: dict[tuple[int, int], str] | None = None,
+    pictures: Mapping[tuple[int, int], str] | None = None,
     inside: NDArray[np.bool_] | None = None,
     size: float = 20.0,
 ) -> GridMap:
     """A map of counts (rows, columns), row 0 at the top.
 
-    `seen` are the footage's counts, to mark what the selection lacks; `inside` says which cells exist.
+    `missing` marks cells; `inside` says which exist.
     """
     total = int(counts.sum())
     cells = []
@@ -118,7 +118,7 @@ def grid_map(
             continue
         x, y = x_edges[column : column + 2], y_edges[row : row + 2]
         where = f"{names[0]} {_span(x)}{unit}, {names[1]} {_span(y)}{unit}"
-        lacks = seen is not None and bool(seen[row, column]) and not number
+        lacks = missing is not None and bool(missing[row, column])
         found = (pictures or {}).get((row, column)) if number else None
         label = f"{where}: {number:,} of {total:,}"
         cells.append(Cell(column * size, row * size, shade(int(number), total), int(number), lacks, label, found))
@@ -143,8 +143,20 @@ def _ticks(edges: NDArray[np.float64], step: float, size: float) -> tuple[tuple[
 
 
 @dataclass(frozen=True)
+class Bin:
+    """One range of an axis."""
+
+    x: float
+    width: float
+    count: int
+    """Of the footage."""
+    label: str
+    picture: str | None
+
+
+@dataclass(frozen=True)
 class Bars:
-    """Two distributions on one axis: shares of faces in bins, footage behind, selection as a line before it."""
+    """Distributions on one axis: shares of faces in bins, footage behind, selection and target as lines before it."""
 
     width: int
     height: int
@@ -152,20 +164,78 @@ class Bars:
     """SVG path of a closed area."""
     selection: str
     """SVG path of a line."""
+    target: str | None
     x_ticks: tuple[tuple[float, str], ...]
+    bins: tuple[Bin, ...]
 
 
 def bars(
-    footage: NDArray[np.int64], selection: NDArray[np.int64], edges: NDArray[np.float64], ticks: Sequence[float]
+    footage: NDArray[np.int64],
+    selection: NDArray[np.int64],
+    edges: NDArray[np.float64],
+    ticks: Sequence[float],
+    target: NDArray[np.int64] | None = None,
+    pictures: Mapping[int, str] | None = None,
 ) -> Bars:
-    """Counts (B,) in bins with (B + 1,) edges, both scaled to the higher peak of their shares."""
+    """Counts (B,) in bins with (B + 1,) edges, all scaled to the highest peak of their shares."""
     width, height = 240, 64
-    a, b = footage / max(footage.sum(), 1), selection / max(selection.sum(), 1)
-    top = max(float(a.max()), float(b.max()), 1e-9)
+    shares = [c / max(c.sum(), 1) for c in (footage, selection, target) if c is not None]
+    top = max([1e-9, *(float(s.max()) for s in shares)])
     span = float(edges[-1] - edges[0])
     marks = tuple(((t - float(edges[0])) / span * width, f"{t:g}".replace("-", "−")) for t in ticks)
-    steps = _steps(a / top, width, height)
-    return Bars(width, height, f"M0,{height}L{steps}L{width},{height}Z", f"M{_steps(b / top, width, height)}", marks)
+    lines = [_steps(s / top, width, height) for s in shares]
+    each = width / len(footage)
+    bins = tuple(
+        Bin(i * each, each, int(n), _bin_label(i, footage, selection, edges, target), (pictures or {}).get(i))
+        for i, n in enumerate(footage)
+    )
+    area, asked = f"M0,{height}L{lines[0]}L{width},{height}Z", f"M{lines[2]}" if target is not None else None
+    return Bars(width, height, area, f"M{lines[1]}", asked, marks, bins)
+
+
+def _bin_label(
+    i: int,
+    footage: NDArray[np.int64],
+    selection: NDArray[np.int64],
+    edges: NDArray[np.float64],
+    target: NDArray[np.int64] | None,
+) -> str:
+    low, high = (f"{v:.3g}".replace("-", "−") for v in edges[i : i + 2])
+    asked = "" if target is None else f", {target[i]:,} of the target's"
+    return f"{low} to {high}: {footage[i]:,} faces, {selection[i]:,} chosen{asked}"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Coverage over the number of faces, in a box of 600 x 150 units."""
+
+    chosen: str
+    """SVG path: as far as the selection goes."""
+    more: str
+    """SVG path: with more faces; empty where there are none."""
+    x: float
+    y: float
+    """Where the selection ends."""
+    last: int
+    """Faces at the right edge."""
+    gained: float
+    """0..1, coverage that the faces beyond the selection would add."""
+
+
+def curve(chosen: NDArray[np.floating], more: NDArray[np.floating]) -> Curve | None:
+    """Coverage by the first 1..K faces and by the next ones; None for less than two in all."""
+    values = np.concatenate([chosen, more])
+    if len(values) < 2 or not len(chosen):
+        return None
+
+    def path(first: int, last: int) -> str:
+        at = np.unique(np.linspace(first, last, min(last - first + 1, 240)).astype(int))
+        return "M" + "L".join(f"{600 * (i + 1) / len(values):.1f},{150 * (1 - values[i]):.1f}" for i in at)
+
+    end = len(chosen) - 1
+    rest = path(end, len(values) - 1) if len(more) else ""
+    x, y = 600 * len(chosen) / len(values), 150 * (1 - float(values[end]))
+    return Curve(path(0, end), rest, x, y, len(values), float(values[-1] - values[end]))
 
 
 def _steps(values: NDArray[np.float64], width: int, height: int) -> str:

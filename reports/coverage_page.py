@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.coverage import PITCH_EDGES, YAW_EDGES
-from curate.errors import WorkError
+from curate.expression import AXES
 from curate.faceset import Faceset
-from curate.types import Image
-from reports.charts import SHADES, Bars, GridMap, bars, grid_map
+from curate.gaps import Gap
+from curate.space import BLOCKS
+from reports.album import Album
+from reports.charts import SHADES, Bars, GridMap, bars, curve, grid_map
 from reports.coverage_figures import Figures, Plane, figures, to_json
-from reports.page import count, write_page
-from reports.pictures import data_uri, jpeg
+from reports.page import count, duration, write_page
 from reports.spread import Spread
 
 Doubles = NDArray[np.float64]
-TILE = 76
 SHEET = 120
 """Chosen faces on the page at most."""
 STRIP = 24
 """Chosen faces of one group at most."""
+PICTURED = ("face_id", "crop", "kept", "yaw", "pitch", "light_x", "light_y", *AXES)
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
+    """One chart of an axis."""
+
     spread: Spread
     chart: Bars
     note: str
@@ -43,53 +46,75 @@ class _Strip:
     pictures: tuple[str, ...]
 
 
-def write(faceset: Faceset, out_dir: Path | None = None) -> Path:
+@dataclass(frozen=True)
+class _GapRow:
+    gap: Gap
+    seen: tuple[str, ...]
+    """The target's faces, keys of the page's pictures."""
+    nearest: tuple[str, ...]
+    """The source's faces most like them."""
+
+
+def write(faceset: Faceset, out_dir: Path | None = None, target: Faceset | None = None) -> Path:
     """Write coverage.html and coverage.json to `out_dir` (None: the faceset's own reports folder); the page's path.
 
-    Raises WorkError where there is no table or no selection yet.
+    With `target` the performance that is to be covered stands beside the footage, and its gaps are listed. Raises
+    WorkError where there is no table or no selection yet.
     """
-    found = figures(faceset, strip=STRIP)
-    faces = _pose_faces(faceset)
-    light_x, light_y = found.light.x_edges, found.light.y_edges
-    inside = _disc(light_x, light_y)
-    facts = _facts(faceset)
+    found = figures(faceset, target, strip=STRIP)
+    album, other = Album(faceset), Album(target or faceset, "target")
+    charts = Charts(found, album, faceset, target, other)
     values = {
-        "title": f"Coverage: {faceset.subject.name if faceset.subject else faceset.folder.name}",
+        "title": f"Coverage: {title_of(faceset)}",
         "verdict": verdict(found),
         "remarks": remarks(found),
         "figures": found,
+        "blocks": BLOCKS,
         "subject": faceset.subject,
-        "pose": _maps(found.pose, faces, tick=30.0),
-        "faces": {f"{row}-{column}": uri for (row, column), uri in faces.items()},
-        "light": _maps(found.light, None, tick=0.5, unit="", names=("x", "y"), inside=inside, size=28.0),
+        "pose": charts.pose(),
+        "light": charts.light(),
         "shades": SHADES,
-        "curve": _curve(found),
-        "expressions": [_axis(s, (0, 0.5, 1)) for s in found.expressions],
-        "exposure": [_axis(s) for s in found.exposure],
-        "quality": [_axis(s) for s in found.quality if s.footage.sum()],
-        "strips": _strips(faceset, found),
-        "dropped": [(d, _pictures(faceset, d.examples)) for d in found.dropped],
-        "facts": facts,
+        "curve": curve(found.curve, found.more),
+        "enough": int(np.searchsorted(found.curve, 0.9 * found.curve[-1])) + 1 if len(found.curve) else 0,
+        "expressions": charts.expressions(),
+        "exposure": [axis(s) for s in found.exposure],
+        "quality": [axis(s) for s in found.quality if s.footage.sum()],
+        "gaps": _gap_rows(found, faceset, target, album, other),
+        "strips": _strips(album, found),
+        "dropped": [(d, album.uris(d.examples)) for d in found.dropped],
+        "facts": _facts(faceset, target),
     }
+    values["faces"] = album.pictures | other.pictures
     data = {
         "verdict": values["verdict"],
         "remarks": values["remarks"],
         "subject": asdict(faceset.subject) if faceset.subject else None,
         **to_json(found),
         "settings": asdict(faceset.settings),
+        "selection": faceset.selection_options(),
     }
     return write_page((out_dir or faceset.reports) / "coverage.html", "coverage.html", values, data)
 
 
+def title_of(faceset: Faceset) -> str:
+    """The subject's name, or the folder's."""
+    return faceset.subject.name if faceset.subject else faceset.folder.name
+
+
 def verdict(found: Figures) -> str:
-    """What the selection is worth, in one sentence."""
+    """What footage and selection are worth, in one sentence."""
     if not found.kept:
         return f"None of {count(found.faces)} faces is kept."
     if not found.selected:
         return f"None of {count(found.kept)} kept faces is chosen."
-    stands = "" if found.coverage is None else f" represent them with {100 * found.coverage:.0f} % coverage"
     chosen = f"{count(found.selected)} of {count(found.kept)} kept faces"
-    return f"{chosen}{stands or ' are chosen'}."
+    if found.coverage is None:
+        return f"{chosen} are chosen."
+    covers = f"{chosen} cover {100 * found.coverage:.0f} % of what it shows"
+    if found.effective_minutes is None or not found.minutes:
+        return covers.replace("it shows", "the photos show") + "."
+    asked = "" if found.target is None else f", and {100 * found.target.after:.0f} % of the target"
+    return f"{duration(found.minutes)} of footage are worth {duration(found.effective_minutes)}: {covers}{asked}."
 
 
 def remarks(found: Figures) -> str:
@@ -128,23 +153,108 @@ def _listed(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-def _maps(
-    plane: Plane,
-    faces: dict[tuple[int, int], str] | None,
-    tick: float,
-    unit: str = "°",
-    names: tuple[str, str] = ("yaw", "pitch"),
-    inside: NDArray[np.bool_] | None = None,
-    size: float = 20.0,
-) -> tuple[GridMap, GridMap]:
-    keys = {cell: f"{cell[0]}-{cell[1]}" for cell in faces or {}}
-    return tuple(  # type: ignore[return-value]  # two of them
-        grid_map(
-            title, counts, plane.x_edges, plane.y_edges,
-            seen=seen, names=names, unit=unit, tick=tick, pictures=keys, inside=inside, size=size,
-        )
-        for title, counts, seen in (("Footage", plane.footage, None), ("Selection", plane.selection, plane.footage))
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Charts:
+    """The charts of one faceset, with a face of the album behind each of their cells."""
+
+    found: Figures
+    album: Album
+    faceset: Faceset
+    target: Faceset | None = None
+    other: Album | None = None
+    """Of the target."""
+
+    def pose(self) -> tuple[GridMap, ...]:
+        """Footage and selection over yaw and pitch, and the target where there is one."""
+        return self._maps(self.found.pose, ("yaw", "pitch"), tick=30.0)
+
+    def light(self) -> tuple[GridMap, ...]:
+        """The same over the two axes of the light's direction."""
+        inside = _disc(self.found.light.x_edges, self.found.light.y_edges)
+        names = ("x", "y")
+        return self._maps(self.found.light, ("light_x", "light_y"), 0.5, unit="", names=names, inside=inside, size=28.0)
+
+    def expressions(self) -> list[Axis]:
+        """A chart an axis of expression."""
+        kept = self._tables[0]
+        found = []
+        for spread in self.found.expressions:
+            cells = np.clip(np.digitize(kept[spread.name].astype(float), spread.edges) - 1, 0, len(spread.edges) - 2)
+            middles = (spread.edges[:-1] + spread.edges[1:])[:, None] / 2
+            picked = _picked(kept[[spread.name]], cells, middles[cells], kept["crop"], self.album)
+            found.append(axis(spread, (0, 0.5, 1), picked))
+        return found
+
+    @cached_property
+    def _tables(self) -> list[pd.DataFrame]:
+        """Kept faces, chosen faces, the target's faces; with PICTURED."""
+        table = self.faceset.table(PICTURED)
+        kept = table[table["kept"] & table["crop"].notna()]
+        tables = [kept, kept[kept["face_id"].isin(self.faceset.selection()["face_id"])]]
+        if self.target is not None:
+            asked = self.target.table(PICTURED)
+            tables.append(asked[asked["kept"] & asked["crop"].notna()])
+        return tables
+
+    def _maps(
+        self,
+        plane: Plane,
+        columns: tuple[str, str],
+        tick: float,
+        unit: str = "°",
+        names: tuple[str, str] = ("yaw", "pitch"),
+        inside: NDArray[np.bool_] | None = None,
+        size: float = 20.0,
+    ) -> tuple[GridMap, ...]:
+        tables = self._tables
+        counts = [("Footage", plane.footage, None), ("Selection", plane.selection, plane.footage)]
+        if plane.target is not None:
+            counts.append(("Target", plane.target, None))
+        maps = []
+        for i, (title, number, wanted) in enumerate(counts):
+            album = self.other if i == 2 and self.other is not None else self.album
+            missing = None if wanted is None else (wanted > 0) & (number == 0)
+            if i == 2:
+                missing = (number > 0) & (plane.footage == 0)
+            pictures = _plane_faces(tables[i], columns, plane, album)
+            maps.append(
+                grid_map(
+                    title, number, plane.x_edges, plane.y_edges,
+                    missing=missing, names=names, unit=unit, tick=tick, pictures=pictures, inside=inside, size=size,
+                )
+            )  # fmt: skip
+        return tuple(maps)
+
+
+def _plane_faces(
+    table: pd.DataFrame, columns: tuple[str, str], plane: Plane, album: Album
+) -> dict[tuple[int, int], str]:
+    """(row, column) of a map to the key of the face nearest to the cell's middle."""
+    rows = table[table[list(columns)].notna().all(axis=1)]
+    if rows.empty:
+        return {}
+    values = rows[list(columns)].astype(float)
+    place, middles = [], []
+    for name, edges in zip(columns, (plane.x_edges, plane.y_edges), strict=True):
+        down = edges[0] > edges[-1]
+        ordered = edges[::-1] if down else edges
+        at = np.clip(np.digitize(values[name], ordered) - 1, 0, len(edges) - 2)
+        middles.append(((ordered[:-1] + ordered[1:]) / 2)[at])
+        place.append(len(edges) - 2 - at if down else at)
+    wide = len(plane.x_edges)
+    picked = _picked(values, place[1] * wide + place[0], np.stack(middles, 1), rows["crop"], album)
+    return {(cell // wide, cell % wide): key for cell, key in picked.items()}
+
+
+def _picked(
+    values: pd.DataFrame, cells: NDArray[np.int64], middles: Doubles, crops: pd.Series, album: Album
+) -> dict[int, str]:
+    """Cell to the key of the face whose values (N, d) are nearest to the cell's middle (N, d)."""
+    off = np.linalg.norm(values.to_numpy(float) - middles, axis=1)
+    near = pd.DataFrame({"cell": cells, "off": off, "crop": crops.to_numpy()}).dropna()
+    near = near.sort_values("off", kind="stable").drop_duplicates("cell")
+    keys = {int(cell): album.key(crop) for cell, crop in zip(near["cell"], near["crop"], strict=True)}
+    return {cell: key for cell, key in keys.items() if key is not None}
 
 
 def _disc(x_edges: Doubles, y_edges: Doubles) -> NDArray[np.bool_]:
@@ -154,66 +264,39 @@ def _disc(x_edges: Doubles, y_edges: Doubles) -> NDArray[np.bool_]:
     return np.asarray(np.hypot(x[None, :], y[:, None]) < 0.999)
 
 
-def _pose_faces(faceset: Faceset) -> dict[tuple[int, int], str]:
-    """(row, column) of the pose map to the kept face nearest to the cell's middle."""
-    rows = faceset.table(["crop", "kept", "yaw", "pitch"])
-    rows = rows[rows["kept"] & rows["yaw"].notna() & rows["pitch"].notna() & rows["crop"].notna()]
-    if rows.empty:
-        return {}
-    column = np.clip(np.digitize(rows["yaw"], YAW_EDGES) - 1, 0, len(YAW_EDGES) - 2)
-    row = np.clip(np.digitize(rows["pitch"], PITCH_EDGES) - 1, 0, len(PITCH_EDGES) - 2)
-    middle = np.stack([(YAW_EDGES[:-1] + YAW_EDGES[1:])[column], (PITCH_EDGES[:-1] + PITCH_EDGES[1:])[row]]) / 2
-    off = np.hypot(rows["yaw"].to_numpy() - middle[0], rows["pitch"].to_numpy() - middle[1])
-    near = pd.DataFrame({"row": row, "column": column, "off": off, "crop": rows["crop"].to_numpy()})
-    near = near.sort_values("off").drop_duplicates(["row", "column"])
-    found = {}
-    for cell in near.itertuples():
-        pictures = _pictures(faceset, (str(cell.crop),))
-        if pictures:
-            found[int(str(cell.row)), int(str(cell.column))] = pictures[0]
-    return found
+def _gap_rows(found: Figures, faceset: Faceset, target: Faceset | None, album: Album, other: Album) -> list[_GapRow]:
+    if found.target is None or target is None or not found.target.gaps:
+        return []
+    crop_of, asked = (dict(f.table(["face_id", "crop"]).to_numpy().tolist()) for f in (faceset, target))
+
+    def keys(ids: Sequence[str], crops: dict[str, str], into: Callable[[object], str | None]) -> tuple[str, ...]:
+        return tuple(key for key in (into(crops.get(face)) for face in ids) if key is not None)
+
+    return [
+        _GapRow(gap, keys(gap.faces, asked, other.key), keys(gap.nearest, crop_of, album.key))
+        for gap in found.target.gaps
+    ]
 
 
-def _pictures(faceset: Faceset, crops: tuple[str, ...]) -> tuple[str, ...]:
-    """Crops as small data URIs; one that cannot be read is left out."""
-    found = []
-    for path in crops:
-        image = read_crop(faceset, path)
-        if image is not None:
-            found.append(data_uri(jpeg(tile(image, TILE * 3 // 2), quality=78)))
-    return tuple(found)
-
-
-def read_crop(faceset: Faceset, path: str) -> Image | None:
-    """The crop, or None where the file is gone: a page about a faceset without its crops has fewer pictures."""
-    try:
-        return faceset.crop(path)
-    except WorkError:
-        return None
-
-
-def tile(image: Image, size: int) -> Image:
-    """(size, size, 3) of a crop."""
-    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _strips(faceset: Faceset, found: Figures) -> list[_Strip]:
+def _strips(album: Album, found: Figures) -> list[_Strip]:
     """Groups with their faces, SHEET faces in all, shared out by size."""
     strips = []
     for cluster in found.clusters:
         share = max(round(SHEET * cluster.faces / max(found.selected, 1)), 1)
-        strips.append(_Strip(cluster.name, cluster.faces, _pictures(faceset, cluster.crops[: min(share, STRIP)])))
+        strips.append(_Strip(cluster.name, cluster.faces, album.uris(cluster.crops[: min(share, STRIP)])))
     return strips
 
 
-def _axis(spread: Spread, ticks: tuple[float, ...] | None = None) -> _Axis:
+def axis(spread: Spread, ticks: tuple[float, ...] | None = None, pictures: dict[int, str] | None = None) -> Axis:
+    """A chart, and its ranges in words."""
     low, high = float(spread.edges[0]), float(spread.edges[-1])
     places = _places(10 * (high - low))
     rounded = [float(f"{v:.{places}f}") for v in np.linspace(low, high, 3)]
     note = "" if spread.footage_range is None else f"footage {_range(spread.footage_range, high - low)}"
     if spread.selection_range is not None:
         note += f", selection {_range(spread.selection_range, high - low)}"
-    return _Axis(spread, bars(spread.footage, spread.selection, spread.edges, ticks or rounded), note)
+    chart = bars(spread.footage, spread.selection, spread.edges, ticks or rounded, spread.target, pictures)
+    return Axis(spread, chart, note)
 
 
 def _range(values: tuple[float, float], width: float) -> str:
@@ -226,33 +309,23 @@ def _places(width: float) -> int:
     return min(max(2 - math.floor(math.log10(width)), 0), 6)
 
 
-@dataclass(frozen=True)
-class _Curve:
-    points: str
-    """SVG path in a box of 600 x 150."""
-    x: float
-    y: float
-    half: int
-    """Faces that reach nine tenths of the final coverage."""
-
-
-def _curve(found: Figures) -> _Curve | None:
-    if len(found.curve) < 2:
-        return None
-    at = np.unique(np.linspace(0, len(found.curve) - 1, min(len(found.curve), 240)).astype(int))
-    x, y = 600 * (at + 1) / len(found.curve), 150 * (1 - found.curve[at])
-    line = "L".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-    half = int(np.searchsorted(found.curve, 0.9 * found.curve[-1])) + 1
-    return _Curve(f"M{line}", float(x[-1]), float(y[-1]), half)
-
-
-def _facts(faceset: Faceset) -> list[tuple[str, str]]:
+def _facts(faceset: Faceset, target: Faceset | None) -> list[tuple[str, str]]:
     subject, settings = faceset.subject, faceset.settings
     facts = [("Folder", str(faceset.folder.resolve()))]
+    if target is not None:
+        facts.append(("Target", str(target.folder.resolve())))
     if subject is not None:
         facts += [("Subject", subject.name), ("Basis", subject.basis or "none stated")]
         if subject.evidence:
             facts.append(("Evidence", f"{subject.evidence} (sha256 {subject.evidence_sha256})"))
     facts += [(name.replace("_", " ").capitalize(), str(v)) for name, v in asdict(settings).items() if name != "models"]
     facts += [(f"Weights {name}", f"sha256 {digest}") for name, digest in settings.models.items()]
-    return [*facts, ("Settings digest", settings.digest())]
+    facts.append(("Settings digest", settings.digest()))
+    return facts + [(f"Selection: {name}", _option(v)) for name, v in faceset.selection_options().items()]
+
+
+def _option(value: object) -> str:
+    if isinstance(value, dict):
+        given = [f"{k.replace('_', ' ')} {v}" for k, v in value.items() if v is not None]
+        return ", ".join(given) or "none"
+    return "none" if value is None else str(value)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from curate.faceset import Faceset, atomic
 from curate.types import Image
-from reports.coverage_page import read_crop, tile
+from reports.album import read_crop, tile
 
 TILE, GAP, LABEL, TOP = 112, 8, 250, 56
 FACES = 8

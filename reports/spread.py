@@ -33,12 +33,15 @@ class Spread:
     footage_range: tuple[float, float] | None
     """5 and 95 % of the footage's faces; None without faces."""
     selection_range: tuple[float, float] | None
+    target: NDArray[np.int64] | None = None
+    """Counts of the target's faces, where there is one."""
 
 
-def expression(kept: pd.DataFrame, chosen: pd.DataFrame, name: str) -> Spread:
-    """One of curate.expression.AXES, a column of both tables."""
-    values = [np.asarray(t[name].to_numpy(np.float64, na_value=np.nan)) for t in (kept, chosen)]
-    return _spread(name, AXIS_TITLES.get(name, name), "0 neutral, 1 full", AXIS_EDGES, values[0], values[1])
+def expression(kept: pd.DataFrame, chosen: pd.DataFrame, name: str, target: pd.DataFrame | None = None) -> Spread:
+    """One of curate.expression.AXES, a column of all tables."""
+    tables = (kept, chosen) if target is None else (kept, chosen, target)
+    values = [np.asarray(t[name].to_numpy(np.float64, na_value=np.nan)) for t in tables]
+    return _spread(name, AXIS_TITLES.get(name, name), "0 neutral, 1 full", AXIS_EDGES, *values)
 
 
 def lighting(kept: pd.DataFrame, chosen: pd.DataFrame, index: int) -> Spread:
@@ -71,12 +74,19 @@ def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _spread(
-    name: str, title: str, unit: str, edges: NDArray[np.float64], footage: Doubles, selection: Doubles
+    name: str,
+    title: str,
+    unit: str,
+    edges: NDArray[np.float64],
+    footage: Doubles,
+    selection: Doubles,
+    target: Doubles | None = None,
 ) -> Spread:
-    values = [v[np.isfinite(v)] for v in (footage, selection)]
+    values = [v[np.isfinite(v)] for v in (footage, selection, target) if v is not None]
     counts = [np.histogram(np.clip(v, edges[0], edges[-1]), bins=edges)[0].astype(np.int64) for v in values]
     ranges = [span(pd.Series(v), 0.05) for v in values]
-    return Spread(name, title, unit, edges, counts[0], counts[1], ranges[0], ranges[1])
+    asked = counts[2] if target is not None else None
+    return Spread(name, title, unit, edges, counts[0], counts[1], ranges[0], ranges[1], asked)
 
 
 def span(values: pd.Series, tail: float) -> tuple[float, float] | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import cv2
@@ -9,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.errors import WorkError
-from curate.faceset import write_faces, write_selection
+from curate.errors import UsageError, WorkError
+from curate.faceset import open_faceset, write_faces, write_selection
+from curate.types import Subject
 from reports.charts import grid_map, shade, timeline
+from reports.compare_page import write as write_comparison
 from reports.coverage_figures import figures
 from reports.coverage_page import verdict, write
 from reports.gallery import TILE, TOP, people, people_sheet
@@ -144,6 +147,73 @@ def test_an_empty_selection_is_told(faceset):
     assert verdict(figures(faceset)) == "None of 50 kept faces is chosen."
 
 
+@pytest.fixture
+def other(faceset, tmp_path):
+    """The same faces, all turned 35 degrees further to the left, of another person."""
+    folder = tmp_path / "other"
+    shutil.copytree(faceset.folder, folder)
+    made = open_faceset(folder).changed(subject=Subject("<i>other</i>", "research"))
+    table = made.table()
+    table["yaw"] += np.float32(35)
+    write_faces(made, table)
+    return made
+
+
+def test_with_a_target_the_gaps_are_listed_in_words_and_pictures(faceset, other):
+    for made in (faceset, other):  # nothing but the pose differs
+        table = made.table()
+        for name in ("expression", "gaze", "lighting"):
+            table[name] = [np.zeros_like(v) for v in table[name]]
+        write_faces(made, table)
+    found = figures(faceset, other)
+    assert found.target is not None and found.target.faces == 49
+    assert found.pose.target.sum() == found.target.faces
+    assert 0 < found.target.after <= found.target.before < 1
+    assert found.target.gaps[0].axis == "yaw"
+    assert "turned left" in found.target.gaps[0].words
+    html = write(faceset, target=other).read_text(encoding="utf-8")
+    assert "turned left" in html and "&lt;i&gt;other&lt;/i&gt;" in html
+    assert _Page(html).images_without_alt == 0
+    data = json.loads((faceset.reports / "coverage.json").read_text(encoding="utf-8"))
+    assert data["target"]["gaps"][0]["share"] == pytest.approx(found.target.gaps[0].share, abs=1e-4)
+
+
+def test_a_target_like_the_footage_has_no_gap(faceset):
+    assert figures(faceset, faceset).target.gaps == ()
+    assert "No gap" in write(faceset, target=faceset).read_text(encoding="utf-8")
+
+
+def test_each_cell_of_a_chart_shows_a_face_that_is_on_the_page(html):
+    wanted = set(re.findall(r'data-face="([^"]+)"', html))
+    there = set(re.findall(r'<template id="([^"]+)">data:image/jpeg;base64,', html))
+    assert len(wanted) > 40
+    assert wanted <= there
+
+
+def test_facesets_are_compared_side_by_side(faceset, other):
+    page = write_comparison([faceset, other])
+    html = page.read_text(encoding="utf-8")
+    assert page == faceset.reports / "compare.html"
+    assert _Page(html).tags.count("script") == 1
+    assert "<i>other</i>" in "".join(_Page(html).text)
+    data = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+    covers = np.array(data["covers"])
+    assert covers.shape == (2, 2)
+    assert np.diag(covers) == pytest.approx(1, abs=1e-3)
+    assert covers[0, 1] < 0.9
+    assert [s["kept"] for s in data["facesets"]] == [50, 50]
+    with pytest.raises(UsageError, match="given twice"):
+        write_comparison([faceset, faceset])
+
+
+def test_the_curve_goes_on_beyond_the_selection(faceset):
+    found = figures(faceset)
+    assert len(found.more)
+    assert found.more[0] >= found.curve[-1]
+    assert np.all(np.diff(found.more) >= -1e-6)
+    assert found.more[-1] > 0.99  # all are chosen
+
+
 def test_people_are_counted_most_faces_first(faceset):
     found = people(faceset)
     assert [(p.number, p.faces, p.subject) for p in found] == [(0, 50, True), (1, 10, False)]
@@ -176,7 +246,7 @@ def test_timeline_of_nothing():
 def test_map_marks_what_the_selection_lacks_and_shades_by_share():
     edges = np.array([-10.0, 0, 10])
     footage, chosen = np.array([[5, 0], [3, 2]]), np.array([[1, 0], [0, 1]])
-    cells = grid_map("Selection", chosen, edges, edges, seen=footage, tick=10).cells
+    cells = grid_map("Selection", chosen, edges, edges, missing=(footage > 0) & (chosen == 0), tick=10).cells
     assert [c.missing for c in cells] == [False, False, True, False]
     assert cells[0].label == "yaw −10 to 0°, pitch −10 to 0°: 1 of 2"
     assert [shade(n, 1000) for n in (0, 1, 2, 5, 20, 50, 500)] == [0, 1, 2, 3, 4, 5, 6]
