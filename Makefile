@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 OPENCV := $(shell sed -n 's/^opencv-python-headless==//p' constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test check accuracy app clean
+.PHONY: setup demo test browser check accuracy app clean
 
 setup: $(VENV)/.ready
 
@@ -23,8 +23,13 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/faceset demo --out demo --force
 
-test: setup
+test: setup browser
 	$(BIN)/python -m pytest
+
+# The pages' tests need a Chromium; without one and without root they are skipped, with a word.
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq && apt-get install -qq --no-install-recommends chromium >/dev/null; } || true
 
 accuracy: setup
 	$(BIN)/python -m benchmarks.accuracy
