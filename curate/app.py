@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from curate import mongod
+from curate import mongod, pins
 from curate.app_dataset import field_specs, load_faces, load_selection, save_views
 from curate.errors import MissingError, UsageError, WorkError
 from curate.faceset import Faceset, open_faceset
@@ -29,6 +29,7 @@ from curate.models import cache_folder
 
 log = logging.getLogger(__name__)
 
+PLUGIN = Path(__file__).parent / "fiftyone_plugin"
 ENVIRONMENT = {
     "FIFTYONE_DO_NOT_TRACK": "true",
     "FIFTYONE_DATABASE_VALIDATION": "false",
@@ -36,7 +37,7 @@ ENVIRONMENT = {
     "FIFTYONE_LOGGING_LEVEL": "ERROR",
 }
 """Set before FiftyOne is imported, unless the user has set them."""
-LOADER = 2
+LOADER = 3
 """Raised when this module makes other datasets of the same files."""
 INFO = "faceset"
 ADDRESS = "127.0.0.1"
@@ -66,6 +67,7 @@ def connect() -> Any:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     server = mongod.ensure()
+    os.environ.setdefault("FIFTYONE_PLUGINS_DIR", str(plugins_folder()))
     if "fiftyone" not in sys.modules:
         log.info("starting FiftyOne and its database")
     import fiftyone as fo
@@ -84,6 +86,20 @@ def connect() -> Any:
     return fo
 
 
+def plugins_folder() -> Path:
+    """A folder in the cache with our plugin and, where there are any, those of the user's own folder."""
+    folder = cache_folder() / "plugins"
+    folder.mkdir(parents=True, exist_ok=True)
+    own = Path.home() / "fiftyone" / "__plugins__"
+    for name, place in (("faceset", PLUGIN), ("own", own)):
+        link = folder / name
+        if link.is_symlink() and (not link.exists() or link.resolve() != place.resolve()):
+            link.unlink()
+        if place.is_dir() and not link.exists():
+            link.symlink_to(place, target_is_directory=True)
+    return folder
+
+
 def dataset_name(folder: Path) -> str:
     """Name of a faceset's dataset: the folder's name, and six digits of its path, since names recur."""
     resolved = folder.resolve()
@@ -94,11 +110,10 @@ def _load(fo: Any, faceset: Faceset) -> str:
     name = dataset_name(faceset.folder)
     cache_folder().mkdir(parents=True, exist_ok=True)
     with FileLock(cache_folder() / f".app-{name[-6:]}.lock"):
-        now = _fingerprint(faceset)
         fresh = not fo.dataset_exists(name)
         dataset = fo.Dataset(name, persistent=True) if fresh else fo.load_dataset(name)
         try:
-            _refresh(dataset, faceset, dict(dataset.info.get(INFO, {})), now)
+            refresh(dataset, faceset)
         except BaseException:
             if fresh:
                 dataset.delete()
@@ -106,17 +121,20 @@ def _load(fo: Any, faceset: Faceset) -> str:
     return name
 
 
-def _refresh(dataset: Any, faceset: Faceset, before: dict[str, str], now: dict[str, str]) -> None:
+def refresh(dataset: Any, faceset: Faceset) -> None:
+    """Load what has changed since the dataset was made of the faceset's files."""
+    before, now = dict(dataset.info.get(INFO, {})), _fingerprint(faceset)
     changed = {k for k in before.keys() | now.keys() if before.get(k) != now.get(k)}
     if not changed:
         log.info("%s: unchanged, %d faces", dataset.name, len(dataset))
         return
-    _remember(dataset, {})  # an interrupted load is loaded again
-    if changed != {"selection"}:
+    dataset.info.clear()  # an interrupted load is loaded again
+    dataset.save()
+    if not changed <= {"selection", "pins"}:
         load_faces(dataset, faceset)
     load_selection(dataset, faceset)
     save_views(dataset)
-    _remember(dataset, now)
+    remember(dataset, faceset)
     log.info("%s: loaded, %d faces", dataset.name, len(dataset))
 
 
@@ -124,14 +142,16 @@ def _fingerprint(faceset: Faceset) -> dict[str, str]:
     """What the dataset is made of: the files' sizes and times, the schema, this module."""
     found = {"loader": str(LOADER), "folder": str(faceset.folder.resolve())}
     found["schema"] = hashlib.sha256(repr(field_specs()).encode()).hexdigest()
-    for key, path in (("faces", faceset.table_path), ("selection", faceset.selection_path)):
+    files = {"faces": faceset.table_path, "selection": faceset.selection_path, "pins": faceset.folder / pins.FILE}
+    for key, path in files.items():
         stat = path.stat() if path.is_file() else None
         found[key] = f"{stat.st_size} {stat.st_mtime_ns}" if stat else "none"
     return found
 
 
-def _remember(dataset: Any, found: dict[str, str]) -> None:
-    dataset.info[INFO] = found
+def remember(dataset: Any, faceset: Faceset) -> None:
+    """The dataset is now as the faceset's files are."""
+    dataset.info[INFO] = _fingerprint(faceset)
     dataset.save()
 
 

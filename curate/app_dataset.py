@@ -13,15 +13,49 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.app_map import Drawing
 from curate.errors import WorkError
 from curate.faceset import Faceset
+from curate.pins import Pins, read_pins
+from curate.space import SPACE_COLUMNS, Space
 from curate.table import BY_NAME, COLUMNS, SELECTION_COLUMNS, SELECTION_SCHEMA, STATUS_OK, Column
+from curate.types import Floats
 
 MAP = "map"
 """Brain key of the map, and name of the workspace that shows it beside the faces."""
 SELECTED, NOT_SELECTED, DROPPED = "selected", "kept, not selected", "dropped: "
-"""Names of the saved views; the last is followed by the reason."""
-INDEXED = ("face_id", "clip", "status", "kept", "person", "selected", "rank", "cluster")
+TWINS, WORST, OUTLIERS, PINNED = "near-duplicates", "worst quality", "outliers", "pinned or banned"
+BY_CLIP, BY_GROUP, BY_PERSON = "by clip", "by group", "by person"
+"""Names of the saved views; DROPPED is followed by the reason."""
+TWIN, OUTLIER_SHARE, WORST_SHARE = 0.95, 0.02, 0.1
+"""Similarity from which on a face is a near-duplicate; shares of the kept faces that are outliers, and worst."""
+LIKE_SAMPLE = 4000
+LEAST_MAP = 3
+INDEXED = ("face_id", "clip", "status", "kept", "person", "selected", "rank", "cluster", "group")
+DERIVED = (
+    Column("group", pa.string(), "Kind of face: that of the chosen face most like it", "table", "selection"),
+    Column("pin", pa.string(), "pinned: always chosen; banned: never", "table", "selection"),
+    Column(
+        "alike",
+        pa.float32(),
+        "Similarity to the other face most like it, of up to 4000 of the footage",
+        "table",
+        "selection",
+        low=0,
+        high=1,
+    ),
+    Column(
+        "quality_rank",
+        pa.float32(),
+        "Mean rank of the quality measures among the kept faces",
+        "table",
+        "quality",
+        low=0,
+        high=1,
+        higher_is_better=True,
+    ),
+)
+"""Fields that are computed when the faceset is loaded."""
 BATCH = 2000
 SEED = 0
 
@@ -53,6 +87,7 @@ def field_specs() -> tuple[FieldSpec, ...]:
     columns = [c for c in COLUMNS if c.level != "part"]
     columns.append(Column("selected", pa.bool_(), "This face was chosen", group="selection"))
     columns += [c for c in SELECTION_COLUMNS if c.name not in BY_NAME]
+    columns += DERIVED
     return tuple(_spec(column) for column in columns)
 
 
@@ -80,14 +115,22 @@ def load_faces(dataset: Any, faceset: Faceset) -> None:
     rows = rows[rows["crop"].notna() & (rows["crop"] != "")].reset_index(drop=True)
     if rows.empty:
         raise WorkError(f"{faceset.folder} has no crops to show: curate its footage with --crop-size 256")
-    rng = np.random.default_rng(SEED)  # for the App's own shuffling
-    for start in range(0, len(rows), BATCH):
-        documents = list(_documents(dataset, faceset.folder, rows.iloc[start : start + BATCH], tags, rng))
-        # add_samples takes three times as long; what it would store is in `_documents`.
-        dataset._sample_collection.insert_many(documents)
-    for field in INDEXED:
-        dataset.create_index(field)
-    _draw_map(dataset, rows)
+    kept = rows["kept"].to_numpy(bool)
+    drawing = begin_map(rows[kept]) if kept.sum() >= LEAST_MAP else None
+    try:
+        rows = _described(rows, kept)
+        rng = np.random.default_rng(SEED)  # for the App's own shuffling
+        for start in range(0, len(rows), BATCH):
+            documents = list(_documents(dataset, faceset.folder, rows.iloc[start : start + BATCH], tags, rng))
+            # add_samples takes three times as long; what it would store is in `_documents`.
+            dataset._sample_collection.insert_many(documents)
+        for field in INDEXED:
+            dataset.create_index(field)
+        if drawing is not None:
+            _show_map(dataset, rows.loc[kept, "face_id"], drawing.points())
+    finally:
+        if drawing is not None:
+            drawing.close()
 
 
 def _declare(dataset: Any) -> None:
@@ -144,24 +187,42 @@ def _plain(column: pd.Series[Any]) -> list[Any]:
     return [None if null else v for v, null in zip(column.tolist(), column.isna(), strict=True)]
 
 
-def map_points(rows: pd.DataFrame) -> NDArray[np.float64]:
-    """(N, 2) places of the faces in a flat map of the diversity space (UMAP)."""
-    from curate.cluster import map2d
-    from curate.space import Space
-
-    return np.asarray(map2d(Space.fit(rows).embed(rows), SEED), np.float64)
+def begin_map(kept: pd.DataFrame) -> Drawing:
+    """A flat map of the diversity space (UMAP) of the kept faces, begun in a process of its own."""
+    return Drawing(Space.fit(kept).embed(kept), SEED)
 
 
-def _draw_map(dataset: Any, rows: pd.DataFrame) -> None:
-    """The subject's faces in the Embeddings panel, and a workspace with the panel beside the faces."""
+def _described(rows: pd.DataFrame, kept: NDArray[np.bool_]) -> pd.DataFrame:
+    """The rows with `quality_rank` and `alike` of the kept faces."""
+    from curate.select import quality_rank
+
+    found = pd.DataFrame({"quality_rank": None, "alike": None}, index=rows.index, dtype="float32")
+    if kept.any():
+        faces = rows[kept]
+        space = Space.fit(faces)
+        found.loc[kept, "quality_rank"] = quality_rank(faces)
+        found.loc[kept, "alike"] = likeness(space, space.embed(faces))
+    return pd.concat([rows, found], axis=1)
+
+
+def likeness(space: Space, points: Floats) -> Floats:
+    """(N,) 0..1: similarity of each of the points (N, D) to the other one most like it, of at most LIKE_SAMPLE."""
+    rows = np.unique(np.linspace(0, len(points) - 1, min(len(points), LIKE_SAMPLE)).astype(int))
+    best = np.zeros(len(points), np.float32)
+    for start in range(0, len(points), 1000):
+        found = space.similarity(points[start : start + 1000], points[rows])
+        found[rows[None] == np.arange(start, start + len(found))[:, None]] = 0
+        best[start : start + 1000] = found.max(1)
+    return best
+
+
+def _show_map(dataset: Any, faces: pd.Series[str], places: Floats) -> None:
+    """The faces in the Embeddings panel, and a workspace with the panel beside the faces."""
     import fiftyone as fo
     import fiftyone.brain as fob
 
-    kept = rows[rows["kept"]]
-    if len(kept) < 3:
-        return
     ids = dict(zip(*dataset.values(["face_id", "id"]), strict=True))
-    points = dict(zip((ids[f] for f in kept["face_id"]), map_points(kept), strict=True))
+    points = dict(zip((ids[f] for f in faces), places.astype(np.float64), strict=True))
     fob.compute_visualization(dataset, points=points, brain_key=MAP)
     panels = fo.Panel(type="Samples", pinned=True), fo.Panel(type="Embeddings")
     halves = [fo.Space(children=[panel], active_child=panel.component_id) for panel in panels]
@@ -170,15 +231,22 @@ def _draw_map(dataset: Any, rows: pd.DataFrame) -> None:
 
 
 def load_selection(dataset: Any, faceset: Faceset) -> None:
-    """`selected` and the columns of selection.parquet anew; without a selection nothing is selected."""
+    """`selected`, the columns of selection.parquet, groups and pins anew; without a selection nothing is selected."""
+    show_pins(dataset, read_pins(faceset))
+    chosen = faceset.selection() if faceset.selection_path.is_file() else None
+    show_selection(dataset, faceset, chosen)
+
+
+def show_selection(dataset: Any, faceset: Faceset, chosen: pd.DataFrame | None) -> None:
+    """The rows `chosen` (SELECTION_SCHEMA) as the selection that the dataset shows; None: none."""
     names = [f.name for f in SELECTION_SCHEMA if f.name not in BY_NAME]
-    dataset.clear_sample_fields(names)
+    dataset.clear_sample_fields([*names, "group"])
     was = dataset.match({"selected": True})
     was.set_values("selected", [False] * len(was))
-    if not faceset.selection_path.is_file():
+    if chosen is None:
         return
     ids = dict(zip(*dataset.values(["face_id", "id"]), strict=True))
-    chosen = faceset.selection()
+    _show_groups(dataset, faceset, chosen, set(ids))
     chosen = chosen[chosen["face_id"].isin(ids) & chosen["rank"].notna()]
     for name in names:
         kind = int if pa.types.is_integer(SELECTION_SCHEMA.field(name).type) else None
@@ -187,14 +255,51 @@ def load_selection(dataset: Any, faceset: Faceset) -> None:
     dataset.set_values("selected", {ids[f]: True for f in chosen["face_id"]}, key_field="id")
 
 
+def _show_groups(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, ids: set[str]) -> None:
+    """Every kept face's group: that of the chosen face most like it."""
+    table = faceset.table(["face_id", "kept", *SPACE_COLUMNS])
+    kept = table[table["kept"] & table["face_id"].isin(ids)].reset_index(drop=True)
+    names = chosen.set_index("face_id")["reason"].str.extract(r"'(.+)'", expand=False)
+    at = np.flatnonzero(kept["face_id"].isin(names.index))
+    if not len(at):
+        return
+    space = Space.fit(kept)
+    points = space.embed(kept)
+    nearest = np.concatenate(
+        [space.similarity(points[i : i + 1000], points[at]).argmax(1) for i in range(0, len(points), 1000)]
+    )
+    groups = kept["face_id"].iloc[at[nearest]].map(names).fillna("no name").to_numpy()
+    for name, faces in kept["face_id"].groupby(groups):
+        # A write a group; set_values makes one a face.
+        dataset._sample_collection.update_many({"face_id": {"$in": faces.tolist()}}, {"$set": {"group": name}})
+
+
+def show_pins(dataset: Any, pins: Pins) -> None:
+    """The field `pin` anew."""
+    dataset.clear_sample_field("pin")
+    for word, faces in (("pinned", pins.pinned), ("banned", pins.banned)):
+        view = dataset.match({"face_id": {"$in": list(faces)}})
+        view.set_values("pin", [word] * len(view))
+
+
 def save_views(dataset: Any) -> None:
-    """The saved views: selected in order of choice; kept but not selected; dropped, one a reason.
+    """The saved views: the selection, what is dropped, one a reason, and what deserves a look.
 
     Views of reasons that are gone are deleted, views that people saved stay.
     """
+    kept = {"kept": True}
+    least, count = dataset.match(kept), dataset.count("alike")
+    outliers, worst = (max(1, round(share * count)) for share in (OUTLIER_SHARE, WORST_SHARE))
     views = {
         SELECTED: (dataset.match({"selected": True}).sort_by("rank"), "The selection, in order of choice"),
-        NOT_SELECTED: (dataset.match({"kept": True, "selected": False}), "The subject's faces that were not chosen"),
+        NOT_SELECTED: (dataset.match({**kept, "selected": False}), "The subject's faces that were not chosen"),
+        TWINS: (dataset.match({**kept, "alike": {"$gte": TWIN}}), "Faces that another face of the footage shows too"),
+        OUTLIERS: (least.exists("alike").sort_by("alike").limit(outliers), "The faces least like any other"),
+        WORST: (least.exists("quality_rank").sort_by("quality_rank").limit(worst), "The lowest tenth in quality"),
+        PINNED: (dataset.exists("pin"), "Faces that people want, or never want"),
+        BY_CLIP: (least.group_by("clip", order_by="frame"), "One stack a clip"),
+        BY_GROUP: (least.exists("group").group_by("group"), "One stack a kind of face"),
+        BY_PERSON: (dataset.exists("person").group_by("person", order_by="frame"), "One stack a person"),
     }
     reasons: dict[str, list[str | None]] = {}
     for reason in dataset.match({"kept": False}).count_values("status"):

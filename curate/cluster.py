@@ -19,7 +19,8 @@ SAMPLE = 2000
 FEWEST, MOST = 4, 24
 """HDBSCAN's groups are taken if there are FEWEST to MOST; footage is often one cloud, which k-means cuts."""
 SMALLEST = 5
-MAP_NEIGHBOURS = 15
+MAP_NEIGHBOURS, MAP_SAMPLE = 15, 4000
+"""Of more faces the map is made of a sample, and the others lie between those that are most like them."""
 _WORDS = {
     "jawOpen": ("mouth open", 0.2),
     "smile": ("smiling", 0.25),
@@ -78,10 +79,24 @@ def map2d(points: Floats, seed: int = 0) -> Floats:
     """(N, 2) float32: a flat map of points (N, D) for looking at, by UMAP (McInnes, Healy and Melville 2018).
 
     Distances on it mean nothing exact. Neighbours come from scikit-learn and the start from the main axes, which spares
-    UMAP's slow first minute; its own compilation still takes about 10 s the first time in a process.
+    UMAP's slow first minute; its own compilation still takes about 10 s the first time in a process. Of more than
+    MAP_SAMPLE points the rest are placed at the mean of the three sampled ones that are nearest.
     """
     if len(points) <= MAP_NEIGHBOURS + 1:
         return _main_axes(points)
+    from sklearn.neighbors import NearestNeighbors
+
+    if len(points) <= MAP_SAMPLE:
+        return _umap(points, seed)
+    rows = np.sort(np.random.default_rng([seed, len(points)]).choice(len(points), MAP_SAMPLE, replace=False))
+    flat = _umap(points[rows], seed)
+    _, nearest = NearestNeighbors(n_neighbors=3, algorithm="brute").fit(points[rows]).kneighbors(points)
+    placed = np.asarray(flat[nearest].mean(1), np.float32)
+    placed[rows] = flat
+    return placed
+
+
+def _umap(points: Floats, seed: int) -> Floats:
     import warnings
 
     from sklearn.neighbors import NearestNeighbors

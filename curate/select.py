@@ -205,13 +205,18 @@ def _problem(
 
 
 def _worth(faces: pd.DataFrame) -> Floats:
-    """(N,) 1 - QUALITY_PULL .. 1: mean rank of the quality measures; a null ranks in the middle."""
+    """(N,) 1 - QUALITY_PULL .. 1."""
+    return np.asarray(1 - QUALITY_PULL * (1 - quality_rank(faces)), np.float32)
+
+
+def quality_rank(faces: pd.DataFrame) -> Floats:
+    """(N,) 0..1, 1 the best: mean rank of the quality measures; a null ranks in the middle."""
     ranks = []
     for columns, rising in ((PREFERRED, True), (AVOIDED, False)):
         for column in columns:
             rank = (faces[column].astype("float64").rank(ascending=rising) - 0.5) / max(1, faces[column].notna().sum())
             ranks.append(rank.fillna(0.5).to_numpy())
-    return np.asarray(1 - QUALITY_PULL * (1 - np.mean(ranks, axis=0)), np.float32)
+    return np.asarray(np.mean(ranks, axis=0), np.float32)
 
 
 def _rows(ids: NDArray[np.str_], order: greedy.Order, clusters: Clusters, pinned: int) -> pd.DataFrame:

@@ -17,9 +17,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate import app, app_dataset, mongod
+from curate import app, app_dataset, app_panel, mongod
+from curate.app_map import Drawing
+from curate.cluster import map2d
 from curate.errors import MissingError, UsageError, WorkError
 from curate.faceset import Faceset, create, open_faceset, write_faces, write_selection
+from curate.space import Space
 from curate.table import COLUMNS, SELECTION_SCHEMA, table_schema
 from curate.types import Settings, Subject
 
@@ -81,6 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_column_of_the_schema_is_a_described_field() -> None:
     specs = {s.name: s for s in app_dataset.field_specs()}
     wanted = {c.name for c in COLUMNS if c.level != "part"} | set(SELECTION_SCHEMA.names) | {"selected"}
+    wanted |= {"group", "pin", "alike", "quality_rank"}
     assert set(specs) == wanted
     assert all(s.description for s in specs.values())
     kinds = {n: specs[n].kind for n in ("yaw", "expression", "frame", "kept", "clip", "time", "rank", "gain")}
@@ -141,11 +145,19 @@ def story(folder: Path) -> dict[str, object]:
     os.environ["FIFTYONE_LOGGING_LEVEL"] = "CRITICAL"  # what the user set stays
     drawn: list[int] = []
 
-    def points(rows: pd.DataFrame) -> np.ndarray:
-        drawn.append(len(rows))
-        return np.stack([rows["yaw"], rows["pitch"]], 1)
+    class Points:
+        """Yaw and pitch as a map: UMAP's compiler takes a while."""
 
-    app_dataset.map_points = points  # UMAP's compiler takes a minute
+        def __init__(self, rows: pd.DataFrame) -> None:
+            drawn.append(len(rows))
+            self.places = np.stack([rows["yaw"], rows["pitch"]], 1)
+
+        def points(self) -> np.ndarray:
+            return self.places
+
+        def close(self) -> None: ...
+
+    app_dataset.begin_map = Points
     faceset = open_faceset(folder)
     told: dict[str, object] = {}
     (name,) = app.load([folder])
@@ -171,6 +183,7 @@ def story(folder: Path) -> dict[str, object]:
         app.load([folder])
         told["other faces"] = look(fo, name, drawn)
         told["other yaw"] = fo.load_dataset(name).distinct("yaw")
+        told["acted"] = acted(fo, name, folder)
         told["failures"] = failures(fo, folder)
         told["two"] = app.load([folder, copied(folder)])
         told["served"] = served(folder)
@@ -228,6 +241,42 @@ def copied(folder: Path) -> Path:
     return Path(shutil.copytree(folder, folder.parent / "elsewhere" / folder.name))
 
 
+def acted(fo, name: str, folder: Path) -> dict[str, object]:
+    """Pin and ban, choose again, write: what the dataset shows and what the files hold after each."""
+    import fiftyone.plugins as plugins
+
+    from curate import app_actions
+    from curate.eligible import Floors
+    from curate.select import Wishes
+
+    dataset = fo.load_dataset(name)
+    face = dict(zip(*dataset.values(["frame", "id"]), strict=True))
+    faceset = open_faceset(folder)
+    table = faceset.table_path.read_bytes()
+    told: dict[str, object] = {"plugins": [p.name for p in plugins.list_plugins()], "errors": []}
+    for wrong in (lambda: app_actions.mark(dataset, [], "pin"), lambda: app_actions.write(dataset)):
+        try:
+            wrong()
+        except (UsageError, WorkError) as error:
+            told["errors"].append(str(error))
+    told["pinned"] = app_actions.mark(dataset, [face[12], face[13]], "pin")
+    app_actions.mark(dataset, [face[30]], "ban")
+    told["marks"] = sorted(zip(*dataset.exists("pin").values(["frame", "pin"]), strict=True))
+    before = faceset.selection_path.read_bytes()
+    anything = Floors(min_eye_distance=None, min_pose_confidence=None, min_exposure=None)
+    choice = app_actions.propose(dataset, Wishes("7", floors=anything))
+    told["shown"] = dataset.match({"selected": True}).sort_by("rank").values("frame")
+    told["chosen"] = choice.rows["face_id"].str.split("-").str[1].astype(int).tolist()
+    told["kept on disk"] = faceset.selection_path.read_bytes() == before
+    told["written"] = app_actions.write(dataset)
+    told["selection"] = faceset.selection()["face_id"].str.split("-").str[1].astype(int).tolist()
+    told["budget"] = faceset.selection_options()["budget"]
+    told["table untouched"] = faceset.table_path.read_bytes() == table
+    told["unchanged after"] = app._fingerprint(faceset) == dataset.info[app.INFO]
+    told["groups"] = dataset.count("group")
+    return told
+
+
 def failures(fo, folder: Path) -> dict[str, object]:
     """A faceset without crops, and one whose crop leaves it: the messages, and that no dataset stays behind."""
     told = {}
@@ -282,6 +331,59 @@ def told(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, di
     return json.loads((database / "told.json").read_text(encoding="utf-8")) | {"database": str(database)}
 
 
+def test_people_choose_again_pin_ban_and_write(told: dict[str, dict]) -> None:
+    acted = told["acted"]
+    assert "@faceset/faceset" in acted["plugins"]
+    assert ["no face is picked" in e or "nothing was chosen anew" in e for e in acted["errors"]] == [True, True]
+    assert acted["pinned"] == 2
+    assert acted["marks"] == [[12, "pinned"], [13, "pinned"], [30, "banned"]]
+    assert acted["kept on disk"]
+    assert acted["shown"][:2] == [12, 13] and 30 not in acted["shown"] and len(acted["shown"]) == 7
+    assert acted["written"] == 7
+    assert acted["selection"] == acted["shown"] == acted["chosen"]
+    assert acted["budget"] == "7"
+    assert acted["table untouched"] and acted["unchanged after"]
+    assert acted["groups"] > 7
+
+
+def test_a_cell_of_the_panel_holds_the_faces_that_it_counts() -> None:
+    rows = faces()
+    chart = app_panel.CHARTS["pose"]
+    rows["yaw"], rows["pitch"] = np.linspace(-100, 100, FACES), np.linspace(-70, 70, FACES)
+    found = app_panel.counts(chart, rows)
+    assert found.sum() == FACES
+    for row, column in np.argwhere(found):
+        x = (chart.x_edges[column] + chart.x_edges[column + 1]) / 2
+        y = (chart.y_edges[row] + chart.y_edges[row + 1]) / 2
+        limits = app_panel.bounds(chart, x, y)
+        inside = np.all([(rows[n] >= b["$gte"]) & (rows[n] < b["$lt"]) for n, b in limits.items()], axis=0)
+        assert inside.sum() == found[row, column]
+    with pytest.raises(UsageError, match="the chart goes from"):
+        app_panel.bounds(chart, 200, 0)
+
+
+def test_markdown_shows_names_as_they_are() -> None:
+    assert app_panel.escaped("<b>[x](y)</b> `é`") == r"\<b\>\[x\]\(y\)\</b\> \`é\`"
+
+
+def test_the_likest_other_face() -> None:
+    rows = faces()
+    space = Space.fit(rows)
+    points = space.embed(rows)
+    points[3] = points[2]
+    found = app_dataset.likeness(space, points)
+    apart = space.similarity(points, points) - 2 * np.eye(FACES)
+    assert found == pytest.approx(apart.max(1), abs=1e-5)
+    assert found[2] == pytest.approx(1, abs=1e-5)
+
+
+def test_the_map_of_another_process_is_the_same() -> None:
+    points = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+    drawing = Drawing(points, 0)
+    assert np.array_equal(drawing.points(), map2d(points))
+    drawing.close()
+
+
 def test_first_load_holds_the_faces_that_have_a_crop(told: dict[str, dict]) -> None:
     first, details = told["first"], told["details"]
     assert first["faces"] == FACES - NO_CROP
@@ -309,7 +411,13 @@ def test_values_are_those_of_the_table(told: dict[str, dict]) -> None:
 def test_views(told: dict[str, dict]) -> None:
     first = told["first"]
     kept = FACES - NO_CROP - OTHERS
-    assert first["views"] == {"selected": 3, "kept, not selected": kept - 3, f"dropped: {OTHER}": OTHERS}
+    views = dict(first["views"])
+    for name in ("by clip", "by group", "by person", "near-duplicates"):  # counts are of stacks, or random here
+        views.pop(name)
+    assert views == {
+        "selected": 3, "kept, not selected": kept - 3, f"dropped: {OTHER}": OTHERS,
+        "outliers": 1, "worst quality": 3, "pinned or banned": 0,
+    }  # fmt: skip
     assert first["order"] == [10, 4, 20]
     assert first["selection"] == [[0, 10, 0], [1, 4, 1], [2, 20, 2]]
 
@@ -345,7 +453,9 @@ def test_other_faces_replace_the_old_ones(told: dict[str, dict]) -> None:
 
 def test_what_people_did_stays_and_views_of_gone_reasons_go(told: dict[str, dict]) -> None:
     assert told["other faces"]["tags"] == [7]
-    assert set(told["other faces"]["views"]) == {"selected", "kept, not selected", "of mine"}
+    views = set(told["other faces"]["views"])
+    assert {"selected", "kept, not selected", "of mine"} <= views
+    assert not any(name.startswith("dropped") for name in views)
     assert told["other faces"]["views"]["of mine"] == 1
 
 

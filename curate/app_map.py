@@ -1,0 +1,45 @@
+"""The flat map of a faceset in a process of its own: UMAP compiles for a while, meanwhile the database is filled."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from curate.cluster import map2d
+from curate.errors import WorkError
+from curate.types import Floats
+
+
+class Drawing:
+    """Begins at once; `points` waits for it."""
+
+    def __init__(self, points: Floats, seed: int) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="faceset-map-")
+        self._out = Path(self._folder.name) / "map.npy"
+        source = Path(self._folder.name) / "points.npy"
+        np.save(source, points)
+        command = [sys.executable, "-m", "curate.app_map", str(source), str(self._out), str(seed)]
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def points(self) -> Floats:
+        """(N, 2) places on the map. Raises WorkError where the process failed."""
+        _, told = self._process.communicate()
+        if self._process.returncode:
+            last = told.strip().splitlines()[-1:] or [f"exit {self._process.returncode}"]
+            raise WorkError(f"the map of the faces could not be drawn: {last[0]}")
+        return np.asarray(np.load(self._out), np.float32)
+
+    def close(self) -> None:
+        """End it, if it still runs, and remove its files."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._folder.cleanup()
+
+
+if __name__ == "__main__":
+    np.save(sys.argv[2], map2d(np.load(sys.argv[1]), int(sys.argv[3])))
