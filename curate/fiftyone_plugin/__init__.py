@@ -25,6 +25,7 @@ FLOORS = {
     "max_motion_blur": "Most motion blur",
 }  # fmt: skip
 NO_TARGET = "none"
+SHADES = [[0, "#262a31"], [0.001, "#1d4a78"], [0.4, "#4489c9"], [1, "#d2e8fb"]]
 
 
 def facesets() -> dict[str, str]:
@@ -220,7 +221,7 @@ class CoveragePanel(foo.Panel):  # type: ignore[misc]
             heat = {
                 "type": "heatmap", "x": middles[0].tolist(), "y": middles[1].tolist(), "z": (cells**0.5).tolist(),
                 "text": cells.tolist(), "hovertemplate": "%{x:.3g}, %{y:.3g}: %{text} faces<extra></extra>",
-                "colorscale": "Blues", "showscale": False, "xgap": 1, "ygap": 1,
+                "colorscale": SHADES, "showscale": False, "xgap": 1, "ygap": 1,
             }  # fmt: skip
             ctx.panel.set_data(name, [heat])
 
