@@ -190,7 +190,10 @@ def report(
     _progress(quiet)
     pages = [_report(folder, target) for folder in folders]
     if len(folders) > 1:
-        pages.append(_compare(folders))
+        from curate.faceset import open_faceset
+        from reports.compare_page import write
+
+        pages.append(write([open_faceset(folder) for folder in folders]))
     found = {"report": str(pages[-1]), "data": str(pages[-1].with_suffix(".json")), "reports": [str(p) for p in pages]}
     _say(as_json, found, lambda r: "\n".join(r["reports"]))
 
@@ -417,29 +420,15 @@ def _pin(folder: Path, pin: list[str], ban: list[str], free: list[str]) -> None:
 
 
 def _select(folder: Path, wishes: Any, target: Path | None) -> dict[str, Any]:
-    from curate.coverage import effective, frame_rate
     from curate.faceset import open_faceset
-    from curate.gaps import gaps_for
     from curate.pipeline import lock
-    from curate.select import select_columns, select_faceset
+    from curate.select import select_faceset, summary
 
     faceset = open_faceset(folder)
     wanted = open_faceset(target) if target else None
     with lock(faceset):
         choice = select_faceset(faceset, wishes, wanted)
-    minutes = effective(faceset.table(select_columns()), frame_rate(faceset.clips)).minutes
-    found: dict[str, Any] = {
-        "eligible": choice.eligible,
-        "selected": len(choice.rows),
-        "coverage": round(float(choice.coverage), 4),
-        "effective_minutes": None if minutes is None else round(minutes, 4),
-        "notes": list(choice.notes),
-    }
-    if wanted is not None and choice.target is not None:
-        gaps = [asdict(gap) | {"sentence": gap.sentence()} for gap in gaps_for(faceset, wanted, wishes.weights)]
-        covered = {k: round(v, 4) for k, v in asdict(choice.target).items()}
-        found["target"] = {"faceset": str(target), "coverage": covered, "gaps": gaps}
-    return found
+    return summary(faceset, choice, wishes.weights, wanted)
 
 
 def _report(folder: Path, target: Path | None = None) -> Path:
@@ -447,13 +436,6 @@ def _report(folder: Path, target: Path | None = None) -> Path:
     from reports.coverage_page import write
 
     return write(open_faceset(folder), target=open_faceset(target) if target else None)
-
-
-def _compare(folders: list[Path]) -> Path:
-    from curate.faceset import open_faceset
-    from reports.compare_page import write
-
-    return write([open_faceset(folder) for folder in folders])
 
 
 def _writable_page(video: Path) -> Path:

@@ -39,7 +39,8 @@ ENVIRONMENT = {
 """Set before FiftyOne is imported, unless the user has set them."""
 LOADER = 3
 """Raised when this module makes other datasets of the same files."""
-INFO = "faceset"
+INFO, PROPOSED = "faceset", "faceset proposal"
+"""Keys of a dataset's info: what it was made of; options of a choice that is shown and not written yet."""
 ADDRESS = "127.0.0.1"
 
 
@@ -128,7 +129,8 @@ def refresh(dataset: Any, faceset: Faceset) -> None:
     if not changed:
         log.info("%s: unchanged, %d faces", dataset.name, len(dataset))
         return
-    dataset.info.clear()  # an interrupted load is loaded again
+    for key in (INFO, PROPOSED):  # an interrupted load is loaded again
+        dataset.info.pop(key, None)
     dataset.save()
     if not changed <= {"selection", "pins"}:
         load_faces(dataset, faceset)

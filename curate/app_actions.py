@@ -1,6 +1,6 @@
 """What people do in the App: choose again, pin, ban, name the subject, write. The plugin only calls these.
 
-Only `write` and `mark` and `make_subject` change the faceset: its selection, its pins, its subject. A new choice is
+Only `write`, `mark` and `make_subject` change the faceset: its selection, its pins, its subject. A new choice is
 shown in the dataset first, and is written when people are content with it.
 """
 
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from curate import app
+from curate.app import PROPOSED
 from curate.app_dataset import save_views, show_pins, show_selection
 from curate.errors import UsageError, WorkError
 from curate.faceset import Faceset, open_faceset, write_selection
@@ -21,9 +22,6 @@ from curate.pins import change_pins, read_pins
 from curate.pipeline import choose_person, lock
 from curate.select import Choice, Wishes, choose, select_columns
 from curate.table import SELECTION_SCHEMA
-
-PROPOSED = "faceset proposal"
-"""Key of the dataset's info: options of a choice that is shown and not written yet."""
 
 
 def faceset_of(dataset: Any) -> Faceset:
@@ -93,7 +91,7 @@ def mark(dataset: Any, sample_ids: Sequence[str], how: Literal["pin", "ban", "fr
 
 
 def make_subject(dataset: Any, sample_ids: Sequence[str]) -> int:
-    """Make the person of the picked faces the subject, choose as before, and load the faceset anew; the person.
+    """Make the person of the picked faces the subject, choose with the defaults, load the faceset anew; the person.
 
     Raises UsageError where no face, or faces of several people, are picked.
     """

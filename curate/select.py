@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from curate.eligible import FLOOR_COLUMNS, Budget, Floors, eligible_rows, parse_
 from curate.errors import UsageError
 from curate.expression import AXES
 from curate.faceset import Faceset, write_selection
+from curate.gaps import gaps_for
 from curate.pins import Pins, read_pins
 from curate.space import SPACE_COLUMNS, Space, Weights, neutral_of, posed, together
 from curate.types import Floats
@@ -111,6 +112,25 @@ def select_faceset(faceset: Faceset, wishes: Wishes | None = None, target: Faces
     options = asdict(wishes) | {"target": str(target.folder.resolve()) if target else None}
     write_selection(faceset, choice.rows, options)
     return choice
+
+
+def summary(
+    faceset: Faceset, choice: Choice, weights: Weights | None = None, target: Faceset | None = None
+) -> dict[str, Any]:
+    """What there is to say of a choice, as JSON values; with `target` its coverage and gaps."""
+    minutes = coverage.effective(faceset.table(select_columns()), coverage.frame_rate(faceset.clips)).minutes
+    found: dict[str, Any] = {
+        "eligible": choice.eligible,
+        "selected": len(choice.rows),
+        "coverage": round(float(choice.coverage), 4),
+        "effective_minutes": None if minutes is None else round(minutes, 4),
+        "notes": list(choice.notes),
+    }
+    if target is not None and choice.target is not None:
+        gaps = [asdict(gap) | {"sentence": gap.sentence()} for gap in gaps_for(faceset, target, weights)]
+        covered = {k: round(v, 4) for k, v in asdict(choice.target).items()}
+        found["target"] = {"faceset": str(target.folder), "coverage": covered, "gaps": gaps}
+    return found
 
 
 def choose(

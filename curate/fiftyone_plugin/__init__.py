@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import fiftyone as fo
 import fiftyone.operators as foo
@@ -52,7 +52,7 @@ def told(ctx: Any, work: Callable[[], str]) -> dict[str, str]:
     return {"message": message}
 
 
-class _Operator(foo.Operator):  # type: ignore[misc]
+class _Operator(foo.Operator):  # type: ignore[misc]  # FiftyOne has no types
     """One that answers with a sentence."""
 
     name, label, hint = "", "", ""
@@ -72,6 +72,7 @@ class ChooseAgain(_Operator):
     hint = "Show another selection; nothing is written until Write selection"
 
     def resolve_input(self, ctx: Any) -> Any:
+        """The form."""
         inputs = types.Object()
         inputs.str(
             "budget", label="Budget", description="A number, minutes (9min), or auto", default="auto", required=True
@@ -89,6 +90,8 @@ class ChooseAgain(_Operator):
         return types.Property(inputs, view=types.View(label=self.label))
 
     def execute(self, ctx: Any) -> dict[str, str]:
+        """Do it; the sentence that says so."""
+
         def work() -> str:
             floors = {name: ctx.params[name] for name in FLOORS if ctx.params.get(name) is not None}
             weights = Weights(*(float(ctx.params.get(f"weight_{b}", 1.0)) for b in BLOCKS))
@@ -110,15 +113,19 @@ class WriteSelection(_Operator):
     hint = "Write the shown selection to the faceset"
 
     def execute(self, ctx: Any) -> dict[str, str]:
+        """Do it; the sentence that says so."""
         return told(ctx, lambda: f"{app_actions.write(ctx.dataset)} faces written to selection.parquet")
 
 
 class _Mark(_Operator):
+    how: Literal["pin", "ban", "free"]
     done = ""
 
     def execute(self, ctx: Any) -> dict[str, str]:
+        """Do it; the sentence that says so."""
+
         def work() -> str:
-            count = app_actions.mark(ctx.dataset, ctx.selected, self.name)  # type: ignore[arg-type]
+            count = app_actions.mark(ctx.dataset, ctx.selected, self.how)
             ctx.ops.clear_selected_samples()
             ctx.ops.reload_dataset()
             return f"{count} {'face' if count == 1 else 'faces'} {self.done}; Choose again honours it"
@@ -127,14 +134,17 @@ class _Mark(_Operator):
 
 
 class Pin(_Mark):
+    how = "pin"
     name, label, hint, done = "pin", "Pin faces", "The ticked faces are always chosen", "pinned"
 
 
 class Ban(_Mark):
+    how = "ban"
     name, label, hint, done = "ban", "Ban faces", "The ticked faces are never chosen", "banned"
 
 
 class Free(_Mark):
+    how = "free"
     name, label, hint, done = "free", "Free faces", "The ticked faces are neither pinned nor banned", "freed"
 
 
@@ -143,6 +153,8 @@ class ThisIsTheSubject(_Operator):
     hint = "The person of the ticked faces becomes the subject; the faceset chooses anew"
 
     def execute(self, ctx: Any) -> dict[str, str]:
+        """Do it; the sentence that says so."""
+
         def work() -> str:
             person = app_actions.make_subject(ctx.dataset, ctx.selected)
             ctx.ops.clear_selected_samples()
@@ -162,7 +174,7 @@ def _targets(ctx: Any) -> Any:
     return choices
 
 
-class CoveragePanel(foo.Panel):  # type: ignore[misc]
+class CoveragePanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
     @property
     def config(self) -> Any:
         return foo.PanelConfig(name="coverage", label="Coverage", icon="grid_on")
@@ -226,6 +238,7 @@ class CoveragePanel(foo.Panel):  # type: ignore[misc]
             ctx.panel.set_data(name, [heat])
 
     def render(self, ctx: Any) -> Any:
+        """The panel as it stands."""
         panel = types.Object()
         if ctx.panel.state.error:
             panel.md(app_panel.escaped(ctx.panel.state.error), name="error")
@@ -252,7 +265,7 @@ class CoveragePanel(foo.Panel):  # type: ignore[misc]
         return types.Property(panel)
 
 
-class GapsPanel(foo.Panel):  # type: ignore[misc]
+class GapsPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
     @property
     def config(self) -> Any:
         return foo.PanelConfig(name="gaps", label="Gaps", icon="rule")
@@ -262,6 +275,7 @@ class GapsPanel(foo.Panel):  # type: ignore[misc]
         ctx.panel.state.said = "Choose the faceset whose performance is to be covered."
 
     def on_target(self, ctx: Any) -> None:
+        """Another target: its gaps."""
         target = target_of(ctx.params["value"])
         ctx.panel.state.gaps, ctx.panel.state.target = [], ctx.params["value"]
         if target is None:
@@ -285,6 +299,7 @@ class GapsPanel(foo.Panel):  # type: ignore[misc]
         ctx.ops.set_view(ctx.dataset.match({"face_id": {"$in": faces}}))
 
     def render(self, ctx: Any) -> Any:
+        """The panel as it stands."""
         panel = types.Object()
         targets = _targets(ctx)
         chosen = ctx.panel.state.target or NO_TARGET

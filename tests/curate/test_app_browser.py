@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,11 +24,6 @@ from curate.faceset import Faceset, create, write_faces, write_selection
 from curate.table import table_schema
 from curate.types import Settings, Subject
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 FACES = 60
 
 
@@ -61,9 +55,7 @@ def faceset(tmp_path_factory: pytest.TempPathFactory) -> Faceset:
 
 
 @pytest.fixture(scope="module")
-def address(faceset: Faceset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: apt-get install chromium")
+def address(browser, faceset: Faceset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if importlib.util.find_spec("fiftyone") is None:
         pytest.skip("FiftyOne is not installed: pip install 'faceset[app]'")
     try:
@@ -100,45 +92,39 @@ def address(faceset: Faceset, tmp_path_factory: pytest.TempPathFactory) -> Itera
         running.stderr.close()
 
 
-def test_a_click_on_a_cell_shows_its_faces(address: str, faceset: Faceset) -> None:
-    from playwright.sync_api import sync_playwright
-
+def test_a_click_on_a_cell_shows_its_faces(browser, address: str, faceset: Faceset) -> None:
     table = faceset.table(app_panel.COLUMNS)
     counted = app_panel.counts(app_panel.CHARTS["pose"], table)
     assert sorted(counted[counted > 0].tolist()) == [10, 20, 30]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        # What FiftyOne's own page asks for elsewhere (fonts) is not waited for.
-        page.route(lambda url: app.ADDRESS not in url and not url.startswith(("data:", "blob:")), lambda r: r.abort())
-        page.goto(address, wait_until="domcontentloaded", timeout=120_000)
-        page.wait_for_function("document.querySelectorAll('[data-cy=looker]').length > 5", timeout=120_000)
-        page.evaluate(
-            "for (const b of document.querySelectorAll('button')) if (b.innerText.trim() == 'Dismiss') b.click()"
+    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    # What FiftyOne's own page asks for elsewhere (fonts) is not waited for.
+    page.route(lambda url: app.ADDRESS not in url and not url.startswith(("data:", "blob:")), lambda r: r.abort())
+    page.goto(address, wait_until="domcontentloaded", timeout=120_000)
+    page.wait_for_function("document.querySelectorAll('[data-cy=looker]').length > 5", timeout=120_000)
+    page.evaluate("for (const b of document.querySelectorAll('button')) if (b.innerText.trim() == 'Dismiss') b.click()")
+    page.locator("[data-cy=new-panel-btn]").first.click()
+    page.locator("[data-cy=new-panel-option-coverage]").first.click(timeout=60_000)
+    page.wait_for_selector(".js-plotly-plot .heatmaplayer image", timeout=60_000)
+    page.wait_for_timeout(1000)
+    shown = {}
+    for chart, yaw, pitch in ((0, 45, 5), (0, -25, 5), (1, 45, 5)):
+        at = page.evaluate(
+            """([n, x, y]) => {
+                const plot = document.querySelectorAll('.js-plotly-plot')[n];
+                const area = plot.querySelector('.nsewdrag').getBoundingClientRect(), layout = plot._fullLayout;
+                return [area.left + layout.xaxis.d2p(x), area.top + layout.yaxis.d2p(y)];
+            }""",
+            [chart, yaw, pitch],
         )
-        page.locator("[data-cy=new-panel-btn]").first.click()
-        page.locator("[data-cy=new-panel-option-coverage]").first.click(timeout=60_000)
-        page.wait_for_selector(".js-plotly-plot .heatmaplayer image", timeout=60_000)
-        page.wait_for_timeout(1000)
-        shown = {}
-        for chart, yaw, pitch in ((0, 45, 5), (0, -25, 5), (1, 45, 5)):
-            at = page.evaluate(
-                """([n, x, y]) => {
-                    const plot = document.querySelectorAll('.js-plotly-plot')[n];
-                    const area = plot.querySelector('.nsewdrag').getBoundingClientRect(), layout = plot._fullLayout;
-                    return [area.left + layout.xaxis.d2p(x), area.top + layout.yaxis.d2p(y)];
-                }""",
-                [chart, yaw, pitch],
-            )
-            page.mouse.move(*at)
-            page.wait_for_timeout(400)
-            before = page.locator("[data-cy=entry-counts]").inner_text()
-            page.mouse.click(*at)
-            page.wait_for_function(
-                "before => document.querySelector('[data-cy=entry-counts]').innerText != before",
-                arg=before,
-                timeout=30_000,
-            )
-            shown[chart, yaw] = page.locator("[data-cy=entry-counts]").inner_text()
-        browser.close()
+        page.mouse.move(*at)
+        page.wait_for_timeout(400)
+        before = page.locator("[data-cy=entry-counts]").inner_text()
+        page.mouse.click(*at)
+        page.wait_for_function(
+            "before => document.querySelector('[data-cy=entry-counts]').innerText != before",
+            arg=before,
+            timeout=30_000,
+        )
+        shown[chart, yaw] = page.locator("[data-cy=entry-counts]").inner_text()
+    page.close()
     assert {key: int(text.split()[0]) for key, text in shown.items()} == {(0, 45): 30, (0, -25): 10, (1, 45): 1}

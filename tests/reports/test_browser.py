@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,23 +9,6 @@ import pytest
 
 from curate.faceset import Faceset
 from reports.coverage_page import write
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
 
 
 class Opened:
@@ -89,6 +71,7 @@ def test_the_keyboard_walks_over_the_cells(opened, faceset: Faceset) -> None:
     chart = page.locator("section:has(#pose) [data-map]").first
     chart.focus()
     page.keyboard.press("ArrowRight")
+    assert page.locator(".tip").is_visible()
     first = page.locator(".tip span").inner_text()
     page.keyboard.press("ArrowUp")
     assert page.locator(".tip span").inner_text() != first
@@ -104,6 +87,7 @@ def test_text_stands_out_in_both_schemes(opened, faceset: Faceset, scheme: str) 
         for name in ("color", "backgroundColor")
     )
     light, dark = sorted((_luminance(c) for c in (ink, paper)), reverse=True)
+    assert _luminance(paper) == (light if scheme == "light" else dark)
     assert (light + 0.05) / (dark + 0.05) >= 7  # WCAG 2.2, AAA
 
 
