@@ -203,17 +203,20 @@ def open_app(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Facesets.")],
     port: Annotated[int, typer.Option(help="Port on this machine (loopback).")] = 5151,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
-    load_only: Annotated[bool, typer.Option("--load-only", help="Load the dataset and leave.")] = False,
+    clips: Annotated[
+        bool, typer.Option("--clips", help="The footage too: a dataset of videos with the faces as frame labels.")
+    ] = False,
+    load_only: Annotated[bool, typer.Option("--load-only", help="Load the datasets and leave.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """The FiftyOne App on it."""
-    from curate.app import launch, load
+    from curate.app import launch, load, load_clips
 
     _progress(quiet)
     if load_only:
-        typer.echo("\n".join(load(folders)))
+        typer.echo("\n".join([*load(folders), *(load_clips(folder) for folder in folders if clips)]))
         return
-    launch(folders, port=port, browser=browser)
+    launch(folders, port=port, browser=browser, clips=clips)
 
 
 @app.command()

@@ -22,7 +22,8 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from curate import mongod, pins
-from curate.app_dataset import field_specs, load_faces, load_selection, save_views
+from curate.app_dataset import begin_map, field_specs, load_faces, load_selection, save_views, show_map
+from curate.app_map import Drawing
 from curate.errors import MissingError, UsageError, WorkError
 from curate.faceset import Faceset, open_faceset
 from curate.models import cache_folder
@@ -37,10 +38,11 @@ ENVIRONMENT = {
     "FIFTYONE_LOGGING_LEVEL": "ERROR",
 }
 """Set before FiftyOne is imported, unless the user has set them."""
-LOADER = 3
+LOADER = 4
 """Raised when this module makes other datasets of the same files."""
-INFO, PROPOSED = "faceset", "faceset proposal"
-"""Keys of a dataset's info: what it was made of; options of a choice that is shown and not written yet."""
+INFO, PROPOSED, MAPPED = "faceset", "faceset proposal", "faceset map"
+"""Keys of a dataset's info: what it was made of; options of a choice that is shown and not written yet; the table whose
+faces are on the map."""
 ADDRESS = "127.0.0.1"
 
 
@@ -51,6 +53,17 @@ def load(folders: Sequence[Path]) -> list[str]:
     Raises UsageError for a folder that is no faceset, WorkError where there is nothing to load or the database does not
     start, MissingError without FiftyOne or a database server.
     """
+    loaded = _load_all(folders)
+    try:
+        for dataset, drawing in loaded:
+            finish(dataset, drawing)
+    finally:
+        _close(loaded)
+    return [dataset.name for dataset, _ in loaded]
+
+
+def _load_all(folders: Sequence[Path]) -> list[tuple[Any, Drawing | None]]:
+    """A dataset for every faceset, and its map where one is still being drawn."""
     facesets = [open_faceset(folder) for folder in folders]
     for faceset in facesets:
         if not faceset.table_path.is_file():
@@ -58,7 +71,20 @@ def load(folders: Sequence[Path]) -> list[str]:
                 f"{faceset.folder} has no faces.parquet: faceset curate {faceset.folder} makes it from the parts"
             )
     fo = connect()
-    return [_load(fo, faceset) for faceset in facesets]
+    loaded: list[tuple[Any, Drawing | None]] = []
+    try:
+        for faceset in facesets:
+            loaded.append(_load(fo, faceset))
+    except BaseException:
+        _close(loaded)
+        raise
+    return loaded
+
+
+def _close(loaded: Sequence[tuple[Any, Drawing | None]]) -> None:
+    for _, drawing in loaded:
+        if drawing is not None:
+            drawing.close()
 
 
 def connect() -> Any:
@@ -107,37 +133,57 @@ def dataset_name(folder: Path) -> str:
     return f"{resolved.name}-{hashlib.sha256(os.fsencode(resolved)).hexdigest()[:6]}"
 
 
-def _load(fo: Any, faceset: Faceset) -> str:
+def _load(fo: Any, faceset: Faceset) -> tuple[Any, Drawing | None]:
     name = dataset_name(faceset.folder)
     cache_folder().mkdir(parents=True, exist_ok=True)
     with FileLock(cache_folder() / f".app-{name[-6:]}.lock"):
         fresh = not fo.dataset_exists(name)
         dataset = fo.Dataset(name, persistent=True) if fresh else fo.load_dataset(name)
         try:
-            refresh(dataset, faceset)
+            return dataset, refresh(dataset, faceset)
         except BaseException:
             if fresh:
                 dataset.delete()
             raise
-    return name
 
 
-def refresh(dataset: Any, faceset: Faceset) -> None:
-    """Load what has changed since the dataset was made of the faceset's files."""
+def refresh(dataset: Any, faceset: Faceset) -> Drawing | None:
+    """Load what has changed since the dataset was made of the faceset's files; the map, if it has to be drawn.
+
+    The map takes longest, in a process of its own: the dataset can be used before `finish` shows it.
+    """
     before, now = dict(dataset.info.get(INFO, {})), _fingerprint(faceset)
     changed = {k for k in before.keys() | now.keys() if before.get(k) != now.get(k)}
+    anew = not changed <= {"selection", "pins"}
+    drawing = begin_map(faceset) if anew or MAPPED not in dataset.info else None
     if not changed:
         log.info("%s: unchanged, %d faces", dataset.name, len(dataset))
-        return
-    for key in (INFO, PROPOSED):  # an interrupted load is loaded again
-        dataset.info.pop(key, None)
-    dataset.save()
-    if not changed <= {"selection", "pins"}:
-        load_faces(dataset, faceset)
-    load_selection(dataset, faceset)
-    save_views(dataset)
-    remember(dataset, faceset)
+        return drawing
+    try:
+        for key in (INFO, PROPOSED, *([MAPPED] if anew else [])):  # an interrupted load is loaded again
+            dataset.info.pop(key, None)
+        dataset.save()
+        if anew:
+            load_faces(dataset, faceset)
+        load_selection(dataset, faceset)
+        save_views(dataset)
+        remember(dataset, faceset)
+    except BaseException:
+        if drawing is not None:
+            drawing.close()
+        raise
     log.info("%s: loaded, %d faces", dataset.name, len(dataset))
+    return drawing
+
+
+def finish(dataset: Any, drawing: Drawing | None) -> None:
+    """Show the map, and make similar faces findable, as soon as it is drawn. Raises WorkError if that failed."""
+    if drawing is not None:
+        show_map(dataset, drawing)
+        log.info("%s: the map is drawn, similar faces can be found", dataset.name)
+    if MAPPED not in dataset.info:
+        dataset.info[MAPPED] = dataset.info[INFO]["faces"]
+        dataset.save()
 
 
 def _fingerprint(faceset: Faceset) -> dict[str, str]:
@@ -157,8 +203,23 @@ def remember(dataset: Any, faceset: Faceset) -> None:
     dataset.save()
 
 
-def launch(folders: Sequence[Path], port: int = 5151, browser: bool = True, wait: bool = True) -> str:
-    """Load the facesets and start the App, reachable from this machine only; its address.
+def load_clips(folder: Path) -> str:
+    """The faceset's footage with its faces as frame labels, as a dataset beside that of its faces; the name.
+
+    Raises as `load`, and WorkError where no clip lies where it was read.
+    """
+    from curate import app_clips
+
+    faceset = open_faceset(folder)
+    return str(app_clips.load_clips(connect(), faceset, f"{dataset_name(folder)}-clips", _fingerprint(faceset)).name)
+
+
+def launch(
+    folders: Sequence[Path], port: int = 5151, browser: bool = True, wait: bool = True, clips: bool = False
+) -> str:
+    """Load the facesets, with `clips` also their footage, and start the App, reachable from this machine only.
+
+    Returns its address.
 
     Opens a browser where there is one to open. `wait` blocks until Ctrl-C, then ends the App; without it the App runs
     until the process ends. Raises UsageError for a port that is out of range or taken, else as `load`.
@@ -166,23 +227,39 @@ def launch(folders: Sequence[Path], port: int = 5151, browser: bool = True, wait
     if not 1 <= port <= 65535:
         raise UsageError(f"--port {port}: must be 1 to 65535")
     wait_for_port(port)
-    first = load(folders)[0]
+    loaded = _load_all(folders)
+    first = loaded[0][0]
     import fiftyone as fo
 
-    shown = browser and _has_screen()
-    session = fo.launch_app(fo.load_dataset(first), port=port, address=ADDRESS, remote=True)
-    address = f"http://{ADDRESS}:{port}/datasets/{quote(first, safe='')}"
-    log.warning("FiftyOne App: %s%s", address, "  (Ctrl-C ends it)" if wait else "")
-    if shown:
-        webbrowser.open(address, new=2)
-    if wait:
-        try:
+    try:
+        for folder in folders if clips else ():
+            log.warning("footage: dataset %s", load_clips(folder))
+        session = fo.launch_app(first, port=port, address=ADDRESS, remote=True)
+        address = f"http://{ADDRESS}:{port}/datasets/{quote(first.name, safe='')}"
+        log.warning("FiftyOne App: %s%s", address, "  (Ctrl-C ends it)" if wait else "")
+        if browser and _has_screen():
+            webbrowser.open(address, new=2)
+        _finish_all(loaded, session)
+        if wait:
             session.wait(-1)
-        except KeyboardInterrupt:
-            log.info("the App is closed")
-        finally:
+    except KeyboardInterrupt:
+        log.info("the App is closed")
+    finally:
+        _close(loaded)
+        if wait:
             fo.close_app()
     return address
+
+
+def _finish_all(loaded: Sequence[tuple[Any, Drawing | None]], session: Any) -> None:
+    """Show the maps in the running App; one that failed is a warning, the faces are there without it."""
+    for dataset, drawing in loaded:
+        try:
+            finish(dataset, drawing)
+        except WorkError as error:
+            log.warning("%s: %s", dataset.name, error)
+        if drawing is not None:
+            session.refresh()
 
 
 def wait_for_port(port: int, patience: float = 20) -> None:

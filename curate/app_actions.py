@@ -107,5 +107,5 @@ def make_subject(dataset: Any, sample_ids: Sequence[str]) -> int:
     faceset = choose_person(faceset_of(dataset), int(people.pop()))
     with lock(faceset):
         select_faceset(faceset)
-    app.refresh(dataset, faceset)
+    app.finish(dataset, app.refresh(dataset, faceset))
     return faceset.person or 0

@@ -21,8 +21,8 @@ from curate.space import SPACE_COLUMNS, Space
 from curate.table import BY_NAME, COLUMNS, SELECTION_COLUMNS, SELECTION_SCHEMA, STATUS_OK, Column
 from curate.types import Floats
 
-MAP = "map"
-"""Brain key of the map, and name of the workspace that shows it beside the faces."""
+MAP, SIMILAR = "map", "similar"
+"""Brain keys of the map, also the name of the workspace that shows it beside the faces, and of the similarity search."""
 SELECTED, NOT_SELECTED, DROPPED = "selected", "kept, not selected", "dropped: "
 TWINS, WORST, OUTLIERS, PINNED = "near-duplicates", "worst quality", "outliers", "pinned or banned"
 BY_CLIP, BY_GROUP, BY_PERSON = "by clip", "by group", "by person"
@@ -103,7 +103,7 @@ def _spec(column: Column) -> FieldSpec:
 
 
 def load_faces(dataset: Any, faceset: Faceset) -> None:
-    """All faces with a crop anew: fields, samples, indexes, the map. Tags are kept by face.
+    """All faces with a crop anew: fields, samples, indexes. Tags are kept by face; map and similarity search go.
 
     Raises WorkError where no face has a crop, or a crop's path leaves the faceset.
     """
@@ -111,26 +111,22 @@ def load_faces(dataset: Any, faceset: Faceset) -> None:
     dataset.delete_brain_runs()
     dataset.clear()
     _declare(dataset)
-    rows = faceset.table()
-    rows = rows[rows["crop"].notna() & (rows["crop"] != "")].reset_index(drop=True)
+    rows = _shown(faceset.table())
     if rows.empty:
         raise WorkError(f"{faceset.folder} has no crops to show: curate its footage with --crop-size 256")
-    kept = rows["kept"].to_numpy(bool)
-    drawing = begin_map(rows[kept]) if kept.sum() >= LEAST_MAP else None
-    try:
-        rows = _described(rows, kept)
-        rng = np.random.default_rng(SEED)  # for the App's own shuffling
-        for start in range(0, len(rows), BATCH):
-            documents = list(_documents(dataset, faceset.folder, rows.iloc[start : start + BATCH], tags, rng))
-            # add_samples takes three times as long; what it would store is in `_documents`.
-            dataset._sample_collection.insert_many(documents)
-        for field in INDEXED:
-            dataset.create_index(field)
-        if drawing is not None:
-            _show_map(dataset, rows.loc[kept, "face_id"], drawing.points())
-    finally:
-        if drawing is not None:
-            drawing.close()
+    rows = _described(rows, rows["kept"].to_numpy(bool))
+    rng = np.random.default_rng(SEED)  # for the App's own shuffling
+    for start in range(0, len(rows), BATCH):
+        documents = list(_documents(dataset, faceset.folder, rows.iloc[start : start + BATCH], tags, rng))
+        # add_samples takes three times as long; what it would store is in `_documents`.
+        dataset._sample_collection.insert_many(documents)
+    for field in INDEXED:
+        dataset.create_index(field)
+
+
+def _shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a crop: only those can be shown."""
+    return rows[rows["crop"].notna() & (rows["crop"] != "")].reset_index(drop=True)
 
 
 def _declare(dataset: Any) -> None:
@@ -187,9 +183,13 @@ def _plain(column: pd.Series[Any]) -> list[Any]:
     return [None if null else v for v, null in zip(column.tolist(), column.isna(), strict=True)]
 
 
-def begin_map(kept: pd.DataFrame) -> Drawing:
-    """A flat map of the diversity space (UMAP) of the kept faces, begun in a process of its own."""
-    return Drawing(Space.fit(kept).embed(kept), SEED)
+def begin_map(faceset: Faceset) -> Drawing | None:
+    """A flat map of the diversity space (UMAP) of the kept faces, begun in a process of its own; None: too few."""
+    rows = _shown(faceset.table(["face_id", "crop", "kept", *SPACE_COLUMNS]))
+    kept = rows[rows["kept"]]
+    if len(kept) < LEAST_MAP:
+        return None
+    return Drawing(kept["face_id"].tolist(), Space.fit(kept).embed(kept), SEED)
 
 
 def _described(rows: pd.DataFrame, kept: NDArray[np.bool_]) -> pd.DataFrame:
@@ -216,18 +216,24 @@ def likeness(space: Space, points: Floats) -> Floats:
     return best
 
 
-def _show_map(dataset: Any, faces: pd.Series[str], places: Floats) -> None:
-    """The faces in the Embeddings panel, and a workspace with the panel beside the faces."""
+def show_map(dataset: Any, drawing: Drawing) -> None:
+    """The faces in the Embeddings panel, a workspace with it beside the faces, and the search for similar faces."""
     import fiftyone as fo
     import fiftyone.brain as fob
 
+    places = drawing.places()
     ids = dict(zip(*dataset.values(["face_id", "id"]), strict=True))
-    points = dict(zip((ids[f] for f in faces), places.astype(np.float64), strict=True))
-    fob.compute_visualization(dataset, points=points, brain_key=MAP)
+    samples = [ids[f] for f in drawing.faces]
+    for key in {MAP, SIMILAR} & set(dataset.list_brain_runs()):
+        dataset.delete_brain_run(key)
+    fob.compute_visualization(dataset, points=dict(zip(samples, places.astype(np.float64), strict=True)), brain_key=MAP)
     panels = fo.Panel(type="Samples", pinned=True), fo.Panel(type="Embeddings")
     halves = [fo.Space(children=[panel], active_child=panel.component_id) for panel in panels]
     both = fo.Space(children=halves, orientation="horizontal")
     dataset.save_workspace(MAP, both, description="The faces beside the map of pose, expression, light", overwrite=True)
+    # The whole dataset, of which the faces that are not kept have no vector: a view would be part of the run.
+    vectors = dict(zip(samples, drawing.points, strict=True))
+    fob.compute_similarity(dataset, embeddings=vectors, brain_key=SIMILAR, backend="sklearn", metric="euclidean")
 
 
 def load_selection(dataset: Any, faceset: Faceset) -> None:

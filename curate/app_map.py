@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from curate.types import Floats
 
 
 class Drawing:
-    """Begins at once; `points` waits for it."""
+    """Begins at once; `places` waits for it."""
 
-    def __init__(self, points: Floats, seed: int) -> None:
+    def __init__(self, faces: Sequence[str], points: Floats, seed: int) -> None:
+        self.faces, self.points = tuple(faces), points
+        """(N,) face ids, and (N, D) their points in the diversity space."""
         self._folder = tempfile.TemporaryDirectory(prefix="faceset-map-")
         self._out = Path(self._folder.name) / "map.npy"
         source = Path(self._folder.name) / "points.npy"
@@ -25,7 +28,7 @@ class Drawing:
         command = [sys.executable, "-m", "curate.app_map", str(source), str(self._out), str(seed)]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
-    def points(self) -> Floats:
+    def places(self) -> Floats:
         """(N, 2) places on the map. Raises WorkError where the process failed."""
         _, told = self._process.communicate()
         if self._process.returncode:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -24,7 +25,7 @@ from curate.errors import MissingError, UsageError, WorkError
 from curate.faceset import Faceset, create, open_faceset, write_faces, write_selection
 from curate.space import Space
 from curate.table import COLUMNS, SELECTION_SCHEMA, table_schema
-from curate.types import Settings, Subject
+from curate.types import Clip, Settings, Subject
 
 FOLDER = "Łódź \"a\" <b>'c' 顔"
 CLIPS = ('say "hi"', "<i>клип</i>")
@@ -66,9 +67,14 @@ def chosen(rows: list[int]) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, write_video) -> Path:
+    """The faceset, and beside it the footage of its first clip; that of the second is gone."""
     path = tmp_path_factory.mktemp("app") / FOLDER
     faceset = create(path, Subject("A <b>", "research"), Settings(crop_size=32))
+    footage = write_video(path.parent / "первый.mp4", [np.full((48, 64, 3), 5 * i, np.uint8) for i in range(FACES)])
+    paths = footage, path.parent / "gone.mp4"
+    clips = [Clip(n, str(p), n, "video", 64, 48, FACES, 25, FACES / 25) for n, p in zip(CLIPS, paths, strict=True)]
+    faceset = faceset.changed(clips=tuple(clips))
     rows = faces()
     for crop in rows["crop"].dropna():
         (path / crop).parent.mkdir(parents=True, exist_ok=True)
@@ -145,19 +151,19 @@ def story(folder: Path) -> dict[str, object]:
     os.environ["FIFTYONE_LOGGING_LEVEL"] = "CRITICAL"  # what the user set stays
     drawn: list[int] = []
 
-    class Points:
+    class Points(Drawing):
         """Yaw and pitch as a map: UMAP's compiler takes a while."""
 
-        def __init__(self, rows: pd.DataFrame) -> None:
-            drawn.append(len(rows))
-            self.places = np.stack([rows["yaw"], rows["pitch"]], 1)
+        def __init__(self, faces: Sequence[str], points: np.ndarray, seed: int) -> None:
+            drawn.append(len(faces))
+            self.faces, self.points = tuple(faces), points
 
-        def points(self) -> np.ndarray:
-            return self.places
+        def places(self) -> np.ndarray:
+            return self.points[:, :2]
 
         def close(self) -> None: ...
 
-    app_dataset.begin_map = Points
+    app_dataset.Drawing = Points
     faceset = open_faceset(folder)
     told: dict[str, object] = {}
     (name,) = app.load([folder])
@@ -185,6 +191,7 @@ def story(folder: Path) -> dict[str, object]:
         told["other yaw"] = fo.load_dataset(name).distinct("yaw")
         told["acted"] = acted(fo, name, folder)
         told["failures"] = failures(fo, folder)
+        told["footage"] = footage(fo, folder)
         told["two"] = app.load([folder, copied(folder)])
         told["served"] = served(folder)
     finally:
@@ -208,8 +215,14 @@ def look(fo, name: str, drawn: list[int]) -> dict[str, object]:
         "ranked": dataset.count("rank"),
         "tags": dataset.match_tags("mine").values("frame"),
         "map": len(points.points),
+        "similar": similar(dataset),
         "drawn": len(drawn),
     }
+
+
+def similar(dataset) -> list[int]:
+    """Frames of the three faces most like that of frame 10, as the App's search finds them."""
+    return dataset.sort_by_similarity(dataset.match({"frame": 10}).first().id, k=3, brain_key="similar").values("frame")
 
 
 def details(fo, name: str) -> dict[str, object]:
@@ -274,6 +287,27 @@ def acted(fo, name: str, folder: Path) -> dict[str, object]:
     told["table untouched"] = faceset.table_path.read_bytes() == table
     told["unchanged after"] = app._fingerprint(faceset) == dataset.info[app.INFO]
     told["groups"] = dataset.count("group")
+    return told
+
+
+def footage(fo, folder: Path) -> dict[str, object]:
+    """The dataset of videos, loaded twice, then again after another choice."""
+    dataset = fo.load_dataset(app.load_clips(folder))
+    sample = dataset.first()
+    box = sample.frames[11].faces.detections[0]
+    told: dict[str, object] = {
+        "clips": dataset.values("clip"),
+        "media": dataset.media_type,
+        "frames": sorted(sample.frames),
+        "box": [box.label, box.index, *box.bounding_box, box.yaw, box.status],
+        "labels": dataset.count_values("frames.faces.detections.label"),
+        "again": fo.load_dataset(app.load_clips(folder)).first().id == sample.id,
+    }
+    write_selection(open_faceset(folder), chosen([10]))
+    other = fo.load_dataset(app.load_clips(folder))
+    chosen_boxes = other.filter_labels("frames.faces", fo.ViewField("selected") == True)  # noqa: E712  # an expression
+    told["selected"] = [sorted(n for n, f in s.frames.items() if f.faces.detections) for s in chosen_boxes]
+    fo.delete_dataset(other.name)
     return told
 
 
@@ -346,6 +380,21 @@ def test_people_choose_again_pin_ban_and_write(told: dict[str, dict]) -> None:
     assert acted["groups"] > 7
 
 
+def test_footage_is_videos_with_faces_on_their_frames(told: dict[str, dict]) -> None:
+    footage, rows = told["footage"], faces().drop(index=[8, 9])
+    own = rows[rows["clip"] == CLIPS[0]]
+    assert (footage["clips"], footage["media"]) == ([CLIPS[0]], "video")
+    assert footage["frames"] == (own["frame"] + 1).tolist()
+    face = rows.loc[10]
+    assert footage["box"][:2] == ["subject", 10]
+    wanted = [face["x"] / 64, face["y"] / 48, face["width"] / 64, face["height"] / 48]
+    assert footage["box"][2:6] == pytest.approx(wanted)
+    assert footage["box"][6:] == [12.5, "ok"]
+    assert footage["labels"] == {"subject": len(own)}
+    assert footage["again"]
+    assert footage["selected"] == [[11]]
+
+
 def test_a_cell_of_the_panel_holds_the_faces_that_it_counts() -> None:
     rows = faces()
     chart = app_panel.CHARTS["pose"]
@@ -379,8 +428,8 @@ def test_the_likest_other_face() -> None:
 
 def test_the_map_of_another_process_is_the_same() -> None:
     points = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
-    drawing = Drawing(points, 0)
-    assert np.array_equal(drawing.points(), map2d(points))
+    drawing = Drawing([f"face {i}" for i in range(10)], points, 0)
+    assert np.array_equal(drawing.places(), map2d(points))
     drawing.close()
 
 
@@ -392,6 +441,14 @@ def test_first_load_holds_the_faces_that_have_a_crop(told: dict[str, dict]) -> N
     assert details["media"] == "image"
     assert details["missing files"] == []
     assert details["clips"] == {CLIPS[0]: 18, CLIPS[1]: 19}
+
+
+def test_the_search_finds_the_likest_faces(told: dict[str, dict]) -> None:
+    rows = faces()
+    rows = rows[rows["kept"] & rows["crop"].notna()].reset_index(drop=True)
+    points = Space.fit(rows).embed(rows)
+    apart = np.linalg.norm(points - points[rows["frame"] == 10], axis=1)
+    assert told["first"]["similar"] == rows["frame"].iloc[np.argsort(apart)[:3]].tolist()
 
 
 def test_fields_are_typed_and_described(told: dict[str, dict]) -> None:
