@@ -9,7 +9,7 @@ import logging
 import mimetypes
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -19,20 +19,7 @@ from curate.types import Clip
 
 log = logging.getLogger(__name__)
 
-COLUMNS = (
-    "clip",
-    "frame",
-    "face_id",
-    "x",
-    "y",
-    "width",
-    "height",
-    "track",
-    "person",
-    "kept",
-    "status",
-    "detection_score",
-)
+COLUMNS = ("clip", "frame", "face_id", "x", "y", "width", "height", "track", "person", "kept", "status")
 SCORES = ("yaw", "pitch", "roll")
 FIELD = "faces"
 INFO = "faceset clips"
@@ -53,10 +40,8 @@ def load_clips(fo: Any, faceset: Faceset, name: str, fingerprint: dict[str, str]
         dataset.delete()
     clips = [clip for clip in faceset.clips if _is_there(clip)]
     if not clips:
-        raise WorkError(
-            f"{faceset.folder}: none of its clips is a video that still lies where it was read; the faces are in the App"
-        )
-    table = faceset.table([*COLUMNS, *SCORES])
+        raise WorkError(f"{faceset.folder}: no clip of it is a video that still lies where it was read")
+    table = faceset.table([*COLUMNS, "detection_score", *SCORES])
     chosen = set(faceset.selection()["face_id"]) if faceset.selection_path.is_file() else set()
     table["selected"] = table["face_id"].isin(chosen)
     dataset = fo.Dataset(name, persistent=True)
@@ -93,7 +78,7 @@ def _sample(fo: Any, clip: Clip, rows: pd.DataFrame) -> Any:
     sample["selected"] = int(rows["selected"].sum())
     for frame, found in rows.groupby("frame"):
         detections = [fo.Detection(**fields) for fields in _boxes(clip, found)]
-        sample.frames[int(frame) + 1] = fo.Frame(**{FIELD: fo.Detections(detections=detections)})  # counts from 1
+        sample.frames[cast(int, frame) + 1] = fo.Frame(**{FIELD: fo.Detections(detections=detections)})  # counts from 1
     return sample
 
 

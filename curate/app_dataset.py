@@ -22,7 +22,7 @@ from curate.table import BY_NAME, COLUMNS, SELECTION_COLUMNS, SELECTION_SCHEMA, 
 from curate.types import Floats
 
 MAP, SIMILAR = "map", "similar"
-"""Brain keys of the map, also the name of the workspace that shows it beside the faces, and of the similarity search."""
+"""Brain keys of the map, which is also a workspace that shows it beside the faces, and of the similarity search."""
 SELECTED, NOT_SELECTED, DROPPED = "selected", "kept, not selected", "dropped: "
 TWINS, WORST, OUTLIERS, PINNED = "near-duplicates", "worst quality", "outliers", "pinned or banned"
 BY_CLIP, BY_GROUP, BY_PERSON = "by clip", "by group", "by person"

@@ -55,21 +55,33 @@ def told(ctx: Any, work: Callable[[], str]) -> dict[str, str]:
 class _Operator(foo.Operator):  # type: ignore[misc]  # FiftyOne has no types
     """One that answers with a sentence."""
 
-    name, label, hint = "", "", ""
+    name, label, hint, icon = "", "", "", ""
+    risk = "low"
+    form = False
 
     @property
     def config(self) -> Any:
-        return foo.OperatorConfig(name=self.name, label=self.label, description=self.hint, dynamic=True)
+        return foo.OperatorConfig(
+            name=self.name,
+            label=self.label,
+            description=self.hint,
+            icon=self.icon,
+            dynamic=self.form,
+            risk_level=types.RiskLevel(self.risk),
+        )
 
-    def resolve_output(self, ctx: Any) -> Any:
-        outputs = types.Object()
-        outputs.str("message", label=self.label)
-        return types.Property(outputs)
+    def resolve_placement(self, ctx: Any) -> Any:
+        """A button above the faces, on datasets of a faceset."""
+        if app.INFO not in ctx.dataset.info:
+            return None
+        button = types.Button(label=self.label, icon=self.icon, prompt=self.form)
+        return types.Placement(types.Places.SAMPLES_GRID_SECONDARY_ACTIONS, button)
 
 
 class ChooseAgain(_Operator):
     name, label = "choose_again", "Choose again"
     hint = "Show another selection; nothing is written until Write selection"
+    icon, form = "shuffle", True
 
     def resolve_input(self, ctx: Any) -> Any:
         """The form."""
@@ -111,6 +123,7 @@ class ChooseAgain(_Operator):
 class WriteSelection(_Operator):
     name, label = "write_selection", "Write selection"
     hint = "Write the shown selection to the faceset"
+    icon = "save"
 
     def execute(self, ctx: Any) -> dict[str, str]:
         """Do it; the sentence that says so."""
@@ -134,23 +147,24 @@ class _Mark(_Operator):
 
 
 class Pin(_Mark):
-    how = "pin"
+    how, icon = "pin", "push_pin"
     name, label, hint, done = "pin", "Pin faces", "The ticked faces are always chosen", "pinned"
 
 
 class Ban(_Mark):
-    how = "ban"
+    how, icon = "ban", "block"
     name, label, hint, done = "ban", "Ban faces", "The ticked faces are never chosen", "banned"
 
 
 class Free(_Mark):
-    how = "free"
+    how, icon = "free", "link_off"
     name, label, hint, done = "free", "Free faces", "The ticked faces are neither pinned nor banned", "freed"
 
 
 class ThisIsTheSubject(_Operator):
     name, label = "this_is_the_subject", "This is the subject"
     hint = "The person of the ticked faces becomes the subject; the faceset chooses anew"
+    icon, risk = "how_to_reg", "medium"
 
     def execute(self, ctx: Any) -> dict[str, str]:
         """Do it; the sentence that says so."""

@@ -1,4 +1,4 @@
-"""The App in a real browser: a click on the Coverage panel shows the faces of that cell."""
+"""The App in a real browser: a click on the Coverage panel shows a cell's faces, operators change the files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ import pytest
 from curate import app, app_panel, mongod
 from curate.errors import MissingError
 from curate.faceset import Faceset, create, write_faces, write_selection
+from curate.pins import read_pins
 from curate.table import table_schema
 from curate.types import Settings, Subject
 
@@ -43,6 +45,8 @@ def faceset(tmp_path_factory: pytest.TempPathFactory) -> Faceset:
     rows = pd.DataFrame(columns)
     rows["face_id"] = [f"0123456789ab-{i:07d}-0" for i in range(FACES)]
     rows["clip"], rows["light_from"], rows["status"], rows["kept"], rows["person"] = "c", "albedo", "ok", True, 0
+    rows["InterEyeDistance"] = 60.0
+    rows[["pose_confidence", "UnderExposurePrevention", "OverExposurePrevention"]] = 1.0
     rows["yaw"], rows["pitch"] = np.repeat([-25.0, 5.0, 45.0], [10, 20, 30]), 5.0
     rows["crop"] = [f"crops/{i}.jpg" for i in range(FACES)]
     (made.folder / "crops").mkdir()
@@ -69,18 +73,16 @@ def address(browser, faceset: Faceset, tmp_path_factory: pytest.TempPathFactory)
         "FIFTYONE_DATABASE_DIR": str(tmp_path_factory.mktemp("database")),
         "PYTHONPATH": str(Path(app.__file__).parent.parent),
     }
-    command = [sys.executable, "-m", "faceset", "app", str(faceset.folder), "--port", str(port), "--no-browser", "-q"]
-    running = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    told = tmp_path_factory.mktemp("log") / "stderr"
+    command = [sys.executable, "-m", "faceset", "app", str(faceset.folder), "--port", str(port), "--no-browser"]
+    with told.open("w") as stderr:
+        running = subprocess.Popen(command, env=environment, stderr=stderr, start_new_session=True)
     where = f"http://{app.ADDRESS}:{port}"
     end = time.monotonic() + 180
-    while True:
-        try:
-            urllib.request.urlopen(f"{where}/fiftyone", timeout=5).close()
-            break
-        except OSError:
-            assert running.poll() is None, running.stderr.read() if running.stderr else ""
-            assert time.monotonic() < end, "the App does not answer"
-            time.sleep(0.5)
+    while "the map is drawn" not in told.read_text() or not answers(f"{where}/fiftyone"):
+        assert running.poll() is None, told.read_text()
+        assert time.monotonic() < end, "the App does not answer"
+        time.sleep(0.5)
     yield f"{where}/datasets/{app.dataset_name(faceset.folder)}"
     running.send_signal(signal.SIGINT)
     try:
@@ -88,28 +90,97 @@ def address(browser, faceset: Faceset, tmp_path_factory: pytest.TempPathFactory)
     except subprocess.TimeoutExpired:
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
-    if running.stderr:
-        running.stderr.close()
+
+
+def answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address, timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_pin_choose_again_and_write_change_the_files(browser, address: str, faceset: Faceset) -> None:
+    page = opened(browser, address)
+    before = faceset.selection_path.read_bytes()
+    faces = [f"0123456789ab-{i:07d}-0" for i in (0, 1)]
+    for _ in range(3):  # a busy App can miss a tick, and clears the ticks when it has pinned
+        tick(page, 0)
+        tick(page, 1)
+        operate(page, "Pin faces")
+        if waited(page, lambda: read_pins(faceset).pinned, 15) and sorted(read_pins(faceset).pinned) == faces:
+            break
+    assert sorted(read_pins(faceset).pinned) == faces
+    operate(page, "Choose again", budget="7")
+    page.wait_for_selector("text=eligible faces chosen", timeout=60_000)
+    assert faceset.selection_path.read_bytes() == before
+    operate(page, "Write selection")
+    rows = waited(page, lambda: faceset.selection() if faceset.selection_path.read_bytes() != before else ())
+    assert len(rows) == 7
+    assert sorted(rows["face_id"][:2]) == faces
+    operate(page, "Write selection")
+    page.wait_for_selector("text=nothing was chosen anew", timeout=60_000)
+    page.close()
 
 
 def test_a_click_on_a_cell_shows_its_faces(browser, address: str, faceset: Faceset) -> None:
+    # The last one: the App keeps the view for the next page.
     table = faceset.table(app_panel.COLUMNS)
     counted = app_panel.counts(app_panel.CHARTS["pose"], table)
     assert sorted(counted[counted > 0].tolist()) == [10, 20, 30]
+    page = opened(browser, address)
+    page.locator("[data-cy=new-panel-btn]").first.click()
+    page.locator("[data-cy=new-panel-option-coverage]").first.click(timeout=60_000)
+    page.wait_for_selector(".js-plotly-plot .heatmaplayer image", timeout=60_000)
+    chosen = int(table["face_id"].isin(faceset.selection()["face_id"])[table["yaw"] == 45].sum())
+    wanted = {(0, 45): 30, (0, -25): 10, (1, 45): chosen}
+    shown = {cell: clicked(page, *cell, count) for cell, count in wanted.items()}
+    page.close()
+    assert 0 < chosen < 10 and shown == wanted
+
+
+def tick(page, number: int) -> None:
+    """Tick the face with this number."""
+    place = page.locator("[data-cy=looker]").nth(number)
+    place.hover()
+    page.wait_for_timeout(500)
+    box = place.bounding_box()
+    page.mouse.click(box["x"] + 12, box["y"] + 12)
+    page.wait_for_timeout(500)
+
+
+def operate(page, label: str, budget: str | None = None) -> None:
+    """Run an operator by its name, as the keyboard does; fill its form where there is one."""
+    page.mouse.move(5, 5)
+    page.keyboard.press("Backquote")
+    search = page.get_by_placeholder("Search operations by name")
+    search.wait_for(timeout=60_000)
+    search.fill(label)
+    page.locator("[role=dialog]").get_by_text(label, exact=True).click(timeout=60_000)
+    if budget is not None:
+        page.wait_for_selector("text=A number, minutes (9min), or auto", timeout=60_000)
+        page.locator("[role=dialog] input[type=string]").first.fill(budget)
+        page.get_by_role("button", name="Execute").click()
+    page.locator("[role=dialog]").wait_for(state="detached", timeout=60_000)
+
+
+def waited(page, what: Callable[[], Any], seconds: float = 60) -> Any:
+    """What it gives, as soon as that is not empty, or after a while."""
+    end = time.monotonic() + seconds
+    while not len(found := what()) and time.monotonic() < end:
+        page.wait_for_timeout(300)
+    return found
+
+
+def opened(browser, address: str):
+    """A page that shows the faces."""
     page = browser.new_page(viewport={"width": 1600, "height": 1000})
     # What FiftyOne's own page asks for elsewhere (fonts) is not waited for.
     page.route(lambda url: app.ADDRESS not in url and not url.startswith(("data:", "blob:")), lambda r: r.abort())
     page.goto(address, wait_until="domcontentloaded", timeout=120_000)
     page.wait_for_function("document.querySelectorAll('[data-cy=looker]').length > 5", timeout=120_000)
     page.evaluate("for (const b of document.querySelectorAll('button')) if (b.innerText.trim() == 'Dismiss') b.click()")
-    page.locator("[data-cy=new-panel-btn]").first.click()
-    page.locator("[data-cy=new-panel-option-coverage]").first.click(timeout=60_000)
-    page.wait_for_selector(".js-plotly-plot .heatmaplayer image", timeout=60_000)
-    shown = {}
-    for chart, yaw, faces in ((0, 45, 30), (0, -25, 10), (1, 45, 1)):
-        shown[chart, yaw] = clicked(page, chart, yaw, faces)
-    page.close()
-    assert shown == {(0, 45): 30, (0, -25): 10, (1, 45): 1}
+    return page
 
 
 def clicked(page, chart: int, yaw: float, wanted: int) -> int:
