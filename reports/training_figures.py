@@ -147,8 +147,8 @@ def sentence(found: Trend, step: int, loss: float) -> str:
             return f"Held-out quality still rises: {level}, up {_change(found.change)} over the last fifth."
         case "overfits":
             return (
-                f"It overfits: held-out quality fell from {decimal(found.best)} at step {found.since:,} to {level}, while "
-                "the training loss fell on."
+                f"It overfits: held-out quality fell from {decimal(found.best)} at step {found.since:,} to {level}, "
+                "while the training loss fell on."
             )
         case "falls":
             known = " The training loss does not fall either." if math.isfinite(found.training) else ""
