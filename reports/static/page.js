@@ -49,3 +49,18 @@ document.querySelectorAll("[data-map]").forEach((map) => {
   map.addEventListener("blur", hide);
 });
 addEventListener("scroll", hide, { passive: true });
+// A slider walks over pictures of the same thing at different times; the last one has a larger version.
+document.querySelectorAll("[data-lapse]").forEach((lapse) => {
+  const large = lapse.querySelector("img"), slider = lapse.querySelector("input"), said = lapse.querySelector("output");
+  const shots = Array.from(lapse.querySelectorAll("li img")), newest = large.src;
+  const pick = (at) => {
+    slider.value = at;
+    large.src = at === shots.length - 1 ? newest : shots[at].src;
+    large.alt = said.textContent = shots[at].title;
+    slider.setAttribute("aria-valuetext", shots[at].title);
+    shots.forEach((shot, i) => shot.classList.toggle("on", i === at));
+  };
+  slider.addEventListener("input", () => pick(Number(slider.value)));
+  shots.forEach((shot, i) => shot.addEventListener("click", () => pick(i)));
+  pick(shots.length - 1);
+});
