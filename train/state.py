@@ -18,6 +18,7 @@ from train.data import Side
 from train.feed import Feed
 from train.journal import TERMS
 from train.measure import Seen
+from train.memory import estimate
 from train.model import SIDES, Swap, build, parameter_counts
 from train.run import Run, load_swapper, open_run, resolve_device
 
@@ -93,9 +94,9 @@ def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side])
     millions = {k: v / 1e6 for k, v in parameter_counts(model).items()}
     log.log(
         logging.INFO if accelerator.is_main_process else logging.DEBUG,
-        "%.2f M parameters: encoder %.2f, each decoder %.2f; %d px, %s, precision %s, processes %d",
+        "%.2f M parameters: encoder %.2f, each decoder %.2f; %d px, %s, precision %s, processes %d, about %.1f GB each",
         millions["all"], millions["encoder"], millions["source"],
-        config.size, device, accelerator.mixed_precision, accelerator.num_processes,
+        config.size, device, accelerator.mixed_precision, accelerator.num_processes, estimate(config) / 1e9,
     )  # fmt: skip
     feed = Feed(sides, config, accelerator.process_index, accelerator.num_processes, device.type == "cuda")
     return Training(config, accelerator, model, wrapped, mean, optimizer, prepared, sides, feed)
