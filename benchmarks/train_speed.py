@@ -36,7 +36,7 @@ from train.model import SIDES, build, parameter_counts
 from train.state import make_accelerator, setup
 
 LIGHTWEIGHT = TrainConfig(
-    size=64, encoder_width=128, decoder_width=128, latent=512, residuals=1, batch=16, device="cpu", identity=0
+    size=64, encoder_width=96, decoder_width=96, latent=512, residuals=1, batch=16, device="cpu", identity=0
 )
 FACES = 64
 
@@ -129,10 +129,10 @@ def preset(name: str, steps: int, queue) -> None:
     work, training = ours(config)
     timed(work, 1)
     _, seconds = timed(work, steps)
-    training.feed.close()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     with FlopCounterMode(display=False) as counter:
         work()
+    training.feed.close()
     queue.put((2 * config.batch / seconds, most * 1024, counter.get_total_flops() / (2 * config.batch)))
 
 
