@@ -28,6 +28,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from train.config import PRESETS, TrainConfig
+from train.augment import Limits
 from train.data import Side, Split
 from train.fit import step
 from train.loss import losses
@@ -50,7 +51,7 @@ def side(name: str, config: TrainConfig) -> Side:
     ids = tuple(map(str, everything))
     rows = pd.DataFrame({"face_id": ids})
     chances = np.full(FACES, 1 / FACES)
-    return Side(name, ids, rows, pixels, Split(everything[8:], everything[:8], 0.0), np.cumsum(chances[8:]))
+    return Side(name, ids, rows, pixels, Split(everything[8:], everything[:8], 0.0), np.cumsum(chances[8:]), everything < 0, Limits())
 
 
 def ours(config: TrainConfig):
