@@ -38,7 +38,7 @@ ENVIRONMENT = {
     "FIFTYONE_LOGGING_LEVEL": "ERROR",
 }
 """Set before FiftyOne is imported, unless the user has set them."""
-LOADER = 4
+LOADER = 5
 """Raised when this module makes other datasets of the same files."""
 INFO, PROPOSED, MAPPED = "faceset", "faceset proposal", "faceset map"
 """Keys of a dataset's info: what it was made of; options of a choice that is shown and not written yet; the table whose
@@ -180,7 +180,7 @@ def finish(dataset: Any, drawing: Drawing | None) -> None:
     """Show the map, and make similar faces findable, as soon as it is drawn. Raises WorkError if that failed."""
     if drawing is not None:
         show_map(dataset, drawing)
-        log.info("%s: the map is drawn, similar faces can be found", dataset.name)
+        log.info("%s: the map is drawn, similar faces can be found (reload an open page)", dataset.name)
     if MAPPED not in dataset.info:
         dataset.info[MAPPED] = dataset.info[INFO]["faces"]
         dataset.save()
@@ -239,7 +239,7 @@ def launch(
         log.warning("FiftyOne App: %s%s", address, "  (Ctrl-C ends it)" if wait else "")
         if browser and _has_screen():
             webbrowser.open(address, new=2)
-        _finish_all(loaded, session)
+        _finish_all(loaded)
         if wait:
             session.wait(-1)
     except KeyboardInterrupt:
@@ -251,15 +251,16 @@ def launch(
     return address
 
 
-def _finish_all(loaded: Sequence[tuple[Any, Drawing | None]], session: Any) -> None:
-    """Show the maps in the running App; one that failed is a warning, the faces are there without it."""
+def _finish_all(loaded: Sequence[tuple[Any, Drawing | None]]) -> None:
+    """Show the maps in the running App; one that failed is a warning, the faces are there without it.
+
+    An open page has to be reloaded to see its map: to refresh it from here would take away the ticks of its user.
+    """
     for dataset, drawing in loaded:
         try:
             finish(dataset, drawing)
         except WorkError as error:
             log.warning("%s: %s", dataset.name, error)
-        if drawing is not None:
-            session.refresh()
 
 
 def wait_for_port(port: int, patience: float = 20) -> None:

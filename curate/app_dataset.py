@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
+import pyarrow.parquet as pq
 
 from curate.app_map import Drawing
 from curate.errors import WorkError
@@ -111,13 +111,13 @@ def load_faces(dataset: Any, faceset: Faceset) -> None:
     dataset.delete_brain_runs()
     dataset.clear()
     _declare(dataset)
-    rows = _shown(faceset.table())
-    if rows.empty:
-        raise WorkError(f"{faceset.folder} has no crops to show: curate its footage with --crop-size 256")
-    rows = _described(rows, rows["kept"].to_numpy(bool))
+    derived = _derived(faceset)
     rng = np.random.default_rng(SEED)  # for the App's own shuffling
-    for start in range(0, len(rows), BATCH):
-        documents = list(_documents(dataset, faceset.folder, rows.iloc[start : start + BATCH], tags, rng))
+    for batch in pq.ParquetFile(faceset.table_path).iter_batches(BATCH):
+        rows = _shown(batch.to_pandas()).join(derived, on="face_id")
+        if rows.empty:
+            continue
+        documents = list(_documents(dataset, faceset.folder, rows, tags, rng))
         # add_samples takes three times as long; what it would store is in `_documents`.
         dataset._sample_collection.insert_many(documents)
     for field in INDEXED:
@@ -192,17 +192,23 @@ def begin_map(faceset: Faceset) -> Drawing | None:
     return Drawing(kept["face_id"].tolist(), Space.fit(kept).embed(kept), SEED)
 
 
-def _described(rows: pd.DataFrame, kept: NDArray[np.bool_]) -> pd.DataFrame:
-    """The rows with `quality_rank` and `alike` of the kept faces."""
-    from curate.select import quality_rank
+def _derived(faceset: Faceset) -> pd.DataFrame:
+    """`quality_rank` and `alike` of the kept faces with a crop, by face id.
 
-    found = pd.DataFrame({"quality_rank": None, "alike": None}, index=rows.index, dtype="float32")
-    if kept.any():
-        faces = rows[kept]
+    Raises WorkError where no face has a crop.
+    """
+    from curate.select import quality_rank, select_columns
+
+    rows = _shown(faceset.table(["crop", *select_columns()]))
+    if rows.empty:
+        raise WorkError(f"{faceset.folder} has no crops to show: curate its footage with --crop-size 256")
+    faces = rows[rows["kept"]].set_index("face_id")
+    found = pd.DataFrame(index=faces.index, columns=["quality_rank", "alike"], dtype="float32")
+    if len(faces):
         space = Space.fit(faces)
-        found.loc[kept, "quality_rank"] = quality_rank(faces)
-        found.loc[kept, "alike"] = likeness(space, space.embed(faces))
-    return pd.concat([rows, found], axis=1)
+        found["quality_rank"] = quality_rank(faces)
+        found["alike"] = likeness(space, space.embed(faces))
+    return found
 
 
 def likeness(space: Space, points: Floats) -> Floats:

@@ -91,9 +91,9 @@ class Faceset:
         return options
 
     def selected(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """The table's rows of the selected faces, in order of rank, with `rank`, `gain` and `cluster`."""
+        """The table's rows of the selected faces, in order of rank, with the selection's columns."""
         wanted = None if columns is None else sorted({"face_id", *columns})
-        chosen = self.selection()[["face_id", "rank", "gain", "cluster"]]
+        chosen = self.selection()
         return chosen.merge(self.table(wanted), on="face_id", how="inner", validate="one_to_one").sort_values(
             "rank", ignore_index=True
         )

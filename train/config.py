@@ -12,6 +12,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SAMPLINGS = ("cluster", "uniform")
 ARCHES = ("df", "liae")
+STOPS = ("steps", "auto")
 
 # Field: (lowest, highest) value that makes sense.
 RANGES: dict[str, tuple[float, float]] = {
@@ -21,6 +22,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "residuals": (0, 8),
     "steps": (1, 100_000_000),
     "batch": (1, 65_536),
+    "accumulate": (1, 65_536),
     "lr": (1e-8, 1),
     "final_lr": (0, 1),
     "warmup": (0, 1_000_000),
@@ -32,6 +34,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "keep": (1, 10_000),
     "preview_every": (0, 100_000_000),
     "log_every": (1, 1_000_000),
+    "price": (0, 1e6),
+    "identity": (0, 10_000),
     "held_out": (0.01, 0.5),
     "guard": (0, 3600),
     "warp": (0, 0.2),
@@ -78,6 +82,8 @@ class TrainConfig:
     """Optimiser steps of the whole run."""
     batch: int = 16
     """Faces of each side per step and process."""
+    accumulate: int = 1
+    """Passes in which a process does its batch: the same result in less memory."""
     lr: float = 2e-4
     """Highest learning rate."""
     final_lr: float = 0.05
@@ -103,6 +109,14 @@ class TrainConfig:
     """auto, cpu, cuda or mps; auto takes a GPU where there is one."""
     precision: str = "auto"
     """auto, fp32, bf16 or fp16; auto is bf16 on CUDA and fp32 elsewhere."""
+    compile: bool = False
+    """Compile the network (torch.compile): minutes at the start, faster steps on a GPU."""
+    stop: str = "steps"
+    """steps: after `steps`; auto: when held-out quality has stopped rising, after a cool-down, `steps` at most."""
+    price: float = 0.0
+    """Money for one device (GPU, or CPU process) for one hour."""
+    identity: int = 24
+    """Held-out swaps whose identity is read at each measurement; 0: none."""
 
     held_out: float = 0.1
     """Share of each side's faces that is never trained on."""
@@ -148,10 +162,14 @@ class TrainConfig:
             ("device", DEVICES),
             ("precision", PRECISIONS),
             ("sampling", SAMPLINGS),
+            ("stop", STOPS),
         ):
             value = getattr(self, field)
             if value not in allowed:
                 raise UsageError(f"{flag(field)} {value}: must be one of {', '.join(map(str, allowed))}")
+
+        if self.batch % self.accumulate:
+            raise UsageError(f"--accumulate {self.accumulate}: must divide --batch {self.batch}")
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""

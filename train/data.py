@@ -50,6 +50,8 @@ class Side:
 
     name: str
     ids: tuple[str, ...]
+    rows: pd.DataFrame
+    """The faces' rows, in order: face_id, clip, time, crop, matrix, cluster, group, yaw, pitch."""
     pixels: NDArray[np.uint8]
     """(N, C, C, 4) RGB and mask, a memory map."""
     split: Split
@@ -100,7 +102,7 @@ def load_side(name: str, faceset: Faceset, config: TrainConfig, cache: Path, bui
         "%s: %d faces, %d trained on, %d held out, guard %.2g s",
         name, len(rows), len(parts.train), len(parts.held_out), parts.guard,
     )  # fmt: skip
-    return Side(name, tuple(meta["ids"]), pixels, parts, np.cumsum(chances))
+    return Side(name, tuple(meta["ids"]), rows, pixels, parts, np.cumsum(chances))
 
 
 def split(clips: Sequence[str], times: NDArray[np.floating], share: float, guard: float) -> Split:
@@ -149,7 +151,8 @@ def _distance(clips: NDArray[np.str_], times: NDArray[np.float64], taken: NDArra
 
 def usable_rows(faceset: Faceset) -> pd.DataFrame:
     """The selected rows that have a crop, in order of clip and time; raises WorkError if there are none."""
-    rows = faceset.selected(["face_id", "clip", "time", "crop", "matrix"])
+    rows = faceset.selected(["face_id", "clip", "time", "crop", "matrix", "yaw", "pitch"])
+    rows["group"] = rows.pop("reason").str.extract(r"'(.+)'", expand=False).fillna("")
     folder = faceset.folder
     if rows.empty:
         raise WorkError(f"{folder} has no selected faces: faceset select {folder} --budget 500 chooses some")

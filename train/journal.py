@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
 
 from curate.faceset import atomic
@@ -18,19 +19,29 @@ log = logging.getLogger(__name__)
 
 TERMS = ("l1", "dssim", "mask", "total")
 """The loss's terms, see `train.loss.losses`."""
-FIGURES = ("ssim", "ssim_source", "ssim_target", "ssim_face_source", "ssim_face_target")
-"""Held-out figures, see `train.preview.measure`; empty in lines without a measurement."""
+PER_SIDE = ("ssim", "ssim_face", "l1_face", "iou")
+FIGURES = (
+    "ssim",
+    *(f"{figure}_{side}" for figure in PER_SIDE for side in SIDES),
+    "nearer",
+    *(f"identity_{side}" for side in SIDES),
+)
+"""Held-out figures, see `train.measure`; empty in lines without a measurement."""
 COLUMNS = (
     "step",
     "seconds",
     "images_per_second",
+    "waited",
     "lr",
     "gradient",
     "loss",
     *(f"{term}_{side}" for side in SIDES for term in TERMS),
     *FIGURES,
+    "device_hours",
+    "cost",
 )
-"""Columns of log.csv: means over the steps since the line before; gradient is the norm before it is clipped."""
+"""Columns of log.csv: means over the steps since the line before; gradient is the norm before it is clipped, waited the
+share of the time that steps waited for data."""
 
 
 class Journal:
@@ -59,6 +70,10 @@ class Journal:
                 self.board.add_scalar(name, value, step)
         log.info("%s", sentence(values, steps, left))
 
+    def table(self) -> pd.DataFrame:
+        """What log.csv holds."""
+        return pd.read_csv(self.path)
+
     def picture(self, image: Image, step: int) -> None:
         """Add a preview sheet to TensorBoard."""
         self.board.add_image("preview", image, step, dataformats="HWC")
@@ -73,6 +88,10 @@ def sentence(values: Mapping[str, float], steps: int, left: float) -> str:
     parts = [f"step {values['step']}/{steps}", f"loss {values['loss']:.4f}"]
     if "ssim" in values:
         parts.append(f"held-out ssim {values['ssim']:.3f}")
+    if "nearer" in values:
+        parts.append(f"{100 * values['nearer']:.0f} % of swaps nearer to the source")
+    if values.get("cost"):
+        parts.append(f"cost {values['cost']:.2f}")
     parts += [f"{values['images_per_second']:.0f} images/s", f"{clock(left)} left"]
     return "  ".join(parts)
 

@@ -1,8 +1,7 @@
-"""How good it is on faces it never saw, in figures and as a sheet to look at."""
+"""What it does with faces it never saw, as a sheet to look at."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -14,37 +13,14 @@ from torch import Tensor
 from curate.faceset import atomic
 from curate.types import Image
 from train.data import Side
-from train.loss import ssim
+from train.measure import pixels
 from train.model import SIDES, Swap, picture
 
-MOST = 256
-"""Held-out faces of a side that are measured, spread evenly."""
 CELL = 128
 """Smallest side of a picture on the sheet, pixels."""
 HEADER = 22
 GAP = 2
 COLUMNS = ("source", "reconstruction", "target", "reconstruction", "swap", "its mask")
-
-
-def measure(model: Swap, sides: dict[str, Side], size: int, batch: int, device: torch.device) -> dict[str, float]:
-    """Held-out reconstruction.
-
-    ssim_source, ssim_target: mean SSIM (see `train.loss.ssim_map`: 11x11 Gaussian, sigma 1.5, data range 1, mean over
-    R, G, B) over the whole crop at the network's size; ssim_face_source, ssim_face_target: the same under the face's
-    mask; ssim: mean of ssim_source and ssim_target.
-    """
-    figures: dict[str, float] = {}
-    for name in SIDES:
-        whole, face = [], []
-        for crops, masks in _batches(sides[name], size, batch, device):
-            with torch.inference_mode():
-                rgb, _ = picture(model.through(crops, name))
-                whole.append(ssim(rgb, crops))
-                face.append(ssim(rgb, crops, masks))
-        figures[f"ssim_{name}"] = float(torch.cat(whole).mean())
-        figures[f"ssim_face_{name}"] = float(torch.cat(face).mean())
-    figures["ssim"] = (figures["ssim_source"] + figures["ssim_target"]) / 2
-    return figures
 
 
 def sheet(model: Swap, sides: dict[str, Side], size: int, device: torch.device, rows: int = 6) -> Image:
@@ -59,7 +35,7 @@ def sheet(model: Swap, sides: dict[str, Side], size: int, device: torch.device, 
         target, _ = picture(model.through(seen["target"], "target"))
         swap, mask = picture(model.through(seen["target"], "source"))
     columns = (seen["source"], source, seen["target"], target, swap, mask.expand(-1, 3, -1, -1))
-    return _tile([_pixels(c) for c in columns], max(CELL, size))
+    return _tile([pixels(c) for c in columns], max(CELL, size))
 
 
 def write(path: Path, image: Image) -> None:
@@ -67,19 +43,6 @@ def write(path: Path, image: Image) -> None:
     _, data = cv2.imencode(".png", np.ascontiguousarray(image[:, :, ::-1]))
     with atomic(path) as temporary:
         temporary.write_bytes(data.tobytes())
-
-
-def _batches(side: Side, size: int, batch: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    held = side.split.held_out
-    if len(held) > MOST:
-        held = held[np.linspace(0, len(held) - 1, MOST).round().astype(int)]
-    for first in range(0, len(held), batch):
-        crops, masks = side.faces(held[first : first + batch], size)
-        yield crops.to(device), masks.to(device)
-
-
-def _pixels(images: Tensor) -> NDArray[np.uint8]:
-    return (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def _tile(columns: list[NDArray[np.uint8]], cell: int) -> Image:

@@ -3,7 +3,7 @@
 RUN/run.json            format, config, both sides (subject, clips, hashes, identity), held-out faces, results
 RUN/model.safetensors   the running mean of the weights at the end
 RUN/checkpoints/        see train/checkpoint.py
-RUN/log.csv  RUN/tensorboard/  RUN/previews/step-N.png
+RUN/log.csv  RUN/tensorboard/  RUN/previews/step-N.png  RUN/reports/training.html
 RUN/cache/              the crops at the network's size; may be deleted, is made again
 """
 
@@ -32,7 +32,7 @@ from train.model import Swap, build, picture
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-OWN = ("run.json", "model.safetensors", "log.csv", "checkpoints", "previews", "cache", "tensorboard")
+OWN = ("run.json", "model.safetensors", "log.csv", "checkpoints", "previews", "cache", "tensorboard", "reports")
 """Names that belong to a run; --force removes these and nothing else."""
 
 
@@ -72,7 +72,9 @@ class Run:
     guard: Mapping[str, float] = field(default_factory=dict)
     """Side to the seconds kept between them and the others."""
     results: Mapping[str, float] = field(default_factory=dict)
-    """loss, ssim, ssim_source, ssim_target (whole crop), ssim_face_source, ssim_face_target (under the mask)."""
+    """loss, the last held-out figures (see `train.measure`, `train.identity`), device_hours, cost."""
+    ended: str = ""
+    """finished, plateau, stopped by a signal; empty while it trains."""
 
     def save(self) -> None:
         """Write run.json."""
@@ -151,6 +153,7 @@ def open_run(path: Path) -> Run:
             held_out={k: tuple(v) for k, v in values["held_out"].items()},
             guard=values["guard"],
             results=values["results"],
+            ended=values.get("ended", ""),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WorkError(f"{path / 'run.json'} is damaged ({error}): train into a new folder") from None

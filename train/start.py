@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -66,14 +67,20 @@ def prepare(out: Path, config: TrainConfig, subjects: dict[str, Subject], resume
     return None
 
 
+def restarted() -> bool:
+    """Whether torchrun has started this process again after one of them failed."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
+
+
 def load(
     facesets: dict[str, Faceset], config: TrainConfig, cache: Path, accelerator: Accelerator, progress: Progress
 ) -> dict[str, Side]:
-    """Both sides; rank 0 decodes, the others wait for it."""
+    """Both sides; the first process of each machine decodes, its others wait for it."""
     sides: dict[str, Side] = {}
-    with accelerator.main_process_first():
+    cache.mkdir(parents=True, exist_ok=True)
+    with accelerator.local_main_process_first():
         for name, faceset in facesets.items():
-            sides[name] = load_side(name, faceset, config, cache, accelerator.is_main_process, progress)
+            sides[name] = load_side(name, faceset, config, cache, accelerator.is_local_main_process, progress)
     return sides
 
 

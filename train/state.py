@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,17 @@ from curate.errors import UsageError, WorkError
 from train import checkpoint
 from train.config import TrainConfig, same_encoder
 from train.data import Side
+from train.feed import Feed
 from train.journal import TERMS
+from train.measure import Seen
+from train.memory import estimate
 from train.model import SIDES, Swap, build, parameter_counts
 from train.run import Run, load_swapper, open_run, resolve_device
 
 log = logging.getLogger(__name__)
 
+KEPT = ("slow", "returns", "cooling")
+"""Plain values of the state that a checkpoint holds."""
 WINDOW = (*(f"{term}_{side}" for side in SIDES for term in TERMS), "gradient")
 """What is summed between two lines of the log."""
 
@@ -41,6 +45,7 @@ class Training:
     prepared: Any
     """`optimizer` as Accelerate runs it."""
     sides: dict[str, Side]
+    feed: Feed
     step: int = 0
     """Steps done."""
     seconds: float = 0.0
@@ -49,6 +54,16 @@ class Training:
     """(len(WINDOW),) since the last line of the log, of this process."""
     counted: int = 0
     """Steps in `sums`."""
+    slow: float = 1.0
+    """Factor of the learning rate; halved when a spoiled run goes back."""
+    returns: int = 0
+    """How often it went back."""
+    bad: int = 0
+    """Steps that were skipped in a row."""
+    seen: Seen | None = None
+    """The last measurement, of rank 0."""
+    cooling: int | None = None
+    """Step at which the cool-down of `--stop auto` began."""
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
@@ -74,14 +89,17 @@ def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side])
         fused=device.type != "mps",
     )
     wrapped, prepared = accelerator.prepare(model, optimizer)
+    if config.compile:
+        wrapped = torch.compile(wrapped)
     millions = {k: v / 1e6 for k, v in parameter_counts(model).items()}
     log.log(
         logging.INFO if accelerator.is_main_process else logging.DEBUG,
-        "%.2f M parameters: encoder %.2f, each decoder %.2f; %d px, %s, precision %s, processes %d",
+        "%.2f M parameters: encoder %.2f, each decoder %.2f; %d px, %s, precision %s, processes %d, about %.1f GB each",
         millions["all"], millions["encoder"], millions["source"],
-        config.size, device, accelerator.mixed_precision, accelerator.num_processes,
+        config.size, device, accelerator.mixed_precision, accelerator.num_processes, estimate(config) / 1e9,
     )  # fmt: skip
-    return Training(config, accelerator, model, wrapped, mean, optimizer, prepared, sides)
+    feed = Feed(sides, config, accelerator.process_index, accelerator.num_processes, device.type == "cuda")
+    return Training(config, accelerator, model, wrapped, mean, optimizer, prepared, sides, feed)
 
 
 def take_encoder(training: Training, init: Path) -> None:
@@ -98,26 +116,15 @@ def take_encoder(training: Training, init: Path) -> None:
 
 
 def means(training: Training) -> dict[str, float]:
-    """Means over the steps since the last line of the log, over all processes; every process has to ask.
-
-    Raises WorkError if one is not finite: what was learnt since the last checkpoint is worth nothing then.
-    """
+    """Means over the steps since the last line of the log, over all processes; every process has to ask."""
     if training.sums is None:
         return {}
     sums = training.accelerator.reduce(training.sums, reduction="mean").tolist()
-    figures = {name: value / training.counted for name, value in zip(WINDOW, sums, strict=True)}
-    for name, value in figures.items():
-        if not math.isfinite(value):
-            raise WorkError(
-                f"{name} is {value} at step {training.step}: go on from the last checkpoint with --resume "
-                f"and a lower --lr than {training.config.lr:g}"
-            )
-    return figures
+    return {name: value / training.counted for name, value in zip(WINDOW, sums, strict=True)}
 
 
 def save(training: Training, run: Run, seconds: float) -> Run:
     """Write a checkpoint and run.json; returns the run as written. Every process has to call it; rank 0 writes."""
-    means(training)
     sums = None if training.sums is None else training.accelerator.reduce(training.sums, reduction="mean").tolist()
     run = replace(run, step=training.step)
     if not training.accelerator.is_main_process:
@@ -126,6 +133,7 @@ def save(training: Training, run: Run, seconds: float) -> Run:
     tensors |= {f"ema.{k}": v for k, v in training.mean.state_dict().items()}
     tensors |= {f"optimizer.{k}": v for k, v in checkpoint.optimizer_tensors(training.model, training.optimizer)}
     facts: dict[str, Any] = {"seconds": training.seconds + seconds, "sums": sums, "counted": training.counted}
+    facts |= {name: getattr(training, name) for name in KEPT}
     if training.accelerator.scaler is not None:
         facts["scaler"] = training.accelerator.scaler.state_dict()
     checkpoint.write(run.path / "checkpoints", training.step, tensors, facts, training.config.keep)
@@ -148,6 +156,27 @@ def restore(training: Training, saved: checkpoint.Checkpoint) -> None:
     training.step = saved.step
     training.seconds = float(saved.facts["seconds"])
     training.counted = int(saved.facts["counted"])
+    for name in KEPT:
+        if name in saved.facts:
+            setattr(training, name, saved.facts[name])
     if saved.facts["sums"] is not None:
         training.sums = torch.tensor(saved.facts["sums"], device=training.accelerator.device)
     log.info("goes on after step %d", training.step)
+
+
+def rewind(training: Training, folder: Path, init: Path | None) -> None:
+    """Back to the last checkpoint, or to the beginning where there is none, at half the learning rate."""
+    slow, returns = training.slow / 2, training.returns + 1
+    last = checkpoint.newest(folder)
+    training.sums, training.counted, training.bad = None, 0, 0
+    if last is not None:
+        restore(training, last)
+    else:
+        fresh = build(training.config).state_dict()
+        training.model.load_state_dict(fresh)
+        training.mean.load_state_dict(fresh)
+        training.optimizer.state.clear()
+        training.step, training.cooling = 0, None
+        if init is not None:
+            take_encoder(training, init)
+    training.slow, training.returns = slow, returns

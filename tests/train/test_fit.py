@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import logging
 import os
 import shutil
@@ -11,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -23,10 +23,12 @@ from safetensors.torch import load_file
 from curate.errors import ConsentError, UsageError, WorkError
 from curate.faceset import Faceset, open_faceset
 from curate.types import Subject
-from train import checkpoint, fit
+from train import checkpoint, fit, health
 from train.config import TrainConfig
+from train.feed import batch_of
 from train.fit import Summary, train
 from train.run import load_swapper, open_run, resumed_config
+from train.schedule import rate
 
 Pair = tuple[Path, Path]
 MakeFaceset = Callable[..., Faceset]
@@ -54,7 +56,15 @@ def undisturbed(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     """A run of six steps. Not to be changed."""
     from train.config import config_of
 
-    small = {"encoder_width": 4, "decoder_width": 4, "latent": 16, "residuals": 0, "batch": 2, "device": "cpu"}
+    small = {
+        "encoder_width": 4,
+        "decoder_width": 4,
+        "latent": 16,
+        "residuals": 0,
+        "batch": 2,
+        "device": "cpu",
+        "identity": 0,
+    }
     config = config_of("tiny", steps=6, save_every=3, log_every=2, preview_every=0, **small)
     out = tmp_path_factory.mktemp("runs") / "run"
     return out, train(config, *pair, out), config
@@ -84,7 +94,7 @@ def test_nothing_is_pickled(undisturbed: tuple[Path, Summary, TrainConfig]) -> N
         if path.is_file():
             head = path.read_bytes()[:2]
             assert head != b"PK" and not (head[:1] == b"\x80" and 2 <= head[1] <= 5), path
-            assert path.suffix in {".json", ".safetensors", ".csv", ".png", ".u8"} or "tfevents" in path.name
+            assert path.suffix in {".json", ".safetensors", ".csv", ".png", ".u8", ".html"} or "tfevents" in path.name
 
 
 def test_the_swapper_is_the_mean_of_the_weights(undisturbed: tuple[Path, Summary, TrainConfig]) -> None:
@@ -220,18 +230,91 @@ def test_another_subject_may_not_go_on_in_a_run(
         train(config, tmp_path / "c", pair[1], whole, resume=True)
 
 
-def test_a_loss_that_is_no_number_stops_it_without_a_checkpoint(
+def spoiled(monkeypatch: pytest.MonkeyPatch, steps: Callable[[int], bool]) -> None:
+    """Make the loss no number in the steps for which `steps` is true; they are counted as they are done."""
+    honest, done = fit.losses, itertools.count(2)  # two sides a step
+
+    def losses(*args: Any) -> dict[str, torch.Tensor]:
+        wrong = steps(next(done) // 2)
+        return {k: v * float("nan") if wrong else v for k, v in honest(*args).items()}
+
+    monkeypatch.setattr(fit, "losses", losses)
+
+
+def test_a_step_without_a_number_is_skipped(
+    pair: Pair, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoiled(monkeypatch, lambda step: step == 4)
+    with caplog.at_level(logging.WARNING):
+        assert train(config, *pair, tmp_path / "run").steps == 6
+    assert "l1_source is nan at step 4: the step is skipped" in caplog.text
+    weights = load_file(tmp_path / "run/model.safetensors")
+    assert all(v.isfinite().all() for v in weights.values())
+
+
+def test_after_several_the_last_good_state_returns_with_half_the_rate(
+    pair: Pair, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoiled(monkeypatch, lambda step: 5 <= step < 5 + health.TRIES)  # step 6 would be saved
+    with caplog.at_level(logging.WARNING):
+        assert train(replace(config, steps=12), *pair, tmp_path / "run").steps == 12
+    assert "back to step 3, at half the rate" in caplog.text
+    last = checkpoint.read(tmp_path / "run/checkpoints/step-12.safetensors")
+    assert (last.facts["slow"], last.facts["returns"]) == (0.5, 1)
+    with (tmp_path / "run/log.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["step"] for row in rows] == ["2", "4", "6", "8", "10", "12"]
+    assert float(rows[-1]["lr"]) == pytest.approx(0.5 * rate(replace(config, steps=12), 11))
+
+
+def test_a_loss_that_stays_no_number_ends_it_and_is_named(
     pair: Pair, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    spoiled(monkeypatch, lambda step: True)
+    with pytest.raises(WorkError, match=r"l1_source is nan at step 5, also after 3 returns .* a lower --lr than 0.002"):
+        train(replace(config, steps=20), *pair, tmp_path / "run")
+    assert checkpoint.newest(tmp_path / "run/checkpoints") is None
+
+
+@pytest.mark.parametrize(("most", "said"), [(1, "a pass of 1 does: --batch 1, or --accumulate 4"), (0, "not even one")])
+def test_too_little_memory_names_the_batch_that_fits(
+    pair: Pair, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, said: str
+) -> None:
+    """Simulated: the losses of more than `most` faces find no memory."""
     honest = fit.losses
 
-    def spoiled(*args: Any) -> dict[str, torch.Tensor]:
-        return {k: v * float("nan") for k, v in honest(*args).items()}
+    def losses(output: torch.Tensor, *args: Any) -> dict[str, torch.Tensor]:
+        if len(output) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return honest(output, *args)
 
-    monkeypatch.setattr(fit, "losses", spoiled)
-    with pytest.raises(WorkError, match=r"l1_source is nan at step 2: .* a lower --lr than 0.002"):
-        train(config, *pair, tmp_path / "run")
-    assert checkpoint.newest(tmp_path / "run/checkpoints") is None
+    monkeypatch.setattr(fit, "losses", losses)
+    monkeypatch.setattr(health, "losses", losses)
+    with pytest.raises(WorkError, match=f"--batch 4 of 64 px in passes of 4 does not fit.*{said}"):
+        train(replace(config, batch=4), *pair, tmp_path / "run")
+
+
+def test_a_batch_in_passes_learns_the_same(pair: Pair, config: TrainConfig, tmp_path: Path) -> None:
+    for passes in (1, 4):
+        train(replace(config, steps=3, batch=4, accumulate=passes), *pair, tmp_path / str(passes))
+    one, four = (checkpoint.read(tmp_path / f"{n}/checkpoints/step-3.safetensors") for n in (1, 4))
+    moved = [(one.tensors[k] - v).abs().max().item() for k, v in four.tensors.items() if k.startswith("model.")]
+    assert max(moved) < 1e-4
+
+
+def test_a_plateau_ends_it_after_a_cool_down(
+    pair: Pair, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "on_plateau", lambda log: len(log) >= 3)
+    plain = replace(config, steps=1000, stop="auto", preview_every=4, log_every=4, save_every=5, price=360.0)
+    whole = train(plain, *pair, tmp_path / "run")
+    assert (whole.steps, whole.ended) == (14, "plateau")  # found at 12, 15 % more
+    assert whole.cost == pytest.approx(360 * whole.device_hours) and 0 < whole.device_hours < 1
+    with pytest.raises(Killed):
+        train(plain, *pair, tmp_path / "killed", progress=killed_at(13))
+    assert train(plain, *pair, tmp_path / "killed", resume=True).steps == 14
+    one, two = (load_file(tmp_path / f"{n}/model.safetensors") for n in ("run", "killed"))
+    assert all(torch.equal(v, two[k]) for k, v in one.items())
 
 
 def test_overfits_a_few_faces(pair: Pair, config: TrainConfig, tmp_path: Path) -> None:
@@ -249,16 +332,15 @@ def test_two_processes_share_what_one_would_do(pair: Pair, config: TrainConfig, 
     sides = {"source": load_side("source", open_faceset(pair[0]), config, tmp_path / "run/cache", False, print)}
 
     def share(size: int, rank: int, world: int) -> torch.Tensor:
-        process = SimpleNamespace(num_processes=world, process_index=rank, device=torch.device("cpu"))
-        training = SimpleNamespace(config=replace(config, batch=size), accelerator=process, sides=sides, step=9)
-        return fit.batch(training, "source")[0]  # type: ignore[arg-type]  # stands in for it
+        batch = batch_of(sides["source"], 9, replace(config, batch=size), rank, world)
+        return batch.part(slice(None), torch.device("cpu"), config.size)[0]
 
     assert torch.equal(share(4, 0, 1), torch.cat([share(2, 0, 2), share(2, 1, 2)]))
 
 
 def test_rate_rises_then_falls(config: TrainConfig) -> None:
     plain = replace(config, lr=1e-3, warmup=10, steps=110, final_lr=0.1)
-    rates = np.array([fit.rate(plain, step) for step in range(110)])
+    rates = np.array([rate(plain, step) for step in range(110)])
     assert rates[0] == pytest.approx(1e-4) and rates[9] == pytest.approx(1e-3) == rates.max()
     assert (np.diff(rates[10:]) < 0).all() and rates[-1] == pytest.approx(1e-4, rel=0.01)
 

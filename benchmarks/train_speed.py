@@ -1,0 +1,169 @@
+"""What the trainer costs beside a plain torch loop of the same layers; images a second and memory of every preset.
+
+    python -m benchmarks.train_speed [--rounds 6] [--steps 4]
+
+The plain loop has the same network (51 M parameters, as faceswap's "lightweight"), the same losses and optimiser, and
+one batch that lies ready in memory: no data, no augmentation, no running mean, no clipping, no log. The two take turns,
+so that other work on the machine meets both; figures are medians of CPU seconds a step. `machine` is the machine's own
+matrix product (float32, 2048 squared) on the same threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from train.config import PRESETS, TrainConfig
+from train.data import Side, Split
+from train.fit import step
+from train.loss import losses
+from train.memory import estimate
+from train.model import SIDES, build, parameter_counts
+from train.state import make_accelerator, setup
+
+LIGHTWEIGHT = TrainConfig(
+    size=64, encoder_width=128, decoder_width=128, latent=512, residuals=1, batch=16, device="cpu", identity=0
+)
+FACES = 64
+
+
+def side(name: str, config: TrainConfig) -> Side:
+    """Faces of noise, at twice the network's size as the cache keeps them."""
+    rng = np.random.default_rng(SIDES.index(name))
+    small = rng.integers(0, 255, (FACES, 8, 8, 4), np.uint8)
+    pixels = np.stack([cv2.resize(s, (2 * config.size, 2 * config.size)) for s in small])
+    everything = np.arange(FACES)
+    ids = tuple(map(str, everything))
+    rows = pd.DataFrame({"face_id": ids})
+    chances = np.full(FACES, 1 / FACES)
+    return Side(name, ids, rows, pixels, Split(everything[8:], everything[:8], 0.0), np.cumsum(chances[8:]))
+
+
+def ours(config: TrainConfig):
+    """A function that does a step of the trainer, and the state."""
+    training = setup(config, make_accelerator(config), {name: side(name, config) for name in SIDES})
+    return (lambda: step(training)), training
+
+
+def plain(config: TrainConfig):
+    """A function that does a step of the plain loop."""
+    model = build(config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, fused=True)
+    faces = torch.rand(2, config.batch, 3, config.size, config.size).contiguous(memory_format=torch.channels_last_3d)
+    read = [x.contiguous(memory_format=torch.channels_last) for x in faces]
+    mask = (torch.rand(config.batch, 1, config.size, config.size) > 0.5).float()
+
+    def work() -> None:
+        outputs = model(*read)
+        total = sum(losses(o, t, mask, config)["total"] for o, t in zip(outputs, read, strict=True))
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+
+    return work
+
+
+def timed(work, steps: int) -> tuple[float, float]:
+    """CPU and wall seconds a step."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    for _ in range(steps):
+        work()
+    return (time.process_time() - cpu) / steps, (time.perf_counter() - wall) / steps
+
+
+def overhead(rounds: int, steps: int) -> dict[str, float]:
+    """Ours beside the plain loop."""
+    config = replace(LIGHTWEIGHT, steps=10**6)
+    mine, training = ours(config)
+    other = plain(config)
+    timed(mine, 2), timed(other, 2)
+    waited, begun = training.feed.waited, 0.0
+    figures: dict[str, list[tuple[float, float]]] = {"ours": [], "plain": []}
+    for number in range(rounds):
+        for name, work in (("ours", mine), ("plain", other))[:: 1 if number % 2 else -1]:
+            figures[name].append(timed(work, steps))
+            begun += figures[name][-1][1] * steps if name == "ours" else 0
+    training.feed.close()
+    cpu = {name: statistics.median(c for c, _ in values) for name, values in figures.items()}
+    wall = {name: statistics.median(w for _, w in values) for name, values in figures.items()}
+    with FlopCounterMode(display=False) as counter:
+        other()
+    operations = counter.get_total_flops()
+    return {
+        "parameters": parameter_counts(training.model)["all"],
+        "ours_cpu": cpu["ours"],
+        "plain_cpu": cpu["plain"],
+        "cpu_ratio": statistics.median(a[0] / b[0] for a, b in zip(figures["ours"], figures["plain"], strict=True)),
+        "wall_ratio": statistics.median(a[1] / b[1] for a, b in zip(figures["ours"], figures["plain"], strict=True)),
+        "waited": (training.feed.waited - waited) / begun,
+        "gflop_per_image": operations / (2 * config.batch) / 1e9,
+        "step_gflops": operations / wall["ours"] / 1e9,
+    }
+
+
+def machine() -> float:
+    """GFLOP/s of the best of some matrix products."""
+    a = torch.rand(2048, 2048)
+    best = min(timed(lambda: a @ a, 3)[1] for _ in range(5))
+    return 2 * 2048**3 / best / 1e9
+
+
+def preset(name: str, steps: int, queue) -> None:
+    """In a process of its own: images a second and the most memory."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    config = replace(PRESETS[name], device="cpu", identity=0)
+    work, training = ours(config)
+    timed(work, 1)
+    _, seconds = timed(work, steps)
+    training.feed.close()
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    with FlopCounterMode(display=False) as counter:
+        work()
+    queue.put((2 * config.batch / seconds, most * 1024, counter.get_total_flops() / (2 * config.batch)))
+
+
+def main() -> None:
+    """Print one table and a JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--steps", type=int, default=4)
+    told = parser.parse_args()
+    logging.getLogger("train").setLevel(logging.ERROR)
+    found: dict[str, object] = {"threads": torch.get_num_threads(), "machine_gflops": machine()}
+    beside = overhead(told.rounds, told.steps)
+    beside["share_of_peak"] = beside["step_gflops"] / float(str(found["machine_gflops"]))
+    found["lightweight"] = beside
+    for key, value in beside.items():
+        print(f"{key:18}{value:14.4g}")
+    print(f"\n{'preset':8}{'px':>5}{'batch':>7}{'images/s':>10}{'GFLOP/image':>13}{'GB reckoned':>13}{'GB measured':>13}")
+    context = multiprocessing.get_context("spawn")
+    for name, config in PRESETS.items():
+        queue = context.Queue()
+        process = context.Process(target=preset, args=(name, 2 if name == "full" else 5, queue))
+        process.start()
+        rate, most, operations = queue.get()
+        process.join()
+        found[name] = {"images_per_second": rate, "bytes": most, "flops": operations, "reckoned": estimate(config)}
+        print(
+            f"{name:8}{config.size:5}{config.batch:7}{rate:10.2f}{operations / 1e9:13.2f}"
+            f"{estimate(config) / 1e9:13.2f}{most / 1e9:13.2f}"
+        )
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Two processes over gloo are one process with the doubled batch, and one goes on with what two began."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from train import checkpoint
+from train.config import TrainConfig
+from train.fit import train
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+import torch
+from train.config import from_json
+from train.fit import train
+torch.set_num_threads(1)
+train(from_json(json.loads(sys.argv[4])), *map(Path, sys.argv[1:4]))
+"""
+
+
+def test_two_processes_are_one_with_the_doubled_batch(
+    pair: tuple[Path, Path], config: TrainConfig, tmp_path: Path
+) -> None:
+    two = replace(config, steps=20, batch=2, save_every=10, log_every=5)
+    (tmp_path / "program.py").write_text(PROGRAM)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = [str(tmp_path / "program.py"), *map(str, pair), str(tmp_path / "two"), json.dumps(two.to_json())]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([*launch, *arguments], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+    one = replace(two, batch=4, accumulate=2)  # passes of the same size: the same sums, so the same bits
+    train(one, *pair, tmp_path / "one")
+    assert tensors(tmp_path / "one", 20).keys() == tensors(tmp_path / "two", 20).keys()
+    assert difference(tmp_path / "one", tmp_path / "two", 20) == 0
+    whole = replace(two, batch=4)  # one pass: the sums are rounded otherwise, nothing else
+    train(replace(whole, steps=1), *pair, tmp_path / "whole")
+    train(replace(one, steps=1), *pair, tmp_path / "passes")
+    assert difference(tmp_path / "whole", tmp_path / "passes", 1) < 1e-5
+
+    longer = replace(one, steps=24)
+    gone_on = train(longer, *pair, tmp_path / "two", resume=True)
+    assert gone_on.resumed_from == 20
+    train(longer, *pair, tmp_path / "one", resume=True)
+    assert difference(tmp_path / "one", tmp_path / "two", 24) == 0
+    assert (tmp_path / "one/log.csv").read_text().split(",")[0] == "step"
+
+
+def tensors(run: Path, step: int) -> dict[str, torch.Tensor]:
+    return checkpoint.read(run / f"checkpoints/step-{step}.safetensors").tensors
+
+
+def difference(one: Path, other: Path, step: int) -> float:
+    """The largest of any weight, moment or mean."""
+    a, b = tensors(one, step), tensors(other, step)
+    return max((a[name] - b[name]).abs().max().item() for name in a)

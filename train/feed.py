@@ -1,0 +1,77 @@
+"""The next step's faces, made ready in a thread of their own while the device works on this step's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from train import augment
+from train.augment import Changes
+from train.config import TrainConfig
+from train.data import Side
+from train.model import SIDES
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's faces of one side for one step, on the CPU."""
+
+    crops: Tensor
+    """(B, 4, C, C) uint8: RGB and mask."""
+    changes: Changes
+    """Of these faces."""
+
+    def part(self, rows: slice, device: torch.device, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of some rows, on the device: what the network reads, what it shall give, the mask; see `augment.apply`."""
+        crops = self.crops[rows].to(device, non_blocking=True)
+        read, truth, mask = augment.apply(crops, self.changes.part(rows, device), size)
+        return read.contiguous(memory_format=torch.channels_last), truth, mask
+
+
+def batch_of(side: Side, step: int, config: TrainConfig, rank: int, world: int, pin: bool = False) -> Batch:
+    """What process `rank` of `world` does in a step: its share of what is drawn for all of them together.
+
+    The random numbers come from (seed, step, side): they depend neither on the device nor on the number of processes.
+    """
+    random = np.random.default_rng([config.seed, step, SIDES.index(side.name)])
+    count = config.batch * world
+    mine = slice(config.batch * rank, config.batch * (rank + 1))
+    indices = side.draw(random, count)[mine]
+    changes = augment.draw(random, count, config).part(mine, torch.device("cpu"))
+    crops = side.crops(indices)
+    return Batch(crops.pin_memory() if pin else crops, changes)
+
+
+class Feed:
+    """Batches in order of step; `waited` is the time that the trainer stood still for them."""
+
+    def __init__(self, sides: Mapping[str, Side], config: TrainConfig, rank: int, world: int, pin: bool) -> None:
+        self._sides, self._config, self._place, self._pin = sides, config, (rank, world), pin
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="feed")
+        self._ahead: dict[int, Future[dict[str, Batch]]] = {}
+        self.waited = 0.0
+        """Seconds."""
+
+    def get(self, step: int) -> dict[str, Batch]:
+        """Each side's batch of a step; the next step's is begun."""
+        begun = time.perf_counter()
+        ready = self._ahead.pop(step, None) or self._pool.submit(self._make, step)
+        for skipped in self._ahead.values():  # after a return to an earlier step
+            skipped.cancel()
+        self._ahead = {step + 1: self._pool.submit(self._make, step + 1)}
+        batches = ready.result()
+        self.waited += time.perf_counter() - begun
+        return batches
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _make(self, step: int) -> dict[str, Batch]:
+        return {name: batch_of(side, step, self._config, *self._place, self._pin) for name, side in self._sides.items()}

@@ -1,0 +1,94 @@
+"""Whose face a swap shows: the identity network on held-out frames of the target with the swap pasted in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+
+from curate import align
+from curate.backends import Identifier
+from curate.errors import MissingError, WorkError
+from curate.faceset import Faceset
+from curate.types import Floats, Image
+from train.config import TrainConfig
+from train.data import Side
+from train.model import Swap, picture
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Held-out faces of the target, and the two identities that a swap can be near to."""
+
+    identifier: Identifier
+    source: Floats
+    target: Floats
+    """(128,) mean identity vector of either faceset's kept faces."""
+    crops: tuple[Image, ...]
+    landmarks: tuple[Floats, ...]
+    """(478, 3) or (68, 3) in each crop's pixels."""
+
+    def look(self, model: Swap, size: int, device: torch.device) -> dict[str, float]:
+        """nearer: share of the swaps that are nearer to the source than to the target (Euclidean); identity_source and
+        identity_target: their mean distance to either, one person's faces being about .3 apart, two people's .8.
+        """
+        swaps = [paste(model, crop, size, device) for crop in self.crops]
+        chips = [self.identifier.chip(s, points) for s, points in zip(swaps, self.landmarks, strict=True)]
+        vectors = np.stack([self.identifier.identify(chip) for chip in chips])
+        own, other = (np.linalg.norm(vectors - mean, axis=1) for mean in (self.source, self.target))
+        return {
+            "nearer": float((own < other).mean()),
+            "identity_source": float(own.mean()),
+            "identity_target": float(other.mean()),
+        }
+
+
+def paste(model: Swap, crop: Image, size: int, device: torch.device) -> Image:
+    """The crop (S, S, 3) with the swap under the network's mask, at the crop's own size."""
+    small = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+    read = torch.from_numpy(small).permute(2, 0, 1)[None].to(device).float() / 255
+    with torch.inference_mode():
+        rgb, mask = picture(model.through(read, "source"))
+    drawn = torch.cat([rgb, mask], 1)[0].permute(1, 2, 0).cpu().numpy()
+    large = cv2.resize(drawn, crop.shape[1::-1], interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    return np.asarray(np.round(crop * (1 - large[..., 3:]) + 255 * large[..., :3] * large[..., 3:]), np.uint8)
+
+
+def judge_for(
+    facesets: dict[str, Faceset], side: Side, config: TrainConfig, identifier: Identifier | None = None
+) -> Judge | None:
+    """For `config.identity` held-out faces of the target's side; None, and a line in the log, where it cannot be."""
+    if not config.identity:
+        return None
+    held = side.split.held_out
+    places = np.unique(np.linspace(0, len(held) - 1, min(config.identity, len(held))).round().astype(int))
+    rows = side.rows.iloc[held[places]]
+    try:
+        source, target = facesets["source"].identity(), facesets["target"].identity()
+        identifier = identifier or _identifier()
+        points = facesets["target"].landmarks(rows["face_id"])
+        crops = [facesets["target"].crop(crop) for crop in rows["crop"]]
+    except (MissingError, WorkError) as error:
+        log.warning("the identity of swaps is not measured: %s", error)
+        return None
+    moved = [_in_crop(points[f], m) for f, m in zip(rows["face_id"], rows["matrix"], strict=True)]
+    return Judge(identifier, source, target, tuple(crops), tuple(moved))
+
+
+def _in_crop(points: Floats, matrix: Sequence[float]) -> Floats:
+    """Landmarks of the frame in the crop's pixels; depth stays as it is, nobody reads it here."""
+    moved = np.array(points, np.float32)
+    moved[:, :2] = align.transform(points, np.asarray(matrix).reshape(2, 3))[:, :2]
+    return moved
+
+
+def _identifier() -> Identifier:
+    from curate.backends.dlib import DlibIdentifier
+
+    return DlibIdentifier()

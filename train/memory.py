@@ -1,0 +1,39 @@
+"""How much memory a training takes, reckoned without doing it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from train.config import TrainConfig
+from train.loss import losses
+from train.model import build
+
+STATES = 5
+"""Copies of the weights: themselves, their running mean, the gradient and two moments of the optimiser."""
+
+
+def estimate(config: TrainConfig) -> int:
+    """Bytes of a process in single precision: the states, and what a pass keeps for its gradient.
+
+    The pass is done on torch's `meta` device, which has shapes and no values. What the libraries themselves take
+    (about .4 GB on the CPU), and the largest operation's own workspace, come on top.
+    """
+    with torch.device("meta"):
+        model = build(config)
+        read = torch.empty(config.batch // config.accumulate, 3, config.size, config.size)
+        mask = torch.empty(len(read), 1, config.size, config.size)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[id(tensor.untyped_storage())] = tensor.untyped_storage().nbytes()
+        alive.append(tensor)
+        return tensor
+
+    alive: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        outputs = model(read, read)
+        terms = [losses(output, read, mask, config) for output in outputs]
+    del terms
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    return STATES * weights + sum(kept.values())

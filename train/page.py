@@ -1,0 +1,100 @@
+"""RUN/reports/training.html: what the run's log, its last measurement and its previews hold, for the page."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import torch
+
+from curate.types import Image
+from reports.training_page import HeldOut
+from reports.training_page import Training as Figures
+from reports.training_page import write as write_page
+from train.data import Side
+from train.journal import Journal
+from train.measure import Face
+from train.run import Run, SideInfo
+from train.state import Training
+
+LARGEST = 128
+"""Side of the pictures of held-out faces on the page, pixels."""
+NAME = re.compile(r"step-(\d+)\.png")
+
+
+def write(run: Run, training: Training, journal: Journal | None) -> Path | None:
+    """Write the page anew; None without a journal."""
+    if journal is None:
+        return None
+    faces = training.seen.faces if training.seen else ()
+    counts = {name: _in_set(side) for name, side in training.sides.items()}
+    figures = Figures(
+        name=run.path.resolve().name,
+        subjects={
+            n: f"{s.subject.name} ({s.subject.basis})" for n, s in (("source", run.source), ("target", run.target))
+        },
+        config=training.config.to_json(),
+        steps=training.step,
+        asked=training.config.steps,
+        ended=run.ended,
+        parameters=run.parameters,
+        log=journal.table(),
+        faces=[_held_out(face, training.sides[face.side], counts[face.side]) for face in faces],
+        previews=_previews(run.path / "previews"),
+        facts=_facts(run, training),
+        currency="",
+    )
+    (run.path / "reports").mkdir(exist_ok=True)
+    return write_page(figures, run.path / "reports" / "training.html")
+
+
+def _who(side: SideInfo) -> str:
+    return f"{side.subject.name} ({side.subject.basis})"
+
+
+def _in_set(side: Side) -> Counter[str]:
+    """Faces of each group that are trained on."""
+    return Counter(side.rows["group"].iloc[side.split.train])
+
+
+def _held_out(face: Face, side: Side, counts: Counter[str]) -> HeldOut:
+    row = side.rows.iloc[face.index]
+    return HeldOut(
+        side=face.side,
+        face_id=row["face_id"],
+        clip=row["clip"],
+        time=float(row["time"]),
+        group=row["group"],
+        yaw=float(row["yaw"]),
+        pitch=float(row["pitch"]),
+        ssim=face.ssim,
+        in_set=counts[row["group"]],
+        crop=_small(face.crop),
+        reconstruction=_small(face.reconstruction),
+    )
+
+
+def _small(image: Image) -> Image:
+    if len(image) <= LARGEST:
+        return image
+    return cv2.resize(image, (LARGEST, LARGEST), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+
+
+def _previews(folder: Path) -> list[tuple[int, Path]]:
+    found = [(int(m[1]), p) for p in folder.glob("*.png") if (m := NAME.fullmatch(p.name))]
+    return sorted(found)
+
+
+def _facts(run: Run, training: Training) -> dict[str, object]:
+    accelerator = training.accelerator
+    return {
+        "device": str(accelerator.device),
+        "processes": accelerator.num_processes,
+        "precision": str(accelerator.mixed_precision),
+        "torch": str(torch.__version__),
+        "source faceset": run.source.faceset_sha256,
+        "target faceset": run.target.faceset_sha256,
+        "begun with": run.init or "fresh weights",
+    }
