@@ -9,7 +9,7 @@ Only the colours are judged, not the mask.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -25,9 +25,6 @@ SLOPE = 0.2
 LR = 2e-4
 """Of Adam, all the time; this and the next as in both papers."""
 BETAS = (0.5, 0.999)
-
-Pair = tuple[Tensor, Tensor]
-"""Of the source and of the target."""
 
 
 class Patches(nn.Module):
@@ -50,41 +47,55 @@ class Patches(nn.Module):
 
 
 class Adversary:
-    """The discriminators of both sides and their optimiser. All in float32: to be called outside autocast."""
+    """The discriminators of both sides and their optimiser. All in float32: to be called outside autocast.
+
+    In a step of the training, for every pass `generator_term` and `learn`, then once `step`, or `forget`.
+    """
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        networks = nn.ModuleDict({side: Patches(config) for side in SIDES})
+        networks = nn.ModuleDict({side: Patches(config) for side in SIDES}).eval()
         networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs forget this form
         self.networks = networks.to(device)
         self.optimizer = torch.optim.Adam(self.networks.parameters(), LR, BETAS)
 
-    def generator_term(self, outputs: Pair) -> Tensor:
+    def generator_term(self, outputs: Sequence[Tensor]) -> Tensor:
         """What the generator minimises, without its weight: the sum over the sides of minus the mean verdict, any sign.
 
         outputs: (B, 4, S, S) of each side, RGB and mask logit. Changes nothing here, nor leaves a gradient here.
         """
-        self.networks.eval().requires_grad_(False)
+        self.networks.requires_grad_(False)
         verdicts = [self.networks[side](_colour(output)).mean() for side, output in zip(SIDES, outputs, strict=True)]
-        return -torch.stack(verdicts).sum()
+        return torch.stack(verdicts).sum().neg()
 
-    def step(self, outputs: Pair, truths: Pair, average: Callable[[Tensor], Tensor] | None = None) -> dict[str, Tensor]:
-        """One step of the discriminators; returns each side's hinge loss, 0 all told apart, 2 nothing.
+    def learn(self, outputs: Sequence[Tensor], truths: Sequence[Tensor], share: float = 1.0) -> dict[str, Tensor]:
+        """Add the gradients of a pass that is this share of a step; returns each side's hinge loss.
 
-        outputs: (B, 4, S, S) of each side, RGB and mask logit; truths: (B, 3, S, S) in 0..1. With several processes
-        `average` gives the mean of a tensor over them.
+        outputs: (B, 4, S, S) of each side, RGB and mask logit; truths: (B, 3, S, S) in 0..1. The loss is 0 where all
+        are told apart, 2 where the discriminator is at a loss.
         """
-        self.networks.train().requires_grad_()
+        self.networks.requires_grad_()
         losses = {}
         for side, output, truth in zip(SIDES, outputs, truths, strict=True):
             both = torch.cat([truth.float(), _colour(output).detach()])
             footage, drawn = self.networks[side](both).chunk(2)
             losses[side] = F.relu(1 - footage).mean() + F.relu(1 + drawn).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch has no types
+        (share * torch.stack(list(losses.values())).sum()).backward()  # type: ignore[no-untyped-call]  # torch's
+        return {side: loss.detach() for side, loss in losses.items()}
+
+    def step(self, average: Callable[[Tensor], Tensor] | None = None) -> None:
+        """Follow the gradients; with several processes `average` gives the mean of a tensor over them."""
         if average is not None:
             _share(self.networks, average)
         self.optimizer.step()
-        return {side: loss.detach() for side, loss in losses.items()}
+        self.forget()
+        with torch.no_grad():
+            for layer in self.networks.modules():
+                if isinstance(layer, nn.Conv2d):
+                    _estimate(layer)
+
+    def forget(self) -> None:
+        """Drop the gradients."""
+        self.optimizer.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, Tensor]:
         """All that the next step depends on: weights, the norms' estimates, Adam's moments and count of steps."""
@@ -109,6 +120,13 @@ def make(config: TrainConfig, device: torch.device) -> Adversary | None:
 
 def _convolution(channels: int, out: int, stride: int) -> nn.Module:
     return spectral_norm(nn.Conv2d(channels, out, 4, stride, 1))
+
+
+def _estimate(layer: nn.Conv2d) -> None:
+    """One power iteration of the layer's norm: once for each change of the weights, however many passes a step has."""
+    layer.train()
+    layer.get_submodule("parametrizations.weight")()  # what reading its weight calls
+    layer.eval()
 
 
 def _colour(output: Tensor) -> Tensor:

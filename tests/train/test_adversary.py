@@ -35,9 +35,12 @@ def noise(seed: int, count: int = 4) -> Tensor:
 
 def work(adversary: Adversary, steps: range) -> list[float]:
     """The sums of both sides' losses."""
-    return [
-        float(sum(adversary.step((noise(i), noise(500 + i)), (pictures(i), pictures(500 + i))).values())) for i in steps
-    ]
+    curve = []
+    for i in steps:
+        losses = adversary.learn((noise(i), noise(500 + i)), (pictures(i), pictures(500 + i)))
+        adversary.step()
+        curve.append(float(losses["source"] + losses["target"]))
+    return curve
 
 
 def test_without_a_weight_there_is_none(config: TrainConfig) -> None:
@@ -82,7 +85,6 @@ def test_it_learns_to_tell_noise_from_pictures(config: TrainConfig) -> None:
 def test_no_layer_stretches_by_more_than_one(config: TrainConfig) -> None:
     adversary = of(config)
     work(adversary, range(20))
-    adversary.networks.eval()
     for layer in adversary.networks.modules():
         if isinstance(layer, torch.nn.Conv2d):
             assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.1)
@@ -110,15 +112,18 @@ def test_the_gradient_reaches_the_colours_of_both_sides_and_nothing_else(config:
 def test_a_step_leaves_the_generator_alone(config: TrainConfig) -> None:
     outputs = noise(0).requires_grad_(), noise(1).requires_grad_()
     adversary = of(config)
-    given = adversary.step(outputs, (pictures(0), pictures(1)))
+    given = adversary.learn(outputs, (pictures(0), pictures(1)))
+    adversary.step()
     assert outputs[0].grad is None and outputs[1].grad is None
     assert set(given) == {"source", "target"} and not any(v.requires_grad for v in given.values())
 
 
 def test_each_side_has_its_own(config: TrainConfig) -> None:
     one, other = of(config), of(config)
-    one.step((noise(0), noise(1)), (pictures(0), pictures(1)))
-    other.step((noise(0), noise(2)), (pictures(0), pictures(2)))
+    one.learn((noise(0), noise(1)), (pictures(0), pictures(1)))
+    other.learn((noise(0), noise(2)), (pictures(0), pictures(2)))
+    one.step()
+    other.step()
     first, second = one.tensors(), other.tensors()
     same = {name: torch.equal(first[name], second[name]) for name in first if name.endswith("original")}
     assert all(equal == (".source." in name) for name, equal in same.items())
@@ -145,24 +150,41 @@ def test_discriminators_of_another_shape_are_refused(config: TrainConfig) -> Non
         of(config).restore(of(replace(config, encoder_width=8)).tensors())
 
 
-def test_two_processes_with_half_the_faces_do_what_one_does(config: TrainConfig) -> None:
+def test_passes_and_processes_come_to_the_same(config: TrainConfig) -> None:
+    """Two passes are two processes, bit for bit, and but for rounding one pass with all faces."""
     drawn, truth = (noise(0), noise(1)), (pictures(0), pictures(1))
+    first, second, whole = slice(0, 2), slice(2, 4), slice(0, 4)
 
-    def gradients(rows: slice) -> Tensor:
-        seen: list[Tensor] = []
+    def learnt(*rows: slice, share: float = 1.0) -> Adversary:
+        made = of(config)
+        work(made, range(2))
+        for r in rows:
+            made.learn([d[r] for d in drawn], [t[r] for t in truth], share)
+        return made
 
-        def average(mine: Tensor) -> Tensor:
-            seen.append(mine.clone())
-            return mine
+    sent: list[Tensor] = []
 
-        of(config).step((drawn[0][rows], drawn[1][rows]), (truth[0][rows], truth[1][rows]), average)
-        return seen[0]
+    def send(mine: Tensor) -> Tensor:
+        sent.append(mine)
+        return mine
 
-    both = (gradients(slice(0, 2)) + gradients(slice(2, 4))) / 2
-    torch.testing.assert_close(both, gradients(slice(0, 4)), rtol=1e-4, atol=1e-6)
-    one, shared = of(config), of(config)
-    one.step(drawn, truth)
-    shared.step((drawn[0][:2], drawn[1][:2]), (truth[0][:2], truth[1][:2]), lambda mine: both)
-    for name, value in one.tensors().items():
+    for half in (first, second):
+        learnt(half).step(send)
+    passes, processes, one = learnt(first, second, share=0.5), learnt(first), learnt(whole)
+    passes.step()
+    processes.step(lambda mine: (sent[0] + sent[1]) / 2)
+    one.step()
+    for name, value in passes.tensors().items():
+        assert torch.equal(value, processes.tensors()[name])
         if name.endswith("exp_avg"):
-            torch.testing.assert_close(value, shared.tensors()[name], rtol=1e-3, atol=1e-6)
+            torch.testing.assert_close(value, one.tensors()[name], rtol=1e-3, atol=1e-6)
+
+
+def test_a_forgotten_pass_leaves_nothing(config: TrainConfig) -> None:
+    one, other = of(config), of(config)
+    work(one, range(2))
+    work(other, range(1))
+    other.learn((noise(7) * float("nan"), noise(8)), (pictures(7), pictures(8)))
+    other.forget()
+    work(other, range(1, 2))
+    assert all(torch.equal(v, other.tensors()[k]) for k, v in one.tensors().items())
