@@ -11,6 +11,7 @@ from curate.errors import UsageError
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SAMPLINGS = ("cluster", "uniform")
+ARCHES = ("df", "liae")
 STOPS = ("steps", "auto")
 FLIPS = ("off", "auto", "all")
 
@@ -50,10 +51,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "l1_weight": (0, 1e3),
     "ssim_weight": (0, 1e3),
     "mask_weight": (0, 1e3),
+    "perceptual_weight": (0, 1e3),
+    "adversarial_weight": (0, 1e3),
     "background": (0, 1),
 }
 # What may not differ when a run goes on: the network's shape, and what decides which faces it never sees.
-FIXED_ON_RESUME = ("size", "encoder_width", "decoder_width", "latent", "residuals", "held_out", "guard", "seed")
+FIXED_ON_RESUME = ("arch", "size", "encoder_width", "decoder_width", "latent", "residuals", "held_out", "guard", "seed")
 
 
 def flag(field: str) -> str:
@@ -66,6 +69,8 @@ class TrainConfig:
     """Everything that decides what a training does. The defaults are the preset `small`."""
 
     preset: str = "small"
+    arch: str = "df"
+    """df: a decoder for each face; liae: one for both, takes over more of the target's light; see train/model.py."""
     size: int = 128
     """Side of the crops that the network reads and writes, pixels: 64, 128, 256 or 512."""
     encoder_width: int = 48
@@ -73,7 +78,7 @@ class TrainConfig:
     decoder_width: int = 48
     """Channels of the decoder at half the output's size; they double with every halving, up to eight times."""
     latent: int = 512
-    """Numbers in the bottleneck that both faces share."""
+    """Numbers in the bottleneck that both faces share; liae has a second one of the same size for the target."""
     residuals: int = 1
     """Residual blocks at each size of a decoder but the largest."""
 
@@ -152,8 +157,12 @@ class TrainConfig:
     ssim_weight: float = 1.0
     """Weight of DSSIM = (1 - SSIM) / 2."""
     mask_weight: float = 0.1
+    perceptual_weight: float = 0.0
+    """Weight of the L1 between Laplacian pyramids, see `train.loss.pyramid`; 0 leaves it out."""
+    adversarial_weight: float = 0.0
+    """Weight of the discriminators' verdict, see train/adversary.py; 0 leaves them out."""
     background: float = 0.3
-    """Weight of a pixel outside the face's mask in L1 and DSSIM; inside it is 1."""
+    """Weight of a pixel outside the face's mask in L1, DSSIM and pyramids; inside it is 1."""
 
     def __post_init__(self) -> None:
         for field, (low, high) in RANGES.items():
@@ -161,6 +170,7 @@ class TrainConfig:
             if not low <= value <= high:
                 raise UsageError(f"{flag(field)} {value}: must be {low:g} to {high:g}")
         for field, allowed in (
+            ("arch", ARCHES),
             ("size", (64, 128, 256, 512)),
             ("device", DEVICES),
             ("precision", PRECISIONS),
@@ -250,5 +260,5 @@ def check_resume(begun: TrainConfig, asked: TrainConfig) -> tuple[str, ...]:
 
 def same_encoder(one: TrainConfig, other: TrainConfig) -> bool:
     """Whether the weights of one's encoder fit the other's."""
-    shape = ("size", "encoder_width", "decoder_width", "latent")
+    shape = ("arch", "size", "encoder_width", "decoder_width", "latent")
     return all(getattr(one, name) == getattr(other, name) for name in shape)

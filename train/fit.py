@@ -17,7 +17,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -202,10 +202,14 @@ def step(training: Training) -> None:
     if math.isfinite(norm.item()):
         training.bad = 0
         training.prepared.step()
+        if training.adversary is not None:
+            training.adversary.step(_mean_of(accelerator))
         _follow(training)
         training.sums = now if training.sums is None else training.sums + now
         training.counted += 1
     else:
+        if training.adversary is not None:
+            training.adversary.forget()
         said = skip(training, now)
         if accelerator.scaler is None:
             log.warning("%s: the step is skipped", said)
@@ -222,8 +226,20 @@ def _pass(training: Training, batches: dict[str, Batch], rows: slice) -> list[di
     with accelerator.autocast():
         outputs = training.wrapped(*read)
     terms = [losses(o, t, m, config) for o, t, m in zip(outputs, truth, masks, strict=True)]
-    accelerator.backward((terms[0]["total"] + terms[1]["total"]) / config.accumulate)
+    total = terms[0]["total"] + terms[1]["total"]
+    if training.adversary is not None:
+        total = total + config.adversarial_weight * training.adversary.generator_term(outputs)
+    accelerator.backward(total / config.accumulate)
+    if training.adversary is not None:
+        training.adversary.learn(outputs, truth, 1 / config.accumulate)
     return terms
+
+
+def _mean_of(accelerator: Accelerator) -> Callable[[Tensor], Tensor] | None:
+    """A tensor's mean over all processes; None where there is one process."""
+    if accelerator.num_processes == 1:
+        return None
+    return lambda tensor: cast(Tensor, accelerator.reduce(tensor, reduction="mean"))
 
 
 def _follow(training: Training) -> None:

@@ -1,4 +1,8 @@
-"""What is minimised: L1 and DSSIM, weighted by the face's mask, and the mask's own cross-entropy."""
+"""What is minimised: L1 and DSSIM, weighted by the face's mask, and the mask's own cross-entropy.
+
+On request also the L1 between Laplacian pyramids, which needs no trained network to judge edges and texture apart from
+brightness.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,10 @@ from train.config import TrainConfig
 WINDOW = 11
 SIGMA = 1.5
 BORDER = WINDOW // 2
+TAPS = (0.0625, 0.25, 0.375, 0.25, 0.0625)
+"""Burt and Adelson's generating kernel with a = .375, the binomial one."""
+LEVELS = 5
+"""Of a Laplacian pyramid; the last holds what is left, a sixteenth of the crop's side."""
 
 
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
@@ -44,11 +52,39 @@ def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum((1, 2, 3)) / (weight.sum((1, 2, 3)) * values.shape[1] + 1e-6)
 
 
+def pyramid(x: Tensor, levels: int = LEVELS) -> list[Tensor]:
+    """The Laplacian pyramid of x (Burt and Adelson 1983, doi:10.1109/TCOM.1983.1095851), as many tensors as `levels`.
+
+    x: (B, C, H, W). Level i: (B, C, H / 2^i, W / 2^i), rounded up, less what the next level's picture is expanded to;
+    the last level is the last picture itself. Beyond its edge a picture goes on as at the edge.
+    """
+    bands = []
+    for _ in range(levels - 1):
+        smaller = _reduce(x)
+        bands.append(x - _expand(smaller, x.shape[2], x.shape[3]))
+        x = smaller
+    return [*bands, x]
+
+
+def pyramid_l1(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
+    """(B,) L1 between the pyramids of a and b (B, C, H, W) under weight (B, 1, H, W): sum of 2^i times level i's mean.
+
+    As a loss in Bojanowski et al. 2018 (arXiv:1707.05776), with the levels weighted as in Hou and Liu 2019
+    (arXiv:1909.09725). The weight is made smaller by the filter that the pictures are made smaller by.
+    """
+    total = a.new_zeros(len(a))
+    for level, band in enumerate(pyramid(a - b)):  # building a pyramid is linear
+        total = total + 2**level * weighted_mean(band.abs(), weight)
+        weight = _reduce(weight)
+    return total
+
+
 def losses(output: Tensor, truth: Tensor, mask: Tensor, config: TrainConfig) -> dict[str, Tensor]:
     """The terms of one side, each a mean over the batch.
 
     output: (B, 4, S, S) RGB and mask logit; truth: (B, 3, S, S) in 0..1; mask: (B, 1, S, S) in 0..1.
-    Returns l1, dssim = (1 - SSIM) / 2, mask (binary cross-entropy in nats) and total, their weighted sum; float32.
+    Returns l1, dssim = (1 - SSIM) / 2, mask (binary cross-entropy in nats), perceptual (`pyramid_l1`) where it has a
+    weight, and total, their weighted sum; float32.
     """
     output = output.float()
     colour = output[:, :3]
@@ -57,7 +93,11 @@ def losses(output: Tensor, truth: Tensor, mask: Tensor, config: TrainConfig) -> 
     dssim = (0.5 - 0.5 * weighted_mean(ssim_map(colour, truth), _inner(weight))).mean()
     drawn = F.binary_cross_entropy_with_logits(output[:, 3:], mask)
     total = config.l1_weight * l1 + config.ssim_weight * dssim + config.mask_weight * drawn
-    return {"l1": l1, "dssim": dssim, "mask": drawn, "total": total}
+    terms = {"l1": l1, "dssim": dssim, "mask": drawn}
+    if config.perceptual_weight:
+        terms["perceptual"] = pyramid_l1(colour, truth, weight).mean()
+        total = total + config.perceptual_weight * terms["perceptual"]
+    return {**terms, "total": total}
 
 
 def _inner(x: Tensor) -> Tensor:
@@ -66,9 +106,17 @@ def _inner(x: Tensor) -> Tensor:
 
 def _blur(x: Tensor) -> Tensor:
     """Separable Gaussian where the window fits, as two products with a banded matrix: quicker than a convolution."""
-    down = _band(x.shape[2], x.device)
-    across = _band(x.shape[3], x.device)
-    return down @ x @ across.T
+    return _band(x.shape[2], x.device) @ x @ _band(x.shape[3], x.device).T
+
+
+def _reduce(x: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, C, H / 2, W / 2), rounded up: blurred, then every other row and column."""
+    return _shrinking(x.shape[2], x.device) @ x @ _shrinking(x.shape[3], x.device).T
+
+
+def _expand(x: Tensor, height: int, width: int) -> Tensor:
+    """The way back of `_reduce`, to a picture of that size: rows and columns between, interpolated with the kernel."""
+    return _growing(height, x.device) @ x @ _growing(width, x.device).T
 
 
 @functools.lru_cache(maxsize=16)
@@ -81,3 +129,26 @@ def _band(size: int, device: torch.device) -> Tensor:
         band[i, i : i + WINDOW] = window
     with torch.inference_mode(False):  # it outlives this call, and may be used under autograd next
         return torch.tensor(band, device=device)
+
+
+@functools.lru_cache(maxsize=32)
+def _shrinking(size: int, device: torch.device) -> Tensor:
+    """(size / 2, size): row i holds the kernel at columns 2i - 2 to 2i + 2; what falls beyond counts at the edge."""
+    matrix = np.zeros(((size + 1) // 2, size), np.float32)
+    for i in range(len(matrix)):
+        for tap, weight in enumerate(TAPS):
+            matrix[i, np.clip(2 * i + tap - 2, 0, size - 1)] += weight
+    with torch.inference_mode(False):  # as above
+        return torch.tensor(matrix, device=device)
+
+
+@functools.lru_cache(maxsize=32)
+def _growing(size: int, device: torch.device) -> Tensor:
+    """(size, size / 2): row i holds twice the kernel's weights of those places i - 2 to i + 2 that are even."""
+    matrix = np.zeros((size, (size + 1) // 2), np.float32)
+    for i in range(size):
+        for tap, weight in enumerate(TAPS):
+            if (i + tap) % 2 == 0:
+                matrix[i, np.clip((i + tap - 2) // 2, 0, matrix.shape[1] - 1)] += 2 * weight
+    with torch.inference_mode(False):
+        return torch.tensor(matrix, device=device)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from train.config import TrainConfig
 from train.loss import losses
-from train.model import Swap
+from train.model import build
 
 STATES = 5
 """Copies of the weights: themselves, their running mean, the gradient and two moments of the optimiser."""
@@ -20,7 +20,7 @@ def estimate(config: TrainConfig) -> int:
     (about .4 GB on the CPU), and the largest operation's own workspace, come on top.
     """
     with torch.device("meta"):
-        model = Swap(config)
+        model = build(config)
         read = torch.empty(config.batch // config.accumulate, 3, config.size, config.size)
         mask = torch.empty(len(read), 1, config.size, config.size)
     kept: dict[int, int] = {}

@@ -1,14 +1,15 @@
-"""The network: one encoder for both faces, one decoder each, which also draws the face's mask.
+"""The network: one encoder for both faces, and what draws each face and its mask from what the encoder found.
 
-Shared encoder and two decoders as in the first face-swap autoencoders (deepfakes/faceswap "original", DeepFaceLab "df",
-Perov et al. 2020, arXiv:2005.05535). Upsampling is pixel shuffle (Shi et al. 2016, arXiv:1609.05158) whose weights
-start as nearest-neighbour upsampling (ICNR, Aitken et al. 2017, arXiv:1707.02937), so that no checkerboard is there to
-unlearn. There is no normalisation over the batch: what comes out for a face does not depend on its neighbours.
+Two architectures of DeepFaceLab (Perov et al. 2020, arXiv:2005.05535). "df", as in the first face-swap autoencoders
+(deepfakes/faceswap "original"): a decoder each; the target's crop through the source's decoder is the swap. "liae": one
+decoder for both, which reads two codes: `ab` from layers that both faces train, `b` from layers that the target alone
+trains. The source is drawn from (ab, ab), the target from (b, ab); the target's crop drawn from (ab, ab) is the swap.
+The decoder has then seen the target's light and expression, and what makes it the target's face is left behind with b.
 """
 
 from __future__ import annotations
 
-import math
+from abc import ABC, abstractmethod
 from typing import cast
 
 import torch
@@ -16,99 +17,97 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from train.config import TrainConfig
+from train.layers import SLOPE, Upsample, bottleneck, convolutions, he, layout, widths
 
-SLOPE = 0.1
 SIDES = ("source", "target")
 
 
-class Residual(nn.Module):
-    """x + two 3x3 convolutions of it; the second starts small, so the block starts near the identity."""
+class Trunk(nn.Module):
+    """(B, 3, S, S) in 0..1 to (B, N), all of the smallest feature map."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, config: TrainConfig) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        _he(self.first)
-        _he(self.second, 0.1)
+        self.body = convolutions(config)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
-        change = self.second(F.leaky_relu(self.first(x), SLOPE))
-        return F.leaky_relu(x + change, SLOPE)
+        """(B, 3, S, S) to (B, N)."""
+        return cast(Tensor, self.body(x * 2 - 1).flatten(1))
 
 
-class Upsample(nn.Module):
-    """(B, C, H, W) to (B, out, 2H, 2W): 3x3 convolution, pixel shuffle, residual blocks."""
-
-    def __init__(self, channels: int, out: int, residuals: int) -> None:
-        super().__init__()
-        self.expand = nn.Conv2d(channels, out * 4, 3, padding=1)
-        self.refine = nn.Sequential(*(Residual(out) for _ in range(residuals)))
-        _icnr(self.expand)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, out, 2H, 2W)."""
-        shuffled = F.leaky_relu(F.pixel_shuffle(self.expand(x), 2), SLOPE)
-        return cast(Tensor, self.refine(shuffled))
-
-
-class Encoder(nn.Module):
+class Encoder(Trunk):
     """(B, 3, S, S) in 0..1 to (B, C, base, base) through the bottleneck."""
 
     def __init__(self, config: TrainConfig) -> None:
-        super().__init__()
-        base, halvings = layout(config.size)
-        layers: list[nn.Module] = []
-        channels = 3
-        for level in range(halvings):
-            out = config.encoder_width * min(2**level, 8)
-            kernel = 5 if level == 0 else 3
-            layers += [nn.Conv2d(channels, out, kernel, 2, kernel // 2), nn.LeakyReLU(SLOPE)]
-            channels = out
-        self.body = nn.Sequential(*layers)
-        for layer in self.body:
-            if isinstance(layer, nn.Conv2d):
-                _he(layer)
-        self.base = base
-        self.out_channels = config.decoder_width * min(2 ** (halvings - 1), 8)
-        self.squeeze = nn.Linear(channels * base * base, config.latent)
-        self.expand = nn.Linear(config.latent, self.out_channels * base * base)
-        # torch's default would shrink what passes each of the two by a factor of three.
-        nn.init.normal_(self.squeeze.weight, std=self.squeeze.in_features**-0.5)
-        nn.init.kaiming_normal_(self.expand.weight, a=SLOPE)
+        super().__init__(config)
+        self.base = layout(config.size)[0]
+        self.squeeze, self.expand = bottleneck(config)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) to (B, C, base, base)."""
-        latent = self.squeeze(self.body(x * 2 - 1).flatten(1))
-        return F.leaky_relu(self.expand(latent), SLOPE).view(-1, self.out_channels, self.base, self.base)
+        return _map(self.expand(self.squeeze(super().forward(x))), self.base)
 
 
-class Decoder(nn.Module):
-    """(B, C, base, base) to (B, 4, S, S): RGB, not clamped, and the mask's logit."""
+class Intermediate(nn.Module):
+    """(B, N) of the trunk to a code (B, C, base, base) through a bottleneck of its own."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
-        _, doublings = layout(config.size)
-        widths = [config.decoder_width * min(2**level, 8) for level in reversed(range(doublings))]
-        channels = widths[0]
+        self.base = layout(config.size)[0]
+        self.squeeze, self.expand = bottleneck(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N) to (B, C, base, base)."""
+        return _map(self.expand(self.squeeze(x)), self.base)
+
+
+class Decoder(nn.Module):
+    """(B, codes * C, base, base) to (B, 4, S, S): RGB, not clamped, and the mask's logit."""
+
+    def __init__(self, config: TrainConfig, codes: int = 1) -> None:
+        super().__init__()
+        first, *others = reversed(widths(config.decoder_width, config.size))
+        channels = first * codes
         blocks: list[nn.Module] = []
-        for out in widths[1:]:
+        for out in others:
             blocks.append(Upsample(channels, out, config.residuals))
             channels = out
         last = max(config.decoder_width // 2, 4)
         blocks.append(Upsample(channels, last, 0))
         self.body = nn.Sequential(*blocks)
         self.head = nn.Conv2d(last, 4, 3, padding=1)
-        _he(self.head, 0.1)
+        he(self.head, 0.1)
         nn.init.constant_(cast(nn.Parameter, self.head.bias)[:3], 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, base, base) to (B, 4, S, S)."""
+        """(B, codes * C, base, base) to (B, 4, S, S)."""
         return cast(Tensor, self.head(self.body(x)))
 
 
-class Swap(nn.Module):
-    """Both sides of one training."""
+class Swap(nn.Module, ABC):
+    """Both sides of one training; `encoder` is what another training can begin with."""
+
+    encoder: Trunk
+
+    def forward(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Each side's crops (B, 3, S, S), 0..1, drawn as that side: (B, 4, S, S) RGB and mask logit, twice."""
+        shared = self.encoder(torch.cat([source, target]))
+        return self.draw(shared[: len(source)], "source"), self.draw(shared[len(source) :], "target")
+
+    def through(self, crops: Tensor, side: str) -> Tensor:
+        """Any crops (B, 3, S, S) drawn as `side` ("source" or "target"): (B, 4, S, S)."""
+        return self.draw(self.encoder(crops), side)
+
+    @abstractmethod
+    def draw(self, encoded: Tensor, side: str) -> Tensor:
+        """What the encoder gave for B crops, drawn as `side`: (B, 4, S, S)."""
+
+    @abstractmethod
+    def parts(self, side: str) -> tuple[nn.Module, ...]:
+        """What `draw` uses for a side."""
+
+
+class Df(Swap):
+    """Both sides share the encoder with its bottleneck, and nothing else."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
@@ -116,22 +115,41 @@ class Swap(nn.Module):
         self.source = Decoder(config)
         self.target = Decoder(config)
 
-    def forward(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Each side's crops (B, 3, S, S), 0..1, through its own decoder: (B, 4, S, S) RGB and mask logit, twice."""
-        shared = self.encoder(torch.cat([source, target]))
-        return self.source(shared[: len(source)]), self.target(shared[len(source) :])
+    def draw(self, encoded: Tensor, side: str) -> Tensor:
+        """(B, C, base, base) to (B, 4, S, S)."""
+        return cast(Tensor, self.parts(side)[0](encoded))
 
-    def through(self, crops: Tensor, side: str) -> Tensor:
-        """Any crops (B, 3, S, S) through the decoder of `side` ("source" or "target"): (B, 4, S, S)."""
-        decoder = self.source if side == "source" else self.target
-        return cast(Tensor, decoder(self.encoder(crops)))
+    def parts(self, side: str) -> tuple[nn.Module, ...]:
+        """The side's decoder."""
+        return (self.source if side == "source" else self.target,)
+
+
+class Liae(Swap):
+    """Both sides share all but `inter_b`, which the target alone passes. The encoder is the convolutions only."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        self.encoder = Trunk(config)
+        self.inter_ab = Intermediate(config)
+        self.inter_b = Intermediate(config)
+        self.decoder = Decoder(config, codes=2)
+
+    def draw(self, encoded: Tensor, side: str) -> Tensor:
+        """(B, N) to (B, 4, S, S): from the codes (ab, ab) as the source, from (b, ab) as the target."""
+        shared = self.inter_ab(encoded)
+        own = shared if side == "source" else self.inter_b(encoded)
+        return cast(Tensor, self.decoder(torch.cat([own, shared], 1)))
+
+    def parts(self, side: str) -> tuple[nn.Module, ...]:
+        """The intermediates that a side passes, and the decoder."""
+        return (self.inter_ab, self.decoder) if side == "source" else (self.inter_ab, self.inter_b, self.decoder)
 
 
 def build(config: TrainConfig) -> Swap:
     """A fresh network; the same for the same seed. Weights lie channels-last, which is faster on CPUs and GPUs."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = Swap(config)
+        model = Df(config) if config.arch == "df" else Liae(config)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs forget this form
         return model
 
@@ -142,32 +160,19 @@ def picture(output: Tensor) -> tuple[Tensor, Tensor]:
     return output[:, :3].clamp(0, 1), output[:, 3:].sigmoid()
 
 
-def layout(size: int) -> tuple[int, int]:
-    """Side of the smallest feature map, and how often the crop is halved to it."""
-    base = max(4, size // 32)
-    return base, int(math.log2(size // base))
-
-
 def parameter_counts(model: Swap) -> dict[str, int]:
-    """Parameters of the encoder, of each decoder, and of all."""
-    counts = {
-        name: sum(p.numel() for p in part.parameters())
-        for name, part in (("encoder", model.encoder), ("source", model.source), ("target", model.target))
-    }
-    return {**counts, "all": sum(counts.values())}
+    """Parameters of the encoder, of what draws each side after it, and of all.
+
+    What draws both sides (liae's inter_ab and decoder) is counted in each of them, and once in all.
+    """
+    counts = {side: sum(map(_count, model.parts(side))) for side in SIDES}
+    return {"encoder": _count(model.encoder), **counts, "all": _count(model)}
 
 
-def _he(layer: nn.Conv2d, gain: float = 1.0) -> None:
-    nn.init.kaiming_normal_(layer.weight, a=SLOPE)
-    with torch.no_grad():
-        layer.weight.mul_(gain)
-    nn.init.zeros_(cast(nn.Parameter, layer.bias))
+def _count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
 
 
-def _icnr(layer: nn.Conv2d) -> None:
-    """Give the four outputs that pixel shuffle puts into one 2x2 block the same weights."""
-    quarter = torch.empty(layer.out_channels // 4, *layer.weight.shape[1:])
-    nn.init.kaiming_normal_(quarter, a=SLOPE)
-    with torch.no_grad():
-        layer.weight.copy_(quarter.repeat_interleave(4, dim=0))
-    nn.init.zeros_(cast(nn.Parameter, layer.bias))
+def _map(values: Tensor, base: int) -> Tensor:
+    """(B, C * base * base) to (B, C, base, base)."""
+    return F.leaky_relu(values, SLOPE).view(len(values), -1, base, base)

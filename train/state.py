@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from curate.errors import UsageError, WorkError
 from train import checkpoint
+from train.adversary import Adversary, make
 from train.config import TrainConfig, same_encoder
 from train.data import Side
 from train.feed import Feed
@@ -46,6 +47,7 @@ class Training:
     """`optimizer` as Accelerate runs it."""
     sides: dict[str, Side]
     feed: Feed
+    adversary: Adversary | None = None
     step: int = 0
     """Steps done."""
     seconds: float = 0.0
@@ -99,7 +101,8 @@ def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side])
         config.size, device, accelerator.mixed_precision, accelerator.num_processes, estimate(config) / 1e9,
     )  # fmt: skip
     feed = Feed(sides, config, accelerator.process_index, accelerator.num_processes, device.type == "cuda")
-    return Training(config, accelerator, model, wrapped, mean, optimizer, prepared, sides, feed)
+    adversary = make(config, device)
+    return Training(config, accelerator, model, wrapped, mean, optimizer, prepared, sides, feed, adversary)
 
 
 def take_encoder(training: Training, init: Path) -> None:
@@ -132,6 +135,8 @@ def save(training: Training, run: Run, seconds: float) -> Run:
     tensors = {f"model.{k}": v for k, v in training.model.state_dict().items()}
     tensors |= {f"ema.{k}": v for k, v in training.mean.state_dict().items()}
     tensors |= {f"optimizer.{k}": v for k, v in checkpoint.optimizer_tensors(training.model, training.optimizer)}
+    if training.adversary is not None:
+        tensors |= {f"adversary.{k}": v for k, v in training.adversary.tensors().items()}
     facts: dict[str, Any] = {"seconds": training.seconds + seconds, "sums": sums, "counted": training.counted}
     facts |= {name: getattr(training, name) for name in KEPT}
     if training.accelerator.scaler is not None:
@@ -148,6 +153,8 @@ def restore(training: Training, saved: checkpoint.Checkpoint) -> None:
     try:
         training.model.load_state_dict(saved.part("model"))
         training.mean.load_state_dict(saved.part("ema"))
+        if training.adversary is not None and (judged := saved.part("adversary")):
+            training.adversary.restore(judged)
     except RuntimeError as error:
         raise WorkError(f"checkpoint of step {saved.step}: {str(error).splitlines()[0]}: begin a new run") from None
     checkpoint.restore_optimizer(training.model, training.optimizer, saved.part("optimizer"))
@@ -176,6 +183,7 @@ def rewind(training: Training, folder: Path, init: Path | None) -> None:
         training.model.load_state_dict(fresh)
         training.mean.load_state_dict(fresh)
         training.optimizer.state.clear()
+        training.adversary = make(training.config, training.accelerator.device)
         training.step, training.cooling = 0, None
         if init is not None:
             take_encoder(training, init)

@@ -10,7 +10,17 @@ from train.config import PRESETS, RANGES, TrainConfig, check_resume, config_of, 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("steps", 0), ("batch", 0), ("lr", -1.0), ("size", 100), ("save_every", 0), ("held_out", 0.9), ("ema", 1.0)],
+    [
+        ("steps", 0),
+        ("batch", 0),
+        ("lr", -1.0),
+        ("size", 100),
+        ("save_every", 0),
+        ("held_out", 0.9),
+        ("ema", 1.0),
+        ("perceptual_weight", -1.0),
+        ("adversarial_weight", 2e3),
+    ],
 )
 def test_a_wrong_value_names_its_flag_and_itself(field: str, value: float) -> None:
     with pytest.raises(UsageError, match=rf"{flag(field)} {value}: must be"):
@@ -23,7 +33,8 @@ def test_nan_is_no_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("device", "tpu"), ("precision", "fp8"), ("sampling", "all"), ("flip", True)]
+    ("field", "value"),
+    [("device", "tpu"), ("precision", "fp8"), ("sampling", "all"), ("flip", True), ("stop", "now"), ("arch", "hd")],
 )
 def test_a_wrong_word_names_what_is_allowed(field: str, value: str) -> None:
     with pytest.raises(UsageError, match=f"--{field} {value}: must be one of"):
@@ -66,6 +77,6 @@ def test_a_run_from_before_degradation_goes_on_without(was: bool, now: str) -> N
 def test_resume_may_save_more_often_but_not_change_the_network_or_what_is_held_out() -> None:
     begun = config_of("tiny")
     assert check_resume(begun, replace(begun, save_every=7, steps=9)) == ("steps", "save_every")
-    for change in ({"latent": 99}, {"held_out": 0.2}, {"seed": 1}, {"size": 128}):
+    for change in ({"latent": 99}, {"held_out": 0.2}, {"seed": 1}, {"size": 128}, {"arch": "liae"}):
         with pytest.raises(UsageError, match=f"--resume: the run began with {flag(next(iter(change)))} "):
             check_resume(begun, replace(begun, **change))

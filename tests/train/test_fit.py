@@ -127,6 +127,19 @@ def test_resume_is_exact(undisturbed: tuple[Path, Summary, TrainConfig], pair: P
     assert losses_of(out) == losses_of(whole)
 
 
+def test_every_option_together_resumes_exactly(pair: Pair, config: TrainConfig, tmp_path: Path) -> None:
+    every = replace(
+        config, arch="liae", steps=5, batch=4, accumulate=2, flip="all", perceptual_weight=0.1, adversarial_weight=0.01
+    )
+    train(every, *pair, tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(every, *pair, tmp_path / "killed", progress=killed_at(4))
+    train(every, *pair, tmp_path / "killed", resume=True)
+    last = "checkpoints/step-5.safetensors"
+    assert (tmp_path / "whole" / last).read_bytes() == (tmp_path / "killed" / last).read_bytes()
+    assert any(k.startswith("adversary.") for k in checkpoint.read(tmp_path / "whole" / last).tensors)
+
+
 def test_a_truncated_checkpoint_is_refused_and_the_one_before_used(
     undisturbed: tuple[Path, Summary, TrainConfig], pair: Pair, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,12 +3,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from train.config import TrainConfig
-from train.loss import losses, ssim, ssim_map
+from train.loss import LEVELS, losses, pyramid, pyramid_l1, ssim, ssim_map
 
 
 def pictures(seed: int, size: int = 24) -> torch.Tensor:
@@ -70,6 +71,7 @@ def test_terms_by_hand(config: TrainConfig) -> None:
 
 def test_each_face_counts_the_same_whatever_its_mask(config: TrainConfig) -> None:
     """Else two processes with half the batch each would not add up to one with all of it."""
+    config = replace(config, perceptual_weight=1.0)
     output, truth = torch.rand(4, 4, 16, 16), torch.rand(4, 3, 16, 16)
     mask = torch.zeros(4, 1, 16, 16)
     for i in range(4):
@@ -82,6 +84,70 @@ def test_each_face_counts_the_same_whatever_its_mask(config: TrainConfig) -> Non
 def test_an_evaluation_does_not_spoil_the_next_gradient() -> None:
     with torch.inference_mode():
         ssim(pictures(0, 37), pictures(1, 37))
+        pyramid(pictures(0, 37))
     a = pictures(0, 37).requires_grad_()
-    ssim(a, pictures(1, 37)).sum().backward()
+    (ssim(a, pictures(1, 37)).sum() + pyramid_l1(a, pictures(1, 37), torch.ones(2, 1, 37, 37)).sum()).backward()
     assert a.grad is not None and a.grad.abs().sum() > 0
+
+
+def test_one_level_of_a_pyramid_by_hand() -> None:
+    """A point of light: what is blurred away from it and what stays, with the kernel 1 4 6 4 1 over 16."""
+    x = torch.zeros(1, 1, 9, 9)
+    x[0, 0, 4, 4] = 1
+    fine, coarse = pyramid(x, 2)
+    shrunk = np.array([0, 1, 6, 1, 0]) / 16
+    assert coarse[0, 0].numpy() == pytest.approx(np.outer(shrunk, shrunk), abs=1e-7)
+    grown = np.array([0.125, 0.5, 1.5, 3.5, 4.75, 3.5, 1.5, 0.5, 0.125]) / 16
+    expected = -np.outer(grown, grown)
+    expected[4, 4] += 1
+    assert fine[0, 0].numpy() == pytest.approx(expected, abs=1e-7)
+
+
+def test_a_pyramid_adds_up_to_its_picture_and_halves_at_every_level() -> None:
+    x = pictures(0, 40)
+    bands = pyramid(x)
+    assert [b.shape[2:] for b in bands] == [(40, 40), (20, 20), (10, 10), (5, 5), (3, 3)]
+    flat = pyramid(torch.full((1, 3, 40, 40), 0.3))
+    assert all(b.abs().max() < 1e-6 for b in flat[:-1]) and flat[-1].sub(0.3).abs().max() < 1e-6
+    picture = x[0].permute(1, 2, 0).numpy()
+    small = cv2.pyrDown(picture, borderType=cv2.BORDER_REPLICATE)
+    assert pyramid(x, 2)[1][0].permute(1, 2, 0).numpy() == pytest.approx(small, abs=1e-6)
+    large = cv2.pyrUp(small)[4:-4, 4:-4]  # it goes on otherwise beyond the edge
+    assert pyramid(x, 2)[0][0].permute(1, 2, 0).numpy()[4:-4, 4:-4] == pytest.approx(
+        picture[4:-4, 4:-4] - large, abs=1e-6
+    )
+
+
+def test_pyramids_of_identical_pictures_do_not_differ_and_a_shade_counts_at_the_last_level() -> None:
+    a, even = pictures(0, 32), torch.ones(2, 1, 32, 32)
+    assert pyramid_l1(a, a, even).tolist() == [0, 0]
+    assert pyramid_l1(a, a + 0.1, even).tolist() == pytest.approx([0.1 * 2 ** (LEVELS - 1)] * 2, rel=1e-4)
+
+
+def test_pyramids_by_hand() -> None:
+    a, b, weight = pictures(0, 32), pictures(1, 32), pictures(2, 32)[:, :1]
+    expected, small = torch.zeros(2), weight
+    for level, (one, other) in enumerate(zip(pyramid(a), pyramid(b), strict=True)):
+        off = (one - other).abs().mean(1, keepdim=True)
+        expected += 2**level * (off * small).sum((1, 2, 3)) / small.sum((1, 2, 3))
+        small = pyramid(small, 2)[1]
+    assert pyramid_l1(a, b, weight).tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+
+
+def test_pyramids_under_a_mask_see_nothing_far_from_it() -> None:
+    a, b, mask = pictures(0, 128), pictures(0, 128), torch.zeros(2, 1, 128, 128)
+    b[:, :, :, 120:] = 0
+    mask[:, :, :, :16] = 1
+    assert pyramid_l1(a, b, mask).max() < 1e-6
+    assert pyramid_l1(a, b, torch.ones_like(mask)).min() > 0.1
+
+
+def test_the_perceptual_term_is_there_if_it_has_a_weight(config: TrainConfig) -> None:
+    output, truth = torch.rand(2, 4, 32, 32), torch.rand(2, 3, 32, 32)
+    mask = torch.rand(2, 1, 32, 32)
+    plain, more = (losses(output, truth, mask, replace(config, perceptual_weight=w)) for w in (0.0, 0.5))
+    assert list(plain) == ["l1", "dssim", "mask", "total"]
+    assert set(more) == {*plain, "perceptual"}
+    weight = config.background + (1 - config.background) * mask
+    assert more["perceptual"].item() == pytest.approx(pyramid_l1(output[:, :3], truth, weight).mean().item())
+    assert more["total"].item() == pytest.approx((plain["total"] + 0.5 * more["perceptual"]).item())

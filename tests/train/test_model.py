@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from train.config import PRESETS, TrainConfig
-from train.model import Decoder, Swap, Upsample, build, layout, parameter_counts, picture
+from train.config import ARCHES, PRESETS, TrainConfig, same_encoder
+from train.layers import SLOPE, Upsample, layout
+from train.model import Decoder, Df, Liae, Swap, build, parameter_counts, picture
 
 
-@pytest.mark.parametrize("size", [64, 128, 256])
-def test_shapes(config: TrainConfig, size: int) -> None:
-    model = build(replace(config, size=size))
+@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("size", [64, 128, 256, 512])
+def test_shapes(config: TrainConfig, size: int, arch: str) -> None:
+    model = build(replace(config, size=size, arch=arch))
     crops = torch.rand(2, 3, size, size)
     source, target = model(crops, crops[:1])
     assert source.shape == (2, 4, size, size) and target.shape == (1, 4, size, size)
@@ -25,18 +28,37 @@ def test_smallest_map() -> None:
     assert [layout(s) for s in (64, 128, 256, 512)] == [(4, 4), (4, 5), (8, 5), (16, 5)]
 
 
+def test_what_a_face_comes_to_does_not_depend_on_the_others(config: TrainConfig) -> None:
+    for arch in ARCHES:
+        model, crops = build(replace(config, arch=arch)), torch.rand(3, 3, 64, 64)
+        source, target = model(crops, crops)
+        torch.testing.assert_close(source[2:], model.through(crops[2:], "source"))
+        torch.testing.assert_close(target[:1], model.through(crops[:1], "target"))
+
+
 @pytest.mark.parametrize(("preset", "low", "high"), [("tiny", 3e6, 6e6), ("small", 15e6, 40e6), ("full", 60e6, 150e6)])
 def test_parameter_counts(preset: str, low: float, high: float) -> None:
     with torch.device("meta"):
-        model = Swap(PRESETS[preset])
+        model = Df(PRESETS[preset])
     counts = parameter_counts(model)
     assert low < counts["all"] < high
     assert counts["source"] == counts["target"]
     assert counts["all"] == sum(p.numel() for p in model.parameters())
+    assert counts["all"] == counts["encoder"] + counts["source"] + counts["target"]
+
+
+def test_parameter_counts_of_liae_count_what_is_shared_once_in_all() -> None:
+    with torch.device("meta"):
+        model = Liae(PRESETS["small"])
+    counts = parameter_counts(model)
+    own = sum(p.numel() for p in model.inter_b.parameters())
+    assert counts["target"] == counts["source"] + own
+    assert counts["all"] == counts["encoder"] + counts["target"] == sum(p.numel() for p in model.parameters())
 
 
 def test_sides_share_the_encoder_only(config: TrainConfig) -> None:
     model = build(config)
+    assert isinstance(model, Df)
     crops = torch.rand(1, 3, 64, 64)
     assert not torch.equal(model.through(crops, "source"), model.through(crops, "target"))
     model.through(crops, "source").sum().backward()
@@ -44,19 +66,112 @@ def test_sides_share_the_encoder_only(config: TrainConfig) -> None:
     assert all(p.grad is not None for p in (*model.encoder.parameters(), *model.source.parameters()))
 
 
-def test_the_seed_decides_and_the_callers_numbers_go_on(config: TrainConfig) -> None:
+def changed_by(model: Swap, side: str) -> set[str]:
+    """Names of the children of which every parameter is another after a step on one side; the rest are as before."""
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    model.through(torch.rand(2, 3, 64, 64), side).square().sum().backward()
+    optimizer.step()
+    same = {k: torch.equal(v, before[k]) for k, v in model.state_dict().items()}
+    names = {name: {s for k, s in same.items() if k.startswith(name + ".")} for name, _ in model.named_children()}
+    assert all(len(states) == 1 for states in names.values())
+    return {name for name, states in names.items() if states == {False}}
+
+
+def test_a_step_on_the_source_leaves_what_is_the_targets(config: TrainConfig) -> None:
+    liae = replace(config, arch="liae")
+    assert changed_by(build(config), "source") == {"encoder", "source"}
+    assert changed_by(build(liae), "source") == {"encoder", "inter_ab", "decoder"}
+    assert changed_by(build(liae), "target") == {"encoder", "inter_ab", "inter_b", "decoder"}
+
+
+def test_the_swap_of_liae_is_the_targets_crop_without_the_targets_code(config: TrainConfig) -> None:
+    model = build(replace(config, arch="liae"))
+    assert isinstance(model, Liae)
+    crops = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        swap, own = model.through(crops, "source"), model.through(crops, "target")
+        shared = model.inter_ab(model.encoder(crops))
+        assert torch.equal(swap, model.decoder(torch.cat([shared, shared], 1)))
+        for parameter in model.inter_b.parameters():
+            parameter.zero_()
+        assert torch.equal(swap, model.through(crops, "source"))
+        assert torch.equal(model.through(crops, "target"), model.decoder(torch.cat([0 * shared, shared], 1)))
+        assert not torch.equal(swap, own)
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_an_encoder_fits_another_run_of_the_same_shape(config: TrainConfig, arch: str) -> None:
+    one, other = replace(config, arch=arch), replace(config, arch=arch, seed=1, residuals=1)
+    assert same_encoder(one, other)
+    assert not same_encoder(one, replace(one, arch="df" if arch == "liae" else "liae"))
+    first, second = build(one), build(other)
+    crops = torch.rand(1, 3, 64, 64)
+    assert not torch.equal(first.encoder(crops), second.encoder(crops))
+    second.encoder.load_state_dict(first.encoder.state_dict())
+    assert torch.equal(first.encoder(crops), second.encoder(crops))
+
+
+def conv(inputs: int, out: int, kernel: int, stride: int = 1, gain: float = 1.0, same: int = 1) -> list[Tensor]:
+    """Weight and bias as `build` drew them when df was the only architecture; `same` outputs share their weights."""
+    layer = nn.Conv2d(inputs, out, kernel, stride)
+    weight = torch.empty(out // same, inputs, kernel, kernel)
+    nn.init.kaiming_normal_(weight, a=SLOPE)
+    return [(weight * gain).repeat_interleave(same, 0), 0 * layer.bias.detach()]
+
+
+def df_as_it_was(config: TrainConfig) -> list[Tensor]:
+    """Initial values in the order of construction, of a network without residual blocks."""
+    torch.manual_seed(config.seed)
+    base, halvings = layout(config.size)
+    wide = [min(2**level, 8) for level in range(halvings)]
+    inputs, values = [3, *(config.encoder_width * w for w in wide)], []
+    shapes = [(a, b, 5 if i == 0 else 3) for i, (a, b) in enumerate(pairwise(inputs))]
+    layers = [nn.Conv2d(*shape) for shape in shapes]
+    for layer in layers:
+        nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+        values += [layer.weight.detach(), 0 * layer.bias.detach()]
+    cells, out = base * base, config.decoder_width * wide[-1]
+    squeeze, expand = nn.Linear(inputs[-1] * cells, config.latent), nn.Linear(config.latent, out * cells)
+    nn.init.normal_(squeeze.weight, std=(inputs[-1] * cells) ** -0.5)
+    nn.init.kaiming_normal_(expand.weight, a=SLOPE)
+    values += [squeeze.weight, squeeze.bias, expand.weight, expand.bias]
+    for _ in ("source", "target"):
+        outs = [config.decoder_width * w for w in reversed(wide)]
+        for a, b in zip(outs, [*outs[1:], max(config.decoder_width // 2, 4)], strict=True):
+            values += conv(a, 4 * b, 3, same=4)
+        weight, bias = conv(max(config.decoder_width // 2, 4), 4, 3, gain=0.1)
+        values += [weight, bias + torch.tensor([0.5, 0.5, 0.5, 0])]
+    return values
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_df_is_bit_for_bit_what_it_was_before_there_was_liae(config: TrainConfig, seed: int) -> None:
+    state = build(replace(config, seed=seed)).state_dict()
+    with torch.random.fork_rng(devices=[]):
+        then = df_as_it_was(replace(config, seed=seed))
+    assert all(torch.equal(a, b) for a, b in zip(state.values(), then, strict=True))
+    layers = [f"encoder.{name}" for name in ("body.0", "body.2", "body.4", "body.6", "squeeze", "expand")]
+    for side in ("source", "target"):
+        layers += [f"{side}.body.{i}.expand" for i in range(4)] + [f"{side}.head"]
+    assert list(state) == [f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_the_seed_decides_and_the_callers_numbers_go_on(config: TrainConfig, arch: str) -> None:
+    config = replace(config, arch=arch)
     state = torch.get_rng_state()
     one, two, other = build(config), build(config), build(replace(config, seed=1))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
-    assert not torch.equal(one.encoder.squeeze.weight, other.encoder.squeeze.weight)
+    assert not torch.equal(next(one.parameters()), next(other.parameters()))
 
 
-def checkerboard(decoder: nn.Module, config: TrainConfig) -> float:
+def checkerboard(decoder: nn.Module, config: TrainConfig, codes: int) -> float:
     """Energy at a period of 2 pixels over that at 2.5, across, down and both, of pictures from random features."""
     base, doublings = layout(config.size)
     channels = config.decoder_width * min(2 ** (doublings - 1), 8)
-    noise = torch.randn(64, channels, base, base, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(64, codes * channels, base, base, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         image: Tensor = decoder(noise)[:, :3, 12:-12, 12:-12]  # away from the zeros beyond the edge
     window = torch.hann_window(image.shape[-1])
@@ -70,12 +185,13 @@ def checkerboard(decoder: nn.Module, config: TrainConfig) -> float:
     return float(at(top) / at(below))
 
 
-def test_no_checkerboard_at_the_start(config: TrainConfig) -> None:
+@pytest.mark.parametrize("codes", [1, 2])
+def test_no_checkerboard_at_the_start(config: TrainConfig, codes: int) -> None:
     wide = replace(config, decoder_width=16)
     torch.manual_seed(0)
-    decoder = Decoder(wide)
-    assert checkerboard(decoder, wide) < 1
+    decoder = Decoder(wide, codes)
+    assert checkerboard(decoder, wide, codes) < 1
     for block in decoder.modules():
         if isinstance(block, Upsample):
             nn.init.kaiming_normal_(block.expand.weight)
-    assert checkerboard(decoder, wide) > 3
+    assert checkerboard(decoder, wide, codes) > 3

@@ -1,0 +1,104 @@
+"""What the networks are built of: residual block, upsampling, bottleneck, and how their weights start.
+
+Upsampling is pixel shuffle (Shi et al. 2016, arXiv:1609.05158) whose weights start as nearest-neighbour upsampling
+(ICNR, Aitken et al. 2017, arXiv:1707.02937), so that no checkerboard is there to unlearn. There is no normalisation
+over the batch: what comes out for a face does not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from train.config import TrainConfig
+
+SLOPE = 0.1
+
+
+class Residual(nn.Module):
+    """x + two 3x3 convolutions of it; the second starts small, so the block starts near the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        he(self.first)
+        he(self.second, 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
+        change = self.second(F.leaky_relu(self.first(x), SLOPE))
+        return F.leaky_relu(x + change, SLOPE)
+
+
+class Upsample(nn.Module):
+    """(B, C, H, W) to (B, out, 2H, 2W): 3x3 convolution, pixel shuffle, residual blocks."""
+
+    def __init__(self, channels: int, out: int, residuals: int) -> None:
+        super().__init__()
+        self.expand = nn.Conv2d(channels, out * 4, 3, padding=1)
+        self.refine = nn.Sequential(*(Residual(out) for _ in range(residuals)))
+        icnr(self.expand)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, out, 2H, 2W)."""
+        shuffled = F.leaky_relu(F.pixel_shuffle(self.expand(x), 2), SLOPE)
+        return cast(Tensor, self.refine(shuffled))
+
+
+def layout(size: int) -> tuple[int, int]:
+    """Side of the smallest feature map, and how often the crop is halved to it."""
+    base = max(4, size // 32)
+    return base, int(math.log2(size // base))
+
+
+def widths(width: int, size: int) -> list[int]:
+    """Channels after each halving of a crop: they double with every one, up to eight times."""
+    return [width * min(2**level, 8) for level in range(layout(size)[1])]
+
+
+def convolutions(config: TrainConfig) -> nn.Sequential:
+    """(B, 3, S, S) to (B, C, base, base), halved by every convolution."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for level, out in enumerate(widths(config.encoder_width, config.size)):
+        kernel = 5 if level == 0 else 3
+        layers += [nn.Conv2d(channels, out, kernel, 2, kernel // 2), nn.LeakyReLU(SLOPE)]
+        channels = out
+    body = nn.Sequential(*layers)
+    for layer in body:
+        if isinstance(layer, nn.Conv2d):
+            he(layer)
+    return body
+
+
+def bottleneck(config: TrainConfig) -> tuple[nn.Linear, nn.Linear]:
+    """From all of the smallest feature map to `latent` numbers, and from them to the map that a decoder reads."""
+    cells = layout(config.size)[0] ** 2
+    squeeze = nn.Linear(widths(config.encoder_width, config.size)[-1] * cells, config.latent)
+    expand = nn.Linear(config.latent, widths(config.decoder_width, config.size)[-1] * cells)
+    # torch's default would shrink what passes each of the two by a factor of three.
+    nn.init.normal_(squeeze.weight, std=squeeze.in_features**-0.5)
+    nn.init.kaiming_normal_(expand.weight, a=SLOPE)
+    return squeeze, expand
+
+
+def he(layer: nn.Conv2d, gain: float = 1.0) -> None:
+    """Start a convolution as He et al. 2015 (arXiv:1502.01852) do for leaky ReLU, times a gain; no bias."""
+    nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+    with torch.no_grad():
+        layer.weight.mul_(gain)
+    nn.init.zeros_(cast(nn.Parameter, layer.bias))
+
+
+def icnr(layer: nn.Conv2d) -> None:
+    """Give the four outputs that pixel shuffle puts into one 2x2 block the same weights."""
+    quarter = torch.empty(layer.out_channels // 4, *layer.weight.shape[1:])
+    nn.init.kaiming_normal_(quarter, a=SLOPE)
+    with torch.no_grad():
+        layer.weight.copy_(quarter.repeat_interleave(4, dim=0))
+    nn.init.zeros_(cast(nn.Parameter, layer.bias))
