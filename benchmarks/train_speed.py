@@ -16,10 +16,8 @@ import logging
 import multiprocessing
 import resource
 import statistics
-import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -27,8 +25,8 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from train.config import PRESETS, TrainConfig
 from train.augment import Limits
+from train.config import PRESETS, TrainConfig
 from train.data import Side, Split
 from train.fit import step
 from train.loss import losses
@@ -51,7 +49,16 @@ def side(name: str, config: TrainConfig) -> Side:
     ids = tuple(map(str, everything))
     rows = pd.DataFrame({"face_id": ids})
     chances = np.full(FACES, 1 / FACES)
-    return Side(name, ids, rows, pixels, Split(everything[8:], everything[:8], 0.0), np.cumsum(chances[8:]), everything < 0, Limits())
+    return Side(
+        name,
+        ids,
+        rows,
+        pixels,
+        Split(everything[8:], everything[:8], 0.0),
+        np.cumsum(chances[8:]),
+        everything < 0,
+        Limits(),
+    )
 
 
 def ours(config: TrainConfig):
@@ -150,7 +157,9 @@ def main() -> None:
     found["lightweight"] = beside
     for key, value in beside.items():
         print(f"{key:18}{value:14.4g}")
-    print(f"\n{'preset':8}{'px':>5}{'batch':>7}{'images/s':>10}{'GFLOP/image':>13}{'GB reckoned':>13}{'GB measured':>13}")
+    print(
+        f"\n{'preset':8}{'px':>5}{'batch':>7}{'images/s':>10}{'GFLOP/image':>13}{'GB reckoned':>13}{'GB measured':>13}"
+    )
     context = multiprocessing.get_context("spawn")
     for name, config in PRESETS.items():
         queue = context.Queue()

@@ -106,6 +106,7 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Ite
 
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """The inverse of `optimizer_tensors`; each tensor gets the device and memory layout that the optimiser gave it."""
+    fused = bool(optimizer.defaults.get("fused"))
     for name, parameter in model.named_parameters():
         state: dict[str, Tensor] = {}
         for key in [k for k in tensors if k.rpartition(".")[0] == name]:
@@ -113,7 +114,8 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensor
             if saved.shape == parameter.shape and saved.dim():
                 state[key.rpartition(".")[2]] = torch.empty_like(parameter).copy_(saved).detach()
             else:
-                state[key.rpartition(".")[2]] = saved.clone()
+                # A fused optimiser counts its steps on the parameter's device.
+                state[key.rpartition(".")[2]] = saved.clone().to(parameter.device if fused else saved.device)
         if state:
             optimizer.state[parameter] = state
 

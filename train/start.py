@@ -81,9 +81,7 @@ def load(
     cache.mkdir(parents=True, exist_ok=True)
     with accelerator.local_main_process_first():
         for name, faceset in facesets.items():
-            sides[name] = load_side(
-                name, faceset, config, cache, accelerator.is_local_main_process, progress, footage
-            )
+            sides[name] = load_side(name, faceset, config, cache, accelerator.is_local_main_process, progress, footage)
     return sides
 
 
