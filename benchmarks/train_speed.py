@@ -28,6 +28,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from train.config import PRESETS, TrainConfig
+from train.augment import Limits
 from train.data import Side, Split
 from train.fit import step
 from train.loss import losses
@@ -36,7 +37,7 @@ from train.model import SIDES, build, parameter_counts
 from train.state import make_accelerator, setup
 
 LIGHTWEIGHT = TrainConfig(
-    size=64, encoder_width=128, decoder_width=128, latent=512, residuals=1, batch=16, device="cpu", identity=0
+    size=64, encoder_width=96, decoder_width=96, latent=512, residuals=1, batch=16, device="cpu", identity=0
 )
 FACES = 64
 
@@ -50,7 +51,7 @@ def side(name: str, config: TrainConfig) -> Side:
     ids = tuple(map(str, everything))
     rows = pd.DataFrame({"face_id": ids})
     chances = np.full(FACES, 1 / FACES)
-    return Side(name, ids, rows, pixels, Split(everything[8:], everything[:8], 0.0), np.cumsum(chances[8:]))
+    return Side(name, ids, rows, pixels, Split(everything[8:], everything[:8], 0.0), np.cumsum(chances[8:]), everything < 0, Limits())
 
 
 def ours(config: TrainConfig):
@@ -129,10 +130,10 @@ def preset(name: str, steps: int, queue) -> None:
     work, training = ours(config)
     timed(work, 1)
     _, seconds = timed(work, steps)
-    training.feed.close()
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     with FlopCounterMode(display=False) as counter:
         work()
+    training.feed.close()
     queue.put((2 * config.batch / seconds, most * 1024, counter.get_total_flops() / (2 * config.batch)))
 
 

@@ -13,6 +13,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SAMPLINGS = ("cluster", "uniform")
 ARCHES = ("df", "liae")
 STOPS = ("steps", "auto")
+FLIPS = ("off", "auto", "all")
 
 # Field: (lowest, highest) value that makes sense.
 RANGES: dict[str, tuple[float, float]] = {
@@ -44,6 +45,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "shift": (0, 0.5),
     "light": (0, 1),
     "colour": (0, 1),
+    "blur": (0, 0.05),
+    "compress": (0, 1),
+    "degrade": (0, 1),
     "l1_weight": (0, 1e3),
     "ssim_weight": (0, 1e3),
     "mask_weight": (0, 1e3),
@@ -133,12 +137,21 @@ class TrainConfig:
     """Largest random zoom, share."""
     shift: float = 0.04
     """Largest random shift, share of the crop."""
-    flip: bool = False
-    """Mirror half of the faces. Off: a mirrored face is another face, and its light comes from the wrong side."""
+    flip: str = "off"
+    """Mirror half of the faces: off, auto (of those whose light comes from about the front) or all. A mirrored face is
+    another face, and its light comes from the other side."""
     light: float = 0.1
     """Largest change of exposure and contrast, share."""
     colour: float = 0.04
     """Largest change of each channel's gain, share."""
+    blur: float = 0.006
+    """Largest blur of what is read (standard deviation) as a share of the crop, .8 px of 128; 0: never. More for a side
+    that is sharper than the target's footage, see `train.data.matched`."""
+    compress: float = 0.3
+    """Strongest compression of what is read, 0 (none) to 1: JPEG of the quality 100 (1 - compress), at least 1; raised
+    likewise."""
+    degrade: float = 0.5
+    """Share of the faces that are read blurred and compressed."""
 
     l1_weight: float = 1.0
     ssim_weight: float = 1.0
@@ -163,6 +176,7 @@ class TrainConfig:
             ("precision", PRECISIONS),
             ("sampling", SAMPLINGS),
             ("stop", STOPS),
+            ("flip", FLIPS),
         ):
             value = getattr(self, field)
             if value not in allowed:
@@ -221,9 +235,15 @@ def config_of(preset: str = "small", **flags: Any) -> TrainConfig:
 
 
 def from_json(values: Mapping[str, Any]) -> TrainConfig:
-    """The inverse of `to_json`; fields of another version of faceset are left out."""
+    """The inverse of `to_json`; fields of another version of faceset are left out.
+
+    A run from before `blur` and `compress` has neither and goes on so; its `flip` was true or false.
+    """
     known = {f.name for f in fields(TrainConfig)}
-    return TrainConfig(**{k: v for k, v in values.items() if k in known})
+    found = {"blur": 0.0, "compress": 0.0} | {k: v for k, v in values.items() if k in known}
+    if isinstance(found.get("flip"), bool):
+        found["flip"] = "all" if found["flip"] else "off"
+    return TrainConfig(**found)
 
 
 def check_resume(begun: TrainConfig, asked: TrainConfig) -> tuple[str, ...]:

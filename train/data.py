@@ -1,11 +1,15 @@
-"""Two facesets to pictures in memory order: decoded once, masked, split in time, drawn evenly over clusters."""
+"""Two facesets to pictures in memory order: decoded once, masked, split in time, drawn evenly over clusters.
+
+Also what augmentation has to know of them: whose light allows mirroring, how far a side is degraded to be like the
+target's footage.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +25,9 @@ from torch import Tensor
 from curate import align
 from curate.errors import WorkError
 from curate.faceset import Faceset, atomic
-from curate.types import Progress
-from train.config import TrainConfig
+from curate.types import Framing, Progress
+from train.augment import Limits
+from train.config import RANGES, TrainConfig
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,19 @@ BLOCK = 5
 """Held-out faces of about one block of time."""
 OVERSAMPLE = 2
 """The cache is kept at twice the network's size where the crops have it, so that turning a crop does not blur it."""
+FRONTAL = 0.25
+"""Sideways part of the unit vector to the light below which a face may be mirrored: its light is then at most 2 asin
+.25 = 29 degrees off, no more than a single frame is misread by (see `curate.lighting`)."""
+CLARITY = ("Sharpness", "CompressionArtifacts")
+"""Columns that tell how clear the footage is."""
+SCORED = 256
+"""Side of the full-framing crop on which they are read, pixels."""
+BLOCKINESS = 0.7
+"""CompressionArtifacts that JPEG adds per unit of strength: the median of five photos at qualities 70 to 20. They lie
+between .2 and 1.2, higher where there is less fine detail."""
+HARSHEST = 0.7
+"""No side is compressed more than this to be like the footage: at the network's size a block is mostly a larger part of
+the face than in the footage."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +75,10 @@ class Side:
     split: Split
     cumulative: NDArray[np.float64]
     """(len(split.train),) running sum of the chances to be drawn, ends at 1."""
+    may_flip: NDArray[np.bool_]
+    """(N,) whose light comes from about the front."""
+    limits: Limits
+    """How far what the network reads of them is degraded."""
 
     def draw(self, random: np.random.Generator, count: int) -> NDArray[np.int64]:
         """Indices of `count` random faces to train on."""
@@ -73,9 +95,18 @@ class Side:
         return images[:, :3], images[:, 3:]
 
 
-def load_side(name: str, faceset: Faceset, config: TrainConfig, cache: Path, build: bool, progress: Progress) -> Side:
+def load_side(
+    name: str,
+    faceset: Faceset,
+    config: TrainConfig,
+    cache: Path,
+    build: bool,
+    progress: Progress,
+    footage: Mapping[str, float] | None = None,
+) -> Side:
     """The selected faces of a faceset through the cache folder, which is filled if `build` and it is out of date.
 
+    `footage` is the `clarity` of the target's faceset; without it the side is degraded as the configuration says.
     Raises WorkError if there are no crops, or fewer than 8 faces.
     """
     rows = usable_rows(faceset)
@@ -102,7 +133,50 @@ def load_side(name: str, faceset: Faceset, config: TrainConfig, cache: Path, bui
         "%s: %d faces, %d trained on, %d held out, guard %.2g s",
         name, len(rows), len(parts.train), len(parts.held_out), parts.guard,
     )  # fmt: skip
-    return Side(name, tuple(meta["ids"]), rows, pixels, parts, np.cumsum(chances))
+    limits = matched(config, clarity(rows), footage or {}, faceset.settings.framing)
+    if build and limits != Limits(config.blur, config.compress):
+        log.info(
+            "%s: clearer than the target's footage, so read with blur to %.2g px and compression to %.2g",
+            name, limits.blur * config.size, limits.compress,
+        )  # fmt: skip
+    return Side(name, tuple(meta["ids"]), rows, pixels, parts, np.cumsum(chances), light_from_front(rows), limits)
+
+
+def clarity(rows: pd.DataFrame) -> dict[str, float]:
+    """Medians of the columns in `CLARITY`; NaN where no row has a value."""
+    return {name: float(rows[name].astype(np.float64).median()) for name in CLARITY}
+
+
+def matched(
+    config: TrainConfig, own: Mapping[str, float], footage: Mapping[str, float], framing: Framing = "full"
+) -> Limits:
+    """How far a side is degraded so that its degraded faces are about as clear as the target's footage.
+
+    `own` and `footage` are their `clarity`. Where the amplitude falls as one over the frequency, as in most pictures,
+    the gradients behind a Gaussian of width w have energy 1 / w^2, so that Sharpness (widths 1 and 3 px) of a picture
+    blurred by s is log(8 / (1 + s^2)): the difference of two s^2 is the blur between them (in five photos at most
+    35 % off from 1 px on). Blur and compression are drawn evenly from 0 to their limits: these are raised so that the
+    mean squared blur, and the mean strength, rise by the difference. A limit of 0 stays, as does one where the footage
+    is clearer or a median is not known.
+    """
+    sharp, blocky = (own.get(name, np.nan) for name in CLARITY)
+    soft, coarse = (footage.get(name, np.nan) for name in CLARITY)
+    squared = 8 * max(float(np.nan_to_num(np.exp(-soft) - np.exp(-sharp))), 0.0)
+    share = np.sqrt(squared) / SCORED * align.FRAMES["full"][0] / align.FRAMES[framing][0]
+    harsher = max(float(np.nan_to_num(coarse - blocky)), 0.0) / BLOCKINESS
+    blur, strength = float(np.hypot(config.blur, np.sqrt(3) * share)), config.compress + 2 * harsher
+    return Limits(
+        blur=max(config.blur, min(blur, RANGES["blur"][1])) if config.blur else 0.0,
+        compress=max(config.compress, min(strength, HARSHEST)) if config.compress else 0.0,
+    )
+
+
+def light_from_front(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """(N,) whose light is known and comes from about the front in the crop, which is the frame turned by `matrix`."""
+    x, y = (rows[name].to_numpy(np.float64, na_value=np.nan) for name in ("light_x", "light_y"))
+    turn = np.stack(rows["matrix"].tolist())[:, :2].astype(np.float64)
+    across = (turn[:, 0] * x - turn[:, 1] * y) / np.linalg.norm(turn, axis=1)
+    return np.asarray(np.abs(across) < FRONTAL)
 
 
 def split(clips: Sequence[str], times: NDArray[np.floating], share: float, guard: float) -> Split:
@@ -151,7 +225,8 @@ def _distance(clips: NDArray[np.str_], times: NDArray[np.float64], taken: NDArra
 
 def usable_rows(faceset: Faceset) -> pd.DataFrame:
     """The selected rows that have a crop, in order of clip and time; raises WorkError if there are none."""
-    rows = faceset.selected(["face_id", "clip", "time", "crop", "matrix", "yaw", "pitch"])
+    names = ("face_id", "clip", "time", "crop", "matrix", "yaw", "pitch", "light_x", "light_y")
+    rows = faceset.selected([*names, *CLARITY])
     rows["group"] = rows.pop("reason").str.extract(r"'(.+)'", expand=False).fillna("")
     folder = faceset.folder
     if rows.empty:

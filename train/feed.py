@@ -42,9 +42,9 @@ def batch_of(side: Side, step: int, config: TrainConfig, rank: int, world: int, 
     random = np.random.default_rng([config.seed, step, SIDES.index(side.name)])
     count = config.batch * world
     mine = slice(config.batch * rank, config.batch * (rank + 1))
-    indices = side.draw(random, count)[mine]
-    changes = augment.draw(random, count, config).part(mine, torch.device("cpu"))
-    crops = side.crops(indices)
+    drawn = side.draw(random, count)
+    changes = augment.draw(random, count, config, side.limits, side.may_flip[drawn]).part(mine, torch.device("cpu"))
+    crops = side.crops(drawn[mine])
     return Batch(crops.pin_memory() if pin else crops, changes)
 
 

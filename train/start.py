@@ -13,7 +13,7 @@ from curate.errors import UsageError, WorkError
 from curate.faceset import Faceset
 from curate.types import Progress, Subject
 from train.config import TrainConfig, check_resume, flag
-from train.data import Side, load_side, usable_rows
+from train.data import Side, clarity, load_side, usable_rows
 from train.model import SIDES, parameter_counts
 from train.run import OWN, Run, describe, is_run, open_run
 from train.state import Training
@@ -77,10 +77,13 @@ def load(
 ) -> dict[str, Side]:
     """Both sides; the first process of each machine decodes, its others wait for it."""
     sides: dict[str, Side] = {}
+    footage = clarity(usable_rows(facesets["target"]))
     cache.mkdir(parents=True, exist_ok=True)
     with accelerator.local_main_process_first():
         for name, faceset in facesets.items():
-            sides[name] = load_side(name, faceset, config, cache, accelerator.is_local_main_process, progress)
+            sides[name] = load_side(
+                name, faceset, config, cache, accelerator.is_local_main_process, progress, footage
+            )
     return sides
 
 

@@ -33,7 +33,7 @@ def test_nan_is_no_rate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("device", "tpu"), ("precision", "fp8"), ("sampling", "all"), ("arch", "hd")]
+    ("field", "value"), [("device", "tpu"), ("precision", "fp8"), ("sampling", "all"), ("flip", True), ("arch", "hd")]
 )
 def test_a_wrong_word_names_what_is_allowed(field: str, value: str) -> None:
     with pytest.raises(UsageError, match=f"--{field} {value}: must be one of"):
@@ -64,6 +64,13 @@ def test_every_range_is_of_a_field() -> None:
 def test_json_there_and_back_leaves_out_what_is_unknown() -> None:
     config = config_of("full", seed=3)
     assert from_json({**config.to_json(), "later": 1}) == config
+
+
+@pytest.mark.parametrize(("was", "now"), [(False, "off"), (True, "all")])
+def test_a_run_from_before_degradation_goes_on_without(was: bool, now: str) -> None:
+    values = config_of("tiny").to_json()
+    old = {**{k: v for k, v in values.items() if k not in ("blur", "compress", "degrade")}, "flip": was}
+    assert from_json(old) == replace(config_of("tiny"), blur=0.0, compress=0.0, flip=now)
 
 
 def test_resume_may_save_more_often_but_not_change_the_network_or_what_is_held_out() -> None:

@@ -3,14 +3,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from curate.errors import WorkError
-from curate.faceset import open_faceset, write_selection
+from curate.faceset import open_faceset, write_faces, write_selection
+from curate.quality import detail
 from curate.types import no_progress
-from train.config import TrainConfig
-from train.data import Side, chance, load_side, split
+from train.augment import Limits
+from train.config import RANGES, TrainConfig
+from train.data import CLARITY, HARSHEST, SCORED, Side, chance, clarity, load_side, matched, split, usable_rows
 
 
 def load(path: Path, config: TrainConfig, cache: Path) -> Side:
@@ -113,3 +116,57 @@ def test_too_few_faces_or_none(make_faceset: object, config: TrainConfig, tmp_pa
 def test_crops_smaller_than_the_network_are_enlarged(make_faceset: object, config: TrainConfig, tmp_path: Path) -> None:
     make_faceset(tmp_path / "a", size=48)  # type: ignore[operator]  # a fixture that is a function
     assert load(tmp_path / "a", replace(config), tmp_path).crops(np.arange(2)).shape == (2, 4, 64, 64)
+
+
+def medians(sharpness: float, compression: float) -> dict[str, float]:
+    return dict(zip(CLARITY, (sharpness, compression), strict=True))
+
+
+def test_only_the_clearer_side_is_degraded_further(config: TrainConfig) -> None:
+    clear, poor, plain = medians(1.0, 0.1), medians(0.0, 0.3), Limits(config.blur, config.compress)
+    assert matched(config, clear, clear) == matched(config, poor, clear) == plain
+    assert matched(config, clear, {}) == matched(config, medians(np.nan, np.nan), poor) == plain
+    found = matched(config, clear, poor)
+    assert found.blur > 2 * config.blur and found.compress > config.compress + 0.2
+    assert matched(config, clear, medians(0.0, 0.1)) == Limits(found.blur, config.compress)
+    assert matched(config, clear, poor, "face").blur > found.blur > matched(config, clear, poor, "head").blur
+    assert matched(config, clear, medians(-9.0, 9.0)) == Limits(RANGES["blur"][1], HARSHEST)
+    off = replace(config, blur=0.0, compress=0.0)
+    assert matched(off, clear, poor) == Limits(0.0, 0.0)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
+def test_the_blur_between_two_sharpnesses_is_found(config: TrainConfig, sigma: float) -> None:
+    """In a picture whose amplitude falls as one over the frequency."""
+    noise = np.fft.rfft2(np.random.default_rng(0).standard_normal((SCORED, SCORED)))
+    far = np.hypot(np.fft.fftfreq(SCORED)[:, None], np.fft.rfftfreq(SCORED)[None])
+    grey = np.fft.irfft2(noise / np.maximum(far, 1 / SCORED)).astype(np.float32)
+    grey *= 40 / grey.std()
+    inside = np.ones(grey.shape, bool)
+    sharp, soft = (detail(g, inside)[0] for g in (grey, cv2.GaussianBlur(grey, (0, 0), sigma)))
+    limit = matched(replace(config, blur=1e-9), medians(sharp, 0.0), medians(soft, 0.0)).blur
+    drawn = np.linspace(0, limit, 1001) * SCORED
+    assert np.sqrt((drawn**2).mean()) == pytest.approx(sigma, rel=0.15)
+
+
+def test_a_side_knows_its_limits_and_who_may_be_mirrored(
+    make_faceset: object, config: TrainConfig, tmp_path: Path
+) -> None:
+    made = make_faceset(tmp_path / "a")  # type: ignore[operator]  # a fixture that is a function
+    side = load(tmp_path / "a", config, tmp_path)
+    assert not side.may_flip.any() and side.limits == Limits(config.blur, config.compress)
+    rows = made.table()
+    rows["light_x"] = np.float32([0.0, 0.2, -0.2, 0.3, -0.9] * 8)
+    rows["light_y"] = np.float32([1.0, 0.0, 0.0, 0.0, 0.3] * 8)
+    rows.loc[0, "light_x"] = np.nan
+    # Leaning by 90 degrees, light from above in the frame comes from the side in the crop.
+    rows.at[5, "matrix"] = np.array([0, -0.5, 10, 0.5, 0, -10], np.float32)
+    rows["Sharpness"], rows["CompressionArtifacts"] = np.float32(1.0), np.float32([0.1, 0.3] * 20)
+    write_faces(made, rows)
+    poor = medians(0.0, 0.5)
+    side = load_side("source", open_faceset(tmp_path / "a"), config, tmp_path, False, no_progress, poor)
+    numbers = np.array([int(i.split("-")[1]) for i in side.ids])
+    assert set(numbers[side.may_flip]) == {n for n in range(40) if n % 5 < 3} - {0, 5}
+    own = clarity(usable_rows(made))
+    assert own == pytest.approx(medians(1.0, 0.2))
+    assert side.limits == matched(config, own, poor) != Limits(config.blur, config.compress)
