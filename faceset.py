@@ -14,6 +14,10 @@ import typer
 
 from curate.errors import FacesetError, UsageError
 
+NO_CONFIG = {
+    "source", "target", "out", "preset", "cache", "engine", "workers", "resume", "init", "force", "as_json", "quiet",
+}  # fmt: skip
+"""Arguments of `train` that are no fields of its configuration."""
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENOMEM}
 """Faults of the machine: one line; any other OSError is a bug and keeps its traceback."""
 
@@ -227,32 +231,67 @@ def train(
     preset: Annotated[
         str | None, typer.Option(help="tiny (64 px), small (128 px, the default) or full (256 px).")
     ] = None,
+    arch: Annotated[
+        str | None, typer.Option(help="df (a decoder a face; the default) or liae (one decoder, shares more).")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; the preset's where not given.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Faces a side and step.")] = None,
+    stop: Annotated[
+        str | None, typer.Option(help="steps, or auto: when held-out quality stops rising, --steps at most.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Faces a side, step and process.")] = None,
+    accumulate: Annotated[int | None, typer.Option(help="Passes in which a batch is done: less memory.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything drawn by chance.")] = None,
     save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    preview_every: Annotated[int | None, typer.Option(help="Steps between previews and held-out figures.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
+    compile: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Compile the network: a slow start, faster steps.")
+    ] = None,
+    price: Annotated[float | None, typer.Option(help="Money for one device for one hour: the cost is told.")] = None,
+    sampling: Annotated[str | None, typer.Option(help="cluster (every kind of face alike) or uniform.")] = None,
+    flip: Annotated[
+        str | None, typer.Option(help="Mirror half of the faces: off, auto (only those lit from the front), all.")
+    ] = None,
+    blur: Annotated[
+        float | None, typer.Option(help="Largest blur of what is read, as a share of the crop; 0: none.")
+    ] = None,
+    compress: Annotated[float | None, typer.Option(help="Strongest compression of what is read, 0 to 1.")] = None,
+    perceptual_weight: Annotated[float | None, typer.Option(help="Weight of the Laplacian pyramid's L1.")] = None,
+    adversarial_weight: Annotated[float | None, typer.Option(help="Weight of the discriminators' verdict.")] = None,
+    identity: Annotated[int | None, typer.Option(help="Held-out swaps whose identity is read each time.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder of this machine for the decoded faces; OUT/cache where not given.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray: processes on a cluster (RAY_ADDRESS).")] = "local",
+    workers: Annotated[int, typer.Option(help="Processes of --engine ray.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in this run where it was.")] = False,
-    init: Annotated[Path | None, typer.Option(help="Run whose weights to begin with.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Run whose encoder to begin with.")] = None,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Train the autoencoder (under torchrun or accelerate launch: on several GPUs and machines)."""
+    given = {name: value for name, value in locals().items() if name not in NO_CONFIG}
+    if engine not in ("local", "ray"):
+        raise UsageError(f"--engine {engine}: must be local or ray")
+    progress = _progress(quiet)
     from train.config import config_of
-    from train.fit import train as run
     from train.run import resumed_config
 
-    given = {"steps": steps, "batch": batch, "seed": seed, "save_every": save_every, "device": device}
     config = resumed_config(out, preset, **given) if resume else config_of(preset or "small", **given)
-    done = run(config, source, target, out, resume=resume, force=force, init=init, progress=_progress(quiet))
+    if engine == "ray":
+        from train.on_ray import train_on_ray
+
+        done = train_on_ray(config, source, target, out, workers, resume, force, init, cache)
+    else:
+        from train.fit import train as run
+
+        done = run(config, source, target, out, resume, force, init, cache, progress)
     if os.environ.get("RANK", "0") != "0":
         return  # under torchrun the first process speaks for all
-    _say(
-        as_json,
-        asdict(done),
-        lambda r: f"{out}: {r['steps']} steps, held-out SSIM {r['ssim']:.3f}, {r['seconds']:.0f} s",
-    )
+    _say(as_json, asdict(done), _trained_text(out))
 
 
 @app.command()
@@ -466,6 +505,19 @@ def _curated_text(r: dict[str, Any]) -> str:
         f"{r['frames']} frames{skipped}, {r['kept']} faces kept, {r['selected']} selected, {r['seconds']:.0f} s"
     )
     return "\n".join([*lines, str(r["report"])])
+
+
+def _trained_text(out: Path) -> Any:
+    def text(r: dict[str, Any]) -> str:
+        parts = [f"{out}: {r['steps']} steps ({r['ended']})", f"held-out SSIM {r['ssim']:.3f}"]
+        if r["nearer"] is not None:
+            parts.append(f"{100 * r['nearer']:.0f} % of swaps nearer to the source")
+        parts.append(f"{r['seconds']:.0f} s")
+        if r["device_hours"] is not None:
+            parts.append(f"{r['device_hours']:.2f} device hours" + (f", cost {r['cost']:.2f}" if r["cost"] else ""))
+        return ", ".join(parts) + f"\n{out / 'reports' / 'training.html'}"
+
+    return text
 
 
 def _finding_text(f: dict[str, Any]) -> str:

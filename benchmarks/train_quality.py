@@ -3,8 +3,8 @@
     python -m benchmarks.train_quality --clips DIR [--pairs d6:d9 d3:d10] [--minutes 6] [--seeds 1] [--work DIR]
     python -m benchmarks.train_quality --clips DIR --identity 3000 [--preset tiny]
 
-plain: the same layers with torch's own initial weights, faces drawn uniformly, the peers' warp, turn, zoom and shift, L1
-and DSSIM over the whole crop, Adam at 5e-5 with betas .5 and .999 (faceswap's defaults), no warm-up, no mean of the
+plain: the same layers with torch's own initial weights, faces drawn uniformly, the peers' warp, turn, zoom and shift,
+L1 and DSSIM over the whole crop, Adam at 5e-5 with betas .5 and .999 (faceswap's defaults), no warm-up, no mean of the
 weights; it is measured at every tenth of its time and its best counts. `plain, fast` is the same at our rate of 2e-3.
 ours: preset tiny as it is, with as many steps as fit into .6 of the minutes. Quality is SSIM under the face's mask on
 held-out blocks of time, mean of both sides. Time is CPU seconds of the steps alone, measuring left out.

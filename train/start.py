@@ -54,17 +54,22 @@ def prepare(out: Path, config: TrainConfig, subjects: dict[str, Subject], resume
         hint = "--resume goes on with it, --force begins anew" if is_run(out) else "name another folder"
         raise UsageError(f"--out {out}: exists; {hint}")
     try:
-        for name in OWN if out.is_dir() else ():
-            path = out / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        clear(out)
         out.mkdir(parents=True, exist_ok=True)
         (out / "cache").mkdir(exist_ok=True)
     except OSError as error:
         raise WorkError(f"--out {out}: cannot be written ({error.strerror}); name another folder") from None
     return None
+
+
+def clear(out: Path) -> None:
+    """Remove what belongs to a run, and nothing else."""
+    for name in OWN if out.is_dir() else ():
+        path = out / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def restarted() -> bool:

@@ -1,0 +1,91 @@
+"""The same training on a Ray cluster (extra `cluster`): Ray starts the processes, and again where one fails.
+
+The run's folder has to be one that all machines see; each decodes the faces into a folder of its own where --cache
+names one. What Ray itself writes goes into a temporary folder.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from curate.errors import MissingError, UsageError, WorkError
+from train.config import TrainConfig, from_json
+from train.fit import Summary, train
+from train.run import is_run
+from train.start import clear
+
+FAILURES = 3
+"""How often processes may be started again."""
+
+
+def train_on_ray(
+    config: TrainConfig,
+    source: Path,
+    target: Path,
+    out: Path,
+    workers: int = 1,
+    resume: bool = False,
+    force: bool = False,
+    init: Path | None = None,
+    cache: Path | None = None,
+) -> Summary:
+    """`train.fit.train` in `workers` processes, a GPU each where the cluster has some.
+
+    RAY_ADDRESS names a cluster; without it Ray starts one on this machine. Raises MissingError without Ray, UsageError
+    for a run that exists, WorkError if it fails more often than Ray may start it again, else as `train`.
+    """
+    try:
+        import ray
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+    except ImportError as error:
+        raise MissingError(f"--engine ray: {error}: pip install 'faceset[cluster]'") from None
+    if is_run(out) and not (resume or force):
+        raise UsageError(f"--out {out}: exists; --resume goes on with it, --force begins anew")
+    if force:
+        clear(out)
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    told: dict[str, Any] = {"config": config.to_json(), "places": [str(p.resolve()) for p in (source, target, out)]}
+    told |= {"init": init and str(init.resolve()), "cache": cache and str(cache.resolve())}
+    gpus = config.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+    with tempfile.TemporaryDirectory(prefix="faceset-ray-") as storage:
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config=told,
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus),
+            run_config=RunConfig(storage_path=storage, failure_config=FailureConfig(max_failures=FAILURES)),
+        )
+        try:
+            metrics = trainer.fit().metrics
+        except Exception as error:  # Ray wraps what the processes raise in types of its own
+            raise WorkError(f"--engine ray: {_first_line(error)}: --resume goes on from the last checkpoint") from error
+    return Summary(**(metrics or {}))
+
+
+def _work(told: dict[str, Any]) -> None:
+    """What each process does; started again, it goes on."""
+    from dataclasses import asdict
+
+    from ray.train import report
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    source, target, out = map(Path, told["places"])
+    init, cache = (Path(told[name]) if told[name] else None for name in ("init", "cache"))
+    resume = is_run(out)
+    summary = train(
+        from_json(told["config"]), source, target, out, resume=resume, init=None if resume else init, cache=cache
+    )
+    report(asdict(summary))
+
+
+def _first_line(error: BaseException) -> str:
+    """The message at the bottom of the errors that led to this one."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
