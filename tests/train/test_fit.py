@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import logging
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -20,13 +22,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from curate.errors import ConsentError, UsageError, WorkError
+from curate.errors import ConsentError, MissingError, UsageError, WorkError
 from curate.faceset import Faceset, open_faceset
 from curate.types import Subject
 from train import checkpoint, fit, health
 from train.config import TrainConfig
 from train.feed import batch_of
 from train.fit import Summary, train
+from train.on_ray import train_on_ray
 from train.run import load_swapper, open_run, resumed_config
 from train.schedule import rate
 
@@ -138,6 +141,34 @@ def test_every_option_together_resumes_exactly(pair: Pair, config: TrainConfig, 
     last = "checkpoints/step-5.safetensors"
     assert (tmp_path / "whole" / last).read_bytes() == (tmp_path / "killed" / last).read_bytes()
     assert any(k.startswith("adversary.") for k in checkpoint.read(tmp_path / "whole" / last).tensors)
+
+
+def test_processes_that_torchrun_started_again_go_on(
+    undisturbed: tuple[Path, Summary, TrainConfig], pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, summary, config = undisturbed
+    out = tmp_path / "run"
+    with pytest.raises(Killed):
+        train(config, *pair, out, progress=killed_at(4))
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
+    with pytest.raises(UsageError, match="exists; --resume"):
+        train(config, *pair, out)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert train(config, *pair, out).resumed_from == 3
+    assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
+def test_the_cache_may_lie_on_the_machines_own_disk(pair: Pair, config: TrainConfig, tmp_path: Path) -> None:
+    train(replace(config, steps=1), *pair, tmp_path / "run", cache=tmp_path / "own" / "disk")
+    assert (tmp_path / "own/disk/source.u8").is_file() and not list((tmp_path / "run/cache").iterdir())
+
+
+def test_without_ray_the_command_is_told(
+    pair: Pair, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingError, match=r"pip install 'faceset\[cluster\]'"):
+        train_on_ray(config, *pair, tmp_path / "run")
 
 
 def test_a_truncated_checkpoint_is_refused_and_the_one_before_used(
@@ -359,7 +390,7 @@ def test_rate_rises_then_falls(config: TrainConfig) -> None:
 
 
 PROGRAM = """
-import sys
+import os, signal, sys, threading
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -371,6 +402,8 @@ torch.set_num_threads(1)
 def progress(stage, done, total):
     if stage == "train" and done == 3:
         print("running", flush=True)
+        if os.environ["KILL_AFTER"]:
+            threading.Timer(float(os.environ["KILL_AFTER"]), os.kill, (os.getpid(), signal.SIGKILL)).start()
 try:
     train(from_json(json.loads(sys.argv[4])), *map(Path, sys.argv[1:4]), progress=progress)
 except WorkError as error:
@@ -378,17 +411,44 @@ except WorkError as error:
 """
 
 
+def launched(arguments: list[str], seconds: float | None = None) -> subprocess.Popen[str]:
+    """PROGRAM in a process of its own; it kills itself (SIGKILL) so many seconds after its third step."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "KILL_AFTER": str(seconds or "")}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], env=environment, **pipes)
+
+
+@pytest.fixture(scope="module")
+def long_run(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainConfig, float]:
+    """A run of 150 steps that saves every third, and its seconds. Not to be changed."""
+    from train.config import config_of
+
+    small = {"encoder_width": 4, "decoder_width": 4, "latent": 16, "residuals": 0, "batch": 2, "device": "cpu"}
+    config = config_of("tiny", steps=150, save_every=3, log_every=10, preview_every=0, identity=0, **small)
+    out = tmp_path_factory.mktemp("long") / "run"
+    return out, config, train(config, *pair, out).seconds
+
+
+@pytest.mark.parametrize("chance", range(3))
+def test_killed_at_a_random_moment_it_goes_on_bit_for_bit(
+    long_run: tuple[Path, TrainConfig, float], pair: Pair, tmp_path: Path, chance: int
+) -> None:
+    whole, config, duration = long_run
+    seconds = random.uniform(0, duration / 3)  # it must not end before
+    with launched([*map(str, (*pair, tmp_path / "run")), json.dumps(config.to_json())], seconds) as process:
+        _, errors = process.communicate(timeout=300)
+    assert process.returncode == -signal.SIGKILL, errors[-2000:]
+    done = train(config, *pair, tmp_path / "run", resume=True)
+    last = "checkpoints/step-150.safetensors"
+    assert (tmp_path / "run" / last).read_bytes() == (whole / last).read_bytes(), (seconds, done.resumed_from)
+    assert losses_of(tmp_path / "run") == losses_of(whole)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_leaves(pair: Pair, config: TrainConfig, tmp_path: Path, number: signal.Signals) -> None:
-    import json
-
     endless = replace(config, steps=1_000_000, save_every=1_000_000, log_every=1000)
     out = tmp_path / "run"
-    arguments = [sys.executable, "-c", PROGRAM, *map(str, (*pair, out)), json.dumps(endless.to_json())]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    with launched([*map(str, (*pair, out)), json.dumps(endless.to_json())]) as process:
         assert process.stdout is not None and process.stdout.readline() == "running\n"
         time.sleep(0.2)
         process.send_signal(number)

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from curate.faceset import Faceset, open_faceset, write_faces
+from curate.types import Floats, Image
+from train.config import TrainConfig
+from train.data import load_side
+from train.fit import train
+from train.identity import Judge, judge_for, paste
+from train.measure import measure, overlap
+from train.model import build
+from train.schedule import COOL, end, latest_cooling, on_plateau, rate
+
+CPU = torch.device("cpu")
+
+
+class Brightness:
+    """Stands for the identity network: the mean colour of the picture's middle, as a vector."""
+
+    def chip(self, image: Image, landmarks: Floats) -> Image:
+        x, y = landmarks[:, :2].mean(0).astype(int)
+        return image[y - 8 : y + 8, x - 8 : x + 8]
+
+    def identify(self, chip: Image) -> Floats:
+        return np.resize(chip.mean((0, 1)) / 255, 128).astype(np.float32)
+
+
+def test_overlap_of_masks_by_hand() -> None:
+    one, other = torch.zeros(3, 1, 4, 4), torch.zeros(3, 1, 4, 4)
+    one[0, 0, :2], other[0, 0, 1:3] = 1, 1
+    one[1, 0, 0] = 0.6
+    assert overlap(one, other).tolist() == pytest.approx([1 / 3, 0, 1])
+
+
+def test_a_perfect_network_has_perfect_figures(
+    pair: tuple[Path, Path], config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = {
+        name: load_side(name, open_faceset(folder), config, tmp_path, True, lambda *_: None)
+        for name, folder in zip(("source", "target"), pair, strict=True)
+    }
+    model = build(config)
+    masks = {side: sides[side].faces(sides[side].split.held_out, config.size)[1] for side in sides}
+    first = dict.fromkeys(sides, 0)
+
+    def through(crops: torch.Tensor, side: str) -> torch.Tensor:
+        begun = first[side]
+        first[side] += len(crops)
+        return torch.cat([crops, 20 * masks[side][begun : first[side]] - 10], 1)
+
+    monkeypatch.setattr(model, "through", through)
+    seen = measure(model, sides, config.size, 3, CPU)
+    for side in sides:
+        assert seen.figures[f"ssim_{side}"] == pytest.approx(1, abs=1e-5)
+        assert seen.figures[f"ssim_face_{side}"] == pytest.approx(1, abs=1e-5)
+        assert seen.figures[f"l1_face_{side}"] == 0
+        assert seen.figures[f"iou_{side}"] > 0.98  # the edge of a shrunk mask is soft
+    assert [f.index for f in seen.faces if f.side == "source"] == sides["source"].split.held_out.tolist()
+    assert all(np.array_equal(f.crop, f.reconstruction) for f in seen.faces)
+
+
+def test_a_swap_is_nearer_to_whom_it_looks_like(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build(config)
+    bright = torch.tensor([0.9, 0.9, 0.9, 9.0]).view(1, 4, 1, 1)
+    monkeypatch.setattr(model, "through", lambda crops, side: bright.expand(len(crops), 4, 64, 64))
+    crop, points = np.full((96, 96, 3), 30, np.uint8), np.full((478, 3), 48, np.float32)
+    assert abs(int(paste(model, crop, 64, CPU)[48, 48, 0]) - 0.9 * 255) < 2
+    light, dark = np.full(128, 0.95, np.float32), np.full(128, 0.1, np.float32)
+    told = Judge(Brightness(), light, dark, (crop, crop), (points, points)).look(model, 64, CPU)
+    assert told["nearer"] == 1 and told["identity_source"] < told["identity_target"]
+    other = Judge(Brightness(), dark, light, (crop,), (points,)).look(model, 64, CPU)
+    assert other["nearer"] == 0
+
+
+def test_identity_is_measured_where_it_can_be(
+    make_faceset: Callable[..., Faceset],
+    pair: tuple[Path, Path],
+    config: TrainConfig,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    facesets = {name: open_faceset(folder) for name, folder in zip(("source", "target"), pair, strict=True)}
+    side = load_side("target", facesets["target"], config, tmp_path, True, lambda *_: None)
+    assert judge_for(facesets, side, config) is None  # asked for none
+    judge = judge_for(facesets, side, replace(config, identity=3), Brightness())
+    assert judge is not None and len(judge.crops) == 3 and judge.crops[0].shape == (128, 128, 3)
+    # The conftest's frames are twice as large as its crops, and shifted: the landmarks have to follow the matrix.
+    assert abs(judge.landmarks[0][100:, 0].mean() - 64) < 8
+    made = make_faceset(tmp_path / "bare", "a")
+    table = made.table()
+    table["kept"] = False
+    write_faces(made, table)
+    assert judge_for({"source": made, "target": facesets["target"]}, side, replace(config, identity=3)) is None
+    assert "the identity of swaps is not measured" in caplog.text
+
+
+def test_rate_of_an_open_end_stays_then_cools_down(config: TrainConfig) -> None:
+    plain = replace(config, lr=1e-3, warmup=10, steps=1000, final_lr=0.1, stop="auto")
+    assert rate(plain, 9) == rate(plain, 500) == rate(plain, 400, 400) == pytest.approx(1e-3)
+    last = end(plain, 400)
+    assert last == 400 + round(400 * COOL)
+    cooled = [rate(plain, step, 400) for step in range(400, last + 1)]
+    assert (np.diff(cooled) < 0).all() and cooled[-1] == pytest.approx(1e-4)
+    assert end(plain, None) == 1000 == end(plain, latest_cooling(plain)) and rate(plain, 1000) == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize(("shape", "flat"), [("rises", False), ("flat", True), ("falls", True), ("short", False)])
+def test_a_plateau_is_told_from_progress(shape: str, flat: bool) -> None:
+    steps = np.arange(100, 100 + 100 * (5 if shape == "short" else 30), 100)
+    done = steps / steps[-1]
+    quality = {"rises": 0.6 + 0.3 * done, "flat": 0.9 - 0.3 * np.exp(-9 * done), "short": np.full(len(steps), 0.8)}
+    quality["falls"] = 0.9 - 0.3 * np.abs(done - 0.5)
+    values = quality[shape] + np.random.default_rng(0).normal(0, 1e-4, len(steps))
+    log = pd.DataFrame({"step": steps, "ssim_face_source": values, "ssim_face_target": values, "loss": 1 - values})
+    assert on_plateau(log) == flat
+
+
+def test_the_page_of_a_run_names_what_it_is(pair: tuple[Path, Path], config: TrainConfig, tmp_path: Path) -> None:
+    train(replace(config, preview_every=3), *pair, tmp_path / "<run>")
+    page = (tmp_path / "<run>/reports/training.html").read_text()
+    assert "&lt;run&gt;" in page and "<run>" not in page
+    assert "A (self)" in page and "B (self)" in page
+    assert (tmp_path / "<run>/reports/training.json").is_file()
