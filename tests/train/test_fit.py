@@ -146,7 +146,7 @@ def test_every_option_together_resumes_exactly(pair: Pair, config: TrainConfig, 
 def test_processes_that_torchrun_started_again_go_on(
     undisturbed: tuple[Path, Summary, TrainConfig], pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, summary, config = undisturbed
+    whole, _summary, config = undisturbed
     out = tmp_path / "run"
     with pytest.raises(Killed):
         train(config, *pair, out, progress=killed_at(4))
