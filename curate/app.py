@@ -229,13 +229,13 @@ def launch(
     wait_for_port(port)
     loaded = _load_all(folders)
     first = loaded[0][0]
+    address = f"http://{ADDRESS}:{port}/datasets/{quote(first.name, safe='')}"
     import fiftyone as fo
 
     try:
         for folder in folders if clips else ():
             log.warning("footage: dataset %s", load_clips(folder))
         session = fo.launch_app(first, port=port, address=ADDRESS, remote=True)
-        address = f"http://{ADDRESS}:{port}/datasets/{quote(first.name, safe='')}"
         log.warning("FiftyOne App: %s%s", address, "  (Ctrl-C ends it)" if wait else "")
         if browser and _has_screen():
             webbrowser.open(address, new=2)

@@ -106,7 +106,8 @@ def train(
     if old is not None:
         if old.held_out != run.held_out:
             log.warning("%s: the faces changed since it began; some held-out ones may have been trained on", out)
-        run = replace(run, init=old.init, results=old.results)
+        ended = old.ended if training.step >= end(config, training.cooling) else ""
+        run = replace(run, init=old.init, results=old.results, ended=ended)
     if accelerator.is_main_process:
         run.save()
         if training.step < config.steps:

@@ -193,6 +193,7 @@ def test_going_on_with_a_finished_run(
     shutil.copytree(whole, out)
     same = train(config, *pair, out, resume=True)
     assert (same.steps, same.resumed_from, same.loss, same.ssim) == (6, 6, summary.loss, summary.ssim)
+    assert same.ended == summary.ended == "finished"
     longer = train(resumed_config(out, steps=8), *pair, out, resume=True)
     assert (longer.steps, longer.resumed_from, open_run(out).step) == (8, 6, 8)
     with pytest.raises(UsageError, match="--steps 7: the run is at step 8"):
