@@ -41,10 +41,13 @@ def demo(
         request = Request((str(footage[side]),), out / side, subject, "public-domain", workers=workers)
         select_faceset(curate(request, progress).faceset, Wishes("200"))
         pages.append(write_coverage(open_faceset(out / side)))
-    config = config_of("tiny", steps=steps, save_every=max(steps // 3, 1))
+    config = config_of(
+        "tiny", steps=steps, save_every=max(steps // 3, 1), preview_every=max(steps // 7, 1), identity=12
+    )
     train(config, out / "source", out / "target", out / "run", progress=progress)
     done = render(out / "run", footage["target"], out / "render.mp4", workers=workers, progress=progress)
-    return [f"render    {done.out}", f"artifacts {done.report}", f"coverage  {pages[0]}", f"coverage  {pages[1]}"]
+    told = [("render", done.out), ("artifacts", done.report), ("training", out / "run" / "reports" / "training.html")]
+    return [f"{what:9} {path}" for what, path in (*told, *(("coverage", page) for page in pages))]
 
 
 def _prepare(out: Path, force: bool) -> None:
