@@ -6,14 +6,17 @@ names one. What Ray itself writes goes into a temporary folder.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from curate.errors import MissingError, UsageError, WorkError
+from curate.faceset import atomic
 from train.config import TrainConfig, from_json
 from train.fit import Summary, train
 from train.run import is_run
@@ -21,6 +24,8 @@ from train.start import clear
 
 FAILURES = 3
 """How often processes may be started again."""
+ANSWER = ".ray-summary.json"
+"""In the run's folder: what the first process tells the caller, who may be on another machine."""
 
 
 def train_on_ray(
@@ -62,17 +67,18 @@ def train_on_ray(
             run_config=RunConfig(storage_path=storage, failure_config=FailureConfig(max_failures=FAILURES)),
         )
         try:
-            metrics = trainer.fit().metrics
+            trainer.fit()
         except Exception as error:  # Ray wraps what the processes raise in types of its own
             raise WorkError(f"--engine ray: {_first_line(error)}: --resume goes on from the last checkpoint") from error
-    return Summary(**(metrics or {}))
+    answer = out / ANSWER
+    summary = Summary(**json.loads(answer.read_text(encoding="utf-8")))
+    answer.unlink()
+    return summary
 
 
 def _work(told: dict[str, Any]) -> None:
     """What each process does; started again, it goes on."""
-    from dataclasses import asdict
-
-    from ray.train import report
+    from ray.train import get_context
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     source, target, out = map(Path, told["places"])
@@ -81,7 +87,9 @@ def _work(told: dict[str, Any]) -> None:
     summary = train(
         from_json(told["config"]), source, target, out, resume=resume, init=None if resume else init, cache=cache
     )
-    report(asdict(summary))
+    if get_context().get_world_rank() == 0:
+        with atomic(out / ANSWER) as temporary:
+            temporary.write_text(json.dumps(asdict(summary)), encoding="utf-8")
 
 
 def _first_line(error: BaseException) -> str:
