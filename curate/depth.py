@@ -100,7 +100,7 @@ def _plane(frame: Any, index: int) -> NDArray[np.uint16]:
     plane = frame.planes[index]
     order = ">u2" if frame.format.name.endswith("be") else "<u2"
     codes = np.frombuffer(plane, order).reshape(-1, plane.line_size // 2)[: plane.height, : plane.width]
-    return np.asarray(codes, np.uint16)
+    return np.asarray(codes.astype(np.uint16), np.uint16)
 
 
 def _yuv16(frame: Any) -> NDArray[np.uint16]:

@@ -88,7 +88,9 @@ def mux(
         }
         with av.open(str(out), "w", format=FORMATS[suffix], container_options=options) as container:
             _describe(container, source, comment)
-            track = container.add_stream_from_template(template.streams.video[0])
+            encoded = template.streams.video[0]
+            track = container.add_stream_from_template(encoded)
+            track.codec_context.codec_tag = encoded.codec_context.codec_tag  # hvc1, ap4h: PyAV forgets it
             track.time_base = Fraction(1, base.denominator)
             pairs = [(s, container.add_stream_from_template(s)) for s in _copied(source)]
             for old, new in pairs:
