@@ -9,7 +9,7 @@ import bisect
 import hashlib
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from curate.depth import EXACT, Deep, to_rgb16, widen
 from curate.errors import FootageError, UsageError
+from curate.siting import siting
 from curate.types import Clip, Frame, Image, Segment
 
 log = logging.getLogger(__name__)
@@ -203,6 +204,7 @@ def decode(clip: Clip, segment: Segment | None = None, depth: int = 8) -> Iterat
                 times, _ = _index(container, stream)
                 segment = Segment(clip.name, 0, times[0], times[0], times[-1] + 1, 0, tuple(times))
             last = segment.start - 1
+            place: Callable[[Any], Any] | None = None
             for frame in _frames(container, stream, segment.seek):
                 pts = _time(frame)
                 if pts is None or pts <= last or frame.is_corrupt:
@@ -211,7 +213,8 @@ def decode(clip: Clip, segment: Segment | None = None, depth: int = 8) -> Iterat
                     break
                 last = pts
                 index = segment.first_frame + bisect.bisect_left(segment.pts, pts)
-                yield _frame(index, pts, pts * stream.time_base, frame, depth)
+                place = place or siting(stream, frame)
+                yield _frame(index, pts, pts * stream.time_base, frame, place, depth)
     except av.error.FFmpegError as error:
         raise FootageError(f"{clip.path}: cannot be read as video ({error.strerror})") from None
 
@@ -225,9 +228,9 @@ def _decode_photos(clip: Clip, segment: Segment | None, depth: int) -> Iterator[
             yield _photo(index, image, depth)
 
 
-def _frame(index: int, pts: int, time: Fraction, frame: Any, depth: int) -> Frame:
-    deep = (lambda: to_deep(frame)) if depth == 16 else None
-    return Frame(index, pts, time, lambda: to_rgb(frame), lambda: luma_of(frame), deep)
+def _frame(index: int, pts: int, time: Fraction, frame: Any, place: Callable[[Any], Any], depth: int) -> Frame:
+    deep = (lambda: to_deep(place(frame))) if depth == 16 else None
+    return Frame(index, pts, time, lambda: to_rgb(place(frame)), lambda: luma_of(frame), deep)
 
 
 def _photo(index: int, image: Image, depth: int) -> Frame:
