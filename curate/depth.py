@@ -92,7 +92,8 @@ def to_rgb16(frame: Any, matrix: Colorspace) -> Deep | None:
 
 
 def _stretched(codes: NDArray[np.uint16], bits: int) -> Deep:
-    return np.rint(codes.astype(np.float32) * np.float32(65535 / ((1 << bits) - 1))).astype(np.uint16)
+    stretched = codes.astype(np.float32) * np.float32(65535 / ((1 << bits) - 1))
+    return np.asarray(np.rint(stretched), np.uint16)
 
 
 def _plane(frame: Any, index: int) -> NDArray[np.uint16]:
