@@ -94,6 +94,8 @@ class Frame:
     convert: Callable[[], Image]
     """Makes `image`; called at most once."""
     convert_luma: Callable[[], NDArray[np.uint8]]
+    convert_deep: Callable[[], NDArray[np.uint16]] | None = None
+    """Makes `deep`; None unless it was decoded so."""
 
     @functools.cached_property
     def image(self) -> Image:
@@ -104,6 +106,13 @@ class Frame:
     def luma(self) -> NDArray[np.uint8]:
         """(H, W) uint8 brightness of the upright picture, as stored (full or limited range): nearly free."""
         return self.convert_luma()
+
+    @functools.cached_property
+    def deep(self) -> NDArray[np.uint16]:
+        """(H, W, 3) uint16 RGB 0..65535 of the same picture; ValueError unless decoded with a depth of 16."""
+        if self.convert_deep is None:
+            raise ValueError("the frame was decoded with a depth of 8")
+        return self.convert_deep()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import bisect
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,10 +18,12 @@ from typing import Any
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import Colorspace, Interpolation
+from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
+from curate.depth import EXACT, Deep, to_rgb16, widen
 from curate.errors import FootageError, UsageError
+from curate.siting import siting
 from curate.types import Clip, Frame, Image, Segment
 
 log = logging.getLogger(__name__)
@@ -31,8 +33,6 @@ VIDEO_SUFFIXES = frozenset(
 )
 PHOTO_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())
 PHOTOS_PER_SEGMENT = 200
-# swscale's default rounding loses 1.6 luma levels on the way to RGB and back; with these flags .001.
-EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 PLANAR = frozenset("yuv420p yuvj420p yuv422p yuvj422p yuv444p yuvj444p nv12".split())
 """8-bit formats whose first plane is the brightness."""
 _RANGE = re.compile(r"^(?P<path>.+)@(?P<start>[\d:.]*)-(?P<end>[\d:.]*)$")
@@ -198,13 +198,16 @@ def span(clip: Clip, times: Sequence[int], keys: Sequence[int], first: int, end:
     return Segment(clip.name, first, min(seek, times[first]), times[first], stop, first, tuple(times[first:end]))
 
 
-def decode(clip: Clip, segment: Segment | None = None) -> Iterator[Frame]:
+def decode(clip: Clip, segment: Segment | None = None, depth: int = 8) -> Iterator[Frame]:
     """Frames in order of presentation, of one segment or the whole clip; damaged ones are left out.
 
-    Images are upright (rotation metadata applied), full range RGB; 10-bit input is rounded to 8 bits.
+    Images are upright (rotation metadata applied), full range RGB; 10-bit input is rounded to 8 bits. With a `depth` of
+    16 the frames also have `deep`, made when it is first asked for. Raises FootageError.
     """
+    if depth not in (8, 16):
+        raise ValueError(f"depth {depth}: must be 8 or 16")
     if clip.kind == "photos":
-        yield from _decode_photos(clip, segment)
+        yield from _decode_photos(clip, segment, depth)
         return
     path = Path(clip.path)
     try:
@@ -214,6 +217,7 @@ def decode(clip: Clip, segment: Segment | None = None) -> Iterator[Frame]:
                 times, _ = _index(container, stream)
                 segment = Segment(clip.name, 0, times[0], times[0], times[-1] + 1, 0, tuple(times))
             last = segment.start - 1
+            place: Callable[[Any], Any] | None = None
             for frame in _frames(container, stream, segment.seek):
                 pts = _time(frame)
                 if pts is None or pts <= last or frame.is_corrupt:
@@ -222,29 +226,32 @@ def decode(clip: Clip, segment: Segment | None = None) -> Iterator[Frame]:
                     break
                 last = pts
                 index = segment.first_frame + bisect.bisect_left(segment.pts, pts)
-                yield _frame(index, pts, pts * stream.time_base, frame)
+                place = place or siting(stream, frame)
+                yield _frame(index, pts, pts * stream.time_base, frame, place, depth)
     except av.error.FFmpegError as error:
         raise FootageError(f"{clip.path}: cannot be read as video ({error.strerror})") from None
 
 
-def _decode_photos(clip: Clip, segment: Segment | None) -> Iterator[Frame]:
+def _decode_photos(clip: Clip, segment: Segment | None, depth: int) -> Iterator[Frame]:
     path = Path(clip.path)
     photos = _photos(path) if path.is_dir() else [path]
     for index in segment.pts if segment else range(len(photos)):
         image = _read_photo(photos[index])
         if image is not None:
-            yield _photo(index, image)
+            yield _photo(index, image, depth)
 
 
-def _frame(index: int, pts: int, time: Fraction, frame: Any) -> Frame:
-    return Frame(index, pts, time, lambda: to_rgb(frame), lambda: luma_of(frame))
+def _frame(index: int, pts: int, time: Fraction, frame: Any, place: Callable[[Any], Any], depth: int) -> Frame:
+    deep = (lambda: to_deep(place(frame))) if depth == 16 else None
+    return Frame(index, pts, time, lambda: to_rgb(place(frame)), lambda: luma_of(frame), deep)
 
 
-def _photo(index: int, image: Image) -> Frame:
+def _photo(index: int, image: Image, depth: int) -> Frame:
     def luma() -> NDArray[np.uint8]:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
 
-    return Frame(index, index, Fraction(index), lambda: image, luma)
+    deep = (lambda: widen(image)) if depth == 16 else None
+    return Frame(index, index, Fraction(index), lambda: image, luma, deep)
 
 
 def matrix_of(colorspace: int, height: int) -> Colorspace:
@@ -258,6 +265,15 @@ def to_rgb(frame: Any) -> Image:
     """An av.VideoFrame as upright (H, W, 3) uint8 RGB."""
     matrix = matrix_of(frame.colorspace, frame.height)
     rgb = frame.reformat(format="rgb24", src_colorspace=matrix, interpolation=EXACT, threads=1).to_ndarray()
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+
+def to_deep(frame: Any) -> Deep:
+    """An av.VideoFrame as upright (H, W, 3) uint16 RGB, 0..65535, with all the bits that it has."""
+    rgb = to_rgb16(frame, matrix_of(frame.colorspace, frame.height))
+    if rgb is None:
+        return widen(to_rgb(frame))
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
 
@@ -280,6 +296,15 @@ def _video_stream(container: Any, path: Path) -> Any:
     stream = streams[0]
     stream.thread_type = "AUTO"
     return stream
+
+
+def frame_times(path: Path) -> list[int]:
+    """Sorted presentation times of a video's frames, in its time base, without decoding. Raises FootageError."""
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            return _index(container, _video_stream(container, path))[0]
+    except av.error.FFmpegError as error:
+        raise FootageError(f"{path}: cannot be read as video ({error.strerror})") from None
 
 
 def _index(container: Any, stream: Any) -> tuple[list[int], list[int]]:

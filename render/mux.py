@@ -1,4 +1,4 @@
-"""The footage's times and sound given to an encoded video, packet by packet, nothing encoded again.
+"""The footage's times and sound given to the encoded parts of a video, packet by packet, nothing encoded again.
 
 The encoder numbers frames; here the k-th frame in order of presentation gets the k-th frame's timestamp of the footage,
 in the footage's time base. Decode times follow from them: the same sorted times, held back by as many frames as the
@@ -8,7 +8,6 @@ encoder reorders, so that none comes after its presentation time.
 from __future__ import annotations
 
 import heapq
-import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -18,9 +17,13 @@ from typing import Any
 import av
 
 from curate.errors import UsageError, WorkError
+from curate.video import frame_times
+from render.parts import Joined, join, steps
 
 log = logging.getLogger(__name__)
 
+INTERLEAVED = 10
+"""Seconds by which one stream's packets may lie behind another's in a file."""
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 
 
@@ -52,14 +55,31 @@ def check_sound(footage: Path, out: Path, scratch: Path) -> int:
         return len(streams)
 
 
-def mux(encoded: Path, footage: Path, out: Path, suffix: str, times: Sequence[int], comment: str) -> None:
-    """Write `out` from the encoded video and the footage's sound.
+def mux(
+    parts: Sequence[Path],
+    footage: Path,
+    out: Path,
+    suffix: str,
+    times: Sequence[int],
+    comment: str,
+    span: tuple[int, int] | None = None,
+) -> None:
+    """Write `out` from the encoded parts, in order, and the footage's sound.
 
-    `times` are the frames' presentation times in order, in the footage's time base; `suffix` (.mp4, .mov) says which
-    container; `comment` goes into its metadata. Raises WorkError.
+    `times` are the frames' presentation times in order, in the footage's time base; `suffix` (.mp4, .m4v, .mov) says
+    which container; `comment` goes into its metadata. `span` says that the frames are the footage's from the first to
+    the last of these two numbers, both included: then the first frame's time becomes 0, and sound and subtitles are cut
+    to what is shown meanwhile. Sound is cut between its packets (AAC: 21 ms at 48 kHz): at the end the packet that is
+    heard last is whole; at the start one packet more is kept, so that the first one heard decodes rightly, and an edit
+    list tells the player to begin at the exact sample. Raises WorkError.
     """
-    with av.open(str(encoded)) as video, av.open(str(footage), metadata_errors="replace") as source:
+    joined = join(parts)
+    if len(joined.order) != len(times):
+        raise WorkError(f"the encoder wrote {len(joined.order)} of {len(times)} frames: disk full?")
+    with av.open(str(parts[0])) as template, av.open(str(footage), metadata_errors="replace") as source:
         base = Fraction(video_stream(source).time_base)
+        end = _end(source, times) if span is None else _end_of(span, source, footage, times)
+        shift = 0 if span is None else times[0]
         # Edit lists count in the movie's time scale: with the video's own they are exact.
         options = {
             "movflags": "+faststart",
@@ -68,16 +88,64 @@ def mux(encoded: Path, footage: Path, out: Path, suffix: str, times: Sequence[in
         }
         with av.open(str(out), "w", format=FORMATS[suffix], container_options=options) as container:
             _describe(container, source, comment)
-            track = container.add_stream_from_template(video.streams.video[0])
+            encoded = template.streams.video[0]
+            track = container.add_stream_from_template(encoded)
+            track.codec_context.codec_tag = encoded.codec_context.codec_tag  # hvc1, ap4h: PyAV forgets it
             track.time_base = Fraction(1, base.denominator)
             pairs = [(s, container.add_stream_from_template(s)) for s in _copied(source)]
             for old, new in pairs:
                 new.metadata.update({k: v for k, v in old.metadata.items() if k in ("language", "title")})
-            feeds: list[Iterable[Any]] = [_video_packets(video, track, times, _end(source, times), base)]
+            shown = [time - shift for time in times]
+            feeds: list[Iterable[Any]] = [_video_packets(joined, track, shown, end - shift, base)]
             if pairs:
-                feeds.append(_copied_packets(source, dict(pairs)))
+                copied = _copied_packets(source, dict(pairs))
+                feeds.append(copied if span is None else _cut(copied, shift * base, end * base))
             for packet in heapq.merge(*feeds, key=lambda p: p.dts * p.time_base):
                 container.mux_one(packet)
+
+
+def _cut(packets: Iterable[Any], start: Fraction, end: Fraction) -> Iterator[Any]:
+    """Packets that are heard or read between two times in seconds, moved so that `start` is 0.
+
+    One packet of sound before the first is kept, as the decoder's run-up; subtitles are shortened to the span.
+    """
+    before: dict[int, Any] = {}
+    for packet in packets:
+        base = packet.time_base
+        pts = packet.dts if packet.pts is None else packet.pts
+        if pts * base >= end + INTERLEAVED:
+            return
+        if pts * base >= end:
+            continue
+        sound = packet.stream.type == "audio"
+        heard = (pts + max(packet.duration or 0, 1)) * base > start
+        if sound and not heard:
+            before[packet.stream.index] = packet
+            continue
+        if not heard:
+            continue
+        run_up = before.pop(packet.stream.index, None)
+        for kept in [packet] if run_up is None else [run_up, packet]:
+            yield _moved(kept, round(start / base), None if sound else round((end - start) / base))
+
+
+def _moved(packet: Any, shift: int, length: int | None) -> Any:
+    """The packet earlier by `shift`; with a `length`, shortened to 0 .. length."""
+    pts = (packet.dts if packet.pts is None else packet.pts) - shift
+    if length is None:
+        packet.dts -= shift
+        packet.pts = pts
+        return packet
+    stop = min(pts + (packet.duration or 0), length)
+    packet.pts = packet.dts = max(pts, 0)
+    packet.duration = max(stop - max(pts, 0), 0)
+    return packet
+
+
+def _end_of(span: tuple[int, int], source: Any, footage: Path, times: Sequence[int]) -> int:
+    """When the frame after the span is shown, or the footage ends."""
+    following = frame_times(footage)[span[1] + 1 :]
+    return following[0] if following and following[0] > times[-1] else _end(source, times)
 
 
 def _end(source: Any, times: Sequence[int]) -> int:
@@ -86,8 +154,8 @@ def _end(source: Any, times: Sequence[int]) -> int:
     end = (stream.start_time or 0) + int(stream.duration or 0)
     if end > times[-1]:
         return end
-    steps = sorted(b - a for a, b in itertools.pairwise(times)) or [1]
-    return times[-1] + steps[len(steps) // 2]
+    between = steps(times)
+    return times[-1] + between[len(between) // 2]
 
 
 def _describe(container: Any, source: Any, comment: str) -> None:
@@ -108,16 +176,11 @@ def _copied(source: Any) -> list[Any]:
     return found
 
 
-def _video_packets(video: Any, track: Any, times: Sequence[int], end: int, base: Fraction) -> Iterator[Any]:
+def _video_packets(joined: Joined, track: Any, times: Sequence[int], end: int, base: Fraction) -> Iterator[Any]:
     """The encoder's packets in its order, with the footage's times."""
-    packets = [p for p in video.demux(video.streams.video[0]) if p.size]
-    if len(packets) != len(times):
-        raise WorkError(f"the encoder wrote {len(packets)} of {len(times)} frames: disk full?")
-    ranks = {pts: k for k, pts in enumerate(sorted(p.pts for p in packets))}
-    order = [ranks[p.pts] for p in packets]
-    delay = max(place - rank for place, rank in enumerate(order))
+    delay = joined.delay
     step = max(times[1] - times[0], 1) if len(times) > 1 else 1
-    for place, (packet, rank) in enumerate(zip(packets, order, strict=True)):
+    for place, (packet, rank) in enumerate(zip(joined.packets(), joined.order, strict=True)):
         packet.stream = track
         packet.time_base = base
         packet.pts = times[rank]

@@ -12,7 +12,9 @@ import pytest
 from curate import video
 from curate.errors import FootageError, WorkError
 from render import mux
-from render.encode import encoder, look_of
+from render.coding import Coding
+from render.encode import encoder
+from render.look import look_of
 
 
 def pictures(count: int, height: int, width: int) -> list[np.ndarray]:
@@ -29,7 +31,7 @@ def test_decoding_what_was_encoded_gives_the_colours_back(make_clip, tmp_path, s
     footage = make_clip(tmp_path / "a.mp4", [512, 1024, 1536], size=size, tags=tags, codec="")
     look = look_of(footage, size[1], size[0])
     frames = pictures(3, *size)
-    with encoder(tmp_path / "b.mp4", size[1], size[0], Fraction(25), look, 1) as write:
+    with encoder(tmp_path / "b.mp4", size[1], size[0], Fraction(25), look, Coding(crf=1)) as write:
         for frame in frames:
             write(frame)
     back = [f.image.astype(int) for f in video.decode(video.probe(tmp_path / "b.mp4"))]
@@ -43,7 +45,7 @@ def test_the_wrong_matrix_would_be_seen(make_clip, tmp_path):
     right = look_of(footage, 128, 96)
     wrong = replace(right, matrix=video.Colorspace.ITU601)
     frame = pictures(1, 96, 128)[0]
-    with encoder(tmp_path / "b.mp4", 128, 96, Fraction(25), wrong, 1) as write:
+    with encoder(tmp_path / "b.mp4", 128, 96, Fraction(25), wrong, Coding(crf=1)) as write:
         write(frame)
     back = next(video.decode(video.probe(tmp_path / "b.mp4"))).image
     assert np.abs(back.astype(int) - frame).mean() > 1.5
@@ -54,7 +56,7 @@ def test_an_encoder_that_fails_gives_its_reason(make_clip, tmp_path):
     look = look_of(footage, 128, 96)
     with (
         pytest.raises(WorkError, match="encoder failed"),
-        encoder(tmp_path / "none" / "b.mp4", 128, 96, Fraction(25), look, 18) as write,
+        encoder(tmp_path / "none" / "b.mp4", 128, 96, Fraction(25), look, Coding()) as write,
     ):
         for _ in range(500):
             write(np.zeros((96, 128, 3), np.uint8))
@@ -64,7 +66,7 @@ def test_a_frame_of_another_size_is_refused(make_clip, tmp_path):
     look = look_of(make_clip(tmp_path / "a.mp4", [512, 1024], codec=""), 128, 96)
     with (
         pytest.raises(WorkError, match="128x96"),
-        encoder(tmp_path / "b.mp4", 128, 96, Fraction(25), look, 18) as write,
+        encoder(tmp_path / "b.mp4", 128, 96, Fraction(25), look, Coding()) as write,
     ):
         write(np.zeros((90, 128, 3), np.uint8))
 
@@ -79,7 +81,7 @@ def test_packets_never_come_before_they_are_decoded(make_clip, tmp_path, uneven_
     """Decode times rise, none is after its presentation time, durations fill the gaps, sound is interleaved."""
     footage = make_clip(tmp_path / "a.mp4", uneven_times)
     encode(tmp_path / "v.mp4", footage, len(uneven_times))
-    mux.mux(tmp_path / "v.mp4", footage, tmp_path / "o.mp4", ".mp4", uneven_times, "note")
+    mux.mux([tmp_path / "v.mp4"], footage, tmp_path / "o.mp4", ".mp4", uneven_times, "note")
     with av.open(str(tmp_path / "o.mp4")) as container:
         assert container.metadata["comment"] == "note"
         packets = [(p.stream.type, p.pts, p.dts) for p in container.demux() if p.size]
@@ -94,7 +96,7 @@ def test_packets_never_come_before_they_are_decoded(make_clip, tmp_path, uneven_
 
 def encode(path: Path, footage: Path, count: int) -> None:
     look = look_of(footage, 128, 96)
-    with encoder(path, 128, 96, Fraction(25), look, 18) as write:
+    with encoder(path, 128, 96, Fraction(25), look, Coding()) as write:
         for number in range(count):
             write(np.roll(pictures(1, 96, 128)[0], 3 * number, axis=1))
 
@@ -103,4 +105,4 @@ def test_a_lost_frame_is_an_error_not_a_shift(make_clip, tmp_path, uneven_times)
     footage = make_clip(tmp_path / "a.mp4", uneven_times)
     encode(tmp_path / "v.mp4", footage, len(uneven_times) - 1)
     with pytest.raises(WorkError, match="29 of 30"):
-        mux.mux(tmp_path / "v.mp4", footage, tmp_path / "o.mp4", ".mp4", uneven_times, "note")
+        mux.mux([tmp_path / "v.mp4"], footage, tmp_path / "o.mp4", ".mp4", uneven_times, "note")
