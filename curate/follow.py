@@ -36,7 +36,8 @@ def follow(
     """One row per frame in which the face is, in order of frame.
 
     Columns as in the table, and `landmarks`: (478, 3) float32 in frame pixels. `identity` (128,) picks the person;
-    None: the one with the most faces. `start` and `end`, in seconds from the first frame, limit it. No row at all when nobody, or nobody like the identity, is seen.
+    None: the one with the most faces. `start` and `end`, in seconds from the first frame, limit it. No row at all when
+    nobody, or nobody like the identity, is seen.
     """
     with tempfile.TemporaryDirectory(prefix="faceset-follow-") as folder:
         faceset = create(Path(folder) / "set", None, Settings(crop_size=0, segment_seconds=SEGMENT_SECONDS))

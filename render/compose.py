@@ -68,10 +68,16 @@ def compose(
     settings: RenderSettings,
     typical: occlusion.Typical | None = None,
     deep: bool = False,
+    wanted: range | None = None,
 ) -> Iterator[Composed]:
-    """Every frame in order; `deep` reads and gives 16 bits. Holds 2 * RADIUS + 1 frames."""
+    """Every frame in order, or those whose index is `wanted`; `deep` reads and gives 16 bits.
+
+    Holds 2 * RADIUS + 1 frames.
+    """
     for window, centre in _windows(_items(faces, settings, typical)):
         item = window[centre]
+        if wanted is not None and item.frame.index not in wanted:
+            continue
         image = item.frame.deep if deep else item.frame.image
         change, opacity = _smoothed(window, centre), _opacity(window, centre)
         if item.face is None or item.mask is None or opacity == 0:
