@@ -155,13 +155,13 @@ def _make_chain(folder: Path) -> None:
     pem = leaf_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    _write(folder / "root.pem", _pem(root), 0o644)
-    _write(folder / "signing.pem", _pem(leaf) + _pem(root), 0o644)
-    _write(folder / "signing.key", pem, 0o600)  # last: its presence says that the chain is whole
+    write_whole(folder / "root.pem", _pem(root), 0o644)
+    write_whole(folder / "signing.pem", _pem(leaf) + _pem(root), 0o644)
+    write_whole(folder / "signing.key", pem, 0o600)  # last: its presence says that the chain is whole
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Whole or not at all; the temporary file is 600 from its first byte."""
+def write_whole(path: Path, content: bytes, mode: int) -> None:
+    """Write a file whole or not at all; the temporary file is 600 from its first byte. Raises OSError."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
