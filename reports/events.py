@@ -55,30 +55,31 @@ SEEN_AS: dict[str, tuple[str, ...]] = {
                "hole", "lips", "expression", "gaze", "pose"),
     "popped": ("flicker", "edge", "colour", "light", "soft", "false_detail", "misaligned", "ghost", "jitter", "hole",
                "expression", "gaze", "pose", "identity", "checkerboard"),
-    "hole": ("popped", "edge", "colour", "light", "false_detail", "soft", "ghost", "misaligned", "flicker",
+    "hole": ("edge", "colour", "light", "false_detail", "soft", "ghost", "misaligned", "flicker",
              "expression", "gaze", "checkerboard"),
-    "flicker": ("popped", "colour", "edge", "light"),
-    "colour": ("edge", "light", "popped", "flicker", "soft", "false_detail"),
-    "light": ("edge", "colour", "popped"),
-    "checkerboard": ("false_detail", "ghost", "edge", "soft", "popped"),
-    "ghost": ("soft", "false_detail", "misaligned", "edge", "colour", "popped", "expression"),
-    "jitter": ("misaligned", "popped", "flicker", "edge", "hole"),
-    "pose": ("misaligned", "expression", "gaze", "edge", "colour", "hole", "popped", "light"),
-    "misaligned": ("edge", "colour", "light", "popped", "jitter", "expression", "gaze", "pose", "hole", "ghost",
+    "flicker": ("colour", "edge", "light"),
+    "colour": ("edge", "light", "flicker", "soft", "false_detail"),
+    "light": ("edge", "colour", "flicker"),
+    "checkerboard": ("false_detail", "ghost", "edge", "soft"),
+    "ghost": ("soft", "false_detail", "misaligned", "edge", "colour", "expression"),
+    "jitter": ("misaligned", "flicker", "edge", "hole"),
+    "pose": ("misaligned", "expression", "gaze", "edge", "colour", "hole", "light"),
+    "misaligned": ("edge", "colour", "light", "jitter", "expression", "gaze", "pose", "hole", "ghost",
                    "soft", "false_detail"),
-    "lips": ("expression", "hole", "popped", "misaligned"),
-    "expression": ("hole", "popped", "misaligned", "colour"),
-    "soft": ("edge", "checkerboard", "popped", "ghost"),
+    "lips": ("expression", "hole", "misaligned"),
+    "expression": ("hole", "misaligned", "colour"),
+    "soft": ("edge", "checkerboard", "ghost"),
     "false_detail": ("ghost", "checkerboard"),
     "edge": ("colour", "false_detail", "soft", "light", "checkerboard"),
 }  # fmt: skip
 """A fault and the kinds as which it shows besides: what else is flagged over the same time is explained by it."""
-SURE = ("missed", "frozen")
+SURE = ("missed", "frozen", "popped")
 """Faults that explain whatever else is seen, however strong."""
 SHARE = 0.6
 """A fault explains a finding if it covers so much of its time."""
 WEAKER = 0.4
-"""It does so only if its value, over its threshold, is at least so much of the other's."""
+"""It does so only if its value, over its threshold, is at least so much of the other's; if each may explain the other,
+the stronger one does."""
 
 
 def group(
@@ -162,7 +163,8 @@ def _explains(fault: Finding, other: Finding, gap: int) -> bool:
     first, last = max(fault.first_frame - gap, other.first_frame), min(fault.last_frame + gap, other.last_frame)
     if last - first + 1 < SHARE * (other.last_frame - other.first_frame + 1):
         return False
-    return fault.kind in SURE or fault.value / fault.threshold >= WEAKER * other.value / other.threshold
+    least = 1.0 if fault.kind in SEEN_AS.get(other.kind, ()) else WEAKER
+    return fault.kind in SURE or fault.value / fault.threshold >= least * other.value / other.threshold
 
 
 def by_severity(findings: list[Finding]) -> tuple[Finding, ...]:

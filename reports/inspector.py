@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -21,6 +23,10 @@ from reports.view import View, cut, look
 
 SMALL = 128
 """Longest side in pixels at which movement is measured."""
+KEPT = 3
+"""So many frames before are held: slow movement is judged over so many."""
+CORE = 0.13
+"""Share of the face's width: movement is read so far inside the outline, where no paste's edge is."""
 SCALE = 100
 """Colours of cells are kept as whole hundredths."""
 
@@ -38,7 +44,7 @@ class Inspector:
         self._rows: list[dict[str, Any]] = []
         self._gallery = Gallery()
         self._thumb: Image | None = None
-        self._before: tuple[Image, Image | None] | None = None
+        self._before: deque[tuple[Image, Image | None]] = deque(maxlen=KEPT)
         self._cells: Floats | None = None
 
     def add(
@@ -59,7 +65,7 @@ class Inspector:
         `mask` (H, W) in 0..1 is where the face was pasted; without it the hull of the landmarks is taken.
         `output_landmarks` (N, 3) are those of the output, `identity` (128,) its embedding: where given, expression,
         gaze, pose, lips and identity are judged by them. A `context` frame only tells what came before: it gives no
-        row and no picture. One before a part is enough.
+        row and no picture. KEPT frames before a part are enough.
         """
         if self._has_reference and (reference is None or reference.shape != output.shape):
             raise ValueError(f"frame {index}: the reference has another size than the output, or is missing")
@@ -82,7 +88,7 @@ class Inspector:
                 self._cells = cells(patch(view.output, _onto(view, landmarks)).lab)
         if not context:
             self._rows.append(row)
-        self._before = (output, reference)
+        self._before.append((output, reference))
 
     def part(self) -> Part:
         """What `merge` needs of the frames so far."""
@@ -155,31 +161,47 @@ class Inspector:
         def small(grey: Floats) -> Floats:
             return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.float32)
 
-        inside = cv2.resize(at.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        ring = cv2.resize(at.ring.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        soft = np.asarray(cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.03 * at.width * zoom), np.float32)
-        now = small(mine)
-        texture, per_cent = m.texture(now, soft), 100 / (at.width * zoom)
+        core, ring, inside = (
+            cv2.resize(zone.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+            for zone in (at.distance > CORE * at.width, at.ring, at.inside)
+        )
+        now, per_cent = small(mine), 100 / (at.width * zoom)
         row = dict.fromkeys(("shift_x", "shift_y", "move_x", "move_y", "ring_x", "ring_y", "frozen"), math.nan)
         beside = None if theirs is None else small(theirs)
-        if beside is not None:
-            x, y, _ = m.shift(texture, m.texture(beside, soft))
-            row["shift_x"], row["shift_y"] = x * per_cent, y * per_cent
-        if self._before is None:
+        if beside is not None and core.any():
+            x, y = np.median(m.flow(now, beside)[core], axis=0) * per_cent
+            row["shift_x"], row["shift_y"] = float(x), float(y)
+        if not self._before:
             return row
-        before = small(m.luma(cut(self._before[0], view.box)))
-        if beside is None or self._before[1] is None:
-            x, y, _ = m.shift(texture, m.texture(before, soft))
-            row["move_x"], row["move_y"] = x * per_cent, y * per_cent
-            around = ring.astype(np.float32)
-            x, y, _ = m.shift(m.texture(now, around), m.texture(before, around))
-            row["ring_x"], row["ring_y"] = x * per_cent, y * per_cent
+        before = small(m.luma(cut(self._before[-1][0], view.box)))
+        if beside is None and core.any():
+            moved = m.flow(now, before)
+            (row["move_x"], row["move_y"]), (row["ring_x"], row["ring_y"]) = (
+                (float(v) for v in np.median(moved[zone], axis=0) * per_cent) for zone in (core, ring)
+            )
+        row["frozen"] = self._still(now, before, self._before[-1][1], beside, inside, ring, view, small)
+        if not row["frozen"] >= 0 and len(self._before) == KEPT:
+            older = small(m.luma(cut(self._before[0][0], view.box)))
+            row["frozen"] = self._still(now, older, self._before[0][1], beside, inside, ring, view, small)
+        return row
+
+    def _still(
+        self,
+        now: Floats,
+        before: Floats,
+        reference_before: Image | None,
+        reference: Floats | None,
+        inside: NDArray[np.bool_],
+        ring: NDArray[np.bool_],
+        view: View,
+        small: Callable[[Floats], Floats],
+    ) -> float:
+        """Per cent of the movement that should be there and is not; NaN where hardly any should be."""
+        if reference is None or reference_before is None:
             due = m.motion(now, before, ring)
         else:
-            due = m.motion(beside, small(m.luma(cut(self._before[1], view.box))), inside)
-        if due >= MOTION:
-            row["frozen"] = 100 * max(1 - m.motion(now, before, inside) / due, 0.0)
-        return row
+            due = m.motion(reference, small(m.luma(cut(reference_before, view.box))), inside)
+        return 100 * max(1 - m.motion(now, before, inside) / due, 0.0) if due >= MOTION else math.nan
 
     def _keep_pictures(self, index: int, row: dict[str, Any], view: View) -> None:
         worst = 0.0

@@ -64,14 +64,18 @@ def _looked_at(size: int) -> NDArray[np.bool_]:
 def checkerboard(output: Floats, reference: Floats | None) -> float:
     """How far the highest spectral peak stands above a smooth spectrum, decibels, for power spectra (S, S//2+1).
 
-    With a reference its own spectrum is taken off first: what is periodic in the footage is no fault.
+    With a reference the peak must also stand above that one's spectrum: what is periodic in the footage is no fault.
     """
     size = output.shape[0]
     level = np.log(_blurred(output, 3))
     if reference is not None:
         level = level - np.log(_blurred(reference, 3))
+    where = _looked_at(size)
     above = level - _blurred(level, 17)
-    return float(10 / np.log(10) * above[_looked_at(size)].max())
+    if reference is not None:
+        own = np.log(_blurred(output, 3))
+        above = np.minimum(above, own - _blurred(own, 17))
+    return float(10 / np.log(10) * above[where].max())
 
 
 def _blurred(half: Floats, width: int) -> Floats:
@@ -96,9 +100,23 @@ def ghost(output: Floats, reference: Floats) -> float:
     share = float(weight.mean())
     if share < 0.05:
         return float("nan")
-    ratio = (ratio - float((ratio * weight).sum() / weight.sum())) * weight
+    ratio = (ratio - _radial(ratio, weight)) * weight
     echo = np.fft.irfft2(ratio, s=(size, size)) / share
     return float(100 * echo[_shifts(size)].max())
+
+
+def _radial(values: Floats, weight: Floats) -> Floats:
+    """Weighted mean of (S, S//2+1) values over all frequencies of like size, at each: blur is the same all around."""
+    ring = _rings(values.shape[0])
+    total = np.bincount(ring.ravel(), weights=weight.ravel())
+    sums = np.bincount(ring.ravel(), weights=(values * weight).ravel())
+    return np.asarray((sums / np.maximum(total, 1e-6))[ring], np.float32)
+
+
+@functools.cache
+def _rings(size: int) -> NDArray[np.int64]:
+    fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
+    return np.rint(np.hypot(fx, fy) * size / 2).astype(np.int64)
 
 
 @functools.cache

@@ -44,17 +44,23 @@ def jumps(values: Doubles, least: float, times: float = 4.0) -> Doubles:
     """(T,) how far (T, C) values are from their usual level by jumps alone.
 
     A change from one frame to the next is a jump if it is longer than `least` and than `times` the usual one of the 20
-    frames around; what changes slowly is followed. The usual level is the one at which most frames are.
+    frames around; what changes slowly is followed. The usual level is the one at which most frames are; no frame is
+    farther from it than its values are from theirs. NaNs are taken for no change.
     """
     if len(values) < 3:
         return np.full(len(values), np.nan)
+    known = np.isfinite(values).all(1)
+    if not known.any():
+        return np.full(len(values), np.nan)
+    values = values[np.maximum.accumulate(np.where(known, np.arange(len(values)), known.argmax()))]
+    away = np.linalg.norm(values - np.median(values, axis=0), axis=1)
     change = np.diff(values, axis=0)
     size = np.linalg.norm(change, axis=1)
     usual = middle(size, 21)
     usual = np.where(np.isfinite(usual), usual, 0)
     change[size <= np.maximum(least, times * usual)] = 0
     level = np.vstack([np.zeros((1, values.shape[1])), np.cumsum(change, axis=0)])
-    return np.asarray(np.linalg.norm(level - np.median(level, axis=0), axis=1))
+    return np.asarray(np.minimum(np.linalg.norm(level - np.median(level, axis=0), axis=1), away))
 
 
 def popped(cells: Doubles, weight: Doubles, longest: int = 4, floor: float = 1.0) -> Doubles:
@@ -160,7 +166,5 @@ def hole(cells: Doubles, apart: Doubles, weight: Doubles, usual: float) -> tuple
 
 
 def _blocks(values: Doubles) -> Doubles:
-    """(T, G-1, G-1) least value of every 2 x 2 cells."""
-    return np.minimum(
-        np.minimum(values[:, :-1, :-1], values[:, 1:, :-1]), np.minimum(values[:, :-1, 1:], values[:, 1:, 1:])
-    )
+    """(T, G-1, G-1) mean of every 2 x 2 cells."""
+    return (values[:, :-1, :-1] + values[:, 1:, :-1] + values[:, :-1, 1:] + values[:, 1:, 1:]) / 4

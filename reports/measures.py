@@ -6,6 +6,7 @@ is always worse. A value that cannot be computed is NaN.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import cv2
@@ -17,8 +18,6 @@ from curate.types import Floats, Image
 Doubles = NDArray[np.float64]
 SECTORS = 24
 """Number of pieces into which the edge of the face is cut."""
-MATCH = 0.08
-"""Response of the phase correlation from which on two pictures are taken to show the same."""
 NOISE = 0.6
 """Luma levels (of 255) of detail that any encoder adds or takes: added to both sides of a ratio of detail."""
 
@@ -156,24 +155,21 @@ def light(grey: Floats, where: NDArray[np.bool_]) -> float:
     return float(np.log(max(float(grey[where].mean()), 1.0)))
 
 
-def shift(mine: Floats, theirs: Floats) -> tuple[float, float, float]:
-    """Pixels rightward and downward by which `mine` lies beside `theirs`, and the response 0..1, by phase correlation.
+def flow(mine: Floats, theirs: Floats) -> Floats:
+    """(H, W, 2) pixels rightward and downward by which what is in `theirs` lies elsewhere in `mine`; (H, W) luma each.
 
-    Of two `texture`s. NaN where they do not match anywhere (response under MATCH) or have nothing to match.
+    Dense inverse search (Kroeger et al., ECCV 2016), as OpenCV has it.
     """
-    if min(float(np.abs(mine).max()), float(np.abs(theirs).max())) < 2:
-        return float("nan"), float("nan"), 0.0
-    (x, y), response = cv2.phaseCorrelate(theirs, mine)
-    return (float(x), float(y), float(response)) if response >= MATCH else (float("nan"), float("nan"), float(response))
+    return np.asarray(_search().calc(_bytes(theirs), _bytes(mine), None), np.float32)  # type: ignore[call-overload]
 
 
-def texture(grey: Floats, window: Floats) -> Floats:
-    """Middle frequencies of (H, W) luma under a window, padded to a square of a size that is quick to transform."""
-    band = (cv2.GaussianBlur(grey, (0, 0), 0.7) - cv2.blur(grey, (9, 9))) * window
-    side = cv2.getOptimalDFTSize(max(grey.shape) + max(grey.shape) % 2)
-    square = np.zeros((side + side % 2, side + side % 2), np.float32)
-    square[: grey.shape[0], : grey.shape[1]] = band
-    return square
+@functools.cache
+def _search() -> cv2.DISOpticalFlow:
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+
+def _bytes(grey: Floats) -> NDArray[np.uint8]:
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
 
 
 def motion(now: Floats, before: Floats, where: NDArray[np.bool_]) -> float:

@@ -18,7 +18,7 @@ from reports.thresholds import SWAP
 
 Doubles = NDArray[np.float64]
 SCALE = 100
-TOLERANCE = 1.0
+TOLERANCE = 1.5
 """Per cent of the face's width: another face's features may lie so far from the reference's all the time."""
 LIPS_MOVE = 0.8
 """L* levels: a mouth that moves less says nothing about the lag of the lips."""
@@ -86,7 +86,7 @@ def _cuts(rows: pd.DataFrame) -> NDArray[np.bool_]:
 def _usual(rows: pd.DataFrame, has_reference: bool) -> dict[str, float]:
     """Levels of the whole video that single frames are compared with."""
     if has_reference:
-        return {"shift_x": _median(rows["shift_x"]), "shift_y": _median(rows["shift_y"])}
+        return {}
     return {name: _median(values) for name, values in _softness(rows).items()}
 
 
@@ -114,7 +114,7 @@ def _stretch(
         other = _stacked(rows, "reference_cells", GRID * GRID * 3).reshape(colours.shape) / SCALE
         colours = colours - other
         apart = _stacked(rows, "apart", GRID * GRID).reshape(apart.shape) / SCALE
-        out |= _beside(rows, fps, usual)
+        out |= _beside(rows, fps)
         cell = rows["colour_cell"].fillna(-1).to_numpy().astype(int)
         where["colour"] = np.where(cell >= 0, region[np.arange(len(rows)), np.maximum(cell, 0)], WHOLE)
         where["light"] = _darker_side(rows)
@@ -125,17 +125,16 @@ def _stretch(
     where["edge" if has_reference else "edge_line"] = np.full(len(rows), float(EDGE))
     out["popped"] = t.popped(colours, weight)
     box = (len(rows), GRID, GRID)
-    out["hole"], first = t.hole(colours.reshape(*box, 3), apart, weight.reshape(box), SWAP * 0.7)
+    out["hole"], first = t.hole(colours.reshape(*box, 3), apart, weight.reshape(box), SWAP)
     row, column = first // (GRID - 1), first % (GRID - 1)
     where["hole"] = region.reshape(box)[np.arange(len(rows)), row, column].astype(np.float64)
     where["lips"] = np.full(len(rows), float(REGIONS.index("mouth")))
     return out, where
 
 
-def _beside(rows: pd.DataFrame, fps: float, usual: dict[str, float]) -> dict[str, Doubles]:
+def _beside(rows: pd.DataFrame, fps: float) -> dict[str, Doubles]:
     shift = rows[["shift_x", "shift_y"]].to_numpy()
-    off = np.hypot(shift[:, 0] - usual["shift_x"], shift[:, 1] - usual["shift_y"])
-    far = np.maximum(off, np.hypot(*shift.T) - TOLERANCE)
+    far = np.fmax(t.jumps(shift, 0.15, 3.0), np.hypot(*shift.T) - TOLERANCE)
     marks, output = _stacked(rows, "marks", len(NAMES)), _stacked(rows, "output_marks", len(NAMES))
     away = output - marks
     out = {

@@ -96,9 +96,9 @@ ALONE: tuple[Limit, ...] = (
 
 GAP_SECONDS = 0.2
 """Flagged stretches of one kind that are no further apart than this are one event."""
-MOTION = 1.2
+MOTION = 0.7
 """Luma levels: below this movement of the reference (or of the surroundings) a still face says nothing."""
-SWAP = 3.0
+SWAP = 2.5
 """CIELAB units: a video whose faces differ less than this from the reference's is no swap, so no face is missed."""
 
 
