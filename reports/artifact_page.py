@@ -44,7 +44,6 @@ class _Line:
     finding: Finding
     title: str
     words: str
-    region: str
     also: str
     remedy: str
     track: str
@@ -55,6 +54,8 @@ class _Line:
 class _Card:
     place: Place
     title: str
+    worst_time: float
+    """Seconds, of the worst frame."""
     lines: tuple[_Line, ...]
     more: int
     output: str | None
@@ -136,7 +137,7 @@ def write(report: ArtifactReport, html_path: Path, meta: Mapping[str, Any]) -> P
         "artifacts_css": static("artifacts.css"),
         "artifacts_js": static("artifacts.js"),
     }
-    more = {"meta": facts, "verdict": values["verdict"], "worst_second": bad}
+    more = {"meta": facts, "verdict": values["verdict"], "affected": values["affected"], "worst_second": bad}
     return write_page(html_path, "artifacts.html", values, data | more)
 
 
@@ -166,6 +167,7 @@ def _context(report: ArtifactReport, meta: Mapping[str, Any]) -> Context:
 
 def _cards(report: ArtifactReport, found: tuple[Place, ...], context: Context) -> list[_Card]:
     cards, spent = [], 0
+    times = dict(zip(report.measures["frame"].tolist(), report.measures["time"].tolist(), strict=True))
     for place in found[:SHOWN]:
         worst = place.worst
         lines = tuple(_line(report, f, context) for f in place.findings[:LISTED])
@@ -181,7 +183,8 @@ def _cards(report: ArtifactReport, found: tuple[Place, ...], context: Context) -
             shots, cost = [None, None, None], 0
         spent += cost
         uris = [data_uri(s) if s else None for s in shots]
-        cards.append(_Card(place, title[0].upper() + title[1:], lines, more, *uris))
+        when = float(times.get(worst.worst_frame, worst.start))
+        cards.append(_Card(place, title[0].upper() + title[1:], when, lines, more, *uris))
     return cards
 
 
@@ -194,7 +197,6 @@ def _line(report: ArtifactReport, finding: Finding, context: Context) -> _Line:
         finding,
         words[0].upper() + words[1:],
         _against(finding),
-        extra.region_name,
         also,
         remedy(finding, context),
         track(report, finding),

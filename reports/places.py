@@ -55,6 +55,11 @@ class Place:
         return self.findings[0]
 
     @property
+    def badness(self) -> float:
+        """Weights of the findings times their seconds."""
+        return sum(WEIGHT[f.severity] * (f.end - f.start) for f in self.findings)
+
+    @property
     def span(self) -> str:
         """Its time codes."""
         return span(self.worst.start, self.worst.end)
@@ -67,7 +72,7 @@ def span(start: float, end: float) -> str:
 
 
 def places(findings: tuple[Finding, ...]) -> tuple[Place, ...]:
-    """The findings (worst first) put together, worst place first.
+    """The findings (worst first) put together, worst place first: by its severity, then by how much is wrong how long.
 
     Each place begins with the worst finding left; those that lie for half their time or more within it, NEAR seconds
     to either side, belong to it. So a finding that lasts long does not swallow what is worse, and places do not chain.
@@ -78,7 +83,7 @@ def places(findings: tuple[Finding, ...]) -> tuple[Place, ...]:
         inside = [f for f in left[1:] if _shared(f, worst) >= 0.5]
         found.append(Place((worst, *inside)))
         left = [f for f in left[1:] if not any(f is other for other in inside)]
-    return tuple(found)
+    return tuple(sorted(found, key=lambda p: (-SEVERITIES.index(p.worst.severity), -p.badness)))
 
 
 def _shared(finding: Finding, other: Finding) -> float:

@@ -109,15 +109,16 @@
     const near = 0.5 / fps, next = way > 0 ? inOrder.find((p) => p[0] > at + near) : inOrder.findLast((p) => p[0] < at - near);
     if (next) go(...next);
   };
+  const lost = [];
   const fail = (video) => {
-    const name = video.dataset.name, note = one(".failed");
+    lost.push(video.dataset.name);
+    const note = one(".failed"), still = video === render ? " The pictures below show what was found." : "";
+    note.textContent = `${lost.join(" and ")} cannot be played here: not where this page looks for it, or this browser lacks the codec.${still}`;
     note.hidden = false;
-    note.textContent += `${name} cannot be played here: it is not where this page looks for it, or this browser lacks its codec. `;
     if (video === render) {
-      all("video", player).forEach((v) => v.pause());
-      one(".panes").hidden = one(".transport").hidden = true;
-      one(".panes").style.display = one(".transport").style.display = "none";
-      note.textContent += "The pictures below show what was found.";
+      if (target) target.pause();
+      one(".panes").remove();
+      one(".transport").remove();
       render = target = canvas = null;
     } else if (render) {
       all("[data-pane=target], [data-pane=difference]", player).forEach((pane) => pane.remove());
@@ -132,7 +133,7 @@
   };
   for (const video of [render, target]) {
     if (!video) continue;
-    video.addEventListener("error", () => fail(video), { once: true });
+    video.addEventListener("error", () => { if (video === render || video === target) fail(video); }, { once: true });
     for (const name of ["loadeddata", "seeked"]) video.addEventListener(name, draw);
     if (video.error) fail(video);
   }
@@ -184,8 +185,6 @@
   addEventListener("resize", measure);
   measure();
   if (inOrder.length) {
-    const worst = cards[0].querySelector("[data-go]");
-    at = Number(worst.dataset.go);
-    seek(at);
+    seek(Number(cards[0].dataset.worst));
   } else draw();
 })();
