@@ -102,7 +102,7 @@ def phrase(finding: Finding) -> str:
 def verdict(report: ArtifactReport, found: tuple[Place, ...] | None = None) -> str:
     """One sentence on the whole video; `found` are its places, None: they are looked for."""
     if not report.faces:
-        return f"No face was found in {count(report.frames)} frames, so nothing was measured."
+        return "No face was found, so nothing was measured."
     found = places(report.findings) if found is None else found
     if not found:
         return f"Nothing found in {count(report.frames)} frames."

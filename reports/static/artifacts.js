@@ -133,9 +133,10 @@
   };
   for (const video of [render, target]) {
     if (!video) continue;
-    video.addEventListener("error", () => { if (video === render || video === target) fail(video); }, { once: true });
+    const failed = () => { if (video === render || video === target) fail(video); };
+    video.addEventListener("error", failed, { once: true });
     for (const name of ["loadeddata", "seeked"]) video.addEventListener(name, draw);
-    if (video.error) fail(video);
+    if (video.error) failed();
   }
   if (render) {
     render.addEventListener("loadedmetadata", ready);
