@@ -112,7 +112,7 @@ def write(report: ArtifactReport, html_path: Path, meta: Mapping[str, Any]) -> P
 
     `meta` are facts to show as they are: name to value, for example video, reference, run. These keys are used, not
     shown: video_path and reference_path (where the two videos lie; without the first, `video` is looked for beside
-    the page), reference_offset (seconds into the reference at which the video begins), source_faceset (its folder or
+    the page), reference_offset (seconds that the reference's time stamps are ahead of the video's), source_faceset (its folder or
     the Faceset: how many faces it has of a pose) and settings (the render's, by the names of their flags). A source
     faceset that cannot be read is left out.
     """
@@ -149,7 +149,7 @@ def _player(report: ArtifactReport, page: Path, meta: Mapping[str, Any]) -> Play
         video = given if given.is_file() and not beside.is_file() else beside
     if video is None:
         return None
-    offset = float(meta.get("reference_offset") or 0.0)
+    offset = meta.get("reference_offset")
     return player(page, Path(video), Path(reference) if reference and report.has_reference else None, offset)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
+import av
 import numpy as np
 
 from reports.artifacts import ArtifactReport
@@ -30,13 +31,30 @@ class Player:
     """File name of the video."""
     reference_name: str
     offset: float
-    """Seconds into the reference at which the video begins."""
+    """Seconds that the reference's time stamps are ahead of the video's."""
 
 
-def player(page: Path, video: Path, reference: Path | None, offset: float = 0.0) -> Player:
-    """The player of a page; the videos need not exist yet."""
+def player(page: Path, video: Path, reference: Path | None, offset: float | None = None) -> Player:
+    """The player of a page; the videos need not exist yet.
+
+    Without `offset` the first frames of both videos belong together, as `inspect` has it; where a video cannot be read
+    yet, their time stamps do.
+    """
     url = None if reference is None else link(page, reference)
+    if offset is None:
+        first = [None if path is None else _first(path) for path in (video, reference)]
+        offset = 0.0 if first[0] is None or first[1] is None else first[1] - first[0]
     return Player(link(page, video), url, video.name, reference.name if reference else "", offset)
+
+
+def _first(path: Path) -> float | None:
+    """Seconds of a video's first frame, as browsers count them; None where it cannot be read."""
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            return None if stream.start_time is None else float(stream.start_time * (stream.time_base or 0))
+    except (av.FFmpegError, OSError, IndexError):
+        return None
 
 
 def link(page: Path, video: Path) -> str:

@@ -13,7 +13,7 @@ from reports import lanes
 from reports.artifact_page import to_json, write
 from reports.pictures import difference, jpeg
 from reports.places import affected, phrase, places, verdict, worst_second
-from reports.player import link, track
+from reports.player import link, player, track
 from reports.remedies import _FOREIGN, _OWN, Context, Coverage, coverage_of, remedy
 
 NASTY = '<script>alert("x")</script> "q" & \'s\' 日本 ünï.mp4'
@@ -210,3 +210,14 @@ def test_the_difference_of_two_pictures():
     assert np.abs(shown.astype(int) - 40).max() <= 3
     with pytest.raises(ValueError, match="cannot be compared"):
         difference(jpeg(one), jpeg(other[:10]))
+
+
+def test_first_frames_belong_together_where_both_videos_are_there(write_video, tmp_path):
+    frames = [np.full((64, 64, 3), 9 * i, np.uint8) for i in range(5)]
+    video = write_video(tmp_path / "a.mp4", frames)
+    reference = write_video(tmp_path / "b.mp4", frames, times=[300 + 24 * i for i in range(5)])
+    assert player(tmp_path / "p.html", video, reference).offset == pytest.approx(0.5)
+    assert player(tmp_path / "p.html", tmp_path / "later.mp4", reference).offset == 0
+    assert player(tmp_path / "p.html", video, reference, 2.0).offset == 2
+    (tmp_path / "c.mp4").write_bytes(b"no video")
+    assert player(tmp_path / "p.html", tmp_path / "c.mp4", reference).offset == 0
