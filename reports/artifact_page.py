@@ -20,7 +20,7 @@ from reports.page import clock, figure, static, write_page
 from reports.pictures import data_uri, difference
 from reports.places import Place, affected, by_severity, phrase, places, span, verdict, worst_second
 from reports.player import Player, player, track
-from reports.remedies import Context, coverage_of, remedy, told
+from reports.remedies import Context, coverage_of, remedy, told, typed
 from reports.thresholds import Limit, limits
 
 SHOWN = 60
@@ -45,9 +45,21 @@ class _Line:
     title: str
     words: str
     also: str
-    remedy: str
+    remedy: tuple[tuple[str, bool], ...]
+    """Text, and whether it is typed."""
     track: str
     """Where it is, as JSON for the player."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """All findings of a kind."""
+
+    title: str
+    severities: tuple[tuple[str, int], ...]
+    seconds: float
+    remedy: tuple[tuple[str, bool], ...]
+    """Of the worst of them."""
 
 
 @dataclass(frozen=True)
@@ -111,10 +123,10 @@ def write(report: ArtifactReport, html_path: Path, meta: Mapping[str, Any]) -> P
     """Write the page and the JSON beside it (same name, .json); the page's path.
 
     `meta` are facts to show as they are: name to value, for example video, reference, run. These keys are used, not
-    shown: video_path and reference_path (where the two videos lie; without the first, `video` is looked for beside
-    the page), reference_offset (seconds that the reference's time stamps are ahead of the video's), source_faceset (its folder or
-    the Faceset: how many faces it has of a pose) and settings (the render's, by the names of their flags). A source
-    faceset that cannot be read is left out.
+    shown: video_path and reference_path (where the two videos lie; without them `video` is looked for beside the page,
+    and `reference` is taken if it is a file), reference_offset (seconds that the reference's time stamps are ahead of
+    the video's), source_faceset (its folder or the Faceset: how many faces it has of a pose) and settings (the
+    render's, by the names of their flags). A source faceset that cannot be read is left out.
     """
     facts = {str(k): str(v) for k, v in meta.items() if v is not None and k not in ASIDE}
     context = _context(report, meta)
@@ -131,6 +143,7 @@ def write(report: ArtifactReport, html_path: Path, meta: Mapping[str, Any]) -> P
         "cards": _cards(report, found, context),
         "found": found,
         "severities": by_severity(report.findings),
+        "kinds": _kinds(report, context),
         "worst_second": bad,
         "series": [_series(report, limit, data["measures"][limit.measure]) for limit in _measured(report)],
         "affected": affected(report),
@@ -149,6 +162,8 @@ def _player(report: ArtifactReport, page: Path, meta: Mapping[str, Any]) -> Play
         video = given if given.is_file() and not beside.is_file() else beside
     if video is None:
         return None
+    if reference is None and meta.get("reference") and Path(str(meta["reference"])).is_file():
+        reference = meta["reference"]
     offset = meta.get("reference_offset")
     return player(page, Path(video), Path(reference) if reference and report.has_reference else None, offset)
 
@@ -198,9 +213,20 @@ def _line(report: ArtifactReport, finding: Finding, context: Context) -> _Line:
         words[0].upper() + words[1:],
         _against(finding),
         also,
-        remedy(finding, context),
+        typed(remedy(finding, context)),
         track(report, finding),
     )
+
+
+def _kinds(report: ArtifactReport, context: Context) -> list[_Kind]:
+    """The kinds in order of their worst findings."""
+    kinds: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        kinds.setdefault(finding.kind, []).append(finding)
+    return [
+        _Kind(fs[0].title, by_severity(tuple(fs)), sum(f.end - f.start for f in fs), typed(remedy(fs[0], context)))
+        for fs in kinds.values()
+    ]
 
 
 def _against(finding: Finding) -> str:

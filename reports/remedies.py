@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,10 @@ LEARNT = frozenset(
 """Kinds that more faces of the same pose would help."""
 WIDER, WIDEST = 1.5, 0.4
 """Advice on the feather: so many times the present one, to at most this share of the face."""
+
+_TYPED = re.compile(
+    r"(faceset report SOURCE --for TARGET|--[a-z]+(?: (?:[\d.:-]*\d|mkl|sot|hull|union|pyramid|eyes|mouth)\b)?)"
+)
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,11 @@ def remedy(finding: Finding, context: Context | None = None) -> str:
     if finding.kind in LEARNT and pose is not None and known.coverage is not None:
         advice.append(known.coverage.few(pose))
     return ". ".join(a[0].upper() + a[1:] for a in advice if a) + "."
+
+
+def typed(text: str) -> tuple[tuple[str, bool], ...]:
+    """The text in pieces, each with whether it is something to type: a flag with its value, a command."""
+    return tuple((piece, bool(i % 2)) for i, piece in enumerate(_TYPED.split(text)) if piece)
 
 
 def _edge(finding: Finding, context: Context) -> str:

@@ -14,7 +14,7 @@ from reports.artifact_page import to_json, write
 from reports.pictures import difference, jpeg
 from reports.places import affected, phrase, places, verdict, worst_second
 from reports.player import link, player, track
-from reports.remedies import _FOREIGN, _OWN, Context, Coverage, coverage_of, remedy
+from reports.remedies import _FOREIGN, _OWN, Context, Coverage, coverage_of, remedy, typed
 
 NASTY = '<script>alert("x")</script> "q" & \'s\' 日本 ünï.mp4'
 KINDS = (
@@ -137,6 +137,13 @@ def test_a_pose_that_the_source_lacks_is_told(artifacts):
     assert "the source has" not in remedy(artifacts.finding("frozen", 1, 9, pose=(34.0, 2.0)), known)
     plenty = Context({"colour": "none"}, Coverage(np.full(50, 40.0), np.zeros(50)))
     assert "the source has" not in remedy(turned, plenty)
+
+
+def test_what_is_to_be_typed_is_told_apart():
+    text = "Feather 12 px (now 8): --feather .15, or --blend pyramid. See: --range 0:01.4-0:06.6."
+    assert [p for p, typed_ in typed(text) if typed_] == ["--feather .15", "--blend pyramid", "--range 0:01.4-0:06.6"]
+    assert "".join(p for p, _ in typed(text)) == text
+    assert typed("") == ()
 
 
 def test_coverage_is_the_selected_faces(faceset):
