@@ -42,6 +42,15 @@ def data_uri(picture: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(picture).decode("ascii")
 
 
+def difference(one: bytes, other: bytes, gain: float = 4.0) -> bytes:
+    """Absolute difference of two JPEGs of the same size, amplified, as JPEG; ValueError if their sizes differ."""
+    a, b = (cv2.imdecode(np.frombuffer(p, np.uint8), cv2.IMREAD_COLOR) for p in (one, other))
+    if a is None or b is None or a.shape != b.shape:
+        raise ValueError("the two pictures cannot be compared")
+    apart = cv2.convertScaleAbs(cv2.absdiff(a, b), alpha=gain)
+    return jpeg(np.asarray(apart[:, :, ::-1], np.uint8), quality=75)
+
+
 @dataclass
 class Gallery:
     """Keeps the worst frame of every stretch of frames, per kind; stretches double when there are too many."""
