@@ -51,11 +51,10 @@ def paste(
     size = (right - left, bottom - top)
     face = np.clip(cv2.warpAffine(rgb, local, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), 0, 1)
     alpha = cv2.warpAffine(mask, local, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    alpha = np.asarray(np.clip(alpha, 0, 1), np.float32)
+    alpha = np.asarray(np.clip(np.asarray(alpha, np.float32), 0, 1), np.float32)
     most = np.float32(np.iinfo(frame.dtype).max)
     under = frame[top:bottom, left:right].astype(np.float32) / most
-    face = grained(np.asarray(face, np.float32), grain, seed)
-    mixed = blended(under, face, alpha, mode)
+    mixed = blended(np.asarray(under, np.float32), grained(np.asarray(face, np.float32), grain, seed), alpha, mode)
     output = frame.copy()
     changed = np.rint(np.clip(mixed, 0, 1) * most).astype(frame.dtype)
     output[top:bottom, left:right] = np.where(alpha[..., None] > 0, changed, output[top:bottom, left:right])
@@ -79,7 +78,7 @@ def _spread(step: Floats, alpha: Floats) -> Floats:
     known = [(step * weight[..., None], weight)]
     while min(known[-1][1].shape) > 2:
         values, weights = known[-1]
-        known.append((cv2.pyrDown(values), cv2.pyrDown(weights)))
+        known.append((_down(values), _down(weights)))
     values, weights = known.pop()
     filled = values / np.maximum(weights, 1e-6)[..., None]
     for values, weights in reversed(known):
@@ -94,19 +93,22 @@ def _spread(step: Floats, alpha: Floats) -> Floats:
 def _pyramid(under: Floats, face: Floats, alpha: Floats) -> Floats:
     """Laplacian pyramids of both, joined by the Gaussian pyramid of the mask."""
     levels = max(int(np.log2(min(alpha.shape))) - 3, 1)
-    result = []
+    fines: list[Floats] = []
     weight = alpha
     for _ in range(levels):
-        half = alpha.shape if not result else weight.shape
-        low_under, low_face = cv2.pyrDown(under), cv2.pyrDown(face)
-        fine_under = under - cv2.pyrUp(low_under, dstsize=half[::-1])
-        fine_face = face - cv2.pyrUp(low_face, dstsize=half[::-1])
-        result.append(fine_under + weight[..., None] * (fine_face - fine_under))
-        under, face, weight = low_under, low_face, cv2.pyrDown(weight)
+        size = weight.shape[::-1]
+        low_under, low_face = _down(under), _down(face)
+        fine_under, fine_face = (x - cv2.pyrUp(low, dstsize=size) for x, low in ((under, low_under), (face, low_face)))
+        fines.append(np.asarray(fine_under + weight[..., None] * (fine_face - fine_under), np.float32))
+        under, face, weight = low_under, low_face, _down(weight)
     joined = under + weight[..., None] * (face - under)
-    for fine in reversed(result):
-        joined = cv2.pyrUp(joined, dstsize=fine.shape[1::-1]) + fine
+    for fine in reversed(fines):
+        joined = np.asarray(cv2.pyrUp(joined, dstsize=fine.shape[1::-1]) + fine, np.float32)
     return np.asarray(joined, np.float32)
+
+
+def _down(values: Floats) -> Floats:
+    return np.asarray(cv2.pyrDown(values), np.float32)
 
 
 def _shrunk(rgb: Floats, mask: Floats, matrix: NDArray[np.float64]) -> tuple[Floats, Floats, NDArray[np.float64]]:

@@ -147,7 +147,9 @@ def _smoothed(window: deque[_Item], centre: int) -> Change | None:
         return None
     others = [(place, window[place].change) for place in _shot(window, centre, RADIUS)]
     near = [(c, float(np.exp(-0.5 * ((place - centre) / SIGMA) ** 2))) for place, c in others if c is not None]
-    octaves, grain = (np.average([getattr(c, n) for c, _ in near], 0, [w for _, w in near]) for n in ("octaves", "grain"))
+    weights = [w for _, w in near]
+    octaves = np.average([c.octaves for c, _ in near], weights=weights)
+    grain = np.average([c.grain for c, _ in near], weights=weights)
     coloured = [(c.colour, w) for c, w in near if c.colour is not None]
     if own.colour is None:
         return Change(None, float(octaves), float(grain))

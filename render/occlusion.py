@@ -1,4 +1,4 @@
-"""What lies before the face (hands, hair, glasses, a microphone): where the target's decoder cannot give the target back.
+"""What lies before the face (hands, hair, a microphone): where the target's decoder cannot give the target back.
 
 How well it does where nothing is in the way is learnt from frames spread over the footage, pixel by pixel of the crop:
 mouth and eyes are harder than cheeks. What is far worse than that is not the face. Nirkin et al. (FSGAN, 2019) train a

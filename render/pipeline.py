@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ class RenderSummary:
 class Wishes:
     """What `render` is asked for beyond a run, footage and a name."""
 
-    settings: RenderSettings = RenderSettings()
+    settings: RenderSettings = field(default_factory=RenderSettings)
     codec: str = "h264"
     bits: int | None = None
     """None: the footage's, 8 or 10."""
@@ -155,7 +155,7 @@ def _opened(run: Path, footage: Path, wishes: Wishes) -> tuple[Run, Clip, Coding
 
 @contextmanager
 def _folder(out: Path) -> Iterator[Path]:
-    """The hidden folder of work beside the output, held by this process; kept if the render is stopped in the middle."""
+    """The hidden folder of work beside the output, held by this process; kept if it is stopped in the middle."""
     folder = out.parent / f".{out.name}.render"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -208,9 +208,7 @@ def _weights_sha256(run: Path) -> str:
     return video.file_sha256(path)
 
 
-def _begin(
-    folder: Path, wanted: plan.Plan, run: Run, out: Path, wishes: Wishes, progress: Progress
-) -> plan.Plan:
+def _begin(folder: Path, wanted: plan.Plan, run: Run, out: Path, wishes: Wishes, progress: Progress) -> plan.Plan:
     """The plan in the folder, if it is the same; else the wanted one, with the face found and an identifier drawn."""
     before = plan.load(folder)
     if before is not None and before.same(wanted) and (folder / "face.parquet").is_file():
@@ -237,12 +235,13 @@ def _face(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> Any:
     """Rows of the frames with the target's face. Raises WorkError if there are none."""
     from curate.follow import follow
 
-    clip, limits = wanted.clip, (None, None)
+    clip = wanted.clip
+    start = end = None
     if (wanted.first, wanted.end) != (0, clip.frames):
         rate = clip.fps or 25.0
-        limits = (max(wanted.first - 4 * RADIUS, 0) / rate, (wanted.end + 4 * RADIUS) / rate)
+        start, end = max(wanted.first - 4 * RADIUS, 0) / rate, (wanted.end + 4 * RADIUS) / rate
     identity = run.target.identity or None
-    rows = follow(Path(clip.path), identity, workers=workers, progress=progress, start=limits[0], end=limits[1])
+    rows = follow(Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end)
     if not len(rows):
         raise WorkError(
             f"{clip.path}: the face of {run.target.subject.name} is in no frame of it; is it the right clip?"

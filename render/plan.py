@@ -130,9 +130,10 @@ def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
     limits = None if span is None else [("frame", ">=", span.start - AROUND), ("frame", "<", span.stop + AROUND)]
     try:
         rows = pd.read_parquet(folder / "face.parquet", filters=limits)
-        rows["landmarks"] = [
+        marks = [
             np.frombuffer(b, np.float32).reshape(n, -1) for b, n in zip(rows["landmarks"], rows["points"], strict=True)
         ]
+        rows["landmarks"] = pd.Series(marks, index=rows.index, dtype=object)
     except (OSError, ValueError, KeyError) as error:
         raise WorkError(f"{folder}: the face's places cannot be read ({error}); delete the folder") from None
     return places(rows)

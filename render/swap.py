@@ -77,7 +77,8 @@ def places(rows: pd.DataFrame) -> dict[int, Place]:
     Landmarks are steadied within a shot; a few frames in which the face was lost in the middle of one are bridged.
     """
     found: dict[int, Place] = {}
-    for shot, group in rows.sort_values("frame").groupby("shot", sort=True):
+    for number in sorted(int(n) for n in rows["shot"].unique()):
+        group = rows[rows["shot"] == number].sort_values("frame")
         frames = group["frame"].to_numpy(np.int64)
         points = np.stack(list(group["landmarks"])).astype(np.float32)
         yaws = group["yaw"].to_numpy(np.float64) if "yaw" in group else np.zeros(len(group))
@@ -86,7 +87,7 @@ def places(rows: pd.DataFrame) -> dict[int, Place]:
             turned = np.interp(whole, frames[run], yaws[run])
             steady = steadied(_bridged(points[run], frames[run], whole))
             for frame, marks, yaw in zip(whole, steady, turned, strict=True):
-                found[int(frame)] = Place(marks, int(shot), _opacity(float(yaw)))
+                found[int(frame)] = Place(marks, number, _opacity(float(yaw)))
     return found
 
 

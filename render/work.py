@@ -167,5 +167,3 @@ def eight_bits(image: NDArray[Any]) -> Image:
     if image.dtype == np.uint8:
         return cast(Image, image)
     return cast(Image, ((image.astype(np.uint32) + 128) // 257).astype(np.uint8))
-
-
