@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -125,8 +125,8 @@ def _read(measured: Iterable[Floats]) -> Codeword | None:
 
 def _grid(image: NDArray[np.uint8] | NDArray[np.uint16]) -> Floats:
     """(GRID, GRID) float32 luma in 0..255, each cell the mean of its part of the frame."""
-    luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else np.ascontiguousarray(image)
-    height, width = luma.shape
+    height, width = image.shape[:2]
+    luma: Any = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else np.ascontiguousarray(image)
     if min(height, width) >= 2 * GRID and height % 2 == width % 2 == 0:
         luma = cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA)  # exact halves are fast
     scale = np.float32(1 / 257 if image.dtype == np.uint16 else 1)
@@ -146,9 +146,9 @@ def _code() -> tuple[NDArray[np.intp], Floats]:
     row, column = np.mgrid[:GRID, :GRID]
     radius = np.hypot(row, column).ravel()
     inside = (radius >= BAND[0]) & (radius < BAND[1]) & (row.ravel() > 0) & (column.ravel() > 0)
-    cells = np.flatnonzero(inside)
-    cells = cells[np.argsort(radius[cells], kind="stable")]
-    cells = cells[: len(cells) // BITS * BITS].reshape(-1, BITS)
+    ordered = np.flatnonzero(inside)
+    ordered = ordered[np.argsort(radius[ordered], kind="stable")]
+    cells = ordered[: len(ordered) // BITS * BITS].reshape(-1, BITS)
     drawn = np.frombuffer(hashlib.shake_256(KEY).digest(8 * cells.size), "<u8").reshape(cells.shape)
     cells = np.take_along_axis(cells, np.argsort(drawn, axis=1, kind="stable"), axis=1)
     weights = radius[cells] ** TILT * np.where(drawn & 1, 1.0, -1.0)

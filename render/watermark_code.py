@@ -63,12 +63,12 @@ def decode(soft: NDArray[np.floating]) -> Codeword | None:
     """
     strength = np.abs(soft)
     length = float(np.sqrt((soft.astype(np.float64) ** 2).sum()))
-    if not np.isfinite(length) or length == 0:
+    total = float(strength.sum())
+    if not np.isfinite(length) or total < THRESHOLD * length * BITS**0.5 or length == 0:
         return None
     bits = soft > 0
     weakest = [int(i) for i in np.argsort(strength, kind="stable")[:DOUBTED]]
     flips = [(), *((i,) for i in weakest), *combinations(weakest, 2)]
-    total = float(strength.sum())
     for flip in sorted(flips, key=lambda f: float(strength[list(f)].sum())):
         score = (total - 2 * float(strength[list(flip)].sum())) / (length * BITS**0.5)
         if score < THRESHOLD:
