@@ -50,8 +50,8 @@ def paste(
     local = back - np.array([[0, 0, left], [0, 0, top]])
     size = (right - left, bottom - top)
     face = np.clip(cv2.warpAffine(rgb, local, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), 0, 1)
-    alpha = cv2.warpAffine(mask, local, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    alpha = np.asarray(np.clip(np.asarray(alpha, np.float32), 0, 1), np.float32)
+    laid = cv2.warpAffine(mask, local, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    alpha: Floats = np.asarray(np.clip(laid, 0, 1), np.float32)
     most = np.float32(np.iinfo(frame.dtype).max)
     under = frame[top:bottom, left:right].astype(np.float32) / most
     mixed = blended(np.asarray(under, np.float32), grained(np.asarray(face, np.float32), grain, seed), alpha, mode)

@@ -97,7 +97,7 @@ def _items(
 ) -> Iterator[_Item]:
     before = None
     for frame, face in faces:
-        thumb = thumbnail(frame.luma)
+        thumb = thumbnail(frame.image)
         cut = before is not None and is_cut(before, thumb)
         before = thumb
         mask = None if face is None else face.mask
