@@ -213,3 +213,14 @@ def test_a_lost_video_is_told_and_the_pictures_stay(opened, artifact_page: Path,
     page.locator(".lanes").focus()
     page.keyboard.press("End")
     assert page.locator(".lanes").get_attribute("aria-valuetext") == "0:01.98"
+
+
+def test_a_reference_whose_clock_starts_later_is_kept_in_step(opened, artifacts, write_video, tmp_path: Path) -> None:
+    frames = [np.full((96, 128, 3), 30 + 3 * i, np.uint8) for i in range(50)]
+    write_video(tmp_path / "render.mp4", frames)
+    late = write_video(tmp_path / "late.mp4", frames, times=[300 + 24 * i for i in range(50)])
+    report = artifacts.report([artifacts.finding("edge", 20, 24)])
+    meta = {"video": "render.mp4", "reference_path": late}
+    page = opened(write_artifacts(report, tmp_path / "out.html", meta))
+    render, target = _times(page)
+    assert (render, target) == (pytest.approx(0.89, abs=0.011), pytest.approx(1.39, abs=0.011))
