@@ -18,7 +18,7 @@ from render import mux
 from render.coding import Coding
 from render.encode import encoder
 from render.look import look_of
-from render.parts import join
+from render.parts import frames_in, join
 
 BASE = Fraction(1, 12_800)
 CODINGS = [
@@ -111,7 +111,10 @@ def test_a_part_of_another_coding_is_refused(make_clip, tmp_path, uneven_times):
 def test_a_broken_part_is_named(make_clip, tmp_path, uneven_times):
     footage = make_clip(tmp_path / "a.mp4", uneven_times)
     parts = write_parts(tmp_path, footage, [3, 3], Coding())
+    assert frames_in(parts[1]) == 3
     parts[1].write_bytes(parts[1].read_bytes()[:500])
+    assert frames_in(parts[1]) == 0
+    assert frames_in(tmp_path / "none.mp4") == 0
     with pytest.raises(WorkError, match=r"part-1\.mp4.*remove it"):
         join(parts)
 
