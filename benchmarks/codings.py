@@ -72,7 +72,7 @@ def luma(path: Path) -> list[np.ndarray]:
 
 
 def measure(clip: Path, folder: Path, count: int, threads: int) -> list[dict[str, Any]]:
-    """A row a coding: frames a second of processor time, Mbit/s at 25 frames a second, PSNR in RGB, off in codes of 10 bits."""
+    """A row a coding: frames a second of processor time, Mbit/s at 25 a second, PSNR in RGB, off in 10-bit codes."""
     look = check_footage(clip)
     frames = list(itertools.islice(video.decode(video.probe(clip), depth=16), count))
     before = luma(clip)[: len(frames)]
