@@ -144,6 +144,14 @@ def test_the_same_frames_give_the_same_bytes(make_clip, tmp_path, coding):
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.parametrize(("codec", "said"), [("h264", b"open_gop=0"), ("h265", b"no-open-gop")])
+def test_groups_of_pictures_are_closed(make_clip, tmp_path, codec, said):
+    """By the encoder's own words in the stream: x265 leaves them open unless told."""
+    like = make_clip(tmp_path / "like.mp4", [512, 1024], codec="")
+    out = encode(tmp_path / "a.mp4", smooth(1), like, Coding(codec, bits=10))
+    assert said in out.read_bytes()
+
+
 KINDS = {
     "odd": ((95, 127), "yuv444p", None),
     "full range": (SIZE, "yuvj420p", (1, 1, 1, 2)),

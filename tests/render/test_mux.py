@@ -161,6 +161,17 @@ def test_sound_of_a_range_stays_in_sync(make_chirp, tmp_path, codec):
     assert np.abs(shown[1:] - wanted[:-1]).max() > 0.05 * np.abs(whole).max()
 
 
+def test_a_range_of_uneven_times_begins_at_0_and_ends_where_the_next_frame_would(make_clip, tmp_path, uneven_times):
+    footage = make_clip(tmp_path / "a.mp4", uneven_times)
+    parts = write_parts(tmp_path, footage, [1, 9], Coding())
+    times = uneven_times[5:15]
+    mux.mux(parts, footage, tmp_path / "o.mp4", ".mp4", times, "note", span=(5, 14))
+    assert times_of(tmp_path / "o.mp4") == [(time - times[0]) * BASE for time in times]
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        last = max((p for p in container.demux(video=0) if p.size), key=lambda p: p.pts)
+        assert (last.pts + last.duration) * last.time_base == (uneven_times[15] - times[0]) * BASE
+
+
 @pytest.fixture
 def make_chirp():
     """A function that writes footage whose sound rises in pitch, so that every moment sounds different."""
