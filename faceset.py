@@ -8,7 +8,7 @@ import os
 import sys
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -298,31 +298,52 @@ def train(
 def render(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished training.")],
     footage: Annotated[Path, typer.Option(help="Video whose performance is kept.")],
-    out: Annotated[Path, typer.Option(help="The video to write.")],
-    crf: Annotated[int, typer.Option(help="H.264 rate factor; lower is better and larger.")] = 18,
+    out: Annotated[Path, typer.Option(help="The video to write: .mp4, .m4v or .mov.")],
+    span: Annotated[
+        str | None, typer.Option("--range", metavar="START-END", help="Only this much of it, as 00:10-01:20.")
+    ] = None,
+    mask: Annotated[
+        Literal["both", "model", "hull", "union"],
+        typer.Option(help="Where the face is shown; both: model and hull."),
+    ] = "both",
+    erode: Annotated[float, typer.Option(help="How far inside its outline it begins, in face sizes.")] = 0.03,
+    feather: Annotated[float, typer.Option(help="Over what width it fades in, in face sizes.")] = 0.10,
+    keep: Annotated[str, typer.Option(help="What stays the target's: eyes, mouth or eyes,mouth.")] = "",
+    colour: Annotated[Literal["none", "reinhard", "mkl", "sot"], typer.Option(help="Colour transfer.")] = "reinhard",
+    blend: Annotated[Literal["feather", "pyramid", "poisson"], typer.Option(help="How it is laid in.")] = "poisson",
+    sharpen: Annotated[float, typer.Option(help="Share of the missing detail that is made good, 0 to 2.")] = 1.0,
+    grain: Annotated[bool, typer.Option(help="Give the face the footage's grain.")] = True,
+    occlusion: Annotated[bool, typer.Option(help="Leave hands and other things before the face in front.")] = True,
+    label: Annotated[bool, typer.Option(help="A visible line that says that a face was replaced.")] = False,
+    codec: Annotated[str, typer.Option(help="h264, h265, prores or prores4444 (.mov).")] = "h264",
+    bits: Annotated[int, typer.Option(help="A colour component: 8 or 10; 0: as the footage.")] = 0,
+    crf: Annotated[int, typer.Option(help="H.264's and H.265's quality, 0 to 51; lower is better.")] = 18,
+    preset: Annotated[str, typer.Option(help="x264's and x265's: ultrafast to veryslow.")] = "medium",
+    hdr: Annotated[bool, typer.Option("--allow-hdr", help="Render HDR footage all the same, tags kept.")] = False,
     key: Annotated[Path | None, typer.Option(help="Your signing key (PEM, PKCS#8, ES256).")] = None,
     cert: Annotated[Path | None, typer.Option(help="Its certificate chain (PEM).")] = None,
+    tsa: Annotated[
+        str | None, typer.Option(metavar="URL", help="Time-stamp authority (RFC 3161); asks the network.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Workers = 0,
+    engine: Annotated[str, typer.Option(help="local, or ray (RAY_ADDRESS, or a local cluster).")] = "local",
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """The finished, signed video, and its artifact report beside it."""
+    """The finished, signed and marked video, and its artifact report. Stopped, it goes on when called again."""
+    from render.mask import MaskSettings
+    from render.pipeline import Wishes
     from render.pipeline import render as render_video
+    from render.settings import RenderSettings
 
-    done = render_video(
-        run,
-        footage,
-        out,
-        device=device,
-        workers=_workers(workers),
-        crf=crf,
-        force=force,
-        key=key,
-        cert=cert,
-        progress=_progress(quiet),
+    masking = MaskSettings(mask, erode, feather, tuple(k for k in keep.split(",") if k))
+    settings = RenderSettings(masking, colour, blend, sharpen, grain, occlusion, label)
+    wishes = Wishes(
+        settings, codec, bits or None, crf, preset, span, hdr, device, _workers(workers), engine, key, cert, tsa, force
     )
+    done = render_video(run, footage, out, wishes, _progress(quiet))
     _say(as_json, asdict(done), lambda r: f"{r['out']}\n{r['report']}")
 
 

@@ -14,10 +14,10 @@ import argparse
 import json
 import logging
 import multiprocessing
-import resource
 import statistics
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -57,7 +57,7 @@ def side(name: str, config: TrainConfig) -> Side:
         Split(everything[8:], everything[:8], 0.0),
         np.cumsum(chances[8:]),
         everything < 0,
-        Limits(),
+        Limits(config.blur, config.compress),
     )
 
 
@@ -130,18 +130,24 @@ def machine() -> float:
     return 2 * 2048**3 / best / 1e9
 
 
+def peak() -> int:
+    """Bytes this process held at most (Linux; `ru_maxrss` would count its parent's)."""
+    line = next(li for li in Path("/proc/self/status").read_text().splitlines() if li.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
 def preset(name: str, steps: int, queue) -> None:
     """In a process of its own: images a second and the most memory."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     config = replace(PRESETS[name], device="cpu", identity=0)
     work, training = ours(config)
     timed(work, 1)
     _, seconds = timed(work, steps)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    most = peak() - before
     with FlopCounterMode(display=False) as counter:
         work()
     training.feed.close()
-    queue.put((2 * config.batch / seconds, most * 1024, counter.get_total_flops() / (2 * config.batch)))
+    queue.put((2 * config.batch / seconds, most, counter.get_total_flops() / (2 * config.batch)))
 
 
 def main() -> None:

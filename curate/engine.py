@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import functools
-import logging
-import multiprocessing
-import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
-
-from curate.errors import FacesetError, MissingError, UsageError
+from curate import jobs
+from curate.errors import FacesetError
 from curate.extract import Backends, extract_segment, part_info
 from curate.faceset import Faceset
 from curate.types import Clip, Failure, Progress, Segment, Settings, no_progress
 from curate.video import segments
-
-log = logging.getLogger(__name__)
-
-ENGINES = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -36,9 +23,8 @@ class Task:
     segment: Segment
     settings: Settings
 
-
-Outcome = tuple[Task, FacesetError | None]
-Runner = Callable[[Sequence[Task], int], Iterator[Outcome]]
+    def __str__(self) -> str:
+        return self.segment.key
 
 
 def extract(
@@ -48,7 +34,7 @@ def extract(
 
     A segment whose worker dies is tried once more, alone; then its clip counts as failed and the rest goes on.
     """
-    check(engine, workers)
+    jobs.check(engine, workers)
     tasks: list[Task] = []
     done = total = 0
     failures: dict[str, Failure] = {}
@@ -66,21 +52,12 @@ def extract(
             else:
                 tasks.append(Task(faceset.folder, clip, segment, faceset.settings))
     progress("faces", done, total)
-    run: Runner = _ray if engine == "ray" else _here if workers == 1 or len(tasks) == 1 else _pool
-    for task, problem in run(tasks, workers):
+    for task, problem in jobs.run(run_task, tasks, workers, engine):
         done += len(task.segment.pts)
         if problem is not None:
             failures.setdefault(task.clip.name, Failure(task.clip.path, str(problem)))
         progress("faces", done, total)
     return list(failures.values())
-
-
-def check(engine: str, workers: int) -> None:
-    """Raise UsageError that names the flag of an impossible engine or number of workers."""
-    if engine not in ENGINES:
-        raise UsageError(f"--engine {engine}: must be one of {', '.join(ENGINES)}")
-    if workers < 1:
-        raise UsageError(f"--workers {workers}: must be at least 1")
 
 
 def is_done(faceset: Faceset, clip: Clip, key: str) -> bool:
@@ -106,95 +83,3 @@ def run_task(task: Task) -> None:
     s = task.settings
     backends = _backends(s.detector, s.landmarker, s.identifier)
     extract_segment(task.folder, task.clip, task.segment, s, backends)
-
-
-def _here(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
-    for task in tasks:
-        try:
-            with threadpool_limits(1):  # the arrays are small: more threads cost more than they give
-                run_task(task)
-        except FacesetError as error:
-            yield task, error
-        else:
-            yield task, None
-
-
-def _start_worker(parent: int) -> None:
-    """A worker uses one core, and does not outlive the process that started it."""
-    import cv2
-
-    cv2.setNumThreads(1)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _new_pool(workers: int) -> ProcessPoolExecutor:
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),))
-
-
-def _pool(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
-    orphans: list[Task] = []
-    with _new_pool(min(workers, len(tasks) or 1)) as pool:
-        waiting: dict[Future[None], Task] = {pool.submit(run_task, t): t for t in tasks}
-        try:
-            while waiting:
-                finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    task = waiting.pop(future)
-                    outcome = _outcome(task, future)
-                    if outcome is None:
-                        orphans.append(task)
-                    else:
-                        yield outcome
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-    for task in orphans:
-        log.warning("%s: its worker died; trying once more", task.segment.key)
-        with _new_pool(1) as pool:
-            future = pool.submit(run_task, task)
-            wait([future])
-            yield _outcome(task, future) or (
-                task,
-                FacesetError("the worker died twice on it (out of memory, or a crash)"),
-            )
-
-
-def _outcome(task: Task, future: Future[None]) -> Outcome | None:
-    """What became of a task; None if its worker died."""
-    try:
-        future.result()
-    except BrokenProcessPool:
-        return None
-    except FacesetError as error:
-        return task, error
-    return task, None
-
-
-def _ray(tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
-    try:
-        import ray
-    except ImportError:
-        raise MissingError("--engine ray: Ray is not installed: pip install 'faceset[cluster]'") from None
-    if not ray.is_initialized():
-        ray.init(num_cpus=None if os.environ.get("RAY_ADDRESS") else workers, log_to_driver=False)
-    remote = ray.remote(max_retries=3)(run_task)
-    waiting = {remote.remote(task): task for task in tasks}
-    while waiting:
-        finished, _ = ray.wait(list(waiting), num_returns=1)
-        task = waiting.pop(finished[0])
-        try:
-            ray.get(finished[0])
-        except ray.exceptions.RayTaskError as error:
-            if not isinstance(error.cause, FacesetError):
-                raise
-            yield task, error.cause
-        else:
-            yield task, None

@@ -30,16 +30,19 @@ def follow(
     identity: Sequence[float] | NDArray[np.floating] | None,
     workers: int = 1,
     progress: Progress = no_progress,
+    start: float | None = None,
+    end: float | None = None,
 ) -> pd.DataFrame:
     """One row per frame in which the face is, in order of frame.
 
     Columns as in the table, and `landmarks`: (478, 3) float32 in frame pixels. `identity` (128,) picks the person;
-    None: the one with the most faces. No row at all when nobody, or nobody like the identity, is seen.
+    None: the one with the most faces. `start` and `end`, in seconds from the first frame, limit it. No row at all when
+    nobody, or nobody like the identity, is seen.
     """
     with tempfile.TemporaryDirectory(prefix="faceset-follow-") as folder:
         faceset = create(Path(folder) / "set", None, Settings(crop_size=0, segment_seconds=SEGMENT_SECONDS))
         references = () if identity is None else (tuple(float(v) for v in identity),)
-        faceset = faceset.changed(clips=(probe(video),), references=references)
+        faceset = faceset.changed(clips=(probe(video, start, end),), references=references)
         failures = extract(faceset, workers, progress=progress)
         if failures:
             raise WorkError(f"{failures[0].path}: {failures[0].reason}")

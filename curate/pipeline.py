@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from curate import jobs
 from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, make, weights
 from curate.build import build
 from curate.consent import make_subject
-from curate.engine import check, extract
+from curate.engine import extract
 from curate.errors import FacesetError, FootageError, UsageError, WorkError
 from curate.extract import part_info
 from curate.faceset import Faceset, check_new, create, is_faceset, open_faceset
@@ -84,7 +85,7 @@ class Curated:
 def curate(request: Request, progress: Progress = no_progress) -> Curated:
     """Extract what is missing and make the table again. A new folder is removed if no face was found at all."""
     began = time.monotonic()
-    check(request.engine, request.workers)
+    jobs.check(request.engine, request.workers)
     request = _own_faceset(request)
     out = request.out
     if out is None:

@@ -9,7 +9,7 @@ import bisect
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -183,6 +183,19 @@ def segments(clip: Clip, seconds: float) -> list[Segment]:
         if left < right:
             found.append(Segment(clip.name, index, cut, start, end, left, tuple(times[left:right])))
     return found
+
+
+def times_of(clip: Clip) -> tuple[list[int], list[int]]:
+    """Presentation timestamps of all frames of a video, and of its key frames, sorted, in its time base."""
+    with av.open(clip.path, metadata_errors="replace") as container:
+        return _index(container, _video_stream(container, Path(clip.path)))
+
+
+def span(clip: Clip, times: Sequence[int], keys: Sequence[int], first: int, end: int) -> Segment:
+    """Frames [first, end) of a video, for `decode`; `times` and `keys` as `times_of` gives them."""
+    seek = keys[max(bisect.bisect_right(keys, times[first]) - 1, 0)] if keys else times[0]
+    stop = times[end] if end < len(times) else times[-1] + 1
+    return Segment(clip.name, first, min(seek, times[first]), times[first], stop, first, tuple(times[first:end]))
 
 
 def decode(clip: Clip, segment: Segment | None = None, depth: int = 8) -> Iterator[Frame]:

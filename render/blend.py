@@ -1,19 +1,44 @@
-"""The swapped crop back into its frame."""
+"""The swapped crop back into its frame.
+
+feather    a fade over the mask's edge
+pyramid    each octave of detail over its own width (Burt and Adelson, A multiresolution spline, 1983)
+poisson    the fade, after the difference along the mask's edge has been spread smoothly over the face: what Poisson
+           editing (Perez, Gangnet, Blake 2003) solves for, by a pyramid (Farbman, Fattal, Lischinski 2011)
+
+Whatever the way, where the mask is 0 the frame's values stay as they are.
+"""
 
 from __future__ import annotations
+
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.types import Floats, Image
+from curate.types import Floats
+from render.detail import grained
+
+Mode = Literal["feather", "pyramid", "poisson"]
+MODES: tuple[Mode, ...] = ("feather", "pyramid", "poisson")
+STEP = 0.12
+"""Of 1: the edge's difference counts up to here when it is spread; beyond lie hair and background, not light."""
+Picture = NDArray[np.uint8] | NDArray[np.uint16]
 
 
-def paste(frame: Image, rgb: Floats, mask: Floats, matrix: NDArray[np.floating]) -> tuple[Image, Floats]:
-    """The frame (H, W, 3) with the crop laid over it, and the mask (H, W) float32 in 0..1 where it was.
+def paste(
+    frame: NDArray[Any],
+    rgb: Floats,
+    mask: Floats,
+    matrix: NDArray[np.floating],
+    mode: Mode = "feather",
+    grain: float = 0.0,
+    seed: int = 0,
+) -> tuple[NDArray[Any], Floats]:
+    """The frame (H, W, 3) uint8 or uint16 with the crop laid over it; the mask (H, W) float32 in 0..1 where it was.
 
-    `rgb` (S, S, 3) in 0..1 and `mask` (S, S) lie in the crop, `matrix` (2, 3) leads from the frame to it. Where the
-    mask is 0 the frame's bytes are the same; the frame that was given is not changed.
+    `rgb` (S, S, 3) in 0..1 and `mask` (S, S) lie in the crop, `matrix` (2, 3) leads from the frame to it. `grain` is
+    the standard deviation, of 1, of the grain that the face gets. The frame that was given is not changed.
     """
     height, width = frame.shape[:2]
     full = np.zeros((height, width), np.float32)
@@ -24,15 +49,66 @@ def paste(frame: Image, rgb: Floats, mask: Floats, matrix: NDArray[np.floating])
         return frame.copy(), full
     local = back - np.array([[0, 0, left], [0, 0, top]])
     size = (right - left, bottom - top)
-    face = cv2.warpAffine(rgb, local, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    alpha = cv2.warpAffine(mask, local, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    alpha = np.clip(alpha, 0, 1)[..., None]
-    under = frame[top:bottom, left:right].astype(np.float32)
-    mixed = under + alpha * (np.clip(face, 0, 1) * 255 - under)
+    face = np.clip(cv2.warpAffine(rgb, local, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), 0, 1)
+    laid = cv2.warpAffine(mask, local, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    alpha: Floats = np.asarray(np.clip(laid, 0, 1), np.float32)
+    most = np.float32(np.iinfo(frame.dtype).max)
+    under = frame[top:bottom, left:right].astype(np.float32) / most
+    mixed = blended(np.asarray(under, np.float32), grained(np.asarray(face, np.float32), grain, seed), alpha, mode)
     output = frame.copy()
-    output[top:bottom, left:right] = np.rint(mixed).astype(np.uint8)
-    full[top:bottom, left:right] = alpha[..., 0]
+    changed = np.rint(np.clip(mixed, 0, 1) * most).astype(frame.dtype)
+    output[top:bottom, left:right] = np.where(alpha[..., None] > 0, changed, output[top:bottom, left:right])
+    full[top:bottom, left:right] = alpha
     return output, full
+
+
+def blended(under: Floats, face: Floats, alpha: Floats, mode: Mode) -> Floats:
+    """`face` over `under`, both (H, W, 3) in 0..1, under `alpha` (H, W)."""
+    if mode == "pyramid":
+        face = _pyramid(under, face, alpha)
+        alpha = np.clip(alpha * 4, 0, 1)
+    elif mode == "poisson":
+        face = face + _spread(np.clip(under - face, -STEP, STEP), alpha)
+    return np.asarray(under + alpha[..., None] * (face - under), np.float32)
+
+
+def _spread(step: Floats, alpha: Floats) -> Floats:
+    """The step (H, W, 3), known along the mask's edge, carried smoothly over all of it: push and pull in a pyramid."""
+    weight = np.asarray(4 * alpha * (1 - alpha), np.float32)
+    known = [(step * weight[..., None], weight)]
+    while min(known[-1][1].shape) > 2:
+        values, weights = known[-1]
+        known.append((_down(values), _down(weights)))
+    values, weights = known.pop()
+    filled = values / np.maximum(weights, 1e-6)[..., None]
+    for values, weights in reversed(known):
+        coarse = cv2.pyrUp(filled, dstsize=weights.shape[::-1])
+        # Where the edge says something here, it is believed; elsewhere what the coarser level knows.
+        trust = np.clip(weights * 2, 0, 1)[..., None]
+        filled = coarse + trust * (values / np.maximum(weights, 1e-6)[..., None] - coarse)
+    smooth = max(alpha.shape) / 24
+    return np.asarray(cv2.GaussianBlur(filled, (0, 0), smooth), np.float32)
+
+
+def _pyramid(under: Floats, face: Floats, alpha: Floats) -> Floats:
+    """Laplacian pyramids of both, joined by the Gaussian pyramid of the mask."""
+    levels = max(int(np.log2(min(alpha.shape))) - 3, 1)
+    fines: list[Floats] = []
+    weight = alpha
+    for _ in range(levels):
+        size = weight.shape[::-1]
+        low_under, low_face = _down(under), _down(face)
+        fine_under, fine_face = (x - cv2.pyrUp(low, dstsize=size) for x, low in ((under, low_under), (face, low_face)))
+        fines.append(np.asarray(fine_under + weight[..., None] * (fine_face - fine_under), np.float32))
+        under, face, weight = low_under, low_face, _down(weight)
+    joined = under + weight[..., None] * (face - under)
+    for fine in reversed(fines):
+        joined = np.asarray(cv2.pyrUp(joined, dstsize=fine.shape[1::-1]) + fine, np.float32)
+    return np.asarray(joined, np.float32)
+
+
+def _down(values: Floats) -> Floats:
+    return np.asarray(cv2.pyrDown(values), np.float32)
 
 
 def _shrunk(rgb: Floats, mask: Floats, matrix: NDArray[np.float64]) -> tuple[Floats, Floats, NDArray[np.float64]]:

@@ -1,54 +1,55 @@
-"""Colour of the swapped face brought to the footage's by means and spreads in CIELAB (Reinhard et al. 2001).
+"""Colour of the swapped face brought to the footage's, in CIELAB, under the mask.
 
-Means and spreads are taken under the mask. What is smoothed over the shot is the correction, not the statistics: the
-network already follows the footage's light from frame to frame, and that must not be smoothed away.
+reinhard   means and spreads (Reinhard, Ashikhmin, Gooch, Shirley 2001)
+mkl        the linear optimal transport between two Gaussians (Pitie and Kokaram 2007)
+sot        sliced optimal transport (Rabin, Peyre, Delon, Bernot 2011), fitted by a polynomial of the second degree
+none       nothing
+
+All are one family: y = centre + shift + M d + Q q(d), with d = x - centre and q(d) its six products. So a correction
+can be averaged over a shot. The centre is the frame's own and never smoothed: the network already follows the footage's
+light from frame to frame, and that must not be smoothed away.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from curate.types import Floats
 
+Method = Literal["none", "reinhard", "mkl", "sot"]
+METHODS: tuple[Method, ...] = ("none", "reinhard", "mkl", "sot")
 GAIN = (0.7, 1.4)
 """A spread is changed by no more: a blurred output would turn into noise, a hard one into wax."""
-SIGMA = 6.0
-"""Frames, of the Gaussian over the shot."""
-RADIUS = 12
-"""Frames looked at before and after."""
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Of a face in CIELAB (D65; L 0..100)."""
-
-    mean: Floats
-    """(3,)"""
-    spread: Floats
-    """(3,) standard deviations."""
+SAMPLES = 2000
+"""Pixels that sliced optimal transport moves."""
+ROUNDS = 12
+UNIT = 20.0
+"""CIELAB units in which the polynomial counts."""
+Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Correction:
-    """What takes one face's statistics to another's."""
+    """What takes one face's colours to another's."""
 
     centre: Floats
-    """(3,) mean about which the spread is changed: the swapped face's own, never smoothed."""
+    """(3,) the swapped face's own mean."""
     shift: Floats
     """(3,) added to the mean."""
-    gain: Floats
-    """(3,) factor of the spread."""
+    matrix: Floats
+    """(3, 3) of what differs from the mean."""
+    bend: Floats
+    """(3, 6) of the products of what differs from the mean, in units of 20."""
 
 
 def to_lab(rgb: Floats) -> Floats:
-    """(H, W, 3) sRGB in 0..1 to CIELAB, float32."""
+    """(H, W, 3) sRGB in 0..1 to CIELAB (D65; L 0..100), float32."""
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab), np.float32)
 
 
@@ -57,69 +58,87 @@ def from_lab(lab: Floats) -> Floats:
     return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), 0, 1), np.float32)
 
 
-def statistics(rgb: Floats, weights: Floats) -> Statistics | None:
-    """Of (H, W, 3) sRGB in 0..1 under weights (H, W); None where the weights hold less than 16 pixels."""
-    total = float(weights.sum())
-    if total < 16:
+def correction(swapped: Floats, footage: Floats, mask: Floats, method: Method = "reinhard") -> Correction | None:
+    """From the swapped crop to the footage's crop, both (S, S, 3) in 0..1, under the mask (S, S).
+
+    None where nothing is to be done, or the mask holds less than 16 pixels.
+    """
+    where = mask > 1e-3
+    weights = mask[where].astype(np.float64)
+    if method == "none" or weights.sum() < 16:
         return None
-    lab, w = to_lab(rgb).reshape(-1, 3).astype(np.float64), weights.reshape(-1, 1).astype(np.float64)
-    mean = (lab * w).sum(0) / total
-    spread = np.sqrt(((lab - mean) ** 2 * w).sum(0) / total)
-    return Statistics(mean.astype(np.float32), spread.astype(np.float32))
+    mine, theirs = (to_lab(x)[where].astype(np.float64) for x in (swapped, footage))
+    here, there = (np.average(x, axis=0, weights=weights) for x in (mine, theirs))
+    bend = np.zeros((3, 6))
+    if method == "reinhard":
+        matrix = np.diag(_reinhard(mine - here, theirs - there, weights))
+    else:
+        matrix = _mkl(_covariance(mine - here, weights), _covariance(theirs - there, weights))
+        if method == "sot":
+            shift, matrix, bend = _sot(mine - here, theirs - there, weights, matrix)
+            there = there + shift
+    parts = (here, there - here, matrix, bend)
+    return Correction(*(np.asarray(p, np.float32) for p in parts))
 
 
-def correction(swapped: Floats, footage: Floats, mask: Floats) -> Correction | None:
-    """From the swapped crop to the footage's crop, both (S, S, 3) in 0..1, under the mask (S, S)."""
-    mine, theirs = statistics(swapped, mask), statistics(footage, mask)
-    if mine is None or theirs is None:
-        return None
-    gain = np.clip((theirs.spread + 0.5) / (mine.spread + 0.5), *GAIN)
-    return Correction(mine.mean, theirs.mean - mine.mean, gain.astype(np.float32))
+def _reinhard(mine: Doubles, theirs: Doubles, weights: Doubles) -> Doubles:
+    spreads = [np.sqrt(np.average(x**2, axis=0, weights=weights)) for x in (mine, theirs)]
+    return np.asarray(np.clip((spreads[1] + 0.5) / (spreads[0] + 0.5), *GAIN))
+
+
+def _covariance(values: Doubles, weights: Doubles) -> Doubles:
+    return np.asarray((values * weights[:, None]).T @ values / weights.sum() + 0.25 * np.eye(3))
+
+
+def _mkl(mine: Doubles, theirs: Doubles) -> Doubles:
+    """Symmetric (3, 3) that takes one covariance to the other, its eigenvalues held within GAIN."""
+    root, inverse = _power(mine, 0.5), _power(mine, -0.5)
+    return _power(inverse @ _power(root @ theirs @ root, 0.5) @ inverse, 1.0, GAIN)
+
+
+def _power(symmetric: Doubles, exponent: float, limits: tuple[float, float] = (1e-9, 1e9)) -> Doubles:
+    values, vectors = np.linalg.eigh(symmetric)
+    return np.asarray((vectors * np.clip(np.maximum(values, 1e-9) ** exponent, *limits)) @ vectors.T)
+
+
+def _sot(mine: Doubles, theirs: Doubles, weights: Doubles, matrix: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+    """Shift, matrix and bend of the polynomial through the transported samples."""
+    rng = np.random.default_rng(0)
+    pick = rng.choice(len(mine), SAMPLES, p=weights / weights.sum())
+    start, goal = mine[pick], theirs[rng.choice(len(theirs), SAMPLES, p=weights / weights.sum())]
+    moved = start @ matrix.T
+    for _ in range(ROUNDS):
+        axes = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        here, there = moved @ axes, goal @ axes
+        order, wanted = np.argsort(here, axis=0), np.sort(there, axis=0)
+        step = np.empty_like(here)
+        np.put_along_axis(step, order, wanted - np.take_along_axis(here, order, 0), axis=0)
+        moved = moved + step @ axes.T / 2
+    basis = np.column_stack([np.ones(SAMPLES), start / UNIT, _products(start)])
+    ridge = SAMPLES * np.diag([0.0, *[1e-3] * 3, *[1e-2] * 6])
+    rest = moved - start @ matrix.T
+    fit = np.linalg.solve(basis.T @ basis + ridge, basis.T @ rest)
+    return fit[0], matrix + fit[1:4].T / UNIT, fit[4:].T
+
+
+def _products(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(..., 3) to (..., 6): the products of pairs, in units of 20, held where samples are."""
+    x, y, z = np.moveaxis(np.clip(values / UNIT, -2, 2), -1, 0)
+    return np.stack([x * x, y * y, z * z, x * y, x * z, y * z], axis=-1)
 
 
 def apply(rgb: Floats, change: Correction | None) -> Floats:
     """The crop (S, S, 3) in 0..1 with its colours corrected; None changes nothing."""
     if change is None:
         return rgb
-    lab = to_lab(rgb)
-    return from_lab((lab - change.centre) * change.gain + change.centre + change.shift)
+    apart = to_lab(rgb) - change.centre
+    lab = apart @ change.matrix.T + (change.centre + change.shift)
+    if change.bend.any():
+        lab = lab + _products(apart) @ change.bend.T
+    return from_lab(np.asarray(lab, np.float32))
 
 
-def steady(
-    items: Iterable[T], shot: Callable[[T], int | None], change: Callable[[T], Correction | None]
-) -> Iterator[tuple[T, Correction | None]]:
-    """Every item with its correction smoothed over the neighbours of its own shot, RADIUS items to each side.
-
-    `shot` and `change` read an item; an item without a correction (no face) keeps None and counts for nobody. The
-    result depends on the items alone, not on how they are batched. Holds 2 * RADIUS + 1 items at a time.
-    """
-    window: deque[T] = deque()
-    centre = 0
-    for item in items:
-        window.append(item)
-        if len(window) - centre > RADIUS:
-            yield window[centre], _smoothed(window, centre, shot, change)
-            centre += 1
-        if centre > RADIUS:
-            window.popleft()
-            centre -= 1
-    for place in range(centre, len(window)):
-        yield window[place], _smoothed(window, place, shot, change)
-
-
-def _smoothed(
-    window: deque[T], centre: int, shot: Callable[[T], int | None], change: Callable[[T], Correction | None]
-) -> Correction | None:
-    own = change(window[centre])
-    if own is None:
-        return None
-    shifts, gains, weights = [], [], []
-    for place in range(max(0, centre - RADIUS), min(len(window), centre + RADIUS + 1)):
-        other = change(window[place])
-        if other is None or shot(window[place]) != shot(window[centre]):
-            continue
-        shifts.append(other.shift)
-        gains.append(np.log(other.gain))
-        weights.append(np.exp(-0.5 * ((place - centre) / SIGMA) ** 2))
-    shift, gain = np.average(shifts, 0, weights), np.exp(np.average(gains, 0, weights))
-    return Correction(own.centre, shift.astype(np.float32), gain.astype(np.float32))
+def averaged(own: Correction, others: Sequence[Correction], weights: Sequence[float]) -> Correction:
+    """The mean of the corrections of a shot, about one's own centre."""
+    parts = [np.average([getattr(c, name) for c in others], 0, weights) for name in ("shift", "matrix", "bend")]
+    return Correction(own.centre, *(np.asarray(p, np.float32) for p in parts))

@@ -12,10 +12,11 @@ from pathlib import Path
 from curate.errors import UsageError
 from curate.faceset import open_faceset
 from curate.pipeline import Request, curate
-from curate.select import Wishes, select_faceset
+from curate.select import Wishes as Budget
+from curate.select import select_faceset
 from curate.turntable import hopper, painted, performance, write_clip
 from curate.types import Progress, no_progress
-from render.pipeline import render
+from render.pipeline import Wishes, render
 from reports.coverage_page import write as write_coverage
 from train.config import config_of
 from train.fit import train
@@ -39,13 +40,13 @@ def demo(
     pages = []
     for side, subject in (("source", "Grace Hopper"), ("target", "Painted head")):
         request = Request((str(footage[side]),), out / side, subject, "public-domain", workers=workers)
-        select_faceset(curate(request, progress).faceset, Wishes("200"))
+        select_faceset(curate(request, progress).faceset, Budget("200"))
         pages.append(write_coverage(open_faceset(out / side)))
     config = config_of(
         "tiny", steps=steps, save_every=max(steps // 3, 1), preview_every=max(steps // 7, 1), identity=12
     )
     train(config, out / "source", out / "target", out / "run", progress=progress)
-    done = render(out / "run", footage["target"], out / "render.mp4", workers=workers, progress=progress)
+    done = render(out / "run", footage["target"], out / "render.mp4", Wishes(workers=workers), progress)
     told = [("render", done.out), ("artifacts", done.report), ("training", out / "run" / "reports" / "training.html")]
     return [f"{what:9} {path}" for what, path in (*told, *(("coverage", page) for page in pages))]
 

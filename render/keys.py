@@ -26,6 +26,9 @@ from curate.errors import UsageError, WorkError
 YEARS = 10
 """Life of an installation's own chain; short-lived leaves would need a time-stamp authority."""
 
+ROOTS = (".pem", ".crt", ".cer")
+"""Files in the trust list's folder that are read."""
+
 
 @dataclass(frozen=True)
 class SigningKey:
@@ -88,13 +91,15 @@ def load_key(key: Path, cert: Path) -> SigningKey:
 
 
 def trusted_roots() -> bytes:
-    """PEM of this installation's root and of the user's trust list (`trust.pem` in the config folder)."""
-    found = b""
-    for name in ("root.pem", "trust.pem"):
-        path = config_folder() / name
-        if path.is_file():
-            found += b"".join(_pem(c) for c in _read_chain(path))
-    return found
+    """PEM of this installation's root and of the user's trust list in the config folder.
+
+    The list is `trust.pem` and every .pem, .crt and .cer file in `trust/`; each may hold several certificates. Raises
+    UsageError for a file without a PEM certificate.
+    """
+    folder = config_folder()
+    dropped = sorted(p for p in (folder / "trust").glob("*") if p.suffix.lower() in ROOTS)
+    listed = [p for p in (folder / "root.pem", folder / "trust.pem", *dropped) if p.is_file()]
+    return b"".join(_pem(c) for path in listed for c in _read_chain(path, "trust list"))
 
 
 def _read_private(path: Path) -> PrivateKeyTypes:
@@ -110,13 +115,16 @@ def _read_private(path: Path) -> PrivateKeyTypes:
         raise UsageError(f"--key {path}: is no private key in PEM form") from None
 
 
-def _read_chain(path: Path) -> list[x509.Certificate]:
+def _read_chain(path: Path, what: str = "--cert") -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
-        raise UsageError(f"--cert {path}: cannot be read ({error.strerror})") from None
+        raise UsageError(f"{what} {path}: cannot be read ({error.strerror})") from None
     except ValueError:
-        raise UsageError(f"--cert {path}: holds no certificate in PEM form") from None
+        raise UsageError(
+            f"{what} {path}: holds no certificate in PEM form; "
+            "a DER file becomes one by: openssl x509 -inform der -in FILE -out FILE.pem"
+        ) from None
 
 
 def _algorithm(private: PrivateKeyTypes, path: Path) -> str:
@@ -155,13 +163,13 @@ def _make_chain(folder: Path) -> None:
     pem = leaf_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    _write(folder / "root.pem", _pem(root), 0o644)
-    _write(folder / "signing.pem", _pem(leaf) + _pem(root), 0o644)
-    _write(folder / "signing.key", pem, 0o600)  # last: its presence says that the chain is whole
+    write_whole(folder / "root.pem", _pem(root), 0o644)
+    write_whole(folder / "signing.pem", _pem(leaf) + _pem(root), 0o644)
+    write_whole(folder / "signing.key", pem, 0o600)  # last: its presence says that the chain is whole
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Whole or not at all; the temporary file is 600 from its first byte."""
+def write_whole(path: Path, content: bytes, mode: int) -> None:
+    """Write a file whole or not at all; the temporary file is 600 from its first byte. Raises OSError."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,7 +1,8 @@
 """The signed C2PA manifest of a render.
 
 C2PA 2.x by c2pa-python: first action `c2pa.opened` (the target footage), then `c2pa.placed` (the source's clips), then
-`c2pa.edited` with the IPTC digital source type of a composite by a trained model. No thumbnails: they would hold faces.
+`c2pa.edited` with the IPTC digital source type of a composite by a trained model, then `c2pa.watermarked.bound`, which
+asks for the assertion `c2pa.soft-binding` with the watermark. No thumbnails: they would hold faces.
 """
 
 from __future__ import annotations
@@ -15,15 +16,21 @@ from typing import Any, Literal
 
 import c2pa
 
-from curate.errors import UsageError
+from curate.errors import UsageError, WorkError
 from curate.types import Subject
 from render import boxes
 from render.keys import SigningKey
+from render.watermark_code import identifier_text
 
 log = logging.getLogger(__name__)
 
 LABEL = "faceset.render"
 """Our assertion: subject, basis, model, sources."""
+SOFT_BINDING = "c2pa.soft-binding"
+WATERMARK = "com.faceset.watermark.1"
+"""Name of the watermark's algorithm in the soft binding; not on the C2PA list of algorithms."""
+NO_STAMP = "internal error"
+"""So c2pa-rs names whatever goes wrong between it and a time-stamp authority."""
 MIME = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
 
 
@@ -49,6 +56,8 @@ class Papers:
     """Of the run's weights."""
     frames: int
     swapped: int
+    watermark: int | None = None
+    """The identifier in every frame, 0 .. 2^48 - 1; None: not marked."""
 
 
 def generator() -> str:
@@ -68,21 +77,31 @@ def sidecar_path(video: Path) -> Path:
     return video.with_suffix(".c2pa")
 
 
-def sign(unsigned: Path, signed: Path, title: str, papers: Papers, footage: Path, key: SigningKey) -> bytes:
+def sign(
+    unsigned: Path, signed: Path, title: str, papers: Papers, footage: Path, key: SigningKey, tsa_url: str | None = None
+) -> bytes:
     """Write `signed` from `unsigned` (which gets its XMP), with manifest and seal; returns the manifest's bytes.
 
-    `title` is the file's name to be. Raises UsageError if the key cannot sign by the C2PA certificate profile.
+    `title` is the file's name to be. `tsa_url`: an RFC 3161 time-stamp authority that is asked for a time stamp, so
+    that the signature holds after the certificate has run out; without it nothing is sent. Raises UsageError if the
+    key cannot sign by the C2PA certificate profile, WorkError if the authority does not answer.
     """
+    if tsa_url is not None and not tsa_url.startswith(("http://", "https://")):
+        raise UsageError(f"{tsa_url!r} is no time-stamp authority; give its address, http:// or https://")
     mime = MIME[Path(title).suffix.lower()]
     boxes.append_xmp(unsigned, title, generator())
     settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
     try:
         builder = c2pa.Builder(_manifest(title, mime, papers), c2pa.Context.from_dict(settings))
         _add_footage(builder, footage)
-        signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(key.algorithm, key.chain, key.private_key, None))
+        signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(key.algorithm, key.chain, key.private_key, tsa_url))
         with unsigned.open("rb") as source, signed.open("w+b") as target:
             manifest = bytes(builder.sign(signer, mime, source, target))
     except c2pa.C2paError as error:
+        if tsa_url is not None and NO_STAMP in str(error):
+            raise WorkError(
+                f"{tsa_url}: gives no time stamp ({first_line(error)}); try again, or sign without"
+            ) from None
         raise UsageError(
             f"the render cannot be signed ({first_line(error)}); "
             "--cert needs a chain by the C2PA profile: a leaf with digitalSignature and EKU emailProtection"
@@ -116,15 +135,28 @@ def _manifest(title: str, mime: str, papers: Papers) -> dict[str, Any]:
             "description": boxes.NOTICE,
         }
     )
+    assertions: list[dict[str, Any]] = [
+        {"label": "c2pa.actions.v2", "data": {"actions": actions}},
+        {"label": LABEL, "data": _statement(papers)},
+    ]
+    if papers.watermark is not None:
+        actions.append({"action": "c2pa.watermarked.bound", "softwareAgent": agent})
+        assertions.append({"label": SOFT_BINDING, "data": _soft_binding(papers.watermark)})
     return {
         "title": title,
         "format": mime,
         "claim_generator_info": [agent],
         "ingredients": ingredients,
-        "assertions": [
-            {"label": "c2pa.actions.v2", "data": {"actions": actions}},
-            {"label": LABEL, "data": _statement(papers)},
-        ],
+        "assertions": assertions,
+    }
+
+
+def _soft_binding(identifier: int) -> dict[str, Any]:
+    """By C2PA 2.x, soft binding: one block whose empty scope is the whole video."""
+    return {
+        "alg": WATERMARK,
+        "name": "invisible watermark in every frame",
+        "blocks": [{"scope": {}, "value": identifier_text(identifier)}],
     }
 
 
@@ -138,7 +170,7 @@ def _statement(papers: Papers) -> dict[str, Any]:
         "frames": papers.frames,
         "swapped": papers.swapped,
         "sealed": True,
-    }
+    } | ({} if papers.watermark is None else {"watermark": identifier_text(papers.watermark)})
 
 
 def _subject(subject: Subject) -> dict[str, str]:

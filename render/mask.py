@@ -20,6 +20,14 @@ from curate.types import Floats
 
 Mode = Literal["both", "model", "hull", "union"]
 MODES: tuple[Mode, ...] = ("both", "model", "hull", "union")
+OUTLINES = {
+    "eyes": (
+        (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
+        (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
+    ),
+    "mouth": ((61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185),),
+}
+"""Mesh vertices around what the target may keep."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,8 @@ class MaskSettings:
     """How far inside the outline the edge's middle begins to show."""
     feather: float = 0.10
     """Width over which the face fades in."""
+    keep: tuple[str, ...] = ()
+    """Of "eyes" and "mouth": what stays the target's own."""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -39,6 +49,9 @@ class MaskSettings:
         for flag, value in (("--erode", self.erode), ("--feather", self.feather)):
             if not 0 <= value <= 0.5:
                 raise UsageError(f"{flag} {value}: must be 0 to 0.5 of the face's size")
+        for part in self.keep:
+            if part not in OUTLINES:
+                raise UsageError(f"--keep {part}: must be {' or '.join(OUTLINES)}")
 
 
 def face_mask(model: Floats, points: NDArray[np.floating], settings: MaskSettings) -> Floats:
@@ -51,7 +64,22 @@ def face_mask(model: Floats, points: NDArray[np.floating], settings: MaskSetting
     area = float(hull.sum())
     if area < 1:
         return np.zeros_like(model)
-    return feathered(join(model, hull, settings.mode), area**0.5, settings)
+    alpha = feathered(join(model, hull, settings.mode), area**0.5, settings)
+    for part in settings.keep:
+        for outline in OUTLINES[part]:
+            alpha = alpha * (1 - _around(points, outline, size, settings.feather * area**0.5))
+    return alpha
+
+
+def _around(points: NDArray[np.floating], outline: tuple[int, ...], size: int, feather: float) -> Floats:
+    """(S, S), 1 inside the outline, fading out around it."""
+    if len(points) <= max(outline):
+        raise UsageError("--keep: needs the landmarks of the face mesh; this run was made with 68")
+    sigma = max(feather / 4, 0.5)
+    filled = hull_mask(points[list(outline)], size, size)
+    reach = max(round(2 * sigma), 1)
+    grown = cv2.dilate(filled, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
+    return np.asarray(cv2.GaussianBlur(grown, (0, 0), sigma), np.float32)
 
 
 def join(model: Floats, hull: Floats, mode: Mode) -> Floats:

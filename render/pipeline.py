@@ -1,33 +1,38 @@
 """From a run and a video to the finished, signed, reported render.
 
-Decode, swap, correct the colour, paste, encode: one frame flows after the other, and a window of them is held. All is
-written into a hidden folder beside the output and renamed at the end, the video last.
+The video is cut into parts; each is decoded, swapped, composed, marked, encoded and measured on its own (`work.py`), in
+this process, in several, or on a Ray cluster: the pixels are the same. What is done lies in a hidden folder beside the
+output, and a render that was stopped goes on there. At the end the parts are joined and signed; the video comes last.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import shutil
-import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from curate import consent, video
+from filelock import FileLock, Timeout
+
+from curate import consent, jobs, video
 from curate.errors import UsageError, WorkError
-from curate.types import Clip, Floats, Frame, Framing, Image, Progress, no_progress
-from render import blend, boxes, colour, encode, keys, manifest, mux
-from render.mask import MaskSettings
-from render.swap import BATCH, Place, Swapped, places, swap_frames
+from curate.types import Clip, Progress, no_progress
+from render import boxes, keys, look, manifest, mux, plan, registry, work
+from render.coding import Coding, check_coding, coding_for
+from render.compose import RADIUS
+from render.settings import RenderSettings
+from render.watermark_code import identifier_text
 
 if TYPE_CHECKING:
-    from reports.artifacts import Inspector
+    from reports.artifacts import ArtifactReport
     from train.run import Run
 
 log = logging.getLogger(__name__)
@@ -45,186 +50,154 @@ class RenderSummary:
     """The artifact report's page; its figures lie beside it as .json."""
     sidecar: str
     """The manifest as a file of its own."""
+    watermark: str
     frames: int
     swapped: int
     """Frames with the face; the others passed through."""
     findings: int
     sound: int
     """Sound and subtitle streams copied."""
+    resumed: int
+    """Frames that an earlier call had finished."""
+    pixels_sha256: str
+    """Of all frames before encoding, watermark included: equal for equal pixels."""
     seconds: float
     fps: float
     """Frames rendered a second, everything counted."""
-    notes: tuple[str, ...]
-    """What differs from the footage and is not the face."""
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """What decoding, swapping and encoding all frames left behind."""
+class Wishes:
+    """What `render` is asked for beyond a run, footage and a name."""
 
-    times: list[int]
-    swapped: int
-    report: Any
+    settings: RenderSettings = field(default_factory=RenderSettings)
+    codec: str = "h264"
+    bits: int | None = None
+    """None: the footage's, 8 or 10."""
+    crf: int = 18
+    preset: str = "medium"
+    span: str | None = None
+    """START-END as in `00:10-01:20`; None: all."""
+    allow_hdr: bool = False
+    device: str = "auto"
+    workers: int = 1
+    engine: str = "local"
+    key: Path | None = None
+    cert: Path | None = None
+    tsa: str | None = None
+    """Address of a time-stamp authority; None: no time-stamp, and no network."""
+    force: bool = False
 
 
 def render(
-    run: Path,
-    footage: Path,
-    out: Path,
-    *,
-    device: str = "cpu",
-    workers: int = 1,
-    crf: int = 18,
-    force: bool = False,
-    key: Path | None = None,
-    cert: Path | None = None,
-    mask: MaskSettings | None = None,
-    batch: int = BATCH,
-    progress: Progress = no_progress,
+    run: Path, footage: Path, out: Path, wishes: Wishes | None = None, progress: Progress = no_progress
 ) -> RenderSummary:
     """Write `out` (.mp4, .m4v or .mov): the footage with the target's face swapped for the source's.
 
-    Size, frame count, timestamps, colour tags and sound are the footage's; frames without the face pass through. Beside
-    it come OUT.c2pa, OUT.artifacts.html and OUT.artifacts.json. `workers` processes look for the face. Raises
-    ConsentError if the run names no subject or basis, UsageError for a wrong call, WorkError for footage or machine.
+    Size, frame count, timestamps, colour tags and sound are the footage's; frames without the face pass through but for
+    the watermark. Beside it come OUT.c2pa, OUT.artifacts.html and OUT.artifacts.json. A render that was stopped goes on
+    when it is called again the same. Raises ConsentError if the run names no subject or basis, UsageError for a wrong
+    call, WorkError for footage or machine.
     """
-    from train.run import load_swapper, open_run
-
     began = time.monotonic()
-    _check_call(out, footage, crf, force)
-    opened = open_run(run)
-    for side in (opened.source, opened.target):
-        consent.require(side.subject, str(run))
-    signing = keys.signing_key(key, cert)
-    clip = video.probe(footage)
-    if clip.kind != "video":
-        raise UsageError(f"--footage {footage}: photos have no timing to render; give a video")
-    look = encode.look_of(footage, clip.width, clip.height)
-    notes = _notes(look)
-    with _scratch(out) as folder:
+    wishes = wishes or Wishes()
+    _check_call(out, footage, wishes)
+    opened, clip, coding = _opened(run, footage, wishes)
+    check_coding(coding, out)
+    signing = keys.signing_key(wishes.key, wishes.cert)
+    with _folder(out) as folder:
         sound = mux.check_sound(footage, out, folder / f"header{out.suffix}")
-        where = _find(footage, clip, opened, workers, progress)
-        swapper, digest = load_swapper(opened, device), _weights_sha256(run)
-        framing = cast(Framing, opened.framing)
-        faces = swap_frames(video.decode(clip), where, swapper, framing, mask or MaskSettings(), batch)
-        passed = _encode(faces, folder / "video.mp4", clip, look, crf, progress)
-        _close(folder, passed, footage, out, _papers(opened, clip, digest, passed), signing)
-        page, sidecar = _publish(folder, passed, out, opened, clip)
+        wanted = _planned(opened, clip, coding, wishes, 0)
+        made = _begin(folder, wanted, opened, out, wishes, progress)
+        resumed = _do(folder, made, wishes, progress)
+        accounts = [plan.done(folder, part) or {} for part in made.parts]
+        report = _measured(folder, made)
+        times = [t for account in accounts for t in account["times"]]
+        swapped = sum(account["swapped"] for account in accounts)
+        papers = _papers(opened, made, len(times), swapped)
+        _close(folder, made, times, out, papers, signing, wishes)
+        page, sidecar = _publish(folder, report, out, opened, made)
     seconds = time.monotonic() - began
-    frames = len(passed.times)
+    pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
     return RenderSummary(
-        str(out), str(page), str(sidecar), frames, passed.swapped, len(passed.report.findings), sound,
-        seconds, frames / max(seconds, 1e-9), notes,
+        str(out), str(page), str(sidecar), identifier_text(made.identifier), len(times), swapped,
+        len(report.findings), sound, resumed, pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
     )  # fmt: skip
 
 
-def _check_call(out: Path, footage: Path, crf: int, force: bool) -> None:
+def _check_call(out: Path, footage: Path, wishes: Wishes) -> None:
     if out.suffix.lower() not in mux.FORMATS:
         raise UsageError(f"--out {out}: must end in {', '.join(mux.FORMATS)}")
     if not footage.exists():
         raise UsageError(f"--footage {footage}: no such file")
-    if not 0 <= crf <= 51:
-        raise UsageError(f"--crf {crf}: must be 0 to 51")
+    jobs.check(wishes.engine, wishes.workers)
     if out.is_dir():
         raise UsageError(f"--out {out}: is a folder; name the video to write")
     if out.exists() and out.samefile(footage):
         raise UsageError(f"--out {out}: is the footage itself; name another file")
-    if out.exists() and not force:
+    if out.exists() and not wishes.force:
         raise UsageError(f"--out {out}: exists; --force writes it anew")
 
 
+def _opened(run: Path, footage: Path, wishes: Wishes) -> tuple[Run, Clip, Coding]:
+    """The run, whose subjects may be used; the footage, which can be rendered; how it is to be coded."""
+    from train.run import open_run
+
+    opened = open_run(run)
+    for side in (opened.source, opened.target):
+        consent.require(side.subject, str(run))
+    clip = video.probe(footage)
+    if clip.kind != "video":
+        raise UsageError(f"--footage {footage}: photos have no timing to render; give a video")
+    seen = look.check_footage(footage, wishes.allow_hdr)
+    return opened, clip, coding_for(seen, wishes.codec, wishes.bits, wishes.crf, wishes.preset)
+
+
 @contextmanager
-def _scratch(out: Path) -> Iterator[Path]:
-    """A hidden folder beside the output, on its disk, removed in any case."""
+def _folder(out: Path) -> Iterator[Path]:
+    """The hidden folder of work beside the output, held by this process; kept if it is stopped in the middle."""
+    folder = out.parent / f".{out.name}.render"
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"--out {out}: another render is writing it; wait for it, or name another file") from None
     except OSError as error:
         raise WorkError(f"--out {out}: cannot be written ({error.strerror}); name another folder") from None
+    finished = False
     try:
         yield folder
+        finished = True
     except OSError as error:
         if error.errno not in DISK:
             raise
         raise WorkError(f"--out {out}: cannot be written ({error.strerror}); make room or name another disk") from None
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+        if finished or not (folder / "face.parquet").is_file():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def _notes(look: encode.Look) -> tuple[str, ...]:
-    notes = []
-    if look.bits > 8:
-        notes.append(f"the footage has {look.bits} bits a component, the render 8")
-    if look.transfer in (16, 18):
-        notes.append("the footage is HDR (PQ or HLG): its tags are kept, but 8 bits may show bands")
-    for note in notes:
-        log.warning("%s", note)
-    return tuple(notes)
+def _planned(run: Run, clip: Clip, coding: Coding, wishes: Wishes, identifier: int) -> plan.Plan:
+    first, end = _frames(clip, wishes.span)
+    return plan.Plan(
+        str(run.path.resolve()), _weights_sha256(run.path), clip, first, end, wishes.settings, coding, wishes.device,
+        identifier,
+    )  # fmt: skip
 
 
-def _find(footage: Path, clip: Clip, run: Run, workers: int, progress: Progress) -> dict[int, Place]:
-    """Frames with the target's face. Raises WorkError if there are none."""
-    from curate.follow import follow
-
-    identity = run.target.identity or None
-    found = places(follow(footage, identity, workers=workers, progress=progress))
-    if not found:
-        raise WorkError(f"{footage}: the face of {run.target.subject.name} is in no frame of it; is it the right clip?")
-    log.info("%s: the face is in %d of %d frames", clip.name, len(found), clip.frames)
-    return found
-
-
-def _encode(
-    faces: Iterator[tuple[Frame, Swapped | None]],
-    path: Path,
-    clip: Clip,
-    look: encode.Look,
-    crf: int,
-    progress: Progress,
-) -> _Pass:
-    """All frames through colour, paste and the encoder, looked at on the way."""
-    from reports.artifacts import Inspector
-
-    inspector = Inspector(clip.fps, has_reference=True)
-    rate = Fraction(clip.fps or 25).limit_denominator(1001)
-    times: list[int] = []
-    swapped = 0
-    with encode.encoder(path, clip.width, clip.height, rate, look, crf) as write:
-        for frame, output, face, mask in _composed(faces):
-            write(output)
-            _look_at(inspector, frame, output, face, mask)
-            times.append(frame.pts)
-            swapped += face is not None
-            progress("rendering", len(times), clip.frames)
-        if not times:
-            raise WorkError(f"{clip.path}: no frame of it can be decoded")
-    if len(times) != clip.frames:
-        log.warning("%s: %d of %d frames are damaged and left out", clip.path, clip.frames - len(times), clip.frames)
-        progress("rendering", clip.frames, clip.frames)
-    return _Pass(times, swapped, inspector.finish())
-
-
-def _composed(
-    faces: Iterator[tuple[Frame, Swapped | None]],
-) -> Iterator[tuple[Frame, Image, Swapped | None, Floats | None]]:
-    """Every frame as decoded, as it is to be shown, its face, and the mask in the frame."""
-    items = (
-        (frame, face, None if face is None else colour.correction(face.rgb, face.footage, face.mask))
-        for frame, face in faces
-    )
-    for (frame, face, _), change in colour.steady(
-        items, lambda item: None if item[1] is None else item[1].place.shot, lambda item: item[2]
-    ):
-        if face is None:
-            yield frame, frame.image, None, None
-        else:
-            output, mask = blend.paste(frame.image, colour.apply(face.rgb, change), face.mask, face.matrix)
-            yield frame, output, face, mask
-
-
-def _look_at(inspector: Inspector, frame: Frame, output: Image, face: Swapped | None, mask: Floats | None) -> None:
-    landmarks = None if face is None else face.place.landmarks
-    inspector.add(frame.index, float(frame.time), output, frame.image, landmarks, mask)
+def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
+    """Frames [first, end) of START-END, or all."""
+    if span is None:
+        return 0, clip.frames
+    asked = video.parse_footage(f"{clip.path}@{span}")
+    if asked.start is None and asked.end is None:
+        raise UsageError(f"--range {span}: must be START-END, as 00:10-01:20")
+    cut = video.segments(replace(clip, start=asked.start, end=asked.end), 1e9)
+    if not cut:
+        raise UsageError(f"--range {span}: no frame lies there; the footage has {clip.duration:.2f} s")
+    return cut[0].first_frame, cut[-1].first_frame + len(cut[-1].pts)
 
 
 def _weights_sha256(run: Path) -> str:
@@ -235,39 +208,132 @@ def _weights_sha256(run: Path) -> str:
     return video.file_sha256(path)
 
 
-def _papers(run: Run, clip: Clip, digest: str, passed: _Pass) -> manifest.Papers:
+def _begin(folder: Path, wanted: plan.Plan, run: Run, out: Path, wishes: Wishes, progress: Progress) -> plan.Plan:
+    """The plan in the folder, if it is the same; else the wanted one, with the face found and an identifier drawn."""
+    before = plan.load(folder)
+    if before is not None and before.same(wanted) and (folder / "face.parquet").is_file():
+        log.info("%s: going on where an earlier render was stopped", out)
+        return before
+    for path in folder.iterdir():
+        if path.name != "lock":
+            path.unlink()
+    rows = _face(wanted, run, wishes.workers, progress)
+    subject = run.source.subject
+    identifier = registry.new_entry(
+        title=out.name, subject=subject.name, basis=subject.basis, model_sha256=wanted.weights_sha256,
+        out=str(out.resolve()), source_sha256s=tuple(sha256 for _, sha256 in run.source.clips),
+    )  # fmt: skip
+    made = replace(wanted, identifier=identifier)
+    made.save(folder)
+    plan.save_face(folder, rows)
+    if made.settings.occlusion:
+        plan.save_typical(folder, work.learn(made, folder))
+    return made
+
+
+def _face(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> Any:
+    """Rows of the frames with the target's face. Raises WorkError if there are none."""
+    from curate.follow import follow
+
+    clip = wanted.clip
+    start = end = None
+    if (wanted.first, wanted.end) != (0, clip.frames):
+        rate = clip.fps or 25.0
+        start, end = max(wanted.first - 4 * RADIUS, 0) / rate, (wanted.end + 4 * RADIUS) / rate
+    identity = run.target.identity or None
+    rows = follow(Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end)
+    if not len(rows):
+        raise WorkError(
+            f"{clip.path}: the face of {run.target.subject.name} is in no frame of it; is it the right clip?"
+        )
+    log.info("%s: the face is in %d of %d frames", clip.name, len(rows), wanted.end - wanted.first)
+    return rows
+
+
+def _do(folder: Path, made: plan.Plan, wishes: Wishes, progress: Progress) -> int:
+    """Every part that is not done yet; how many frames were done already."""
+    open_parts = [part for part in made.parts if plan.done(folder, part) is None]
+    frames = made.end - made.first
+    resumed = frames - sum(part.end - part.first for part in open_parts)
+    with _watched(folder, made, frames, progress):
+        tasks = [work.Task(folder, part) for part in open_parts]
+        for _, problem in jobs.run(work.work, tasks, wishes.workers, wishes.engine):
+            if problem is not None:
+                raise problem
+    rendered = sum(len((plan.done(folder, part) or {})["times"]) for part in made.parts)
+    if rendered != frames:
+        log.warning("%s: %d of %d frames are damaged and left out", made.clip.path, frames - rendered, frames)
+    return resumed
+
+
+@contextmanager
+def _watched(folder: Path, made: plan.Plan, frames: int, progress: Progress) -> Iterator[None]:
+    """Tells how far the parts are, whoever makes them, once in a while."""
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.5):
+            progress("rendering", min(plan.total(folder, made.parts), frames), frames)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+        progress("rendering", frames, frames)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _measured(folder: Path, made: plan.Plan) -> ArtifactReport:
+    from reports.artifacts import merge
+    from reports.parts import Part
+
+    parts = [Part.load(part.path(folder, ".parquet")) for part in made.parts]
+    return merge(parts, made.clip.fps, has_reference=True)
+
+
+def _papers(run: Run, made: plan.Plan, frames: int, swapped: int) -> manifest.Papers:
     sources = [manifest.Source("source", name, sha256) for name, sha256 in run.source.clips]
-    sources.append(manifest.Source("target", Path(clip.path).name, clip.sha256))
+    sources.append(manifest.Source("target", Path(made.clip.path).name, made.clip.sha256))
     return manifest.Papers(
-        run.source.subject, run.target.subject, tuple(sources), digest, len(passed.times), passed.swapped
+        run.source.subject, run.target.subject, tuple(sources), made.weights_sha256, frames, swapped, made.identifier
     )
 
 
 def _close(
-    folder: Path, passed: _Pass, footage: Path, out: Path, papers: manifest.Papers, signing: keys.SigningKey
+    folder: Path,
+    made: plan.Plan,
+    times: list[int],
+    out: Path,
+    papers: manifest.Papers,
+    signing: keys.SigningKey,
+    wishes: Wishes,
 ) -> None:
     """The footage's times and sound, then the papers: folder/signed and folder/manifest.c2pa."""
-    unsigned = folder / f"unsigned{out.suffix}"
-    suffix = out.suffix.lower()
-    mux.mux(folder / "video.mp4", footage, unsigned, suffix, passed.times, boxes.NOTICE)
-    store = manifest.sign(unsigned, folder / "signed", out.name, papers, footage, signing)
+    unsigned, footage = folder / f"unsigned{out.suffix}", Path(made.clip.path)
+    parts = [part.path(folder, made.coding.suffix) for part in made.parts]
+    span = None if (made.first, made.end) == (0, made.clip.frames) else (made.first, made.end - 1)
+    mux.mux(parts, footage, unsigned, out.suffix.lower(), times, boxes.NOTICE, span)
+    store = manifest.sign(unsigned, folder / "signed", out.name, papers, footage, signing, wishes.tsa)
     (folder / "manifest.c2pa").write_bytes(store)
     unsigned.unlink()
 
 
-def _publish(folder: Path, passed: _Pass, out: Path, run: Run, clip: Clip) -> tuple[Path, Path]:
+def _publish(folder: Path, report: ArtifactReport, out: Path, run: Run, made: plan.Plan) -> tuple[Path, Path]:
     """Everything under its name, the video last; the paths of the report's page and of the sidecar."""
     from reports import artifact_page
 
     meta = {
         "video": out.name,
-        "reference": Path(clip.path).name,
+        "reference": Path(made.clip.path).name,
+        "reference_path": made.clip.path,
         "source": run.source.subject.name,
         "target": run.target.subject.name,
         "run": run.path.name,
         "generator": manifest.generator(),
     }
-    page = artifact_page.write(passed.report, out.with_suffix(".artifacts.html"), meta)
+    page = artifact_page.write(report, out.with_suffix(".artifacts.html"), meta)
     sidecar = manifest.sidecar_path(out)
     os.replace(folder / "manifest.c2pa", sidecar)
     with (folder / "signed").open("rb+") as stream:

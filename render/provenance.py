@@ -1,19 +1,27 @@
-"""Who made a video, from what, and whether it is untouched: its C2PA manifest, seal and metadata read back."""
+"""Who made a video, from what, and whether it is untouched: its C2PA manifest, seal, metadata and watermark read back.
+
+The manifest proves; the watermark only remembers: it survives what removes the manifest, and names the render.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import mimetypes
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import c2pa
 
 from curate.errors import UsageError, WorkError
-from render import boxes
+from render import boxes, registry
 from render.keys import trusted_roots
-from render.manifest import LABEL, MIME, Source, first_line, sidecar_path
+from render.manifest import LABEL, MIME, SOFT_BINDING, WATERMARK, Source, first_line, sidecar_path
+from render.watermark import Reading, identifier_text
+from render.watermark_video import find_watermark
+
+log = logging.getLogger(__name__)
 
 State = Literal["trusted", "valid", "invalid", "missing"]
 
@@ -30,13 +38,17 @@ class Verification:
     generator: str | None = None
     sources: tuple[Source, ...] = ()
     watermark: str | None = None
-    """Not read by this version: always None."""
+    """Read from the picture, like fs-1a2b3c4d5e6f; else what an untouched manifest names; None if there is neither."""
     subject: str | None = None
     basis: str | None = None
     signer: str | None = None
     model_sha256: str | None = None
     details: tuple[str, ...] = ()
     """Codes of the failed checks, C2PA 2.x."""
+    title: str | None = None
+    """Of the render, by this installation's registry of watermarks."""
+    created: str | None = None
+    """When this installation rendered it, UTC, ISO 8601."""
 
 
 def verify(path: Path) -> Verification:
@@ -48,12 +60,69 @@ def verify(path: Path) -> Verification:
             pass
     except OSError as error:
         raise WorkError(f"{path}: cannot be read ({error.strerror})") from None
+    return _with_watermark(_by_papers(path), find_watermark(path))
+
+
+def _by_papers(path: Path) -> Verification:
+    """What manifest, seal and metadata say; `watermark` is what an untouched manifest names."""
     mime = MIME.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "video/mp4"
     try:
         with path.open("rb") as stream, c2pa.Reader(mime, stream, context=_context()) as reader:
             return _judge(path, json.loads(reader.json()), reader.get_validation_state())
     except c2pa.C2paError as error:
         return _without_manifest(path, first_line(error))
+
+
+def _with_watermark(found: Verification, reading: Reading | None) -> Verification:
+    """The watermark that was read added to what the papers say; it never changes the state."""
+    if reading is None:
+        if found.watermark is None:
+            return found
+        return replace(found, reason=f"{found.reason}; its watermark {found.watermark} cannot be read from the picture")
+    text = identifier_text(reading.identifier)
+    if found.state in ("trusted", "valid"):
+        return _compared(found, text)
+    entry = _registered(reading.identifier)
+    if entry is None:
+        tale = f"it carries the watermark {text}: a render made with faceset by another installation"
+    else:
+        tale = (
+            f"it carries the watermark {text}: a render made with faceset on {entry.created[:10]} as {entry.title}, "
+            f"with the face of {entry.subject} ({entry.basis or 'no basis'})"
+        )
+        found = replace(
+            found, subject=entry.subject, basis=entry.basis, model_sha256=entry.model_sha256,
+            title=entry.title, created=entry.created,
+        )  # fmt: skip
+    missing = found.state == "missing"
+    return replace(
+        found,
+        reason=f"no manifest, but {tale}" if missing else f"{found.reason}; {tale}",
+        generator=found.generator or "faceset (by its watermark)",
+        watermark=text,
+    )
+
+
+def _compared(found: Verification, text: str) -> Verification:
+    """Papers that hold, and a watermark that was read."""
+    if found.watermark == text:
+        return replace(found, reason=f"{found.reason}; its watermark {text} agrees")
+    if found.watermark is None:
+        return replace(found, watermark=text, reason=f"{found.reason}; it carries the watermark {text}")
+    return replace(
+        found,
+        watermark=text,
+        reason=f"{found.reason}; but the picture carries the watermark {text}, its manifest names {found.watermark}",
+        details=(*found.details, "faceset.watermark.mismatch"),
+    )
+
+
+def _registered(identifier: int) -> registry.Entry | None:
+    try:
+        return registry.find(identifier)
+    except WorkError as error:
+        log.warning("%s", error)
+        return None
 
 
 def _context() -> c2pa.Context:
@@ -76,6 +145,7 @@ def _judge(path: Path, store: dict[str, Any], state: str | None) -> Verification
     who = active.get("signature_info", {})
     signer = who.get("common_name") or who.get("issuer") or "an unnamed signer"
     made: dict[str, Any] = {"generator": _generator(active), "sources": _sources(active, statement), "signer": signer}
+    made["watermark"] = _named_watermark(active)
     if statement is not None:
         made |= {"generator": statement["generator"], "model_sha256": statement["model_sha256"]}
         made |= {"subject": statement["subject"]["name"], "basis": statement["subject"].get("basis")}
@@ -84,6 +154,12 @@ def _judge(path: Path, store: dict[str, Any], state: str | None) -> Verification
     return Verification(
         "valid", f"untouched since it was signed, by a signer who is not on your list: {signer}", **made
     )
+
+
+def _named_watermark(active: dict[str, Any]) -> str | None:
+    bindings = (a["data"] for a in active.get("assertions", ()) if a["label"].startswith(SOFT_BINDING))
+    blocks = next((data.get("blocks", ()) for data in bindings if data.get("alg") == WATERMARK), ())
+    return next((str(block["value"]) for block in blocks), None)
 
 
 def _generator(active: dict[str, Any]) -> str | None:

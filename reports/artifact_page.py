@@ -1,8 +1,8 @@
-"""The artifact report as a page: what is wrong, how much, where, with pictures, and the measures over time."""
+"""The artifact report as a page: what is wrong, how much, where, with both videos, pictures, and what would help."""
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,22 +10,69 @@ from typing import Any
 
 import numpy as np
 
+from curate.errors import FacesetError
+from curate.faceset import Faceset, open_faceset
+from reports import lanes
 from reports.artifacts import ArtifactReport
 from reports.charts import Timeline, timeline
-from reports.events import SEVERITIES, Finding
-from reports.page import clock, count, write_page
-from reports.pictures import data_uri
+from reports.events import Finding
+from reports.page import clock, figure, static, write_page
+from reports.pictures import data_uri, difference
+from reports.places import Place, affected, by_severity, phrase, places, span, verdict, worst_second
+from reports.player import Player, player, track
+from reports.remedies import Context, coverage_of, remedy, told, typed
 from reports.thresholds import Limit, limits
 
-SHOWN = 40
-"""Findings with pictures on the page; the list in the JSON is complete."""
+SHOWN = 60
+"""Places with a card on the page; the list in the JSON is complete."""
+LISTED = 6
+"""Findings of one place on its card."""
+PICTURES = 4_200_000
+"""Bytes of pictures on the page at most; the mildest places go without."""
+HULL = math.sqrt(math.pi / 4)
+"""The root of a face's hull area over that of its box: an ellipse's."""
+ASIDE = ("reference_path", "video_path", "source_faceset", "settings", "reference_offset")
+"""Keys of `meta` that are not shown as they are."""
+
+__all__ = ["to_json", "verdict", "write"]
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _Line:
+    """One finding of a place."""
+
     finding: Finding
+    title: str
+    words: str
+    also: str
+    remedy: tuple[tuple[str, bool], ...]
+    """Text, and whether it is typed."""
+    track: str
+    """Where it is, as JSON for the player."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """All findings of a kind."""
+
+    title: str
+    severities: tuple[tuple[str, int], ...]
+    seconds: float
+    remedy: tuple[tuple[str, bool], ...]
+    """Of the worst of them."""
+
+
+@dataclass(frozen=True)
+class _Card:
+    place: Place
+    title: str
+    worst_time: float
+    """Seconds, of the worst frame."""
+    lines: tuple[_Line, ...]
+    more: int
     output: str | None
     reference: str | None
+    difference: str | None
 
 
 @dataclass(frozen=True)
@@ -36,10 +83,10 @@ class _Series:
     findings: int
 
 
-def to_json(report: ArtifactReport) -> dict[str, Any]:
-    """The report as JSON values: findings, a summary per measure, number of frames."""
+def to_json(report: ArtifactReport, context: Context | None = None) -> dict[str, Any]:
+    """The report as JSON values: findings with time codes and remedies, a summary per measure, number of frames."""
     summary = {}
-    for limit in limits(report.has_reference):
+    for limit in _measured(report):
         values = report.measures[limit.measure].dropna()
         known = len(values) > 0
         summary[limit.measure] = {
@@ -51,7 +98,7 @@ def to_json(report: ArtifactReport) -> dict[str, Any]:
             "threshold": limit.threshold,
         }
     return {
-        "findings": [_finding(f) for f in report.findings],
+        "findings": [_finding(f, context) for f in report.findings],
         "measures": summary,
         "frames": report.frames,
         "faces": report.faces,
@@ -60,69 +107,144 @@ def to_json(report: ArtifactReport) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding, context: Context | None) -> dict[str, Any]:
     rounded = {name: round(float(getattr(finding, name)), 4) for name in ("start", "end", "value")}
-    return asdict(finding) | rounded | {"region": list(finding.region)}
+    said = {"time": span(finding.start, finding.end), "remedy": remedy(finding, context)}
+    return asdict(finding) | rounded | {"region": list(finding.region)} | said
 
 
-def verdict(report: ArtifactReport) -> str:
-    """One sentence on the whole video."""
-    if not report.faces:
-        return "No face was found, so nothing was measured."
-    if not report.findings:
-        return f"Nothing was found in {count(report.frames)} frames."
-    times = Counter(f.severity for f in report.findings)
-    levels = ", ".join(f"{times[s]} {s}" for s in reversed(SEVERITIES) if times[s])
-    number = len(report.findings)
-    worst = report.findings[0]
-    share = _affected(report) / max(report.frames, 1)
-    return (
-        f"{count(number)} {'finding' if number == 1 else 'findings'} ({levels}) in {100 * share:.0f} % of the frames. "
-        f"Look first at {clock(worst.start)}: {worst.title}."
-    )
-
-
-def _affected(report: ArtifactReport) -> int:
-    frames = report.measures["frame"].to_numpy()
-    hit = np.zeros(len(frames), bool)
-    for f in report.findings:
-        hit |= (frames >= f.first_frame) & (frames <= f.last_frame)
-    return int(hit.sum())
+def _measured(report: ArtifactReport) -> list[Limit]:
+    """The measures that the table has, each once."""
+    found = {limit.measure: limit for limit in limits(report.has_reference) if limit.measure in report.measures}
+    return list(found.values())
 
 
 def write(report: ArtifactReport, html_path: Path, meta: Mapping[str, Any]) -> Path:
     """Write the page and the JSON beside it (same name, .json); the page's path.
 
-    `meta` are facts to show as they are: name to value, for example video, reference, run.
+    `meta` are facts to show as they are: name to value, for example video, reference, run. These keys are used, not
+    shown: video_path and reference_path (where the two videos lie; without them `video` is looked for beside the page,
+    and `reference` is taken if it is a file), reference_offset (seconds that the reference's time stamps are ahead of
+    the video's), source_faceset (its folder or the Faceset: how many faces it has of a pose) and settings (the
+    render's, by the names of their flags). A source faceset that cannot be read is left out.
     """
-    facts = {str(k): str(v) for k, v in meta.items() if v is not None}
-    data = to_json(report)
-    shown = [_show(report, f) for f in report.findings[:SHOWN]]
+    facts = {str(k): str(v) for k, v in meta.items() if v is not None and k not in ASIDE}
+    context = _context(report, meta)
+    found = places(report.findings)
+    data = to_json(report, context)
+    bad = worst_second(report)
     values = {
         "title": f"Artifacts: {Path(facts['video']).name}" if "video" in facts else "Artifacts",
-        "verdict": verdict(report),
+        "verdict": verdict(report, found),
         "report": report,
         "facts": facts,
-        "shown": shown,
-        "more": len(report.findings) - len(shown),
-        "series": [_series(report, limit, data["measures"][limit.measure]) for limit in limits(report.has_reference)],
-        "affected": _affected(report),
-        "kinds": Counter(f.title for f in report.findings).most_common(),
-        "seconds": report.frames / report.fps,
+        "player": _player(report, html_path, meta),
+        "timeline": lanes.timeline(report, found),
+        "cards": _cards(report, found, context),
+        "found": found,
+        "severities": by_severity(report.findings),
+        "kinds": _kinds(report, context),
+        "worst_second": bad,
+        "series": [_series(report, limit, data["measures"][limit.measure]) for limit in _measured(report)],
+        "affected": affected(report),
+        "artifacts_css": static("artifacts.css"),
+        "artifacts_js": static("artifacts.js"),
     }
-    return write_page(html_path, "artifacts.html", values, data | {"meta": facts, "verdict": values["verdict"]})
+    more = {"meta": facts, "verdict": values["verdict"], "affected": values["affected"], "worst_second": bad}
+    return write_page(html_path, "artifacts.html", values, data | more)
 
 
-def _show(report: ArtifactReport, finding: Finding) -> _Shown:
-    picture = report.pictures.get((finding.kind, finding.first_frame))
-    if picture is None:
-        return _Shown(finding, None, None)
-    return _Shown(finding, data_uri(picture.output), data_uri(picture.reference) if picture.reference else None)
+def _player(report: ArtifactReport, page: Path, meta: Mapping[str, Any]) -> Player | None:
+    video, reference = meta.get("video_path"), meta.get("reference_path")
+    if video is None and meta.get("video"):
+        beside = page.parent / Path(str(meta["video"])).name
+        given = Path(str(meta["video"]))
+        video = given if given.is_file() and not beside.is_file() else beside
+    if video is None:
+        return None
+    if reference is None and meta.get("reference") and Path(str(meta["reference"])).is_file():
+        reference = meta["reference"]
+    offset = meta.get("reference_offset")
+    return player(page, Path(video), Path(reference) if reference and report.has_reference else None, offset)
+
+
+def _context(report: ArtifactReport, meta: Mapping[str, Any]) -> Context:
+    source, coverage = meta.get("source_faceset"), None
+    if source is not None:
+        try:
+            coverage = coverage_of(source if isinstance(source, Faceset) else open_faceset(Path(source)))
+        except FacesetError:
+            coverage = None
+    boxes = report.measures[["frame", "width", "height"]].dropna()
+    size = HULL * np.sqrt(boxes["width"].to_numpy(np.float64) * boxes["height"].to_numpy(np.float64))
+    return Context(meta.get("settings") or {}, coverage, dict(zip(boxes["frame"].tolist(), size.tolist(), strict=True)))
+
+
+def _cards(report: ArtifactReport, found: tuple[Place, ...], context: Context) -> list[_Card]:
+    cards, spent = [], 0
+    times = dict(zip(report.measures["frame"].tolist(), report.measures["time"].tolist(), strict=True))
+    for place in found[:SHOWN]:
+        worst = place.worst
+        lines = tuple(_line(report, f, context) for f in place.findings[:LISTED])
+        picture = report.pictures.get((worst.kind, worst.first_frame))
+        title, more = phrase(worst), len(place.findings) - len(lines)
+        shots: list[bytes | None] = [None, None, None]
+        if picture is not None:
+            shots[:2] = picture.output, picture.reference
+            if picture.reference is not None:
+                shots[2] = difference(picture.output, picture.reference)
+        cost = sum(len(s) * 4 // 3 for s in shots if s)
+        if spent + cost > PICTURES:
+            shots, cost = [None, None, None], 0
+        spent += cost
+        uris = [data_uri(s) if s else None for s in shots]
+        when = float(times.get(worst.worst_frame, worst.start))
+        cards.append(_Card(place, title[0].upper() + title[1:], when, lines, more, *uris))
+    return cards
+
+
+def _line(report: ArtifactReport, finding: Finding, context: Context) -> _Line:
+    extra = told(finding)
+    known = {limit.kind: limit.title for limit in limits(report.has_reference)}
+    also = ", ".join(known.get(kind, kind.replace("_", " ")) for kind in extra.also)
+    words = phrase(finding)
+    return _Line(
+        finding,
+        words[0].upper() + words[1:],
+        _against(finding),
+        also,
+        typed(remedy(finding, context)),
+        track(report, finding),
+    )
+
+
+def _kinds(report: ArtifactReport, context: Context) -> list[_Kind]:
+    """The kinds in order of their worst findings."""
+    kinds: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        kinds.setdefault(finding.kind, []).append(finding)
+    return [
+        _Kind(fs[0].title, by_severity(tuple(fs)), sum(f.end - f.start for f in fs), typed(remedy(fs[0], context)))
+        for fs in kinds.values()
+    ]
+
+
+def _against(finding: Finding) -> str:
+    """The worst value against the threshold, in words."""
+    unit = "" if finding.unit in ("x", "") else f" {finding.unit}"
+    value, limit = f"{figure(finding.value)}{unit}", f"{figure(finding.threshold)}{unit}"
+    measure = finding.measure.replace("_", " ").capitalize()
+    ratio = finding.value / finding.threshold if finding.threshold > 0 else math.nan
+    if not math.isfinite(ratio):
+        return f"{measure} {value}, the limit is {limit}"
+    if ratio < 1.1:
+        return f"{measure} {value}, just above the limit of {limit}"
+    return f"{measure} {value}, {figure(ratio, 2)} times the limit of {limit}"
 
 
 def _series(report: ArtifactReport, limit: Limit, summary: Mapping[str, Any]) -> _Series:
     mine = [f for f in report.findings if f.measure == limit.measure]
     spans = [(f.start, f.end, f.severity, f"{clock(f.start)} to {clock(f.end)}: {f.severity}") for f in mine]
     values = report.measures[limit.measure].to_numpy(np.float64)
-    chart = timeline(report.measures["time"].to_numpy(np.float64), values, limit.threshold, spans)
+    chart = timeline(report.measures["time"].to_numpy(np.float64), values, limit.threshold, spans[:500])
     return _Series(limit, chart, summary, len(mine))

@@ -1,31 +1,33 @@
 """What is wrong with a render: measures per frame against the reference, and findings.
 
-The reference is the target footage, frame by frame. Without it only what shows by itself is looked for. Measures are
-in `measures.py`, thresholds in `thresholds.py`.
+The reference is the target footage, frame by frame. Without it only what shows by itself is looked for. `inspector.py`
+measures each frame, `series.py` what needs the frames around, `events.py` makes findings of them, `thresholds.py` says
+from where on.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from curate.errors import UsageError
 from curate.follow import follow
-from curate.types import Clip, Floats, Frame, Image, Progress, no_progress
+from curate.types import Clip, Floats, Frame, Progress, no_progress
 from curate.video import decode, probe
-from reports import measures as m
-from reports.events import Finding, by_severity, group
+from reports.events import Finding, by_severity, explained, group
+from reports.inspector import Inspector
+from reports.parts import Part, table
 from reports.pictures import Gallery, Picture
-from reports.thresholds import CUT, MOTION, SWAP, limits
-from reports.view import View, cut, look
+from reports.series import series
+from reports.thresholds import limits
+
+__all__ = ["ArtifactReport", "Inspector", "Part", "inspect", "merge"]
 
 BOX = ("x", "y", "width", "height")
 
@@ -47,134 +49,27 @@ class ArtifactReport:
     """(kind, first frame) of a finding to its worst frame."""
 
 
-class Inspector:
-    """Takes a video's frames one by one in order, then gives the report.
-
-    `fps` is frames a second; `has_reference` says whether `add` will be given the reference's frame.
-    """
-
-    def __init__(self, fps: float, has_reference: bool) -> None:
-        self._fps = fps if fps > 0 else 25.0
-        self._has_reference = has_reference
-        self._limits = {limit.measure: limit for limit in limits(has_reference)}
-        self._rows: list[dict[str, float]] = []
-        self._gallery = Gallery()
-        self._before: tuple[Image, Image | None] | None = None
-        self._small: Floats | None = None
-        self._light: list[float] = []
-
-    def add(
-        self,
-        index: int,
-        time: float,
-        output: Image,
-        reference: Image | None,
-        landmarks: NDArray[np.floating] | None,
-        mask: Floats | None = None,
-    ) -> None:
-        """One frame: (H, W, 3) uint8 RGB; landmarks (N, 2|3) in its pixels, None where there is no face.
-
-        `mask` (H, W) in 0..1 is where the face was pasted; without it the hull of the landmarks is taken.
-        """
-        if self._has_reference and (reference is None or reference.shape != output.shape):
-            raise ValueError(f"frame {index}: the reference has another size than the output, or is missing")
-        row: dict[str, float] = {"frame": index, "time": time}
-        self._noticecut(output if reference is None else reference)
-        view = None if landmarks is None else look(output, reference, landmarks, mask)
-        if view is None:
-            self._light = []
-        else:
-            row |= dict(zip(BOX, view.face, strict=True)) | self._measure(view)
-            self._keep_pictures(index, row, view)
-        self._rows.append(row)
-        self._before = (output, reference)
-
-    def finish(self) -> ArtifactReport:
-        """The report on all frames that were added."""
-        names = ["frame", "time", *BOX, *self._limits]
-        table = pd.DataFrame(self._rows).reindex(columns=[*names, "difference", "face_over_ring"])
-        if self._has_reference:
-            table["missed"] = missed(table["difference"])
-        else:
-            usual = table["face_over_ring"].median()
-            table["detail_lost"] = (usual - table["face_over_ring"]).clip(lower=0)
-        table = table[names].astype({"frame": "int64"})
-        found = [f for limit in limits(self._has_reference) for f in group(table, limit, self._fps)]
-        pictures = {}
-        for finding in found:
-            picture = self._gallery.worst(finding.kind, finding.first_frame, finding.last_frame)
-            if picture is not None:
-                pictures[finding.kind, finding.first_frame] = picture
-        faces = int(table["x"].notna().sum())
-        return ArtifactReport(self._fps, self._has_reference, len(table), faces, table, by_severity(found), pictures)
-
-    def _noticecut(self, image: Image) -> None:
-        small = cv2.resize(m.luma(image[::4, ::4]), (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-        if self._small is not None and float(np.abs(small - self._small).mean()) > CUT:
-            self._light, self._before = [], None
-        self._small = small
-
-    def _measure(self, view: View) -> dict[str, float]:
-        at, output = view.zones, m.luma(view.output)
-        face = m.light(output, at.inside) - m.light(output, at.ring)
-        still = self._motion(view)
-        if view.reference is None:
-            self._light = [*self._light[-2:], face]
-            return {
-                "flicker": _bend(self._light),
-                "edge_line": m.edge_alone(output, at),
-                "face_over_ring": m.sharpness_alone(output, at),
-                "frozen": still,
-            }
-        reference = m.luma(view.reference)
-        mine, theirs = m.lab(view.output), m.lab(view.reference)
-        self._light = [*self._light[-1:], face - m.light(reference, at.inside) + m.light(reference, at.ring)]
-        octaves = m.sharpness(output, reference, at)
-        return {
-            "flicker": 100 * abs(self._light[-1] - self._light[-2]) if len(self._light) > 1 else math.nan,
-            "edge": m.edge(mine, theirs, at),
-            "colour": m.colour(mine, theirs, at),
-            "detail_lost": max(-octaves, 0.0),
-            "false_detail": max(octaves, 0.0),
-            "misalignment": m.misalignment(output, reference, at),
-            "difference": m.difference(mine, theirs, at),
-            "frozen": still,
-        }
-
-    def _motion(self, view: View) -> float:
-        """Per cent of the movement that should be there and is not; NaN where hardly any should be."""
-        if self._before is None:
-            return math.nan
-        at = view.zones
-        before = [None if b is None else m.luma(cut(b, view.box)) for b in self._before]
-        assert before[0] is not None
-        moved = m.motion(m.luma(view.output), before[0], at.inside)
-        if view.reference is None or before[1] is None:
-            due = m.motion(m.luma(view.output), before[0], at.ring)
-        else:
-            due = m.motion(m.luma(view.reference), before[1], at.inside)
-        return 100 * max(1 - moved / due, 0.0) if due >= MOTION else math.nan
-
-    def _keep_pictures(self, index: int, row: dict[str, float], view: View) -> None:
-        for measure, limit in self._limits.items():
-            value = row.get(measure, math.nan)
-            if measure == "missed" and row["difference"] < SWAP:
-                self._gallery.offer(limit.kind, index, -row["difference"], view.output, view.reference)
-            elif value > limit.threshold:
-                self._gallery.offer(limit.kind, index, value, view.output, view.reference)
-
-
-def _bend(light: list[float]) -> float:
-    """Per cent by which the middle of three logarithms stands out from its neighbours."""
-    return 100 * abs(light[0] - 2 * light[1] + light[2]) / 2 if len(light) == 3 else math.nan
-
-
-def missed(difference: pd.Series) -> pd.Series:
-    """Per cent of a swap's usual difference from the reference that each frame lacks; NaN if this is no swap."""
-    usual = float(difference.median()) if difference.notna().any() else 0.0
-    if usual < SWAP:
-        return pd.Series(np.nan, index=difference.index)
-    return (100 * (1 - difference / usual)).clip(lower=0)
+def merge(parts: Sequence[Part], fps: float, has_reference: bool) -> ArtifactReport:
+    """The report on a video whose frames the parts hold, in order of time; however it was cut into parts."""
+    fps = fps if fps > 0 else 25.0
+    rows = table(row for part in parts for row in part.rows)
+    found = series(rows, fps, has_reference)
+    kinds = limits(has_reference)
+    names = [limit.measure for limit in kinds]
+    measures = pd.concat([rows[["frame", "time", *BOX]], found.measures.reindex(columns=names)], axis=1)
+    flagged = [f for limit in kinds for f in group(measures, limit, fps, found.regions, found.pose)]
+    findings = by_severity(explained(flagged, fps))
+    gallery = Gallery()
+    for part in parts:
+        for kind, stretch, value, frame, output, reference in part.gallery.rows():
+            gallery.put(kind, stretch, value, Picture(frame, output, reference))
+    pictures = {}
+    for f in findings:
+        picture = gallery.worst(f.kind, f.first_frame, f.last_frame) or gallery.nearest(f.worst_frame)
+        if picture is not None:
+            pictures[f.kind, f.first_frame] = picture
+    faces = int(rows["x"].notna().sum())
+    return ArtifactReport(fps, has_reference, len(rows), faces, measures, findings, pictures)
 
 
 def inspect(
@@ -182,7 +77,8 @@ def inspect(
 ) -> ArtifactReport:
     """The report on any video, beside its reference if there is one.
 
-    Both must have the same size and the same frames, compared by time stamps; else UsageError.
+    Both must have the same size and the same frames, compared by time stamps; else UsageError. With a reference the
+    face is followed in both videos, which takes twice the time: expression, gaze and pose need the output's landmarks.
     """
     clip = probe(video)
     other = None if reference is None else probe(reference)
@@ -193,15 +89,30 @@ def inspect(
         )
     if other is not None and clip.frames != other.frames:
         raise UsageError(_unlike(clip, other, f"{abs(clip.frames - other.frames)} frames have no partner"))
-    found = follow(reference or video, None, workers, progress)
-    marks = dict(zip(found["frame"], found["landmarks"], strict=True)) if len(found) else {}
+    marks = _marks(follow(reference or video, None, workers, progress))
+    own = {} if other is None else _marks(follow(video, None, workers, progress))
     inspector = Inspector(clip.fps, other is not None)
     for done, (mine, theirs) in enumerate(_pairs(clip, other), 1):
         label = mine.index if theirs is None else theirs.index
         image = None if theirs is None else theirs.image
-        inspector.add(mine.index, float(mine.time), mine.image, image, marks.get(label))
+        at = marks.get(label)
+        inspector.add(
+            mine.index, float(mine.time), mine.image, image, at, output_landmarks=_same(at, own.get(mine.index))
+        )
         progress("inspect", done, clip.frames)
     return inspector.finish()
+
+
+def _marks(found: pd.DataFrame) -> dict[int, Floats]:
+    return dict(zip(found["frame"], found["landmarks"], strict=True)) if len(found) else {}
+
+
+def _same(reference: Floats | None, output: Floats | None) -> Floats | None:
+    """The output's landmarks if they are of the face that lies where the reference's does."""
+    if reference is None or output is None:
+        return None
+    size = float(np.ptp(reference[:, :2], axis=0).max())
+    return output if np.hypot(*(output - reference)[:, :2].mean(0)) < 0.5 * size else None
 
 
 def _pairs(clip: Clip, other: Clip | None) -> Iterator[tuple[Frame, Frame | None]]:

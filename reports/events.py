@@ -1,13 +1,14 @@
-"""From a measure per frame to findings: flagged frames close to each other are one event."""
+"""From a measure per frame to findings: flagged frames close to each other are one event, one fault is one finding."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from reports.patch import REGIONS
 from reports.thresholds import GAP_SECONDS, Limit
 
 Severity = Literal["low", "medium", "high"]
@@ -39,13 +40,60 @@ class Finding:
     """Frames above the threshold between the first and the last."""
     region: tuple[int, int, int, int]
     """x, y, width, height in pixels of the frame: the face in the worst frame."""
+    region_name: str = "whole face"
+    """Where in the face it is worst, one of `reports.patch.REGIONS`; left and right are the person's own."""
+    pose: tuple[float, float] | None = None
+    """Mean yaw and pitch of the flagged frames in degrees; None: not known."""
+    also: tuple[str, ...] = ()
+    """Other kinds that were flagged at the same time because of this one."""
 
 
-def group(measures: pd.DataFrame, limit: Limit, fps: float) -> list[Finding]:
+SEEN_AS: dict[str, tuple[str, ...]] = {
+    "missed": ("popped", "flicker", "edge", "colour", "light", "soft", "false_detail", "checkerboard", "misaligned",
+               "ghost", "jitter", "hole", "expression", "gaze", "pose", "lips", "identity"),
+    "frozen": ("popped", "flicker", "edge", "colour", "light", "soft", "false_detail", "misaligned", "ghost", "jitter",
+               "hole", "lips", "expression", "gaze", "pose"),
+    "popped": ("flicker", "edge", "colour", "light", "soft", "false_detail", "misaligned", "ghost", "jitter", "hole",
+               "expression", "gaze", "pose", "identity", "checkerboard"),
+    "hole": ("edge", "colour", "light", "false_detail", "soft", "ghost", "misaligned", "flicker",
+             "expression", "gaze", "checkerboard"),
+    "flicker": ("colour", "edge", "light"),
+    "colour": ("edge", "light", "flicker", "soft", "false_detail"),
+    "light": ("edge", "colour", "flicker"),
+    "checkerboard": ("false_detail", "ghost", "edge", "soft"),
+    "ghost": ("soft", "false_detail", "misaligned", "edge", "colour", "expression"),
+    "jitter": ("misaligned", "flicker", "edge", "hole"),
+    "pose": ("misaligned", "expression", "gaze", "edge", "colour", "hole", "light"),
+    "misaligned": ("edge", "colour", "light", "jitter", "expression", "gaze", "pose", "hole", "ghost",
+                   "soft", "false_detail"),
+    "lips": ("expression", "hole", "misaligned"),
+    "expression": ("hole", "misaligned", "colour"),
+    "soft": ("edge", "checkerboard", "ghost"),
+    "false_detail": ("ghost", "checkerboard"),
+    "edge": ("colour", "false_detail", "soft", "light", "checkerboard"),
+}  # fmt: skip
+"""A fault and the kinds as which it shows besides: what else is flagged over the same time is explained by it."""
+SURE = ("missed", "frozen", "popped")
+"""Faults that explain whatever else is seen, however strong."""
+SHARE = 0.6
+"""A fault explains a finding if it covers so much of its time."""
+WEAKER = 0.4
+"""It does so only if its value, over its threshold, is at least so much of the other's; if each may explain the other,
+the stronger one does."""
+
+
+def group(
+    measures: pd.DataFrame,
+    limit: Limit,
+    fps: float,
+    regions: pd.DataFrame | None = None,
+    pose: np.ndarray | None = None,
+) -> list[Finding]:
     """The events of one kind.
 
     `measures` has a row per frame in order, with frame, time, x, y, width, height and the limit's measure (NaN: not
     known). `fps` is frames a second. A gap of `GAP_SECONDS` or two frames, whichever is longer, does not end an event.
+    `regions` (a column per measure, index into REGIONS) and `pose` (T, 2) in degrees tell where it is.
     """
     if limit.measure not in measures:
         return []
@@ -54,7 +102,20 @@ def group(measures: pd.DataFrame, limit: Limit, fps: float) -> list[Finding]:
         return []
     gap = max(round(GAP_SECONDS * fps), 2)
     runs = np.split(flagged, np.flatnonzero(np.diff(flagged) > gap) + 1)
-    return [_finding(measures, run, limit, fps) for run in runs if len(run) >= limit.frames]
+    found = [_finding(measures, run, limit, fps) for run in runs if len(run) >= limit.frames]
+    kept = [run for run in runs if len(run) >= limit.frames]
+    return [_placed(f, run, regions, pose) for f, run in zip(found, kept, strict=True)]
+
+
+def _placed(finding: Finding, run: np.ndarray, regions: pd.DataFrame | None, pose: np.ndarray | None) -> Finding:
+    name, turn = "whole face", None
+    if regions is not None and finding.measure in regions:
+        numbers = regions[finding.measure].to_numpy(np.float64, na_value=0)[run].astype(int)
+        name = REGIONS[int(np.bincount(numbers, minlength=len(REGIONS)).argmax())]
+    if pose is not None:
+        seen = pose[run][np.isfinite(pose[run]).all(1)]
+        turn = (round(float(seen[:, 0].mean()), 1), round(float(seen[:, 1].mean()), 1)) if len(seen) else None
+    return replace(finding, region_name=name, pose=turn)
 
 
 def _finding(measures: pd.DataFrame, run: np.ndarray, limit: Limit, fps: float) -> Finding:
@@ -79,6 +140,31 @@ def _finding(measures: pd.DataFrame, run: np.ndarray, limit: Limit, fps: float) 
         flagged=len(run),
         region=(int(box["x"]), int(box["y"]), int(box["width"]), int(box["height"])),
     )
+
+
+def explained(findings: list[Finding], fps: float) -> list[Finding]:
+    """Of findings over the same time those that are faults of their own; the others are named in `also`.
+
+    Faults in the order of SEEN_AS explain what their row says. `fps` is frames a second.
+    """
+    gap = max(round(GAP_SECONDS * fps), 2)
+    left = list(findings)
+    for kind, others in SEEN_AS.items():
+        for fault in [f for f in left if f.kind == kind]:
+            hidden = [f for f in left if f.kind in others and _explains(fault, f, gap)]
+            if hidden:
+                names = {f.kind for f in hidden}.union(*(f.also for f in hidden), fault.also) - {kind}
+                left = [f for f in left if f not in hidden]
+                left[left.index(fault)] = replace(fault, also=tuple(sorted(names)))
+    return left
+
+
+def _explains(fault: Finding, other: Finding, gap: int) -> bool:
+    first, last = max(fault.first_frame - gap, other.first_frame), min(fault.last_frame + gap, other.last_frame)
+    if last - first + 1 < SHARE * (other.last_frame - other.first_frame + 1):
+        return False
+    least = 1.0 if fault.kind in SEEN_AS.get(other.kind, ()) else WEAKER
+    return fault.kind in SURE or fault.value / fault.threshold >= least * other.value / other.threshold
 
 
 def by_severity(findings: list[Finding]) -> tuple[Finding, ...]:

@@ -6,6 +6,7 @@ is always worse. A value that cannot be computed is NaN.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import cv2
@@ -17,8 +18,6 @@ from curate.types import Floats, Image
 Doubles = NDArray[np.float64]
 SECTORS = 24
 """Number of pieces into which the edge of the face is cut."""
-CELLS = 6
-"""The face's box is cut into CELLS x CELLS cells for colour."""
 NOISE = 0.6
 """Luma levels (of 255) of detail that any encoder adds or takes: added to both sides of a ratio of detail."""
 
@@ -31,14 +30,8 @@ class Zones:
     """(H, W) the face, without a thin margin at its edge."""
     ring: NDArray[np.bool_]
     """(H, W) what lies around the face, without a thin margin at its edge."""
-    inner: NDArray[np.bool_]
-    """(H, W) the thin band just inside the edge."""
-    outer: NDArray[np.bool_]
-    """(H, W) the thin band just outside the edge."""
     sector: NDArray[np.int64]
     """(H, W) 0..SECTORS-1, direction from the face's centre."""
-    cell: NDArray[np.int64]
-    """(H, W) 0..CELLS*CELLS-1 inside the face's box, -1 elsewhere."""
     distance: Floats
     """(H, W) pixels to the edge of the face, > 0 inside."""
     width: float
@@ -55,19 +48,13 @@ def zones(mask: Floats) -> Zones | None:
     rows, columns = np.nonzero(face)
     y, x = np.indices(face.shape)
     turn = np.arctan2(y - rows.mean(), x - columns.mean()) / (2 * np.pi) + 0.5
-    row = (y - rows.min()) * CELLS // (np.ptp(rows) + 1)
-    column = (x - columns.min()) * CELLS // (np.ptp(columns) + 1)
-    in_box = (row >= 0) & (row < CELLS) & (column >= 0) & (column < CELLS)
     ring = (distance < -0.05 * width) & (distance > -0.3 * width)
     if ring.sum() < 64:
         return None
     return Zones(
         distance > 0.04 * width,
         ring,
-        (distance > 0.015 * width) & (distance < 0.06 * width),
-        (distance < -0.015 * width) & (distance > -0.06 * width),
         np.minimum((turn * SECTORS).astype(np.int64), SECTORS - 1),
-        np.where(in_box, row * CELLS + column, -1),
         distance.astype(np.float32),
         width,
     )
@@ -114,80 +101,53 @@ def _cos(degrees: Doubles) -> Doubles:
     return np.asarray(np.cos(np.radians(degrees)))
 
 
-def means(values: Floats, label: NDArray[np.int64], where: NDArray[np.bool_], count: int, least: int = 8) -> Doubles:
-    """(count, C) mean of (H, W, C) values over each label's pixels; NaN for labels with fewer than `least`."""
-    chosen = label[where]
-    pixels = np.bincount(chosen, minlength=count)[:count].astype(np.float64)
-    sums = [np.bincount(chosen, weights=values[..., c][where], minlength=count)[:count] for c in range(values.shape[2])]
-    pixels[pixels < least] = np.nan
-    return np.asarray(np.stack(sums, axis=1) / pixels[:, None])
+def colour(output: Floats, reference: Floats, weight: Floats, shift: NDArray[np.floating]) -> Doubles:
+    """(G, G) CIEDE2000 of cells, after the surroundings' own `shift` of colour (3,) is taken from the output.
 
-
-def colour(output: Floats, reference: Floats, at: Zones) -> float:
-    """Mean CIEDE2000 over the cells of the face, after the ring's own shift of colour is taken from the output.
-
-    Cells, not pixels: another face has other pores, but must have the light and colour of the place. `output` and
-    `reference` are (H, W, 3) CIELAB.
+    `output` and `reference` are (G, G, 3) CIELAB means of cells, not pixels: another face has other pores, but must
+    have the light and colour of the place. NaN where `weight` (G, G) says that less than .9 of a cell is face.
     """
-    shift = np.median((output - reference)[at.ring], axis=0)
-    where = at.inside & (at.cell >= 0)
-    mine = means(output, at.cell, where, CELLS * CELLS, 16) - shift
-    theirs = means(reference, at.cell, where, CELLS * CELLS, 16)
-    known = ~np.isnan(mine[:, 0])
-    return float(ciede2000(mine[known], theirs[known]).mean()) if known.any() else float("nan")
+    apart = ciede2000(output - np.asarray(shift), reference)
+    return np.asarray(np.where(weight >= 0.9, apart, np.nan))
 
 
-def edge(output: Floats, reference: Floats, at: Zones) -> float:
-    """Colour step across the face's edge that the reference does not have: third quartile of the sectors, CIELAB."""
-    step = _steps(output, at) - _steps(reference, at)
-    sizes = np.linalg.norm(step, axis=1)
-    return float(np.nanpercentile(sizes, 75)) if np.isfinite(sizes).sum() >= SECTORS // 2 else float("nan")
+def tilt(difference: Floats, weight: Floats) -> tuple[float, float]:
+    """Slope of (G, G) differences of lightness over the face, L* from one side to the other: rightward, downward.
 
-
-def _steps(values: Floats, at: Zones) -> Doubles:
-    return means(values, at.sector, at.inner, SECTORS) - means(values, at.sector, at.outer, SECTORS)
-
-
-def edge_alone(output: Floats, at: Zones) -> float:
-    """Without a reference: the gradient that lies exactly along the face's edge over the gradient beside it.
-
-    `output` is (H, W) luma. About 1 where the edge is nothing special; a cut-out has a sharp line there.
+    A plane by least squares over the cells with a `weight` (G, G) of .9 and more; NaN for fewer than 12 of them.
     """
-    dx, dy = cv2.Sobel(output, cv2.CV_32F, 1, 0) / 8, cv2.Sobel(output, cv2.CV_32F, 0, 1) / 8
-    nx, ny = cv2.Sobel(at.distance, cv2.CV_32F, 1, 0) / 8, cv2.Sobel(at.distance, cv2.CV_32F, 0, 1) / 8
-    across = np.abs(dx * nx + dy * ny)[..., None].astype(np.float32)
-    line = np.abs(at.distance) <= max(1.5, 0.01 * at.width)
-    beside = (np.abs(at.distance) > 0.03 * at.width) & (np.abs(at.distance) < 0.08 * at.width)
-    on, off = means(across, at.sector, line, SECTORS, 3), means(across, at.sector, beside, SECTORS)
-    ratio = (on + NOISE) / (off + NOISE)
-    return float(np.nanmedian(ratio)) if np.isfinite(ratio).sum() >= SECTORS // 2 else float("nan")
+    known = weight >= 0.9
+    if known.sum() < 12:
+        return float("nan"), float("nan")
+    y, x = np.nonzero(known)
+    terms = np.column_stack([x, y, np.ones(len(x))]).astype(np.float64)
+    (right, down, _), *_ = np.linalg.lstsq(terms, difference[known].astype(np.float64), rcond=None)
+    return float(right * np.ptp(x)), float(down * np.ptp(y))
 
 
-def detail(grey: Floats, where: NDArray[np.bool_]) -> float:
-    """Detail in luma levels: root mean square of what a Gaussian blur of one pixel takes from (H, W) luma."""
-    fine = grey - cv2.GaussianBlur(grey, (0, 0), 1.0)
-    return float(np.sqrt(np.mean(np.square(fine[where]))))
+def bands(grey: Floats, at: Zones) -> tuple[float, float, float, float]:
+    """Detail in luma levels: fine and middle in the face, fine and middle in the ring around it.
+
+    Root mean square of what a Gaussian blur of one pixel takes from (H, W) luma, and of what two take beyond that.
+    """
+    one = cv2.GaussianBlur(grey, (0, 0), 1.0)
+    fine, mid = grey - one, one - cv2.GaussianBlur(one, (0, 0), 1.73)
+    return tuple(float(np.sqrt(np.mean(np.square(b[w])))) for w in (at.inside, at.ring) for b in (fine, mid))  # type: ignore[return-value]
 
 
-def sharpness(output: Floats, reference: Floats, at: Zones) -> float:
+def sharpness(mine: tuple[float, ...], theirs: tuple[float, ...]) -> float:
     """Detail of the face beside the reference's, over the same ratio of the ring, in octaves; < 0 is softer.
 
-    Both (H, W) luma. Dividing by the ring takes out what an encoder does to the whole picture; it counts only as far
-    as the ring has detail of its own.
+    `bands` of output and reference. Dividing by the ring takes out what an encoder does to the whole picture; it
+    counts only as far as the ring has detail of its own.
     """
-    face = _octaves(detail(output, at.inside), detail(reference, at.inside))
-    before = detail(reference, at.ring)
-    around = _octaves(detail(output, at.ring), before)
-    return face - around * before**2 / (before**2 + (2 * NOISE) ** 2)
+    before = theirs[2]
+    return octaves(mine[0], theirs[0]) - octaves(mine[2], before) * before**2 / (before**2 + (2 * NOISE) ** 2)
 
 
-def _octaves(mine: float, theirs: float) -> float:
+def octaves(mine: float, theirs: float) -> float:
+    """Ratio of two details as a power of two, with NOISE on both sides."""
     return float(np.log2((mine + NOISE) / (theirs + NOISE)))
-
-
-def sharpness_alone(output: Floats, at: Zones) -> float:
-    """Without a reference: detail of the face over detail of the ring, in octaves."""
-    return _octaves(detail(output, at.inside), detail(output, at.ring))
 
 
 def light(grey: Floats, where: NDArray[np.bool_]) -> float:
@@ -195,35 +155,24 @@ def light(grey: Floats, where: NDArray[np.bool_]) -> float:
     return float(np.log(max(float(grey[where].mean()), 1.0)))
 
 
-def misalignment(output: Floats, reference: Floats, at: Zones) -> float:
-    """Shift between two (H, W) lumas inside the face in per cent of the face's width, by phase correlation.
+def flow(mine: Floats, theirs: Floats) -> Floats:
+    """(H, W, 2) pixels rightward and downward by which what is in `theirs` lies elsewhere in `mine`; (H, W) luma each.
 
-    NaN where the two do not match anywhere (response under .08) or have nothing to match.
+    Dense inverse search (Kroeger et al., ECCV 2016), as OpenCV has it.
     """
-    window = np.asarray(cv2.GaussianBlur(at.inside.astype(np.float32), (0, 0), 0.03 * at.width), np.float32)
-    mine, theirs = _texture(output, window), _texture(reference, window)
-    if min(float(np.abs(mine).max()), float(np.abs(theirs).max())) < 2:
-        return float("nan")
-    (x, y), response = cv2.phaseCorrelate(theirs, mine)
-    return float(100 * np.hypot(x, y) / at.width) if response >= 0.08 else float("nan")
+    return np.asarray(_search().calc(_bytes(theirs), _bytes(mine), None), np.float32)  # type: ignore[call-overload]
 
 
-def _texture(grey: Floats, window: Floats) -> Floats:
-    """Middle frequencies under a window, padded to a square: phaseCorrelate is biased where it has to pad itself."""
-    band = (cv2.GaussianBlur(grey, (0, 0), 1.0) - cv2.GaussianBlur(grey, (0, 0), 8.0)) * window
-    side = cv2.getOptimalDFTSize(max(grey.shape) + max(grey.shape) % 2)
-    square = np.zeros((side + side % 2, side + side % 2), np.float32)
-    square[: grey.shape[0], : grey.shape[1]] = band
-    return square
+@functools.cache
+def _search() -> cv2.DISOpticalFlow:
+    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+
+def _bytes(grey: Floats) -> NDArray[np.uint8]:
+    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
 
 
 def motion(now: Floats, before: Floats, where: NDArray[np.bool_]) -> float:
     """Mean change of the slightly blurred luma under a mask, in levels of 255, from one frame to the next."""
     change = cv2.GaussianBlur(now, (0, 0), 1.5) - cv2.GaussianBlur(before, (0, 0), 1.5)
     return float(np.abs(change[where]).mean())
-
-
-def difference(output: Floats, reference: Floats, at: Zones) -> float:
-    """How much another face this is: mean CIELAB distance inside the face minus that in the ring, at least 0."""
-    distance = np.linalg.norm(output - reference, axis=2)
-    return max(float(distance[at.inside].mean() - distance[at.ring].mean()), 0.0)

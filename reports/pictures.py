@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import cv2
@@ -41,6 +42,15 @@ def data_uri(picture: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(picture).decode("ascii")
 
 
+def difference(one: bytes, other: bytes, gain: float = 4.0) -> bytes:
+    """Absolute difference of two JPEGs of the same size, amplified, as JPEG; ValueError if their sizes differ."""
+    a, b = (cv2.imdecode(np.frombuffer(p, np.uint8), cv2.IMREAD_COLOR) for p in (one, other))
+    if a is None or b is None or a.shape != b.shape:
+        raise ValueError("the two pictures cannot be compared")
+    apart = cv2.convertScaleAbs(cv2.absdiff(a, b), alpha=gain)
+    return jpeg(np.asarray(apart[:, :, ::-1], np.uint8), quality=75)
+
+
 @dataclass
 class Gallery:
     """Keeps the worst frame of every stretch of frames, per kind; stretches double when there are too many."""
@@ -56,7 +66,26 @@ class Gallery:
             return
         shown = None if reference is None else jpeg(reference, HEIGHT)
         held[slot] = (value, Picture(frame, jpeg(output, HEIGHT), shown))
-        if len(held) > LEAST:
+        while len(self._held[kind]) > LEAST:
+            self._thin(kind)
+
+    def rows(self) -> Iterator[tuple[str, int, float, int, bytes, bytes | None]]:
+        """Kind, stretch, value, frame and the JPEGs of all that is held, in a fixed order."""
+        for kind in sorted(self._held):
+            for _, (value, picture) in sorted(self._held[kind].items()):
+                yield kind, self._stretch[kind], value, picture.frame, picture.output, picture.reference
+
+    def put(self, kind: str, stretch: int, value: float, picture: Picture) -> None:
+        """Take a row of another gallery in; the result is the one that a single gallery would hold."""
+        held = self._held.setdefault(kind, {})
+        self._stretch.setdefault(kind, 8)
+        while self._stretch[kind] < stretch:
+            self._thin(kind)
+            held = self._held[kind]
+        slot = picture.frame // self._stretch[kind]
+        if slot not in held or held[slot][0] < value:
+            held[slot] = (value, picture)
+        while len(self._held[kind]) > LEAST:
             self._thin(kind)
 
     def _thin(self, kind: str) -> None:
@@ -72,3 +101,8 @@ class Gallery:
         """The worst picture of a kind between two frames (both included)."""
         inside = [h for h in self._held.get(kind, {}).values() if first <= h[1].frame <= last]
         return max(inside, key=lambda h: h[0])[1] if inside else None
+
+    def nearest(self, frame: int) -> Picture | None:
+        """Of the pictures that are held for no kind of its own ("any") the one nearest to a frame."""
+        held = [h[1] for h in self._held.get("any", {}).values()]
+        return min(held, key=lambda p: abs(p.frame - frame), default=None)

@@ -1,10 +1,4 @@
-"""From which value on a measure is a finding: the only place where these numbers stand.
-
-First values: above the worst that H.264 at CRF 18 and 28 did to any frame of nine clean clips of 480 to 1280 lines
-(frozen 37 %, flicker .4 %, edge 2.5, colour .6, detail .14 octaves, misalignment .2 %), with a margin of 1.2 to 4.
-Without a reference: above the worst of seven clips as they are (edge 3.6, detail 1.1 octaves; flicker 5.9 %, but never
-in three frames close together).
-"""
+"""From which value on a measure is a finding: the only place where these numbers stand."""
 
 from __future__ import annotations
 
@@ -39,41 +33,73 @@ REFERENCE: tuple[Limit, ...] = (
           "How much of the usual difference between output and reference is missing from this frame's face"),
     Limit("frozen", "face stands still", "frozen", "%", 75, 85, 95, 3,
           "How much of the reference's movement inside the face is missing from the output"),
-    Limit("flicker", "brightness flickers", "flicker", "%", 1.0, 2.5, 6.0, 2,
+    Limit("popped", "face jumps for a moment", "popped", "CIELAB", 1.5, 4.0, 8.0, 1,
+          "How far a face that returns within four frames was from both neighbours, beyond the reference's"),
+    Limit("flicker", "brightness flickers", "flicker", "%", 1.0, 2.5, 6.0, 3,
           "Change of the face's brightness against its surroundings from frame to frame, beyond the reference's"),
-    Limit("edge", "visible edge around the face", "edge", "CIELAB", 3.0, 6.0, 12.0, 3,
-          "Colour step across the outline of the face that the reference does not have"),
-    Limit("colour", "colour or light does not match", "colour", "CIEDE2000", 2.5, 5.0, 10.0, 3,
+    Limit("edge", "visible edge around the face", "edge", "L*", 1.5, 3.0, 6.0, 3,
+          "Sharp step of brightness along the outline of the face that the reference does not have"),
+    Limit("colour", "colour does not match", "colour", "CIEDE2000", 3.0, 5.0, 10.0, 3,
           "Difference of the face's colours from the reference's, fine detail left out"),
-    Limit("soft", "detail lost", "detail_lost", "octaves", 0.2, 0.8, 1.5, 3,
+    Limit("light", "light comes from another side", "light", "L* across the face", 7.0, 12.0, 20.0, 3,
+          "Slope of the brightness over the face beside the reference's"),
+    Limit("soft", "detail lost", "detail_lost", "octaves", 0.4, 0.8, 1.5, 3,
           "How much weaker the face's fine detail is than the reference's, beyond the surroundings"),
-    Limit("false_detail", "detail that is not in the footage", "false_detail", "octaves", 0.2, 0.8, 1.5, 3,
-          "How much stronger the face's fine detail is than the reference's: grain, ringing, checkerboard"),
-    Limit("misaligned", "face out of place", "misalignment", "% of face width", 0.3, 0.8, 2.0, 3,
-          "Shift of the face's features against the reference's"),
+    Limit("false_detail", "detail that is not in the footage", "false_detail", "octaves", 0.4, 0.8, 1.5, 3,
+          "How much stronger the face's fine detail is than the reference's: grain, ringing"),
+    Limit("checkerboard", "regular pattern", "checkerboard", "dB", 9.0, 14.0, 20.0, 3,
+          "Height of the highest peak of the face's spectrum over a smooth one, beyond the reference's"),
+    Limit("misaligned", "face out of place", "misalignment", "% of face width", 0.4, 0.8, 2.0, 3,
+          "Shift of the face's features against the reference's, beyond the usual one"),
+    Limit("ghost", "double contours", "ghost", "%", 12.0, 20.0, 40.0, 3,
+          "Strength of a shifted faint copy of the face that the reference does not have"),
+    Limit("jitter", "face trembles", "jitter", "% of face width", 0.3, 0.6, 1.2, 3,
+          "Movement of the face to and fro from frame to frame, beyond the reference's"),
+    Limit("hole", "hole or object over the face", "hole", "%", 60.0, 75.0, 90.0, 3,
+          "How much a patch stands out from the rest of the face, by colour or as not swapped"),
+    Limit("lips", "lips late or early", "lips", "frames", 1.5, 3.0, 5.0, 5,
+          "Lag of the mouth's movement behind the reference's"),
+    Limit("expression", "another expression", "expression", "cm", 0.5, 0.8, 1.3, 5,
+          "Opening of mouth or eyes or width of the mouth beside the reference's, on an average head"),
+    Limit("gaze", "looks elsewhere", "gaze", "% of eye width", 8.0, 12.0, 18.0, 5,
+          "Place of the irises in the eyes beside the reference's"),
+    Limit("pose", "head turned otherwise", "pose", "degrees", 6.0, 9.0, 15.0, 5,
+          "Turn of the head beside the reference's"),
+    Limit("identity", "looks like someone else", "identity", "distance", 0.5, 0.6, 0.75, 5,
+          "Distance of the face's embedding from the usual one of this video"),
 )  # fmt: skip
 """Kinds that are looked for with the target footage as reference."""
 
 ALONE: tuple[Limit, ...] = (
     Limit("frozen", "face stands still", "frozen", "%", 90, 95, 98, 3,
           "How much less the face changes than its surroundings do"),
+    Limit("popped", "face jumps for a moment", "popped", "CIELAB", 3.0, 5.0, 9.0, 1,
+          "How far a face that returns within four frames was from both neighbours"),
     Limit("flicker", "brightness flickers", "flicker", "%", 4.0, 7.0, 14.0, 3,
           "How abruptly the face's brightness changes against its surroundings"),
     Limit("edge", "visible edge around the face", "edge_line", "x", 4.2, 5.0, 7.0, 3,
           "Gradient along the outline of the face over the gradient beside it"),
-    Limit("soft", "detail lost", "detail_lost", "octaves", 1.5, 2.0, 2.5, 3,
+    Limit("colour", "colour changes abruptly", "colour_jump", "CIELAB", 3.0, 6.0, 12.0, 3,
+          "How far jumps from one frame to the next have carried the face's colour from its usual one"),
+    Limit("soft", "detail lost", "detail_lost", "octaves", 0.8, 1.5, 2.5, 3,
           "How much weaker the face's fine detail is than usual in this video, beyond the surroundings"),
+    Limit("checkerboard", "regular pattern", "checkerboard", "dB", 14.0, 18.0, 24.0, 3,
+          "Height of the highest peak of the face's spectrum over a smooth one"),
+    Limit("jitter", "face trembles", "jitter", "% of face width", 0.5, 0.8, 1.4, 3,
+          "Movement of the face to and fro from frame to frame, beyond its surroundings"),
+    Limit("hole", "hole or object over the face", "hole", "%", 80.0, 90.0, 100.0, 3,
+          "How much a patch's colour stands out from the rest of the face and from its own usual one"),
+    Limit("identity", "looks like someone else", "identity", "distance", 0.5, 0.6, 0.75, 5,
+          "Distance of the face's embedding from the usual one of this video"),
 )  # fmt: skip
 """Kinds that are looked for in a video on its own."""
 
 GAP_SECONDS = 0.2
 """Flagged stretches of one kind that are no further apart than this are one event."""
-MOTION = 1.2
+MOTION = 0.7
 """Luma levels: below this movement of the reference (or of the surroundings) a still face says nothing."""
-SWAP = 3.0
+SWAP = 2.5
 """CIELAB units: a video whose faces differ less than this from the reference's is no swap, so no face is missed."""
-CUT = 24.0
-"""Luma levels of a small version of the frame: a greater change from one frame to the next is a cut."""
 
 
 def limits(has_reference: bool) -> tuple[Limit, ...]:

@@ -31,6 +31,10 @@ class View:
     output: Image
     reference: Image | None
     zones: Zones
+    mask: Floats
+    """(h, w) 0..1 at working size: where the face was pasted."""
+    zoom: float
+    """Pixels of the view in one of the frame."""
 
 
 def look(
@@ -58,7 +62,7 @@ def look(
     if at is None:
         return None
     face = _box(low, high, width, height)
-    return View(face, box, seen, None if reference is None else cut(reference, box), at)
+    return View(face, box, seen, None if reference is None else cut(reference, box), at, pasted, zoom)
 
 
 def _box(low: NDArray[np.floating], high: NDArray[np.floating], width: int, height: int) -> tuple[int, int, int, int]:

@@ -105,13 +105,23 @@ class Swapper:
         """The target's crops as the target's decoder gives them back; shapes as in `swap`."""
         return self._through(crops, "target")
 
+    def swap_and_reconstruct(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Both at once, the encoder passed once: `swap`'s rgb and mask, and the rgb of `reconstruct`."""
+        with torch.inference_mode():
+            encoded = self.model.encoder(self._read(crops))
+            rgb, mask = picture(self.model.draw(encoded, "source"))
+            given, _ = picture(self.model.draw(encoded, "target"))
+        return rgb.to(crops.device), mask.to(crops.device), given.to(crops.device)
+
     def _through(self, crops: Tensor, side: str) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode():
+            rgb, mask = picture(self.model.through(self._read(crops), side))
+        return rgb.to(crops.device), mask.to(crops.device)
+
+    def _read(self, crops: Tensor) -> Tensor:
         if crops.shape[1:] != (3, self.size, self.size):
             raise ValueError(f"crops {tuple(crops.shape)}: must be (B, 3, {self.size}, {self.size})")
-        with torch.inference_mode():
-            read = crops.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
-            rgb, mask = picture(self.model.through(read, side))
-        return rgb.to(crops.device), mask.to(crops.device)
+        return crops.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
 
 
 def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:

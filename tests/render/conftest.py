@@ -104,6 +104,9 @@ class Network:
     passes: int = 0
     fail_at: int = 0
 
+    def swap_and_reconstruct(self, crops):
+        return *self.swap(crops), crops
+
     def swap(self, crops):
         import torch
 
@@ -118,6 +121,7 @@ class Network:
 def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A run whose network is `stub.network`, and a follower that sees the face in `stub.frames`."""
     import curate.follow
+    import render.work
     import train.run
 
     folder = tmp_path / "run"
@@ -145,6 +149,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         rows = [{"frame": i, "shot": 0, "landmarks": face_points(64 + i / 4, 48, 3.5)} for i in made.frames]
         return pd.DataFrame(rows, columns=["frame", "shot", "landmarks"])
 
+    render.work.network.cache_clear()
     monkeypatch.setattr(train.run, "open_run", open_run)
     monkeypatch.setattr(train.run, "load_swapper", lambda run, device="auto": made.network)
     monkeypatch.setattr(curate.follow, "follow", follow)

@@ -15,10 +15,12 @@ import pytest
 
 from curate import video
 from curate.errors import ConsentError, FootageError, UsageError, WorkError
-from curate.types import Subject
-from render import pipeline
+from curate.types import Subject, no_progress
+from render import pipeline, plan, work
+from render.compose import compose
 from render.mask import MaskSettings
 from render.provenance import verify
+from render.settings import RenderSettings
 from render.swap import places, swap_frames
 
 
@@ -40,6 +42,10 @@ def tags_of(path: Path) -> tuple:
         return c.color_primaries, c.color_trc, c.colorspace, c.color_range, c.width, c.height
 
 
+def render(run, footage, out, progress=no_progress, **wishes):
+    return pipeline.render(run, footage, out, pipeline.Wishes(**wishes), progress)
+
+
 def left_in(folder: Path) -> set[str]:
     return {p.name for p in folder.iterdir()}
 
@@ -47,7 +53,7 @@ def left_in(folder: Path) -> set[str]:
 def test_times_size_sound_and_papers_with_a_stub_network(clip, stub, tmp_path, uneven_times):
     out = tmp_path / "made" / "out.mp4"
     seen = []
-    done = pipeline.render(stub.path, clip, out, crf=12, progress=lambda *a: seen.append(a))
+    done = render(stub.path, clip, out, crf=12, progress=lambda *a: seen.append(a))
     assert times_of(out) == times_of(clip) == [t * video_base(clip) for t in uneven_times]
     assert video_base(out) == video_base(clip)
     assert sound_of(out) == sound_of(clip)
@@ -70,7 +76,7 @@ def video_base(path: Path):
 
 def test_only_frames_with_the_face_are_changed(clip, stub, tmp_path):
     out = tmp_path / "out.mp4"
-    pipeline.render(stub.path, clip, out, crf=4)
+    render(stub.path, clip, out, crf=4)
     before, after = (list(video.decode(video.probe(p))) for p in (clip, out))
     change = [np.abs(a.image.astype(int) - b.image).mean(2) for a, b in zip(before, after, strict=True)]
     for index, frame in enumerate(change):
@@ -80,19 +86,28 @@ def test_only_frames_with_the_face_are_changed(clip, stub, tmp_path):
 
 def test_before_encoding_outside_of_the_mask_and_faceless_frames_are_the_same_bytes(clip, stub):
     rows = composed(clip, stub, batch=4)
-    for frame, output, face, mask in rows:
-        if face is None:
-            assert output is frame.image
+    for shown in rows:
+        image = shown.frame.image
+        if shown.face is None:
+            assert shown.image is image
         else:
-            assert np.array_equal(output[mask == 0], frame.image[mask == 0])
-            assert not np.array_equal(output, frame.image)
-            assert 0 < mask.max() <= 1
-    assert [r[0].index for r in rows] == list(range(30))
+            assert np.array_equal(shown.image[shown.mask == 0], image[shown.mask == 0])
+            assert not np.array_equal(shown.image, image)
+            assert 0 < shown.mask.max() <= 1
+    assert [r.frame.index for r in rows] == list(range(30))
 
 
 def test_the_result_does_not_depend_on_the_batch(clip, stub):
     one, many = composed(clip, stub, batch=1), composed(clip, stub, batch=16)
-    assert all(np.array_equal(a[1], b[1]) for a, b in zip(one, many, strict=True))
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(one, many, strict=True))
+
+
+def test_a_face_that_is_lost_in_a_shot_fades(clip, stub):
+    most = [0 if r.mask is None else float(r.mask.max()) for r in composed(clip, stub, batch=8)]
+    assert most[:5] == [0] * 5 and most[25:] == [0] * 5
+    assert 0 < most[5] < most[6] < most[9] < most[10]
+    assert most[24] < most[20] < most[19]
+    assert max(most) == most[14] == pytest.approx(most[15], abs=0.02)
 
 
 def composed(clip, stub, batch):
@@ -100,14 +115,15 @@ def composed(clip, stub, batch):
 
     where = places(curate.follow.follow(clip))
     frames = video.decode(video.probe(clip))
-    return list(pipeline._composed(swap_frames(frames, where, stub.network, "full", MaskSettings(), batch)))
+    faces = swap_frames(frames, where, stub.network, "full", MaskSettings(), batch)
+    return list(compose(faces, RenderSettings()))
 
 
 def test_refuses_a_run_without_subject_or_basis(clip, stub, tmp_path):
     for source in (Subject("", "self"), Subject("Ann", None), Subject("Ann", "release")):
         stub.source = source
         with pytest.raises(ConsentError):
-            pipeline.render(stub.path, clip, tmp_path / "new" / "out.mp4")
+            render(stub.path, clip, tmp_path / "new" / "out.mp4")
     assert not (tmp_path / "new").exists()
     assert stub.network.passes == 0
 
@@ -117,57 +133,81 @@ def test_refuses_a_wrong_output(clip, stub, tmp_path, name):
     (tmp_path / "folder.mp4").mkdir()
     (tmp_path / "old.mp4").write_bytes(b"precious")
     with pytest.raises(UsageError, match=name):
-        pipeline.render(stub.path, clip, tmp_path / name, force=name in ("footage.mp4", "folder.mp4"))
+        render(stub.path, clip, tmp_path / name, force=name in ("footage.mp4", "folder.mp4"))
     assert (tmp_path / "old.mp4").read_bytes() == b"precious"
 
 
 def test_force_writes_an_existing_output_anew(clip, stub, tmp_path):
     out = tmp_path / "out.mp4"
     out.write_bytes(b"old")
-    pipeline.render(stub.path, clip, out, force=True)
+    render(stub.path, clip, out, force=True)
     assert verify(out).state == "trusted"
 
 
-def test_a_failure_in_the_middle_leaves_nothing_and_keeps_what_was_there(clip, stub, tmp_path):
+def test_a_failure_in_the_middle_keeps_what_was_there_and_goes_on_later(clip, stub, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "PART", 10)
     folder = tmp_path / "made"
     folder.mkdir()
     (folder / "out.mp4").write_bytes(b"old")
-    stub.network.fail_at = 3
+    stub.network.fail_at = 4
     with pytest.raises(RuntimeError, match="out of memory"):
-        pipeline.render(stub.path, clip, folder / "out.mp4", batch=4, force=True)
-    assert left_in(folder) == {"out.mp4"}
+        render(stub.path, clip, folder / "out.mp4", force=True)
+    assert left_in(folder) == {"out.mp4", ".out.mp4.render"}
     assert (folder / "out.mp4").read_bytes() == b"old"
+    stub.network.fail_at = 0
+    again = render(stub.path, clip, folder / "out.mp4", force=True)
+    assert 0 < again.resumed < 30
+    assert ".out.mp4.render" not in left_in(folder)
+    assert times_of(folder / "out.mp4") == times_of(clip)
+    assert verify(folder / "out.mp4").state == "trusted"
+
+
+def test_parts_are_the_whole_and_another_plan_begins_anew(clip, stub, tmp_path, monkeypatch):
+    def pixels(part: int, **wishes) -> list[str]:
+        monkeypatch.setattr(plan, "PART", part)
+        stub.network.fail_at = 0
+        frames = []
+        monkeypatch.setattr(work.Marker, "mark", lambda self, image: frames.append(image.tobytes()) or image)
+        done = render(stub.path, clip, tmp_path / "out.mp4", force=True, **wishes)
+        assert done.resumed == 0
+        return [hashlib.sha256(f).hexdigest() for f in frames]
+
+    whole = pixels(100)
+    assert len(whole) == 30
+    assert pixels(9) == whole
+    other = pixels(9, settings=RenderSettings(colour="none"))
+    assert other != whole and other[:4] == whole[:4]
 
 
 def test_footage_without_the_face_or_without_video_is_one_error(clip, stub, tmp_path):
     stub.frames = range(0)
     with pytest.raises(WorkError, match="Bob"):
-        pipeline.render(stub.path, clip, tmp_path / "made" / "out.mp4")
+        render(stub.path, clip, tmp_path / "made" / "out.mp4")
     text = tmp_path / "text.mp4"
     text.write_text("no video\n" * 50)
     with pytest.raises(FootageError):
-        pipeline.render(stub.path, text, tmp_path / "made" / "out.mp4")
+        render(stub.path, text, tmp_path / "made" / "out.mp4")
     with pytest.raises(UsageError, match="no such file"):
-        pipeline.render(stub.path, tmp_path / "none.mp4", tmp_path / "made" / "out.mp4")
+        render(stub.path, tmp_path / "none.mp4", tmp_path / "made" / "out.mp4")
     assert not (tmp_path / "made").exists() or not left_in(tmp_path / "made")
 
 
 def test_a_folder_that_cannot_be_made_is_one_error(clip, stub, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(WorkError, match="cannot be written"):
-        pipeline.render(stub.path, clip, tmp_path / "file" / "out.mp4")
+        render(stub.path, clip, tmp_path / "file" / "out.mp4")
 
 
 def test_an_own_key_that_is_wrong_is_told_before_the_work(clip, stub, tmp_path):
     with pytest.raises(UsageError, match="--key and --cert"):
-        pipeline.render(stub.path, clip, tmp_path / "out.mp4", key=tmp_path / "a.pem")
+        render(stub.path, clip, tmp_path / "out.mp4", key=tmp_path / "a.pem")
     assert stub.network.passes == 0
 
 
 @pytest.mark.parametrize("tags", [(1, 1, 1, 1), (6, 6, 6, 2), (9, 14, 9, 1)])
 def test_colour_tags_are_kept(make_clip, stub, tmp_path, uneven_times, tags):
     footage = make_clip(tmp_path / "tagged.mp4", uneven_times[:8], tags=tags, codec="")
-    pipeline.render(stub.path, footage, tmp_path / "out.mp4", crf=4)
+    render(stub.path, footage, tmp_path / "out.mp4", crf=4)
     assert tags_of(tmp_path / "out.mp4") == tags_of(footage)
     assert tags_of(footage)[:4] == tags
     before, after = (next(video.decode(video.probe(p))).image for p in (footage, tmp_path / "out.mp4"))
@@ -179,7 +219,7 @@ def test_turned_footage_comes_out_upright(clip, stub, tmp_path):
     ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
     command = [ffmpeg, "-loglevel", "error", "-display_rotation", "90", "-i", clip, "-c", "copy", turned]
     subprocess.run(command, check=True)
-    pipeline.render(stub.path, turned, tmp_path / "out.mp4", crf=4)
+    render(stub.path, turned, tmp_path / "out.mp4", crf=4)
     assert tags_of(tmp_path / "out.mp4")[4:] == (96, 128)
     before, after = (list(video.decode(video.probe(p))) for p in (turned, tmp_path / "out.mp4"))
     assert before[0].image.shape == (128, 96, 3)
@@ -189,7 +229,7 @@ def test_turned_footage_comes_out_upright(clip, stub, tmp_path):
 
 def test_an_odd_size_is_kept(make_clip, stub, tmp_path, uneven_times):
     footage = make_clip(tmp_path / "odd.mp4", uneven_times[:8], size=(95, 127), pix_fmt="yuv444p", codec="")
-    done = pipeline.render(stub.path, footage, tmp_path / "out.mov")
+    done = render(stub.path, footage, tmp_path / "out.mov")
     assert tags_of(tmp_path / "out.mov")[4:] == (127, 95)
     assert done.sound == 0
     assert verify(tmp_path / "out.mov").state == "trusted"
@@ -197,7 +237,7 @@ def test_an_odd_size_is_kept(make_clip, stub, tmp_path, uneven_times):
 
 def test_footage_in_another_container_keeps_its_times_and_sound(make_clip, stub, tmp_path, uneven_times):
     footage = make_clip(tmp_path / "footage.mkv", uneven_times, codec="libopus")
-    pipeline.render(stub.path, footage, tmp_path / "out.mp4")
+    render(stub.path, footage, tmp_path / "out.mp4")
     assert times_of(tmp_path / "out.mp4") == times_of(footage)
     assert sound_of(tmp_path / "out.mp4")[0] == sound_of(footage)[0]
     assert verify(tmp_path / "out.mp4").state == "trusted"
@@ -206,12 +246,24 @@ def test_footage_in_another_container_keeps_its_times_and_sound(make_clip, stub,
 def test_sound_that_the_container_cannot_hold_is_told_before_the_work(make_clip, stub, tmp_path, uneven_times):
     footage = make_clip(tmp_path / "footage.nut", uneven_times, codec="pcm_mulaw")
     with pytest.raises(UsageError, match="pcm_mulaw"):
-        pipeline.render(stub.path, footage, tmp_path / "made" / "out.mp4")
+        render(stub.path, footage, tmp_path / "made" / "out.mp4")
     assert stub.network.passes == 0
     assert not left_in(tmp_path / "made")
 
 
-def test_ten_bit_footage_says_that_it_becomes_eight(make_clip, stub, tmp_path, uneven_times):
+def test_ten_bit_footage_stays_ten_bits(make_clip, stub, tmp_path, uneven_times):
     footage = make_clip(tmp_path / "ten.mp4", uneven_times[:8], pix_fmt="yuv420p10le", codec="")
-    done = pipeline.render(stub.path, footage, tmp_path / "out.mp4")
-    assert done.notes == ("the footage has 10 bits a component, the render 8",)
+    render(stub.path, footage, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].format.name == "yuv420p10le"
+
+
+def test_a_range_has_its_own_frames_and_sound(clip, stub, tmp_path, uneven_times):
+    base = video_base(clip)
+    first, end = (float(uneven_times[i] * base) - float(uneven_times[0] * base) for i in (10, 20))
+    done = render(stub.path, clip, tmp_path / "out.mp4", span=f"{first:.4f}-{end:.4f}")
+    assert done.frames == 10
+    assert times_of(tmp_path / "out.mp4") == [(t - uneven_times[10]) * base for t in uneven_times[10:20]]
+    assert done.sound == 1
+    with pytest.raises(UsageError, match="--range 90-95"):
+        render(stub.path, clip, tmp_path / "other.mp4", span="90-95")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -18,6 +20,16 @@ from curate.types import Clip, Image, Settings, Subject
 
 NASTY = '<script>alert("x")</script> "q" & \'s\' 日本 ünï.mp4'
 SIZE = 240
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> ModuleType:
+    """The made-up artifact reports of findings.py: pytest's importlib mode does not put this folder on the path."""
+    spec = importlib.util.spec_from_file_location("reports_findings", Path(__file__).with_name("findings.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

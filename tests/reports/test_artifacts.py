@@ -268,4 +268,4 @@ def test_the_page_shows_findings_as_text(tmp_path, scene, landmarks):
     data = json.loads((tmp_path / "out.artifacts.json").read_text(encoding="utf-8"))
     assert data["meta"] == {"video": nasty}
     assert data["findings"][0]["kind"] == "flicker"
-    assert "Look first at 0:00.4" in data["verdict"]
+    assert "Look at one place: 0:00.4" in data["verdict"]

@@ -1,0 +1,332 @@
+"""Clean swaps that are known to be without fault, and faults put into them at known times.
+
+A clean swap is the footage's own face through a render: cut out by the crop's matrix, changed so that it is another
+face and stays the same one from frame to frame (a smooth warp of a few pixels, a skin of its own, freckles), and pasted
+with a feathered mask. Everything is steady in the coordinates of the crop. No network is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.align import crop_matrix, transform, warp
+from curate.types import Floats, Image
+from render.blend import paste
+from render.mask import MaskSettings, face_mask
+
+SIZE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Footage:
+    """Some frames of a clip."""
+
+    name: str
+    fps: float
+    frames: list[Image]
+    marks: list[NDArray[np.float32] | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """One swapped face before it is pasted."""
+
+    rgb: Floats
+    """(S, S, 3) in 0..1."""
+    mask: Floats
+    matrix: NDArray[np.float64]
+    points: NDArray[np.float32]
+    """Landmarks in the crop."""
+    zoom: float
+    """Pixels of the crop in one of the frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class Skin:
+    """What makes the other face."""
+
+    map_x: Floats
+    map_y: Floats
+    gain: Floats
+    """(S, S, 3) around 1."""
+
+
+def skin(seed: int, size: int) -> Skin:
+    """Another person's skin and features: warp of 0.9 %, tone 6 %, freckles 4 % (standard deviations)."""
+    rng = np.random.default_rng(seed)
+
+    def smooth(scale: float, channels: int) -> Floats:
+        noise = rng.normal(0, 1, (size, size, channels)).astype(np.float32)
+        soft = cv2.GaussianBlur(noise, (0, 0), scale * size).reshape(size, size, channels)
+        soft -= soft.mean((0, 1))
+        return np.asarray(soft / soft.std((0, 1)), np.float32)
+
+    y, x = np.indices((size, size), np.float32)
+    move = smooth(0.12, 2) * 0.009 * size
+    tone, chroma, freckles = smooth(0.08, 1) * 0.06, smooth(0.15, 3) * 0.012, smooth(0.012, 1) * 0.04
+    return Skin(x + move[..., 0], y + move[..., 1], np.asarray(1 + tone + chroma + freckles, np.float32))
+
+
+def swap(image: Image, marks: NDArray[np.float32], other: Skin, size: int) -> Crop:
+    """The face of one frame as the other's."""
+    matrix = crop_matrix(marks, "full", size)
+    rgb = warp(image, matrix, size).astype(np.float32) / 255
+    rgb = cv2.remap(rgb, other.map_x, other.map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    rgb = np.clip(rgb * other.gain, 0, 1).astype(np.float32)
+    points = transform(marks, matrix)
+    mask = face_mask(np.ones((size, size), np.float32), points, MaskSettings(mode="hull"))
+    return Crop(rgb, mask, matrix, points, float(np.hypot(matrix[0, 0], matrix[1, 0])))
+
+
+def crop_size(footage: Footage) -> int:
+    """So large that no detail is lost: at least one pixel of the crop for one of the frame."""
+    zooms = [np.hypot(*crop_matrix(m, "full", SIZE)[:, 0]) for m in footage.marks if m is not None]
+    return int(np.clip(16 * np.ceil(SIZE / min(min(zooms), 1.0) / 16), SIZE, 512)) if zooms else SIZE
+
+
+def swapped(footage: Footage, seed: int) -> list[Crop | None]:
+    """The other face in every frame."""
+    size = crop_size(footage)
+    other = skin(seed, size)
+    return [None if m is None else swap(f, m, other, size) for f, m in zip(footage.frames, footage.marks, strict=True)]
+
+
+def pasted(frame: Image, crop: Crop | None) -> Image:
+    """The finished frame."""
+    return frame if crop is None else paste(frame, crop.rgb, crop.mask, crop.matrix)[0]
+
+
+@dataclass
+class Scene:
+    """What a fault may look at: all frames, all crops, chance."""
+
+    footage: Footage
+    crops: list[Crop | None]
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(5))
+
+    def clean(self, i: int) -> Image:
+        """Frame i without a fault."""
+        return pasted(self.footage.frames[i], self.crops[i])
+
+
+Fault = Callable[[Scene, int, int], Image]
+"""fault(scene, i, k): frame i of the video, the k-th of the fault."""
+
+
+def _with(scene: Scene, i: int, **changes: object) -> Image:
+    crop = scene.crops[i]
+    if crop is None:
+        return scene.footage.frames[i]
+    values = {"rgb": crop.rgb, "mask": crop.mask, "matrix": crop.matrix, "points": crop.points, "zoom": crop.zoom}
+    return pasted(scene.footage.frames[i], Crop(**(values | changes)))  # type: ignore[arg-type]
+
+
+def _crop(scene: Scene, i: int) -> Crop:
+    crop = scene.crops[i]
+    if crop is None:
+        raise ValueError(f"frame {i} has no face")
+    return crop
+
+
+def _lighter(amount: float) -> Fault:
+    def fault(scene: Scene, i: int, k: int) -> Image:
+        lab = cv2.cvtColor(_crop(scene, i).rgb, cv2.COLOR_RGB2LAB)
+        lab[..., 0] += amount
+        return _with(scene, i, rgb=np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1))
+
+    return fault
+
+
+def _blur(sigma: float) -> Fault:
+    def fault(scene: Scene, i: int, k: int) -> Image:
+        crop = _crop(scene, i)
+        return _with(scene, i, rgb=cv2.GaussianBlur(crop.rgb, (0, 0), sigma * crop.zoom))
+
+    return fault
+
+
+def _flicker(share: float) -> Fault:
+    def fault(scene: Scene, i: int, k: int) -> Image:
+        return _with(scene, i, rgb=_crop(scene, i).rgb * np.float32(1 + share * (-1) ** k))
+
+    return fault
+
+
+def _moved(scene: Scene, i: int, move: NDArray[np.floating], turn: float = 0.0) -> Image:
+    """The face moved by (x, y) pixels of the frame, and turned by degrees."""
+    crop = _crop(scene, i)
+    back = np.vstack([crop.matrix, [0, 0, 1]])
+    middle = np.linalg.inv(back) @ [crop.rgb.shape[1] / 2, crop.rgb.shape[0] / 2, 1]
+    spin = np.vstack([cv2.getRotationMatrix2D((float(middle[0]), float(middle[1])), turn, 1.0), [0, 0, 1]])
+    spin[:2, 2] += move
+    matrix = (back @ np.linalg.inv(spin))[:2]
+    return _with(scene, i, matrix=matrix)
+
+
+def _shift(pixels: float) -> Fault:
+    return lambda scene, i, k: _moved(scene, i, pixels * np.array([0.6, 0.8]))
+
+
+def _checkerboard(levels: float, period: int) -> Fault:
+    def fault(scene: Scene, i: int, k: int) -> Image:
+        rgb = _crop(scene, i).rgb
+        y, x = np.indices(rgb.shape[:2])
+        wave = np.where(((x * 2 // period) + (y * 2 // period)) % 2, 1, -1)[..., None]
+        return _with(scene, i, rgb=np.clip(rgb + np.float32(levels / 255) * wave, 0, 1).astype(np.float32))
+
+    return fault
+
+
+def _hard(scene: Scene, i: int, k: int) -> Image:
+    crop = _crop(scene, i)
+    tinted = np.clip(crop.rgb * np.float32([1.05, 1.04, 1.03]), 0, 1)
+    return _with(scene, i, mask=(crop.mask > 0.5).astype(np.float32), rgb=tinted)
+
+
+def _patch(crop: Crop) -> Floats:
+    """(S, S) 0..1: a disc of a quarter of the face on its own left cheek."""
+    size = crop.mask.shape[0]
+    x, y = crop.points[[280, 425]].mean(0) if len(crop.points) >= 468 else crop.points.mean(0)
+    yy, xx = np.indices((size, size), np.float32)
+    width = float(np.sqrt(crop.mask.sum()))
+    return np.asarray(np.clip((0.19 * width - np.hypot(xx - x, yy - y)) / 3 + 0.5, 0, 1), np.float32)
+
+
+def _black(scene: Scene, i: int, k: int) -> Image:
+    crop = _crop(scene, i)
+    return _with(scene, i, rgb=(crop.rgb * (1 - _patch(crop)[..., None])).astype(np.float32))
+
+
+def _unswapped_patch(scene: Scene, i: int, k: int) -> Image:
+    crop = _crop(scene, i)
+    return _with(scene, i, mask=crop.mask * (1 - _patch(crop)))
+
+
+def _ghost(scene: Scene, i: int, k: int) -> Image:
+    crop = _crop(scene, i)
+    copy = np.roll(crop.rgb, (round(3 * crop.zoom), round(7 * crop.zoom)), (0, 1))
+    return _with(scene, i, rgb=0.7 * crop.rgb + np.float32(0.3) * copy)
+
+
+def _jitter(scene: Scene, i: int, k: int) -> Image:
+    return _moved(scene, i, scene.rng.normal(0, 1, 2))
+
+
+def _popped(scene: Scene, i: int, k: int) -> Image:
+    crop = _crop(scene, i)
+    away = 0.12 * np.sqrt(crop.mask.sum()) / crop.zoom
+    return _moved(scene, i, away * np.array([0.7, -0.7]))
+
+
+def _frozen(scene: Scene, i: int, k: int) -> Image:
+    held = scene.crops[i - k - 1]
+    return pasted(scene.footage.frames[i], held)
+
+
+def _missed(scene: Scene, i: int, k: int) -> Image:
+    return scene.footage.frames[i]
+
+
+def _mouth_of(frames: int | None) -> Fault:
+    """The mouth from `frames` before; None: held where it was as the fault began."""
+
+    def fault(scene: Scene, i: int, k: int) -> Image:
+        crop = _crop(scene, i)
+        other = scene.crops[i - (k + 1 if frames is None else frames)]
+        if other is None:
+            return scene.clean(i)
+        size = crop.mask.shape[0]
+        x, y = crop.points[[61, 291, 17, 0]].mean(0)
+        wide = float(np.linalg.norm(crop.points[61] - crop.points[291]))
+        yy, xx = np.indices((size, size), np.float32)
+        near = np.clip(2.4 - 2 * np.hypot((xx - x) / (0.85 * wide), (yy - y - 0.1 * wide) / (0.8 * wide)), 0, 1)[..., None]
+        return _with(scene, i, rgb=(crop.rgb + near * (other.rgb - crop.rgb)).astype(np.float32))
+
+    return fault
+
+
+def _side_light(scene: Scene, i: int, k: int) -> Image:
+    crop = _crop(scene, i)
+    size = crop.mask.shape[0]
+    width = float(np.sqrt(crop.mask.sum()))
+    ramp = (np.indices((size, size))[1] - crop.points[:, 0].mean()) / width
+    lab = cv2.cvtColor(crop.rgb, cv2.COLOR_RGB2LAB)
+    lab[..., 0] += 20 * np.clip(ramp, -0.6, 0.6).astype(np.float32)
+    return _with(scene, i, rgb=np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1))
+
+
+@dataclass(frozen=True)
+class Injection:
+    """One kind of fault, how it is made and how it should be called."""
+
+    name: str
+    kind: str
+    fault: Fault
+    alone: bool = True
+    """Whether it must also be found without the reference."""
+    length: int | None = None
+    """Frames; None: 1 to 2 seconds."""
+    kind_alone: str | None = None
+    """Its name without the reference, if another."""
+
+
+INJECTIONS: tuple[Injection, ...] = (
+    Injection("colour +6 L*", "colour", _lighter(6)),
+    Injection("colour +15 L*", "colour", _lighter(15)),
+    Injection("light 20 L* across", "light", _side_light, alone=False),
+    Injection("blur sigma 1", "soft", _blur(1)),
+    Injection("blur sigma 3", "soft", _blur(3)),
+    Injection("flicker 1 %", "flicker", _flicker(0.01)),
+    Injection("flicker 5 %", "flicker", _flicker(0.05)),
+    Injection("shift 1 px", "misaligned", _shift(1), alone=False),
+    Injection("shift 3 px", "misaligned", _shift(3), alone=False),
+    Injection("checkerboard 4 levels", "checkerboard", _checkerboard(4, 2)),
+    Injection("hard edge", "edge", _hard),
+    Injection("hole, black", "hole", _black),
+    Injection("hole, not swapped", "hole", _unswapped_patch, alone=False),
+    Injection("ghost 30 %", "ghost", _ghost, alone=False),
+    Injection("jitter 1 px", "jitter", _jitter),
+    Injection("popped 2 frames", "popped", _popped, length=2),
+    Injection("frozen", "frozen", _frozen),
+    Injection("missed 6 frames", "missed", _missed, length=6, alone=False),
+    Injection("late lips 3 frames", "lips", _mouth_of(3), alone=False),
+    Injection("mouth held", "expression", _mouth_of(None), alone=False),
+    Injection("turned 8 degrees", "pose", lambda scene, i, k: _moved(scene, i, np.zeros(2), 8.0), alone=False),
+)
+"""All faults that are put in."""
+
+
+def faulty(scene: Scene, injection: Injection, start: int, end: int) -> list[Image]:
+    """All frames, with the fault in [start, end)."""
+    return [
+        injection.fault(scene, i, i - start) if start <= i < end and scene.crops[i] is not None else scene.clean(i)
+        for i in range(len(scene.crops))
+    ]
+
+
+def load(clip: Path, cache: Path, first: int, count: int) -> Footage:
+    """Frames first..first+count of a clip with its face's landmarks, followed once and cached."""
+    from curate.follow import follow
+    from curate.video import decode, probe
+
+    stored = cache / f"{clip.stem}.npz"
+    if not stored.is_file():
+        found = follow(clip, None)
+        cache.mkdir(parents=True, exist_ok=True)
+        np.savez(stored, frame=found["frame"], marks=np.stack(list(found["landmarks"])))
+    with np.load(stored) as held:
+        marks = dict(zip(held["frame"].tolist(), held["marks"], strict=True))
+    probed = probe(clip)
+    frames = []
+    for frame in decode(probed):
+        if frame.index >= first + count:
+            break
+        if frame.index >= first:
+            frames.append(frame.image)
+    return Footage(clip.stem, probed.fps, frames, [marks.get(first + i) for i in range(len(frames))])

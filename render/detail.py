@@ -1,0 +1,80 @@
+"""Sharpness and grain of the swapped face brought to the footage's.
+
+Both are measured in the crop under the mask, smoothed over the shot like the colours, and carried out within the face.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.types import Floats
+
+SIGMA = 1.0
+"""Pixels of the crop: what a Gaussian of this width takes away is detail."""
+FLOOR = 0.004
+"""Detail, of 1, that counts as none: added to both sides of a ratio."""
+LIMITS = (-1.5, 1.0)
+"""Octaves by which detail is changed at most."""
+GRAIN = 0.02
+"""Most grain, of 1."""
+BLOCK = 8
+
+
+def octaves(swapped: Floats, footage: Floats, mask: Floats) -> float:
+    """How much more detail the footage's crop (S, S, 3) in 0..1 has than the swapped one under the mask, in octaves."""
+    weight = float(mask.sum())
+    if weight < 16:
+        return 0.0
+    mine, theirs = (float(np.sqrt((_fine(x) ** 2 * mask).sum() / weight)) for x in (swapped, footage))
+    return float(np.clip(np.log2((theirs + FLOOR) / (mine + FLOOR)), *LIMITS))
+
+
+def matched(rgb: Floats, change: float) -> Floats:
+    """The crop (S, S, 3) in 0..1 with `change` octaves more detail (unsharp masking), or less where it is < 0."""
+    if abs(change) < 0.05:
+        return rgb
+    fine = rgb - cv2.GaussianBlur(rgb, (0, 0), SIGMA)
+    return np.asarray(np.clip(rgb + (2.0**change - 1) * fine, 0, 1), np.float32)
+
+
+def grain(swapped: Floats, footage: Floats, mask: Floats) -> float:
+    """Standard deviation, of 1, of the grain that the footage's crop has and the swapped one lacks."""
+    mine, theirs = noise(swapped, mask), noise(footage, mask)
+    return float(np.sqrt(np.clip(theirs**2 - mine**2, 0, GRAIN**2)))
+
+
+def noise(rgb: Floats, mask: Floats) -> float:
+    """Standard deviation of the noise under the mask, of 1: of the flattest quarter of blocks of 8 pixels.
+
+    By the difference of two Laplacians (Immerkaer, Fast noise variance estimation, 1996), which smooth shading and
+    straight edges do not touch.
+    """
+    grey = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    response = np.abs(cv2.filter2D(grey, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT)) * np.sqrt(np.pi / 2) / 6
+    side = len(mask) // BLOCK * BLOCK
+    where = _blocks(mask[:side, :side]).min(axis=(1, 3)) > 0.5
+    if not where.any():
+        return 0.0
+    return float(np.percentile(_blocks(response[:side, :side]).mean(axis=(1, 3))[where], 25))
+
+
+def grained(rgb: Floats, sigma: float, seed: int) -> Floats:
+    """(H, W, 3) in 0..1 with grain in its brightness, the same for the same seed."""
+    if sigma < 0.2 / 255:
+        return rgb
+    # Neighbouring pixels of real footage share some of their noise; the blur's loss is made good.
+    drawn = np.random.default_rng(seed).normal(0, sigma * 1.35, rgb.shape[:2]).astype(np.float32)
+    return np.asarray(np.clip(rgb + cv2.GaussianBlur(drawn, (0, 0), 0.5)[..., None], 0, 1), np.float32)
+
+
+def _fine(rgb: Floats) -> NDArray[np.float32]:
+    grey = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
+    return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), SIGMA), np.float32)
+
+
+def _blocks(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = plane.shape
+    return plane.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)

@@ -1,0 +1,176 @@
+"""What a render is going to do, written down before it begins, so that it can be spread over processes and go on later.
+
+OUT's folder of work, `.OUT.render` beside it:
+plan.json        this plan; a later call with the same plan goes on, with another one begins anew
+face.parquet     where the face is: frame, shot, yaw, landmarks
+typical.npz      how well the target's decoder does where nothing is before the face
+part-N.mp4 .parquet .json    a part's pictures, measures and account; the account comes last: it says that all is there
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curate.errors import WorkError
+from curate.faceset import atomic
+from curate.types import Clip
+from render.coding import Coding
+from render.compose import RADIUS
+from render.mask import MaskSettings
+from render.occlusion import Typical
+from render.settings import RenderSettings
+from render.swap import BATCH, Place, places
+
+FORMAT = 1
+PART = 240
+"""Frames of a part."""
+AROUND = 40
+"""Frames beyond a part whose landmarks are read: what smoothing needs, and more."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Frames [first, end) of the clip."""
+
+    number: int
+    first: int
+    end: int
+
+    def path(self, folder: Path, suffix: str) -> Path:
+        """Of one of the part's files."""
+        return folder / f"part-{self.number:05}{suffix}"
+
+    @property
+    def with_neighbours(self) -> range:
+        """The frames that are decoded for it."""
+        return range(max(self.first - RADIUS, 0), self.end + RADIUS)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a part's pixels and bytes depend on."""
+
+    run: str
+    weights_sha256: str
+    clip: Clip
+    first: int
+    end: int
+    settings: RenderSettings
+    coding: Coding
+    device: str
+    identifier: int
+    """The watermark's."""
+    batch: int = BATCH
+    parts: tuple[Part, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", cut(self.first, self.end))
+
+    def same(self, other: Plan) -> bool:
+        """Whether both make the same pixels, but for the watermark's identifier."""
+        return {**_values(self), "identifier": 0} == {**_values(other), "identifier": 0}
+
+    def save(self, folder: Path) -> None:
+        """Write plan.json."""
+        with atomic(folder / "plan.json") as temporary:
+            temporary.write_text(json.dumps({"format": FORMAT, **_values(self)}, indent=1), encoding="utf-8")
+
+
+def cut(first: int, end: int) -> tuple[Part, ...]:
+    """Frames [first, end) as parts of PART frames; a short rest joins the one before it."""
+    starts = list(range(first, end, PART))
+    if len(starts) > 1 and end - starts[-1] < PART // 3:
+        starts.pop()
+    return tuple(Part(i, s, e) for i, (s, e) in enumerate(zip(starts, [*starts[1:], end], strict=True)))
+
+
+def _values(plan: Plan) -> dict[str, Any]:
+    values = {**asdict(plan), "identifier": plan.identifier}
+    del values["parts"]
+    decoded: dict[str, Any] = json.loads(json.dumps(values))
+    return decoded
+
+
+def load(folder: Path) -> Plan | None:
+    """The plan in a folder; None if there is none, or none that this version understands."""
+    try:
+        values = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        if values.pop("format") != FORMAT:
+            return None
+        settings = values.pop("settings")
+        mask = settings.pop("mask")
+        return Plan(
+            clip=Clip(**values.pop("clip")),
+            settings=RenderSettings(MaskSettings(**{**mask, "keep": tuple(mask["keep"])}), **settings),
+            coding=Coding(**values.pop("coding")),
+            **values,
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def save_face(folder: Path, rows: pd.DataFrame) -> None:
+    """Write face.parquet from the rows of `curate.follow.follow`."""
+    kept = rows.reindex(columns=["frame", "shot", "yaw"]).copy()
+    kept["points"] = [len(p) for p in rows["landmarks"]]
+    kept["landmarks"] = [np.asarray(p, np.float32).tobytes() for p in rows["landmarks"]]
+    with atomic(folder / "face.parquet") as temporary:
+        kept.to_parquet(temporary, index=False, row_group_size=1000)
+
+
+def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
+    """Where the face is, in all frames or those of a span. Raises WorkError."""
+    limits = None if span is None else [("frame", ">=", span.start - AROUND), ("frame", "<", span.stop + AROUND)]
+    try:
+        rows = pd.read_parquet(folder / "face.parquet", filters=limits)
+        marks = [
+            np.frombuffer(b, np.float32).reshape(n, -1) for b, n in zip(rows["landmarks"], rows["points"], strict=True)
+        ]
+        rows["landmarks"] = pd.Series(marks, index=rows.index, dtype=object)
+    except (OSError, ValueError, KeyError) as error:
+        raise WorkError(f"{folder}: the face's places cannot be read ({error}); delete the folder") from None
+    return places(rows)
+
+
+def save_typical(folder: Path, typical: Typical | None) -> None:
+    """Write typical.npz; nothing if there is nothing typical."""
+    if typical is not None:
+        with atomic(folder / "typical.npz") as temporary, temporary.open("wb") as stream:
+            np.savez(stream, middle=typical.middle, spread=typical.spread)
+
+
+def load_typical(folder: Path) -> Typical | None:
+    """What `save_typical` wrote."""
+    path = folder / "typical.npz"
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as found:
+        return Typical(found["middle"], found["spread"])
+
+
+def done(folder: Path, part: Part) -> dict[str, Any] | None:
+    """A finished part's account; None if it is not finished."""
+    try:
+        account: dict[str, Any] = json.loads(part.path(folder, ".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return account
+
+
+def total(folder: Path, parts: Sequence[Part]) -> int:
+    """Frames of all parts that are done so far, finished or not, for the progress bar."""
+    return sum(_count(part.path(folder, ".count")) for part in parts)
+
+
+def _count(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 0

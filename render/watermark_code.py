@@ -1,0 +1,94 @@
+"""The 64 bits of the watermark: a 48-bit identifier and its CRC-16, and how they are read from 64 soft values.
+
+The score of a reading is the cosine between the soft values and the codeword read from them. Without a mark the secret
+signs of the code make the direction of the soft values uniform on the sphere, so the chance that any of the 2^48 valid
+codewords comes within the threshold is bounded by 2^48 spherical caps: `false_positive_bound`.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.errors import UsageError
+
+IDENTIFIER_BITS = 48
+BITS = 64
+THRESHOLD = 0.90
+"""Least score of a reading; at most 3.0e-10 of unmarked windows reach it (`false_positive_bound`)."""
+DOUBTED = 6
+"""So many of the weakest bits may be wrong, at most two at once: a list decoder (Chase 1972)."""
+_TEXT = re.compile(r"fs-([0-9a-f]{12})")
+
+
+@dataclass(frozen=True)
+class Codeword:
+    """What 64 soft values say."""
+
+    identifier: int
+    """0 .. 2^48 - 1."""
+    score: float
+    """Cosine of soft values and codeword, THRESHOLD .. 1."""
+
+
+def identifier_text(identifier: int) -> str:
+    """`fs-` and twelve hexadecimal digits. Raises ValueError outside 0 .. 2^48 - 1."""
+    return f"fs-{_checked(identifier):012x}"
+
+
+def parse_identifier(text: str) -> int:
+    """The identifier that `identifier_text` wrote. Raises UsageError for anything else."""
+    match = _TEXT.fullmatch(text.strip().lower())
+    if match is None:
+        raise UsageError(f"{text!r} is no watermark; write it as verify does, like fs-1a2b3c4d5e6f")
+    return int(match[1], 16)
+
+
+def codeword(identifier: int) -> NDArray[np.float32]:
+    """(64,) float32 of -1 and +1: the identifier, most significant bit first, and CRC-16 (CCITT, start 0xFFFF)."""
+    body = _checked(identifier).to_bytes(6, "big")
+    bits = np.unpackbits(np.frombuffer(body + binascii.crc_hqx(body, 0xFFFF).to_bytes(2, "big"), np.uint8))
+    return (bits.astype(np.float32) * 2) - 1
+
+
+def decode(soft: NDArray[np.floating]) -> Codeword | None:
+    """The valid codeword nearest to (64,) soft values, any scale; None if there is none within the threshold.
+
+    Up to two of the six weakest bits are turned over when the checksum asks for it.
+    """
+    strength = np.abs(soft)
+    length = float(np.sqrt((soft.astype(np.float64) ** 2).sum()))
+    total = float(strength.sum())
+    if not np.isfinite(length) or total < THRESHOLD * length * BITS**0.5 or length == 0:
+        return None
+    bits = soft > 0
+    weakest = [int(i) for i in np.argsort(strength, kind="stable")[:DOUBTED]]
+    flips = [(), *((i,) for i in weakest), *combinations(weakest, 2)]
+    for flip in sorted(flips, key=lambda f: float(strength[list(f)].sum())):
+        score = (total - 2 * float(strength[list(flip)].sum())) / (length * BITS**0.5)
+        if score < THRESHOLD:
+            return None
+        tried = bits.copy()
+        tried[list(flip)] ^= True
+        data = np.packbits(tried).tobytes()
+        if binascii.crc_hqx(data[:6], 0xFFFF) == int.from_bytes(data[6:], "big"):
+            return Codeword(int.from_bytes(data[:6], "big"), score)
+    return None
+
+
+def false_positive_bound(threshold: float = THRESHOLD) -> float:
+    """Upper bound of the chance that an unmarked window is read: 2^48 caps of the sphere in 64 dimensions."""
+    from scipy.special import betainc
+
+    return float(2.0**IDENTIFIER_BITS * 0.5 * betainc((BITS - 1) / 2, 0.5, 1 - threshold**2))
+
+
+def _checked(identifier: int) -> int:
+    if not 0 <= identifier < 1 << IDENTIFIER_BITS:
+        raise ValueError(f"watermark identifier {identifier}: must lie in 0 .. 2^48 - 1")
+    return identifier
