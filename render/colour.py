@@ -118,7 +118,10 @@ def _sot(mine: Doubles, theirs: Doubles, weights: Doubles, matrix: Doubles) -> t
     ridge = SAMPLES * np.diag([0.0, *[1e-3] * 3, *[1e-2] * 6])
     rest = moved - start @ matrix.T
     fit = np.linalg.solve(basis.T @ basis + ridge, basis.T @ rest)
-    return fit[0], matrix + fit[1:4].T / UNIT, fit[4:].T
+    linear, bend = matrix + fit[1:4].T / UNIT, fit[4:].T
+    # The fit is of samples; the mean is to be that of all pixels.
+    shift = -np.average(mine @ linear.T + _products(mine) @ bend.T, axis=0, weights=weights)
+    return shift, linear, bend
 
 
 def _products(values: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -82,13 +82,20 @@ def places(rows: pd.DataFrame) -> dict[int, Place]:
         frames = group["frame"].to_numpy(np.int64)
         points = np.stack(list(group["landmarks"])).astype(np.float32)
         yaws = group["yaw"].to_numpy(np.float64) if "yaw" in group else np.zeros(len(group))
-        for run in np.split(np.arange(len(frames)), np.flatnonzero(np.diff(frames) > GAP + 1) + 1):
+        lost = (np.diff(frames) > GAP + 1) | ((np.diff(frames) > 1) & _far(points))
+        for run in np.split(np.arange(len(frames)), np.flatnonzero(lost) + 1):
             whole = np.arange(frames[run[0]], frames[run[-1]] + 1)
             turned = np.interp(whole, frames[run], yaws[run])
             steady = steadied(_bridged(points[run], frames[run], whole))
             for frame, marks, yaw in zip(whole, steady, turned, strict=True):
                 found[int(frame)] = Place(marks, number, _opacity(float(yaw)))
     return found
+
+
+def _far(points: Floats) -> NDArray[np.bool_]:
+    """(N - 1,) whether the face moved by more than half its width from one row to the next."""
+    centres, widths = points[..., :2].mean(axis=1), np.ptp(points[..., 0], axis=1)
+    return np.asarray(np.linalg.norm(np.diff(centres, axis=0), axis=1) > 0.5 * widths[1:])
 
 
 def _bridged(points: Floats, known: NDArray[np.int64], whole: NDArray[np.int64]) -> Floats:

