@@ -25,24 +25,16 @@ def siting(stream: Any, frame: Any) -> Callable[[Any], Any]:
     """
     if stream.codec_context.name in CENTRED or not taken_as_centred(frame):
         return lambda picture: picture
-    graph: dict[tuple[str, int, int], Any] = {}
-
-    def place(picture: Any) -> Any:
-        key = (picture.format.name, picture.width, picture.height)
-        if key not in graph:
-            graph.clear()
-            graph[key] = _graph(picture, "setparams", "chroma_location=left")
-        graph[key].vpush(picture)
-        return graph[key].vpull()
-
-    return place
+    return lambda picture: _through(picture, "setparams", "chroma_location=left")
 
 
-def _graph(frame: Any, name: str, arguments: str | None = None) -> Any:
+def _through(frame: Any, name: str, arguments: str | None = None) -> Any:
+    """The frame out of one of ffmpeg's filters: a reference to the same picture. A graph costs 0.2 ms."""
     graph = av.filter.Graph()
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
     graph.link_nodes(source, graph.add(name, arguments), graph.add("buffersink")).configure()
-    return graph
+    graph.vpush(frame)
+    return graph.vpull()
 
 
 def taken_as_centred(frame: Any) -> bool:
@@ -52,9 +44,7 @@ def taken_as_centred(frame: Any) -> bool:
         return False
     if len(frame.planes) < 3 or frame.format.name.endswith("be"):  # nv12, p010: cameras' H.264 and HEVC, which say it
         return False
-    copy = _graph(frame, "null")
-    copy.vpush(frame)
-    ramp = copy.vpull()
+    ramp = _through(frame, "null")
     ramp.make_writable()
     bits = parts[0].bits
     kind = np.dtype(np.uint8 if bits == 8 else np.uint16)

@@ -116,9 +116,18 @@ def _frames(footage: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
     try:
         with av.open(str(footage), metadata_errors="replace") as container:
             stream = video_stream(container)
-            yield stream, container.decode(stream)
+            yield stream, _decoded(container, stream)
     except (av.error.FFmpegError, StopIteration, IndexError) as error:
         raise FootageError(f"{footage}: cannot be read as video ({error})") from None
+
+
+def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+    """Frames; a packet that cannot be decoded costs only its own."""
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            continue
 
 
 def _look(stream: Any, frame: Any, width: int, height: int) -> Look:

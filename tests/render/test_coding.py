@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import subprocess
 from dataclasses import replace
@@ -126,7 +127,13 @@ def test_prores_is_ten_bits_limited_range_with_the_tags(make_clip, tmp_path, cod
 
 @pytest.mark.parametrize(
     "coding",
-    [Coding(), Coding(threads=2), Coding("h265", preset="ultrafast"), Coding("prores", bits=10, threads=2)],
+    [
+        Coding(),
+        Coding(threads=2),
+        Coding("h265", preset="ultrafast"),
+        Coding("h265", preset="ultrafast", bits=10, threads=2),
+        Coding("prores", bits=10, threads=2),
+    ],
     ids=lambda c: f"{c.codec}-{c.threads}",
 )
 def test_the_same_frames_give_the_same_bytes(make_clip, tmp_path, coding):
@@ -135,6 +142,14 @@ def test_the_same_frames_give_the_same_bytes(make_clip, tmp_path, coding):
     frames = frames if coding.deep else [(f >> 8).astype(np.uint8) for f in frames]
     first, second = (encode(tmp_path / name, frames, like, coding) for name in ("a.mov", "b.mov"))
     assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(("codec", "said"), [("h264", b"open_gop=0"), ("h265", b"no-open-gop")])
+def test_groups_of_pictures_are_closed(make_clip, tmp_path, codec, said):
+    """By the encoder's own words in the stream: x265 leaves them open unless told."""
+    like = make_clip(tmp_path / "like.mp4", [512, 1024], codec="")
+    out = encode(tmp_path / "a.mp4", smooth(1), like, Coding(codec, bits=10))
+    assert said in out.read_bytes()
 
 
 KINDS = {
@@ -271,6 +286,17 @@ def test_dolby_vision_is_refused_by_its_name(tmp_path):
     with pytest.raises(UsageError, match=r"is HDR \(Dolby Vision\)"):
         check_footage(footage)
     assert check_footage(footage, allow_hdr=True).bits == 8
+
+
+def test_a_damaged_packet_at_the_start_is_passed_over(make_clip, tmp_path):
+    footage = make_clip(tmp_path / "a.mp4", [512 * i for i in range(12)], codec="")
+    whole = check_footage(footage)
+    with av.open(str(footage)) as container:
+        spot = next(p.pos for p in itertools.islice(container.demux(video=0), 3, None))
+    data = bytearray(footage.read_bytes())
+    data[spot : spot + 12] = b"\0\0\0\5" + b"\xff" * 8
+    footage.write_bytes(data)
+    assert check_footage(footage) == whole
 
 
 def test_progressive_footage_passes_with_its_look(make_clip, tmp_path):

@@ -18,7 +18,7 @@ from render import mux
 from render.coding import Coding
 from render.encode import encoder
 from render.look import look_of
-from render.parts import join
+from render.parts import frames_in, join
 
 BASE = Fraction(1, 12_800)
 CODINGS = [
@@ -111,7 +111,10 @@ def test_a_part_of_another_coding_is_refused(make_clip, tmp_path, uneven_times):
 def test_a_broken_part_is_named(make_clip, tmp_path, uneven_times):
     footage = make_clip(tmp_path / "a.mp4", uneven_times)
     parts = write_parts(tmp_path, footage, [3, 3], Coding())
+    assert frames_in(parts[1]) == 3
     parts[1].write_bytes(parts[1].read_bytes()[:500])
+    assert frames_in(parts[1]) == 0
+    assert frames_in(tmp_path / "none.mp4") == 0
     with pytest.raises(WorkError, match=r"part-1\.mp4.*remove it"):
         join(parts)
 
@@ -156,6 +159,17 @@ def test_sound_of_a_range_stays_in_sync(make_chirp, tmp_path, codec):
     # A shift by one sample would be off by far more than what the decoder's memory leaves.
     assert np.abs(shown - wanted).max() <= 1e-3 * np.abs(whole).max()
     assert np.abs(shown[1:] - wanted[:-1]).max() > 0.05 * np.abs(whole).max()
+
+
+def test_a_range_of_uneven_times_begins_at_0_and_ends_where_the_next_frame_would(make_clip, tmp_path, uneven_times):
+    footage = make_clip(tmp_path / "a.mp4", uneven_times)
+    parts = write_parts(tmp_path, footage, [1, 9], Coding())
+    times = uneven_times[5:15]
+    mux.mux(parts, footage, tmp_path / "o.mp4", ".mp4", times, "note", span=(5, 14))
+    assert times_of(tmp_path / "o.mp4") == [(time - times[0]) * BASE for time in times]
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        last = max((p for p in container.demux(video=0) if p.size), key=lambda p: p.pts)
+        assert (last.pts + last.duration) * last.time_base == (uneven_times[15] - times[0]) * BASE
 
 
 @pytest.fixture
