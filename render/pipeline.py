@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,12 +111,12 @@ def render(
         made = _begin(folder, wanted, opened, out, wishes, progress)
         resumed = _do(folder, made, wishes, progress)
         accounts = [plan.done(folder, part) or {} for part in made.parts]
-        report = _measured(folder, made)
+        report, offset = _measured(folder, made)
         times = [t for account in accounts for t in account["times"]]
         swapped = sum(account["swapped"] for account in accounts)
         papers = _papers(opened, made, len(times), swapped)
         _close(folder, made, times, out, papers, signing, wishes)
-        page, sidecar = _publish(folder, report, out, opened, made)
+        page, sidecar = _publish(folder, report, offset, out, opened, made)
     seconds = time.monotonic() - began
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
     return RenderSummary(
@@ -203,9 +203,12 @@ def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
 def _weights_sha256(run: Path) -> str:
     """Of the weights that `load_swapper` takes: the run's end, or its last checkpoint."""
     path = run / "model.safetensors"
-    if not path.is_file():
-        path = max((run / "checkpoints").glob("step-*.safetensors"), key=lambda p: int(p.stem.partition("-")[2]))
-    return video.file_sha256(path)
+    if path.is_file():
+        return video.file_sha256(path)
+    checkpoints = sorted((run / "checkpoints").glob("step-*.safetensors"), key=lambda p: int(p.stem.partition("-")[2]))
+    if not checkpoints:
+        raise WorkError(f"{run} has no network yet: faceset train --out {run} --resume goes on with it")
+    return video.file_sha256(checkpoints[-1])
 
 
 def _begin(folder: Path, wanted: plan.Plan, run: Run, out: Path, wishes: Wishes, progress: Progress) -> plan.Plan:
@@ -237,7 +240,7 @@ def _face(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> Any:
 
     clip = wanted.clip
     start = end = None
-    if (wanted.first, wanted.end) != (0, clip.frames):
+    if not whole(wanted):
         rate = clip.fps or 25.0
         start, end = max(wanted.first - 4 * RADIUS, 0) / rate, (wanted.end + 4 * RADIUS) / rate
     identity = run.target.identity or None
@@ -285,12 +288,16 @@ def _watched(folder: Path, made: plan.Plan, frames: int, progress: Progress) -> 
         thread.join()
 
 
-def _measured(folder: Path, made: plan.Plan) -> ArtifactReport:
+def _measured(folder: Path, made: plan.Plan) -> tuple[ArtifactReport, float]:
+    """The artifact report, and the footage's time in seconds at which the output begins."""
     from reports.artifacts import merge
     from reports.parts import Part
 
     parts = [Part.load(part.path(folder, ".parquet")) for part in made.parts]
-    return merge(parts, made.clip.fps, has_reference=True)
+    # The output of a range begins at 0, the footage does not.
+    offset = 0.0 if whole(made) else float(parts[0].rows[0]["time"])
+    parts = [replace(p, rows=tuple({**row, "time": row["time"] - offset} for row in p.rows)) for p in parts]
+    return merge(parts, made.clip.fps, has_reference=True), offset
 
 
 def _papers(run: Run, made: plan.Plan, frames: int, swapped: int) -> manifest.Papers:
@@ -313,21 +320,40 @@ def _close(
     """The footage's times and sound, then the papers: folder/signed and folder/manifest.c2pa."""
     unsigned, footage = folder / f"unsigned{out.suffix}", Path(made.clip.path)
     parts = [part.path(folder, made.coding.suffix) for part in made.parts]
-    span = None if (made.first, made.end) == (0, made.clip.frames) else (made.first, made.end - 1)
+    span = None if whole(made) else (made.first, made.end - 1)
     mux.mux(parts, footage, unsigned, out.suffix.lower(), times, boxes.NOTICE, span)
     store = manifest.sign(unsigned, folder / "signed", out.name, papers, footage, signing, wishes.tsa)
     (folder / "manifest.c2pa").write_bytes(store)
     unsigned.unlink()
 
 
-def _publish(folder: Path, report: ArtifactReport, out: Path, run: Run, made: plan.Plan) -> tuple[Path, Path]:
+def whole(made: plan.Plan) -> bool:
+    """Whether all of the footage is rendered."""
+    return (made.first, made.end) == (0, made.clip.frames)
+
+
+def _flags(made: plan.Plan, size: int) -> dict[str, Any]:
+    """The settings by the names of their flags."""
+    mask, other = asdict(made.settings.mask), asdict(made.settings)
+    mask |= {"mask": mask.pop("mode"), "keep": ",".join(made.settings.mask.keep)}
+    del other["mask"]
+    return {**mask, **other, "size": size}
+
+
+def _publish(
+    folder: Path, report: ArtifactReport, offset: float, out: Path, run: Run, made: plan.Plan
+) -> tuple[Path, Path]:
     """Everything under its name, the video last; the paths of the report's page and of the sidecar."""
     from reports import artifact_page
 
-    meta = {
+    meta: dict[str, Any] = {
         "video": out.name,
         "reference": Path(made.clip.path).name,
+        "video_path": str(out.resolve()),
         "reference_path": made.clip.path,
+        "reference_offset": None if whole(made) else offset,
+        "source_faceset": run.source.folder if Path(run.source.folder).is_dir() else None,
+        "settings": _flags(made, run.size),
         "source": run.source.subject.name,
         "target": run.target.subject.name,
         "run": run.path.name,

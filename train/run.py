@@ -49,6 +49,8 @@ class SideInfo:
     """128 numbers, the mean identity vector of the kept faces; empty where the faceset has none."""
     faces: int
     """Selected faces that could be used."""
+    folder: str = ""
+    """Where the faceset lay."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,14 @@ def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:
         log.warning("%s; the run will not know whether a face is this subject's", error)
         identity = ()
     digest = hashlib.sha256((faceset.folder / MANIFEST).read_bytes()).hexdigest()
-    return SideInfo(subject, tuple((c.name, c.sha256) for c in faceset.clips), digest, identity, faces)
+    return SideInfo(
+        subject,
+        tuple((c.name, c.sha256) for c in faceset.clips),
+        digest,
+        identity,
+        faces,
+        str(faceset.folder.resolve()),
+    )
 
 
 def is_run(path: Path) -> bool:
@@ -223,4 +232,5 @@ def _side(values: dict[str, Any]) -> SideInfo:
         values["faceset_sha256"],
         tuple(values["identity"]),
         values["faces"],
+        values.get("folder", ""),
     )

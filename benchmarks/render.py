@@ -1,0 +1,160 @@
+"""A render's edge, colour and flicker beside the peers' plain paste of the same network output; its speed by parts.
+
+    python -m benchmarks.render RUN --footage VIDEO [--frames 240] [--options]
+
+plain: the mesh's hull under a Gaussian of .03 of the face, each frame's mean colour taken to the footage's (faceswap's
+"average colour"), nothing smoothed over time. Both get the same network output, and are measured by the artifact report
+with the same outline. `--options` measures every way of colour and blend.
+
+Speed: decoding, finding the face, the network and encoding, each alone on one core, beside the whole render on one
+core; seconds of wall time, in turn, the least of two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from curate.align import hull_mask, transform
+from curate.follow import follow
+from curate.types import Floats, Frame, Image
+from curate.video import decode, probe
+from render import blend, encode, occlusion, pipeline, work
+from render.coding import coding_for
+from render.colour import METHODS
+from render.compose import compose
+from render.look import check_footage
+from render.mask import MaskSettings
+from render.settings import RenderSettings
+from render.swap import Place, Swapped, places, swap_frames
+from reports.artifacts import Inspector
+
+SHOWN = ("edge", "colour", "flicker")
+Faces = list[tuple[Frame, Swapped | None]]
+
+
+def plain(faces: Faces) -> Iterator[tuple[Frame, Image]]:
+    """The peers' default."""
+    for frame, face in faces:
+        if face is None:
+            yield frame, frame.image
+            continue
+        size = len(face.rgb)
+        hull = hull_mask(transform(face.place.landmarks, face.matrix), size, size)
+        mask = np.asarray(cv2.GaussianBlur(hull, (0, 0), 0.03 * float(hull.sum()) ** 0.5), np.float32)
+        shift = ((face.footage - face.rgb) * mask[..., None]).sum((0, 1)) / max(float(mask.sum()), 1.0)
+        rgb: Floats = np.asarray(np.clip(face.rgb + shift, 0, 1), np.float32)
+        yield frame, blend.paste(frame.image, rgb, mask, face.matrix)[0]
+
+
+def measured(images: Iterator[tuple[Frame, Image]], where: dict[int, Place], fps: float) -> pd.DataFrame:
+    """What the artifact report measures, by the outline of the landmarks."""
+    inspector = Inspector(fps, has_reference=True)
+    for frame, image in images:
+        place = where.get(frame.index)
+        inspector.add(frame.index, float(frame.time), image, frame.image, None if place is None else place.landmarks)
+    return inspector.finish().measures
+
+
+def least(job: Callable[[], Any]) -> float:
+    """Seconds of the quicker of two."""
+    times = []
+    for _ in range(2):
+        began = time.perf_counter()
+        job()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def main() -> None:
+    """Print two tables and a JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--footage", type=Path, required=True)
+    parser.add_argument("--frames", type=int, default=240)
+    parser.add_argument("--options", action="store_true")
+    told = parser.parse_args()
+    logging.disable(logging.WARNING)
+    cv2.setNumThreads(1)
+    clip = probe(told.footage)
+    seconds = told.frames / clip.fps
+    swapper, framing = work.network(str(told.run), "", "cpu")
+    identity = json.loads((told.run / "run.json").read_text())["target"]["identity"] or None
+    where = places(follow(told.footage, identity, end=seconds))
+    frames = [f for f in decode(clip) if f.index < told.frames]
+
+    def network() -> Faces:
+        with work.one_thread("cpu"):
+            return list(swap_frames(frames, where, swapper, framing, MaskSettings(), reconstruct=True))
+
+    faces = network()
+    typical = occlusion.learn([f.error for _, f in faces[:: max(len(faces) // 48, 1)] if f and f.error is not None])
+
+    def ours(settings: RenderSettings) -> Iterator[tuple[Frame, Image]]:
+        return ((c.frame, c.image) for c in compose(faces, settings, typical))
+
+    ways = {"plain": plain(faces), "ours": ours(RenderSettings())}
+    if told.options:
+        for method in METHODS:
+            for mode in blend.MODES:
+                ways[f"{method} {mode}"] = ours(RenderSettings(colour=method, blend=mode))
+    found: dict[str, Any] = {}
+    print(f"{'':18}" + "".join(f"{f'{m} median':>16}{f'{m} 95 %':>14}" for m in SHOWN))
+    for name, images in ways.items():
+        table = measured(images, where, clip.fps)
+        found[name] = {m: [float(table[m].quantile(q)) for q in (0.5, 0.95)] for m in SHOWN}
+        print(f"{name:18}" + "".join(f"{a:16.3f}{b:14.3f}" for a, b in found[name].values()))
+    found["seconds"] = speed(told, clip, frames, network, seconds)
+    print(json.dumps(found))
+
+
+def speed(told: argparse.Namespace, clip: Any, frames: list[Frame], network: Callable[[], Faces], end: float) -> Any:
+    """Seconds of every part alone, and of the whole."""
+    look = check_footage(told.footage)
+    coding = coding_for(look)
+
+    def encoding() -> None:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            encode.encoder(
+                Path(folder) / "x", clip.width, clip.height, Fraction(clip.fps).limit_denominator(1001), look, coding
+            ) as write,
+        ):
+            for frame in frames:
+                write(frame.image)
+
+    def whole() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            wishes = pipeline.Wishes(span=f"0-{end:.3f}", device="cpu")
+            pipeline.render(told.run, told.footage, Path(folder) / "out.mp4", wishes)
+
+    segment = work.segment(clip, range(told.frames))
+    jobs: dict[str, Callable[[], Any]] = {
+        "decode": lambda: [f.image for f in decode(clip, segment)],
+        "find": lambda: follow(told.footage, None, end=end),
+        "network": network,
+        "encode": encoding,
+        "render": whole,
+    }
+    found = {name: least(job) for name, job in jobs.items()}
+    alone = found["decode"] + found["network"] + found["encode"]
+    found["ratio"] = found["render"] / (alone + found["find"])
+    found["ratio_without_find"] = (found["render"] - found["find"]) / alone
+    print("\n" + "".join(f"{name:>20}" for name in found))
+    print("".join(f"{value:20.2f}" for value in found.values()))
+    return found
+
+
+if __name__ == "__main__":
+    main()
