@@ -60,7 +60,7 @@ class RenderSummary:
     resumed: int
     """Frames that an earlier call had finished."""
     pixels_sha256: str
-    """Of all frames before encoding, watermark included: equal for equal pixels."""
+    """Of all frames before watermark (each render's own) and encoding: equal for equal pixels."""
     seconds: float
     fps: float
     """Frames rendered a second, everything counted."""

@@ -138,8 +138,8 @@ def _write(made: Plan, folder: Path, part: Part, frames: Iterator[Composed], dee
             _look_at(inspector, shown, not inside)
             if not inside:
                 continue
-            picture = marker.mark(label.draw(shown.image, LABEL) if made.settings.label else shown.image)
-            write(picture)
+            picture = label.draw(shown.image, LABEL) if made.settings.label else shown.image
+            write(marker.mark(picture))
             digest.update(picture.data)
             times.append(shown.frame.pts)
             swapped += shown.face is not None

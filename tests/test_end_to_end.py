@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import av
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 
 import faceset
+from render import pipeline, plan
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict]:
@@ -96,6 +99,26 @@ def test_train_render_verify_inspect(head_facesets, head_clips, work: Path, caps
     code, found = call(capsys, "inspect", out, "--reference", head_clips["target"])
     assert code == 0 and found["findings"], "six steps make no face"
     assert {"kind", "severity", "start", "end", "measure", "value", "threshold", "region"} <= set(found["findings"][0])
+
+
+def test_two_processes_and_a_killed_render_make_the_same_pixels(head_clips, work: Path, monkeypatch) -> None:
+    monkeypatch.setattr(plan, "PART", 10)
+    calls = [(work / "run", head_clips["target"], work / f"{name}.mp4") for name in ("one", "two", "killed")]
+    one = pipeline.render(*calls[0])
+    two = pipeline.render(*calls[1], pipeline.Wishes(workers=2))
+    assert two.pixels_sha256 == one.pixels_sha256 and two.resumed == 0
+    script = "import sys; from pathlib import Path; from render import pipeline, plan; plan.PART = 10; "
+    script += "pipeline.render(*map(Path, sys.argv[1:]))"
+    folder = work / ".killed.mp4.render"
+    with subprocess.Popen([sys.executable, "-c", script, *map(str, calls[2])]) as process:
+        while process.poll() is None and not (folder / "part-00001.json").is_file():
+            time.sleep(0.01)
+        process.kill()
+    assert not calls[2][2].exists() and not (folder / "part-00003.json").exists()
+    killed = pipeline.render(*calls[2])
+    assert killed.resumed in (20, 30)
+    assert killed.pixels_sha256 == one.pixels_sha256
+    assert streams(calls[2][2]) == streams(head_clips["target"])
 
 
 def test_footage_against_itself_has_no_findings(head_clips, work: Path, capsys) -> None:
