@@ -65,9 +65,8 @@ def grained(rgb: Floats, sigma: float, seed: int) -> Floats:
     """(H, W, 3) in 0..1 with grain in its brightness, the same for the same seed."""
     if sigma < 0.2 / 255:
         return rgb
-    # Neighbouring pixels of real footage share some of their noise; the blur's loss is made good.
-    drawn = np.random.default_rng(seed).normal(0, sigma * 1.35, rgb.shape[:2]).astype(np.float32)
-    return np.asarray(np.clip(rgb + cv2.GaussianBlur(drawn, (0, 0), 0.5)[..., None], 0, 1), np.float32)
+    drawn = np.random.default_rng(seed).normal(0, sigma, rgb.shape[:2]).astype(np.float32)
+    return np.asarray(np.clip(rgb + drawn[..., None], 0, 1), np.float32)
 
 
 def _fine(rgb: Floats) -> NDArray[np.float32]:

@@ -8,8 +8,9 @@ the error of the whole frame stays at `PSNR`. It keeps away from black, where it
 
 The code is a public constant: every installation reads the mark of every other, and whoever knows it can also remove
 the mark. It says who made a render to those who ask honestly; it is no proof against forgery (the manifest is).
-A crop, a rotation or a mirrored frame moves the grid, and the mark is lost; so are frames that are black or white.
-Below about 320 pixels a side it is not reliable.
+A crop, a rotation or a mirrored frame moves the grid, and the mark is lost; so are frames that are black or white, and
+hard texture over the whole frame (a mosaic of 8-pixel squares) drowns it. Below about 320 pixels a side of the render
+it is not reliable.
 """
 
 from __future__ import annotations

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import stat
 import subprocess
+import sys
+import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import av
+import cv2
 import imageio_ffmpeg
+import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -15,9 +23,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from curate.errors import UsageError, WorkError
 from curate.types import Subject
-from render import boxes, keys, manifest
+from render import boxes, keys, manifest, registry
 from render.manifest import Papers, Source, sign
 from render.provenance import verify
+from render.watermark import Marker, identifier_text
 
 PAPERS = Papers(
     Subject("Zoë <&>", "self"),
@@ -52,8 +61,24 @@ def test_what_was_signed_is_read_back(signed):
     assert "\n" not in found.reason
 
 
-def test_every_flipped_bit_is_caught(signed, tmp_path):
+def test_a_flipped_byte_in_any_top_level_box_is_caught(signed, tmp_path):
+    data = signed.read_bytes()
+    with signed.open("rb") as stream:
+        every = list(boxes.boxes(stream))
+    assert {b"ftyp", b"uuid", b"moov", b"mdat", b"free"} <= {box.kind for box in every}
+    generator = random.Random(11)
+    broken = tmp_path / "broken.mp4"
+    for box in every * (25 // len(every) + 1):
+        place = box.start + generator.randrange(box.size)
+        changed = bytearray(data)
+        changed[place] ^= generator.randrange(1, 256)
+        broken.write_bytes(changed)
+        assert verify(broken).state == "invalid", f"byte {place} in {box.kind!r}"
+
+
+def test_every_flipped_bit_is_caught(signed, tmp_path, monkeypatch):
     """Twenty anywhere, and every 16th byte of what the C2PA hash leaves out: file type, manifest, padding, seal."""
+    monkeypatch.setattr("render.provenance.find_watermark", lambda path: None)  # the papers alone, for speed
     data = signed.read_bytes()
     with signed.open("rb") as stream:
         store = next(b for b in boxes.boxes(stream) if b.kind == b"uuid")
@@ -98,7 +123,7 @@ def test_the_users_trust_list_counts(signed, monkeypatch, tmp_path, config_folde
     monkeypatch.setenv("FACESET_CONFIG", str(other))
     assert verify(signed).state == "trusted"
     (other / "trust.pem").write_text("no certificate")
-    with pytest.raises(UsageError, match="trust"):
+    with pytest.raises(UsageError, match=r"trust list .*trust\.pem: holds no certificate"):
         verify(signed)
 
 
@@ -146,8 +171,6 @@ def test_a_copy_that_lost_its_papers_says_so_by_its_metadata(make_clip, stub, cl
 
 
 def test_the_manifest_names_the_kind_of_source_and_holds_no_picture(signed):
-    import json
-
     import c2pa
 
     with signed.open("rb") as stream, c2pa.Reader("video/mp4", stream) as reader:
@@ -262,3 +285,230 @@ def test_a_config_folder_that_cannot_be_written_is_one_error(monkeypatch, tmp_pa
 def test_the_sidecar_is_the_embedded_manifest(signed, tmp_path):
     assert (tmp_path / "kept.c2pa").read_bytes() in signed.read_bytes()
     assert manifest.sidecar_path(Path("a/out.mp4")) == Path("a/out.c2pa")
+
+
+def marked_video(path: Path, identifier: int | None, frames: int = 30, seed: int = 3) -> Path:
+    """A 480x360 clip with texture and motion; every frame carries the mark unless it is None."""
+    generator = np.random.default_rng(seed)
+    texture = cv2.GaussianBlur(generator.normal(0, 60, (360, 480, 3)).astype(np.float32), (0, 0), 2)
+    wall = np.clip(texture + np.linspace(80, 170, 480)[None, :, None], 0, 255).astype(np.uint8)
+    marker = None if identifier is None else Marker(identifier, 480, 360)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 480, 360, "yuv420p"
+        stream.options = {"crf": "20", "preset": "veryfast"}
+        for number in range(frames):
+            image = wall.copy()
+            image[100:200, 40 + 4 * number : 140 + 4 * number] = 200
+            image = image if marker is None else marker.mark(image)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def registered() -> int:
+    return registry.new_entry(
+        title="out.mp4", subject="Zoë <&>", basis="self", model_sha256="cc" * 32, out="/v/out.mp4"
+    )
+
+
+def render_of(tmp_path: Path, identifier: int, named: int | None) -> Path:
+    """A signed render whose picture carries `identifier` and whose manifest names `named`."""
+    unsigned = marked_video(tmp_path / "unsigned.mp4", identifier)
+    papers = replace(PAPERS, watermark=named)
+    sign(unsigned, tmp_path / "out.mp4", "out.mp4", papers, unsigned, keys.installation_key())
+    return tmp_path / "out.mp4"
+
+
+def stripped(video: Path) -> Path:
+    """Encoded again, all metadata left out."""
+    copy = video.with_name("stripped.mkv")
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-i", video, "-map_metadata", "-1"]
+    subprocess.run([*command, "-bitexact", "-c:v", "libx264", "-crf", "26", copy], check=True)
+    return copy
+
+
+def test_manifest_and_watermark_agree(tmp_path):
+    identifier = registered()
+    found = verify(render_of(tmp_path, identifier, identifier))
+    assert found.state == "trusted"
+    assert found.watermark == identifier_text(identifier)
+    assert found.reason.endswith(f"its watermark {identifier_text(identifier)} agrees")
+
+
+def test_the_manifest_binds_the_watermark(tmp_path):
+    import c2pa
+
+    with render_of(tmp_path, 5, 5).open("rb") as stream, c2pa.Reader("video/mp4", stream) as reader:
+        store = json.loads(reader.json())
+    active = store["manifests"][store["active_manifest"]]
+    data = {a["label"]: a["data"] for a in active["assertions"]}
+    assert data["c2pa.actions.v2"]["actions"][-1]["action"] == "c2pa.watermarked.bound"
+    assert data["c2pa.soft-binding"]["alg"] == manifest.WATERMARK
+    assert data["c2pa.soft-binding"]["blocks"] == [{"scope": {}, "value": "fs-000000000005"}]
+
+
+def test_a_watermark_that_the_manifest_does_not_name_is_told(tmp_path):
+    found = verify(render_of(tmp_path, 5, 6))
+    assert found.state == "trusted", "the file is untouched all the same"
+    assert found.watermark == "fs-000000000005"
+    assert "carries the watermark fs-000000000005, its manifest names fs-000000000006" in found.reason
+    assert found.details == ("faceset.watermark.mismatch",)
+
+
+def test_a_watermark_that_cannot_be_read_is_told(clip, tmp_path):
+    unsigned = tmp_path / "unsigned.mp4"
+    shutil.copy(clip, unsigned)
+    out = tmp_path / "out.mp4"
+    sign(unsigned, out, out.name, replace(PAPERS, watermark=5), clip, keys.installation_key())
+    found = verify(out)
+    assert (found.state, found.watermark) == ("trusted", "fs-000000000005")
+    assert "cannot be read" in found.reason
+
+
+def test_a_render_without_papers_is_known_by_its_watermark(tmp_path):
+    identifier = registered()
+    found = verify(stripped(render_of(tmp_path, identifier, identifier)))
+    assert found.state == "missing"
+    assert found.watermark == identifier_text(identifier)
+    assert (found.subject, found.basis, found.title) == ("Zoë <&>", "self", "out.mp4")
+    assert found.created == registry.find(identifier).created
+    assert f"watermark {found.watermark}: a render made with faceset on {found.created[:10]} as out.mp4" in found.reason
+    assert "\n" not in found.reason
+
+
+def test_a_render_of_another_installation_is_told_apart(tmp_path, monkeypatch):
+    video = stripped(render_of(tmp_path, 5, 5))
+    monkeypatch.setenv("FACESET_CONFIG", str(tmp_path / "elsewhere"))
+    found = verify(video)
+    assert (found.state, found.watermark, found.subject) == ("missing", "fs-000000000005", None)
+    assert "another installation" in found.reason
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_changed_render_is_still_named(tmp_path):
+    identifier = registered()
+    video = render_of(tmp_path, identifier, identifier)
+    with video.open("ab") as stream:
+        stream.write(b"x")
+    found = verify(video)
+    assert (found.state, found.watermark, found.title) == ("invalid", identifier_text(identifier), "out.mp4")
+    assert "changed" in found.reason
+
+
+def test_footage_carries_nothing(tmp_path):
+    found = verify(marked_video(tmp_path / "plain.mp4", None))
+    assert (found.state, found.watermark) == ("missing", None)
+    assert "nothing is known" in found.reason
+
+
+def test_a_registry_that_cannot_be_read_does_not_stop_verify(tmp_path, monkeypatch):
+    video = stripped(render_of(tmp_path, 5, 5))
+    monkeypatch.setenv("FACESET_CONFIG", str(tmp_path / "elsewhere"))
+    registry.path().mkdir(parents=True)
+    assert verify(video).watermark == "fs-000000000005"
+
+
+def test_verify_needs_no_torch(signed):
+    script = (
+        "import sys; from pathlib import Path; from render.provenance import verify\n"
+        "assert verify(Path(sys.argv[1])).state == 'trusted'; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, signed], check=True)
+
+
+def test_no_picture_is_in_the_store_even_of_a_render_of_a_render(signed, tmp_path):
+    again = signed_with(signed, tmp_path / "again.mp4", keys.installation_key())
+    store = (tmp_path / "kept.c2pa").read_bytes()
+    assert store in again.read_bytes()
+    assert store.count(b"c2pa.claim.v2") >= 2, "the first render's manifest is inside"
+    for mark in (b"thumbnail", b"image/jpeg", b"image/png", b"\xff\xd8\xff", b"\x89PNG"):
+        assert mark not in store
+
+
+def studio(folder: Path) -> tuple[Path, Path, Path]:
+    """A studio's root, its intermediate and a leaf: key.pem, chain.pem (leaf, intermediate), root.pem."""
+    folder.mkdir()
+    now = datetime.now(UTC)
+    held = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
+    names = [
+        x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Studio"),
+                   x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        for name in ("Studio root", "Studio 2026", "Studio compositing")
+    ]  # fmt: skip
+    made = []
+    for i, (key, name) in enumerate(zip(held, names, strict=True)):
+        above = max(i - 1, 0)
+        leaf = i == 2
+        builder = (
+            x509.CertificateBuilder(names[above], name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=30))
+            .add_extension(x509.BasicConstraints(not leaf, None if leaf else 1 - i), True)
+            .add_extension(x509.KeyUsage(leaf, *[False] * 4, not leaf, *[False] * 3), True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(held[above].public_key()), False)
+        )
+        if leaf:
+            usage = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.EMAIL_PROTECTION])
+            builder = builder.add_extension(usage, False)
+        made.append(builder.sign(held[above], hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    pem = held[2].private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "key.pem").write_bytes(pem)
+    (folder / "chain.pem").write_bytes(made[2] + made[1])
+    (folder / "root.pem").write_bytes(made[0])
+    return folder / "key.pem", folder / "chain.pem", folder / "root.pem"
+
+
+def test_a_studios_root_in_the_trust_folder_is_trusted(clip, tmp_path, config_folder):
+    key, chain, root = studio(tmp_path / "studio")
+    video = signed_with(clip, tmp_path / "out.mp4", keys.signing_key(key, chain))
+    assert (verify(video).state, verify(video).signer) == ("valid", "Studio compositing")
+    (config_folder / "trust").mkdir(parents=True)
+    shutil.copy(studio(tmp_path / "other")[2], config_folder / "trust" / "other.pem")
+    assert verify(video).state == "valid", "another root is no help"
+    shutil.copy(root, config_folder / "trust" / "studio.crt")
+    found = verify(video)
+    assert (found.state, found.signer) == ("trusted", "Studio compositing")
+
+
+def test_a_der_file_in_the_trust_folder_is_told(signed, config_folder):
+    root = x509.load_pem_x509_certificate((config_folder / "root.pem").read_bytes())
+    (config_folder / "trust").mkdir()
+    (config_folder / "trust" / "der.cer").write_bytes(root.public_bytes(serialization.Encoding.DER))
+    with pytest.raises(UsageError, match=r"der\.cer.*openssl x509 -inform der"):
+        verify(signed)
+
+
+class Authority(BaseHTTPRequestHandler):
+    """A time-stamp authority that is asked, and refuses."""
+
+    asked: list[str] = []  # noqa: RUF012
+
+    def do_POST(self):
+        self.asked.append(self.headers["content-type"])
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(503)
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_time_stamp_is_asked_for_only_when_told(clip, tmp_path):
+    unsigned = tmp_path / "unsigned.mp4"
+    shutil.copy(clip, unsigned)
+    rest = (tmp_path / "out.mp4", "out.mp4", PAPERS, clip, keys.installation_key())
+    with HTTPServer(("127.0.0.1", 0), Authority) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        sign(unsigned, *rest)
+        assert Authority.asked == []
+        url = f"http://127.0.0.1:{server.server_port}/tsa"
+        with pytest.raises(WorkError, match=f"{url}: gives no time stamp"):
+            sign(unsigned, *rest, tsa_url=url)
+        server.shutdown()
+    assert Authority.asked == ["application/timestamp-query"]
+    with pytest.raises(UsageError, match="no time-stamp authority"):
+        sign(unsigned, *rest, tsa_url="tsa.example")
