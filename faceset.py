@@ -302,6 +302,10 @@ def render(
     span: Annotated[
         str | None, typer.Option("--range", metavar="START-END", help="Only this much of it, as 00:10-01:20.")
     ] = None,
+    still: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Only the frame at 00:12.5, as .png: look before a long render."),
+    ] = None,
     mask: Annotated[
         Literal["both", "model", "hull", "union"],
         typer.Option(help="Where the face is shown; both: model and hull."),
@@ -319,6 +323,10 @@ def render(
     bits: Annotated[int, typer.Option(help="A colour component: 8 or 10; 0: as the footage.")] = 0,
     crf: Annotated[int, typer.Option(help="H.264's and H.265's quality, 0 to 51; lower is better.")] = 18,
     preset: Annotated[str, typer.Option(help="x264's and x265's: ultrafast to veryslow.")] = "medium",
+    frames: Annotated[Path | None, typer.Option(metavar="DIR", help="Every frame as a picture, too.")] = None,
+    frames_as: Annotated[Literal["png", "exr"], typer.Option(help="PNG, or linear OpenEXR.")] = "png",
+    alpha: Annotated[bool, typer.Option("--alpha", help="The pictures have the mask as alpha.")] = False,
+    masks: Annotated[Path | None, typer.Option(metavar="DIR", help="Every mask as a 16-bit PNG, too.")] = None,
     hdr: Annotated[bool, typer.Option("--allow-hdr", help="Render HDR footage all the same, tags kept.")] = False,
     key: Annotated[Path | None, typer.Option(help="Your signing key (PEM, PKCS#8, ES256).")] = None,
     cert: Annotated[Path | None, typer.Option(help="Its certificate chain (PEM).")] = None,
@@ -333,17 +341,23 @@ def render(
     quiet: Quiet = False,
 ) -> None:
     """The finished, signed and marked video, and its artifact report. Stopped, it goes on when called again."""
+    from render import pipeline
     from render.mask import MaskSettings
-    from render.pipeline import Wishes
-    from render.pipeline import render as render_video
+    from render.plan import Frames
     from render.settings import RenderSettings
 
     masking = MaskSettings(mask, erode, feather, tuple(k for k in keep.split(",") if k))
     settings = RenderSettings(masking, colour, blend, sharpen, grain, occlusion, label)
-    wishes = Wishes(
-        settings, codec, bits or None, crf, preset, span, hdr, device, _workers(workers), engine, key, cert, tsa, force
-    )
-    done = render_video(run, footage, out, wishes, _progress(quiet))
+    wishes = pipeline.Wishes(
+        settings, codec, bits or None, crf, preset, span,
+        None if frames is None else Frames(str(frames.resolve()), frames_as, alpha), masks, hdr, device,
+        _workers(workers), engine, key, cert, tsa, force,
+    )  # fmt: skip
+    if still is not None:
+        number = pipeline.still(run, footage, still, out, wishes)
+        _say(as_json, {"out": str(out), "frame": number}, lambda r: r["out"])
+        return
+    done = pipeline.render(run, footage, out, wishes, _progress(quiet))
     _say(as_json, asdict(done), lambda r: f"{r['out']}\n{r['report']}")
 
 

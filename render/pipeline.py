@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -24,11 +25,14 @@ from filelock import FileLock, Timeout
 
 from curate import consent, jobs, video
 from curate.errors import UsageError, WorkError
+from curate.faceset import atomic
 from curate.types import Clip, Progress, no_progress
 from render import boxes, keys, look, manifest, mux, plan, registry, work
 from render.coding import Coding, check_coding, coding_for
 from render.compose import RADIUS
+from render.png import png
 from render.settings import RenderSettings
+from render.watermark import Marker
 from render.watermark_code import identifier_text
 
 if TYPE_CHECKING:
@@ -78,6 +82,10 @@ class Wishes:
     preset: str = "medium"
     span: str | None = None
     """START-END as in `00:10-01:20`; None: all."""
+    frames: plan.Frames | None = None
+    """Every frame as a picture, too."""
+    masks: Path | None = None
+    """Folder for the masks as pictures, too."""
     allow_hdr: bool = False
     device: str = "auto"
     workers: int = 1
@@ -109,6 +117,10 @@ def render(
         sound = mux.check_sound(footage, out, folder / f"header{out.suffix}")
         wanted = _planned(opened, clip, coding, wishes, 0)
         made = _begin(folder, wanted, opened, out, wishes, progress)
+        for writer in work.writers(made, look.check_footage(footage, allow_hdr=True)):
+            if writer is not None:
+                writer.prepare(wishes.force, resume=(folder / "pictures").exists())
+        (folder / "pictures").touch()
         resumed = _do(folder, made, wishes, progress)
         accounts = [plan.done(folder, part) or {} for part in made.parts]
         report, offset = _measured(folder, made)
@@ -123,6 +135,31 @@ def render(
         str(out), str(page), str(sidecar), identifier_text(made.identifier), len(times), swapped,
         len(report.findings), sound, resumed, pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
     )  # fmt: skip
+
+
+def still(run: Path, footage: Path, moment: str, out: Path, wishes: Wishes | None = None) -> int:
+    """Write `out` (.png): how the frame at a moment, as `00:12.5`, would be rendered; its number in the footage.
+
+    It is marked like every frame, and its text says what it is. Raises as `render` does.
+    """
+    wishes = wishes or Wishes()
+    if out.suffix.lower() != ".png":
+        raise UsageError(f"--out {out}: a still is a .png")
+    if out.exists() and not wishes.force:
+        raise UsageError(f"--out {out}: exists; --force writes it anew")
+    opened, clip, coding = _opened(run, footage, wishes)
+    first, _ = _frames(clip, f"{moment}-", "--still")
+    wanted = replace(_planned(opened, clip, coding, wishes, 0), first=first, end=first + 1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        made = _begin(folder, wanted, opened, out, wishes, no_progress)
+        (part,) = made.parts
+        with work.one_thread(made.device):
+            shown = next(work.composed(made, folder, part, range(part.first, part.end)))
+        image = Marker(made.identifier, clip.width, clip.height).mark(work.labelled(made, shown))
+        with atomic(out) as temporary:
+            temporary.write_bytes(png(image, out.name, manifest.generator()))
+    return first
 
 
 def _check_call(out: Path, footage: Path, wishes: Wishes) -> None:
@@ -183,20 +220,20 @@ def _planned(run: Run, clip: Clip, coding: Coding, wishes: Wishes, identifier: i
     first, end = _frames(clip, wishes.span)
     return plan.Plan(
         str(run.path.resolve()), _weights_sha256(run.path), clip, first, end, wishes.settings, coding, wishes.device,
-        identifier,
+        identifier, wishes.frames, None if wishes.masks is None else str(wishes.masks.resolve()),
     )  # fmt: skip
 
 
-def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
+def _frames(clip: Clip, span: str | None, flag: str = "--range") -> tuple[int, int]:
     """Frames [first, end) of START-END, or all."""
     if span is None:
         return 0, clip.frames
     asked = video.parse_footage(f"{clip.path}@{span}")
     if asked.start is None and asked.end is None:
-        raise UsageError(f"--range {span}: must be START-END, as 00:10-01:20")
+        raise UsageError(f"{flag} {span}: must be START-END, as 00:10-01:20")
     cut = video.segments(replace(clip, start=asked.start, end=asked.end), 1e9)
     if not cut:
-        raise UsageError(f"--range {span}: no frame lies there; the footage has {clip.duration:.2f} s")
+        raise UsageError(f"{flag} {span}: no frame lies there; the footage has {clip.duration:.2f} s")
     return cut[0].first_frame, cut[-1].first_frame + len(cut[-1].pts)
 
 

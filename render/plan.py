@@ -54,6 +54,17 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Frames:
+    """Every frame as a picture, for compositing."""
+
+    folder: str
+    kind: str = "png"
+    """png or exr."""
+    alpha: bool = False
+    """With the face's mask."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that a part's pixels and bytes depend on."""
 
@@ -67,6 +78,9 @@ class Plan:
     device: str
     identifier: int
     """The watermark's."""
+    frames: Frames | None = None
+    masks: str | None = None
+    """Folder for the masks as pictures."""
     batch: int = BATCH
     parts: tuple[Part, ...] = field(init=False)
 
@@ -105,11 +119,12 @@ def load(folder: Path) -> Plan | None:
         if values.pop("format") != FORMAT:
             return None
         settings = values.pop("settings")
-        mask = settings.pop("mask")
+        mask, frames = settings.pop("mask"), values.pop("frames")
         return Plan(
             clip=Clip(**values.pop("clip")),
             settings=RenderSettings(MaskSettings(**{**mask, "keep": tuple(mask["keep"])}), **settings),
             coding=Coding(**values.pop("coding")),
+            frames=None if frames is None else Frames(**frames),
             **values,
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

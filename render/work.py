@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from curate import video
 from curate.errors import WorkError
 from curate.faceset import atomic
-from curate.types import Clip, Frame, Framing, Image, Segment
-from render import encode, label, occlusion, plan
+from curate.types import Clip, Floats, Frame, Framing, Image, Segment
+from render import encode, label, manifest, occlusion, plan
 from render.compose import Composed, compose
-from render.look import check_footage
+from render.look import Look, check_footage
 from render.plan import Part, Plan
+from render.sequence import MaskWriter, SequenceWriter
 from render.swap import Swapper, swap_frames
 from render.watermark import Marker
 
@@ -50,10 +51,10 @@ def work(task: Task) -> None:
     made = plan.load(task.folder)
     if made is None:
         raise WorkError(f"{task.folder}: its plan is gone")
-    part, deep = task.part, made.coding.deep
+    part = task.part
     with one_thread(made.device):
         found = composed(made, task.folder, part, range(part.first - BEFORE, part.end))
-        _write(made, task.folder, part, found, deep)
+        _write(made, task.folder, part, found)
 
 
 def composed(made: Plan, folder: Path, part: Part, wanted: range) -> Iterator[Composed]:
@@ -100,10 +101,10 @@ def segment(clip: Clip, frames: range) -> Segment:
 
 
 def learn(made: Plan, folder: Path) -> occlusion.Typical | None:
-    """How well the target's decoder does on frames spread over the plan's span."""
+    """How well the target's decoder does on frames spread over the plan's span and what lies around it."""
     swapper, framing = network(made.run, made.weights_sha256, made.device)
     where = plan.load_face(folder)
-    seen = sorted(i for i in where if made.first <= i < made.end)
+    seen = sorted(i for i in where if i < made.clip.frames)
     picked = {seen[i] for i in np.unique(np.linspace(0, len(seen) - 1, occlusion.FRAMES).round().astype(int))}
     with one_thread(made.device):
         faces = swap_frames(_picked(made, picked), where, swapper, framing, made.settings.mask, made.batch, True)
@@ -119,13 +120,14 @@ def _picked(made: Plan, wanted: set[int]) -> Iterator[Frame]:
     )
 
 
-def _write(made: Plan, folder: Path, part: Part, frames: Iterator[Composed], deep: bool) -> None:
+def _write(made: Plan, folder: Path, part: Part, frames: Iterator[Composed]) -> None:
     from reports.artifacts import Inspector
 
     clip = made.clip
     look = check_footage(Path(clip.path), allow_hdr=True)
     rate = Fraction(clip.fps or 25).limit_denominator(1001)
     marker, inspector = Marker(made.identifier, clip.width, clip.height), Inspector(clip.fps, has_reference=True)
+    frames_to, masks_to = writers(made, look)
     digest = hashlib.sha256()
     times: list[int] = []
     swapped = 0
@@ -138,8 +140,13 @@ def _write(made: Plan, folder: Path, part: Part, frames: Iterator[Composed], dee
             _look_at(inspector, shown, not inside)
             if not inside:
                 continue
-            picture = label.draw(shown.image, LABEL) if made.settings.label else shown.image
-            write(marker.mark(picture))
+            picture = labelled(made, shown)
+            marked = marker.mark(picture)
+            write(marked)
+            if frames_to is not None:
+                frames_to.write(shown.frame.index, marked, shown.mask)
+            if masks_to is not None:
+                masks_to.write(shown.frame.index, _mask(shown, clip))
             digest.update(picture.data)
             times.append(shown.frame.pts)
             swapped += shown.face is not None
@@ -152,6 +159,26 @@ def _write(made: Plan, folder: Path, part: Part, frames: Iterator[Composed], dee
     part.path(folder, ".count").write_text(str(part.end - part.first))
     with atomic(part.path(folder, ".json")) as temporary:
         temporary.write_text(json.dumps(account))
+
+
+def labelled(made: Plan, shown: Composed) -> NDArray[Any]:
+    """The frame, with the visible label where it was asked for."""
+    return label.draw(shown.image, LABEL) if made.settings.label else shown.image
+
+
+def writers(made: Plan, look: Look) -> tuple[SequenceWriter | None, MaskWriter | None]:
+    """Of the pictures of frames and of masks, where they were asked for."""
+    title, creator = Path(made.clip.path).name, manifest.generator()
+    asked, frames = made.frames, None
+    if asked is not None:
+        bits = 16 if made.coding.deep or asked.kind == "exr" else 8
+        frames = SequenceWriter(Path(asked.folder), look, asked.kind, bits, asked.alpha, title, creator)
+    masks = None if made.masks is None else MaskWriter(Path(made.masks), 16, title, creator)
+    return frames, masks
+
+
+def _mask(shown: Composed, clip: Clip) -> Floats:
+    return np.zeros((clip.height, clip.width), np.float32) if shown.mask is None else shown.mask
 
 
 def _look_at(inspector: Inspector, shown: Composed, context: bool) -> None:

@@ -105,7 +105,7 @@ def lag(output: Doubles, reference: Doubles, fps: float, least: float) -> tuple[
     """
     frames = len(output)
     reach, half = max(round(0.27 * fps), 2), max(round(0.4 * fps), 4)
-    if frames < 2 * half:
+    if frames <= 2 * half:
         return np.full(frames, np.nan), np.full(frames, np.nan)
     a, b = _quick(output, half), _quick(reference, half)
     window = np.ones(2 * half + 1)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import av
+import cv2
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -267,3 +268,22 @@ def test_a_range_has_its_own_frames_and_sound(clip, stub, tmp_path, uneven_times
     assert done.sound == 1
     with pytest.raises(UsageError, match="--range 90-95"):
         render(stub.path, clip, tmp_path / "other.mp4", span="90-95")
+
+
+def test_pictures_of_frames_and_masks_and_a_still(clip, stub, tmp_path):
+    frames = plan.Frames(str(tmp_path / "frames"), "png", True)
+    render(stub.path, clip, tmp_path / "out.mp4", frames=frames, masks=tmp_path / "masks")
+    assert len(list((tmp_path / "frames").glob("frame_*.png"))) == 30
+    picture = cv2.imread(str(tmp_path / "frames" / "frame_000015.png"), cv2.IMREAD_UNCHANGED)
+    mask = cv2.imread(str(tmp_path / "masks" / "mask_000015.png"), cv2.IMREAD_UNCHANGED)
+    assert picture.shape == (96, 128, 4) and (mask.shape, mask.dtype) == ((96, 128), np.uint16)
+    assert np.abs(picture[..., 3] / 255 - mask / 65535).max() < 0.01 and picture[..., 3].max() > 200
+    with pytest.raises(UsageError, match="frames"):
+        render(stub.path, clip, tmp_path / "other.mp4", frames=frames)
+
+    seconds = float(times_of(clip)[15] - times_of(clip)[0])
+    assert pipeline.still(stub.path, clip, f"{seconds:.4f}", tmp_path / "still.png") == 15
+    still = cv2.imread(str(tmp_path / "still.png"))
+    assert np.abs(still.astype(int) - picture[..., :3]).max() < 8, "but for the watermark, the frame of the video"
+    with pytest.raises(UsageError, match=r"\.png"):
+        pipeline.still(stub.path, clip, "0", tmp_path / "still.jpg")
