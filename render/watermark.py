@@ -34,15 +34,15 @@ __all__ = ["WINDOW", "Marker", "Reading", "identifier_text", "measure", "parse_i
 KEY = b"faceset watermark 1"
 """Part of the format: another key is another watermark."""
 GRID = 192
-BAND = (28.0, 96.0)
+BAND = (20.0, 80.0)
 """Radius in the DCT of the grid, in half periods across the frame."""
 TILT = 0.75
 """Weight of a coefficient: radius to this power; images have less of their own at higher frequencies."""
 BLUR = 2.0
 """Standard deviation of the high-pass and of the local deviation, cells."""
-FLOOR = 1.0
+FLOOR = 0.7
 """Least local deviation, levels."""
-PSNR = 46.0
+PSNR = 45.5
 """Of the pattern before it is rounded, dB."""
 WINDOW = 30
 """Frames that a reading needs."""
