@@ -18,10 +18,10 @@ from reports import measures as m
 from reports.parts import Part
 from reports.patch import Patch, cells, cover, mouth, patch, region_cells, upright
 from reports.pictures import Gallery
-from reports.thresholds import MOTION, limits
+from reports.thresholds import limits
 from reports.view import View, cut, look
 
-SMALL = 128
+SMALL = 160
 """Longest side in pixels at which movement is measured."""
 KEPT = 3
 """So many frames before are held: slow movement is judged over so many."""
@@ -119,7 +119,7 @@ class Inspector:
         row |= _spectra(view, landmarks, output, reference)
         fine = m.bands(mine, at)
         if theirs is None or view.reference is None:
-            row["edge_line"] = measure_edge.edge_alone(mine, at)
+            row["lines"] = measure_edge.lines(mine, at)
             row["fine"], row["middle"], row["fine_ring"], _ = fine
         else:
             row["light"] -= m.light(theirs, at.inside)
@@ -161,47 +161,49 @@ class Inspector:
         def small(grey: Floats) -> Floats:
             return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.float32)
 
-        core, ring, inside = (
+        core, ring = (
             cv2.resize(zone.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-            for zone in (at.distance > CORE * at.width, at.ring, at.inside)
+            for zone in (at.distance > CORE * at.width, at.ring)
         )
         now, per_cent = small(mine), 100 / (at.width * zoom)
-        row = dict.fromkeys(("shift_x", "shift_y", "move_x", "move_y", "ring_x", "ring_y", "frozen"), math.nan)
+        row = dict.fromkeys(("shift_x", "shift_y", "move_x", "move_y", "ring_x", "ring_y"), math.nan)
         beside = None if theirs is None else small(theirs)
         if beside is not None and core.any():
-            x, y = np.median(m.flow(now, beside)[core], axis=0) * per_cent
-            row["shift_x"], row["shift_y"] = float(x), float(y)
+            x, y = m.travel(m.flow(now, beside), beside, core)
+            row["shift_x"], row["shift_y"] = x * per_cent, y * per_cent
         if not self._before:
             return row
         before = small(m.luma(cut(self._before[-1][0], view.box)))
         if beside is None and core.any():
             moved = m.flow(now, before)
-            (row["move_x"], row["move_y"]), (row["ring_x"], row["ring_y"]) = (
-                (float(v) for v in np.median(moved[zone], axis=0) * per_cent) for zone in (core, ring)
+            for name, zone in (("move", core), ("ring", ring)):
+                x, y = m.travel(moved, before, zone)
+                row[f"{name}_x"], row[f"{name}_y"] = x * per_cent, y * per_cent
+        row["moved"], row["due"] = self._change(now, before, self._before[-1][1], beside, core, ring, view, small)
+        if len(self._before) == KEPT:
+            older, other = self._before[0]
+            row["moved_long"], row["due_long"] = self._change(
+                now, small(m.luma(cut(older, view.box))), other, beside, core, ring, view, small
             )
-        row["frozen"] = self._still(now, before, self._before[-1][1], beside, inside, ring, view, small)
-        if not row["frozen"] >= 0 and len(self._before) == KEPT:
-            older = small(m.luma(cut(self._before[0][0], view.box)))
-            row["frozen"] = self._still(now, older, self._before[0][1], beside, inside, ring, view, small)
         return row
 
-    def _still(
+    def _change(
         self,
         now: Floats,
         before: Floats,
         reference_before: Image | None,
         reference: Floats | None,
-        inside: NDArray[np.bool_],
+        core: NDArray[np.bool_],
         ring: NDArray[np.bool_],
         view: View,
         small: Callable[[Floats], Floats],
-    ) -> float:
-        """Per cent of the movement that should be there and is not; NaN where hardly any should be."""
+    ) -> tuple[float, float]:
+        """How much the face changed since a frame before, and the reference's (without one: the surroundings)."""
         if reference is None or reference_before is None:
             due = m.motion(now, before, ring)
         else:
-            due = m.motion(reference, small(m.luma(cut(reference_before, view.box))), inside)
-        return 100 * max(1 - m.motion(now, before, inside) / due, 0.0) if due >= MOTION else math.nan
+            due = m.motion(reference, small(m.luma(cut(reference_before, view.box))), core)
+        return m.motion(now, before, core), due
 
     def _keep_pictures(self, index: int, row: dict[str, Any], view: View) -> None:
         worst = 0.0

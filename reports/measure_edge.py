@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.types import Floats
-from reports.measures import NOISE, SECTORS, Doubles, Zones
+from reports.measures import SECTORS, Doubles, Zones
 
 INNER, OUTER = 0.14, 0.05
 """Shares of the face's width: the paste's edge is looked for so far inside and outside of the face's outline."""
+PLACES = 24
+"""Places at which steps are kept."""
+FLAT = 0.4
+"""Luma per cent: steps are told apart only above this."""
 NEAR = 0.012
 """Share of the face's width over half of which a step counts as sharp."""
 
@@ -57,31 +59,14 @@ def edge(output: Floats, reference: Floats, at: Zones) -> float:
     return float(known.max() - np.median(known)) if len(known) > 4 else float("nan")
 
 
-def edge_alone(output: Floats, at: Zones) -> float:
-    """Without a reference: the gradient that lies along the face's edge over the gradient beside it.
+def lines(output: Floats, at: Zones) -> Floats:
+    """(PLACES,) natural logarithm of the steps along the outline of (H, W) luma, from outside of it to inside.
 
-    `output` is (H, W) luma. About 1 where the edge is nothing special; a cut-out has a sharp line there.
+    Steps as in `edge`, without a reference, at even places over OUTER and INNER; NaN where too little is seen.
     """
-    dx, dy = cv2.Sobel(output, cv2.CV_32F, 1, 0) / 8, cv2.Sobel(output, cv2.CV_32F, 0, 1) / 8
-    nx, ny = cv2.Sobel(at.distance, cv2.CV_32F, 1, 0) / 8, cv2.Sobel(at.distance, cv2.CV_32F, 0, 1) / 8
-    across = np.abs(dx * nx + dy * ny).astype(np.float32)
-    values, pixels = profile(across, at)
-    values[pixels < 3] = np.nan
-    return _stands_out(values)
-
-
-def _stands_out(values: NDArray[np.float64]) -> float:
-    """Largest ratio of a bin's gradient to that of the bins 3 to 8 further on either side, median of the directions."""
-    bins = values.shape[1]
-    best = float("nan")
-    padded = np.pad(values, ((0, 0), (8, 8)), constant_values=np.nan)
-    for k in range(3, bins - 3):
-        beside = np.concatenate([padded[:, k : k + 5], padded[:, k + 12 : k + 17]], axis=1)
-        known = np.isfinite(beside).sum(1) >= 4
-        if (known & np.isfinite(values[:, k])).sum() < SECTORS // 2:
-            continue
-        off = np.where(np.isfinite(beside), beside, 0).sum(1) / np.maximum(np.isfinite(beside).sum(1), 1)
-        ratio = (values[known, k] + NOISE) / (off[known] + NOISE)
-        found = float(np.nanmedian(ratio))
-        best = found if not best >= found else best
-    return best
+    common, _ = line(*profile(output * np.float32(100 / 255), at), at.width)
+    known = np.isfinite(common)
+    if known.sum() < 5:
+        return np.full(PLACES, np.nan, np.float32)
+    where = np.linspace(0, len(common) - 1, PLACES)
+    return np.asarray(np.log(np.interp(where, np.flatnonzero(known), common[known]) + FLAT), np.float32)

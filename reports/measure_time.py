@@ -63,6 +63,19 @@ def jumps(values: Doubles, least: float, times: float = 4.0) -> Doubles:
     return np.asarray(np.minimum(np.linalg.norm(level - np.median(level, axis=0), axis=1), away))
 
 
+def cell_jumps(cells: Doubles, least: float, times: float) -> Doubles:
+    """(T, K, C) the part of (T, K, C) colours that came by jumps, cell by cell, less its median over the frames.
+
+    A change is a jump if it is longer than `least` and than `times` the cell's usual one.
+    """
+    change = np.diff(cells, axis=0)
+    size = np.linalg.norm(change, axis=2)
+    usual = np.median(size, axis=0) if len(size) else np.zeros(cells.shape[1])
+    change = np.where((size > np.maximum(least, times * usual))[..., None], change, 0)
+    level = np.concatenate([np.zeros((1, *cells.shape[1:])), np.cumsum(change, axis=0)])
+    return np.asarray(level - np.median(level, axis=0))
+
+
 def popped(cells: Doubles, weight: Doubles, longest: int = 4, floor: float = 1.0) -> Doubles:
     """(T,) how far a frame, or up to `longest` in a row, is from both neighbours although these are alike.
 
@@ -120,7 +133,7 @@ def lag(output: Doubles, reference: Doubles, fps: float, least: float) -> tuple[
         score[row] = product / np.sqrt(np.maximum(energy_a * energy, 1e-6))
     best = score.argmax(0)
     now = score[reach]
-    sure = np.clip((score.max(0) - np.maximum(now, 0)) / 0.1, 0, 1) * np.clip((score.max(0) - 0.3) / 0.3, 0, 1)
+    sure = np.clip((score.max(0) - np.maximum(now, 0)) / 0.04, 0, 1) * np.clip((score.max(0) - 0.3) / 0.2, 0, 1)
     active = np.sqrt(energy_b / len(window)) >= least
     edge = np.abs(lags[best]) == reach
     found = np.where(active & ~edge, lags[best], np.where(active, 0, np.nan)).astype(np.float64)

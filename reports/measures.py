@@ -163,6 +163,19 @@ def flow(mine: Floats, theirs: Floats) -> Floats:
     return np.asarray(_search().calc(_bytes(theirs), _bytes(mine), None), np.float32)  # type: ignore[call-overload]
 
 
+def travel(moved: Floats, grey: Floats, where: NDArray[np.bool_]) -> tuple[float, float]:
+    """Median (x, y) of a flow (H, W, 2) under a mask, over the three tenths with the steepest gradients of `grey`.
+
+    Where a picture is flat a flow is only a guess. NaN where the mask is empty.
+    """
+    if not where.any():
+        return float("nan"), float("nan")
+    steep = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    chosen = where & (steep >= np.quantile(steep[where], 0.7))
+    x, y = np.median(moved[chosen], axis=0)
+    return float(x), float(y)
+
+
 @functools.cache
 def _search() -> cv2.DISOpticalFlow:
     return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)

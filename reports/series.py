@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +13,19 @@ from numpy.typing import NDArray
 
 from curate import shots
 from reports import measure_time as t
+from reports.measure_edge import INNER, OUTER, PLACES
 from reports.measure_marks import NAMES
 from reports.patch import EDGE, GRID, REGIONS, WHOLE
-from reports.thresholds import SWAP
+from reports.thresholds import ALONE_MOTION, MOTION, SWAP
 
 Doubles = NDArray[np.float64]
 SCALE = 100
 TOLERANCE = 1.5
 """Per cent of the face's width: another face's features may lie so far from the reference's all the time."""
+ALL_THE_TIME = 3.0
+"""Without a reference a line that is there all the time must be so many times stronger than one that comes and goes."""
+SLOWLY = 0.3
+"""Octaves by which a face's detail changes as the head turns and comes nearer."""
 LIPS_MOVE = 0.8
 """L* levels: a mouth that moves less says nothing about the lag of the lips."""
 
@@ -106,7 +112,7 @@ def _stretch(
     weight = (_stacked(rows, "weight", GRID * GRID) >= 90).astype(np.float64)
     region = _stacked(rows, "regions", GRID * GRID).astype(int)
     light = (rows["light"] - rows["light_ring"]).to_numpy()
-    out: dict[str, Doubles] = {"frozen": rows["frozen"].to_numpy()}
+    out: dict[str, Doubles] = {"frozen": _frozen(rows, has_reference)}
     out["checkerboard"] = t.middle(rows["checkerboard_now"].to_numpy(), 3)
     where: dict[str, Doubles] = {}
     apart = np.full((len(rows), GRID, GRID), np.nan)
@@ -125,7 +131,9 @@ def _stretch(
     where["edge" if has_reference else "edge_line"] = np.full(len(rows), float(EDGE))
     out["popped"] = t.popped(colours, weight)
     box = (len(rows), GRID, GRID)
-    out["hole"], first = t.hole(colours.reshape(*box, 3), apart, weight.reshape(box), SWAP)
+    if not has_reference:
+        colours = t.cell_jumps(colours, 6.0, 5.0)
+    out["hole"], first = t.hole(colours.reshape(*box, 3), apart, weight.reshape(box), 0.6 * SWAP)
     row, column = first // (GRID - 1), first % (GRID - 1)
     where["hole"] = region.reshape(box)[np.arange(len(rows)), row, column].astype(np.float64)
     where["lips"] = np.full(len(rows), float(REGIONS.index("mouth")))
@@ -134,7 +142,7 @@ def _stretch(
 
 def _beside(rows: pd.DataFrame, fps: float) -> dict[str, Doubles]:
     shift = rows[["shift_x", "shift_y"]].to_numpy()
-    far = np.fmax(t.jumps(shift, 0.15, 3.0), np.hypot(*shift.T) - TOLERANCE)
+    far = np.fmax(t.jumps(shift, 0.1, 3.0), np.hypot(*shift.T) - TOLERANCE)
     marks, output = _stacked(rows, "marks", len(NAMES)), _stacked(rows, "output_marks", len(NAMES))
     away = output - marks
     out = {
@@ -165,11 +173,52 @@ def _alone(rows: pd.DataFrame, colours: Doubles, weight: Doubles, usual: dict[st
     ring = rows[["ring_x", "ring_y"]].to_numpy()
     return {
         "colour_jump": t.jumps(mean, 1.5),
-        "detail_lost": np.minimum(*(soft[name].to_numpy() - usual[name] for name in ("slope", "below_ring"))).clip(0),
-        "edge_line": t.middle(rows["edge_line"].to_numpy(), 3),
+        "detail_lost": _softer(np.column_stack([soft[n] - usual[n] for n in ("slope", "below_ring")])),
+        "edge_line": t.middle(_lines(rows), 3),
         "jitter": t.middle(_shaking(move) - _shaking(ring), 5).clip(0),
         "identity": _identity(rows),
     }
+
+
+def _softer(octaves: Doubles) -> Doubles:
+    """(T,) octaves of detail that went abruptly, or are less by more than SLOWLY; (T, 2) of what is lost by itself and
+    beside the surroundings."""
+    lost = octaves.min(1)
+    return np.where(lost > 0, np.fmax(t.jumps(octaves, 0.05), lost - SLOWLY), 0.0)
+
+
+def _frozen(rows: pd.DataFrame, has_reference: bool) -> Doubles:
+    """Per cent of the movement that should be there and is not; from one frame to the next, or over a few if slow.
+
+    Beside a reference its movement is due, in the proportion that is usual; without one the face's own usual one, as
+    far as its surroundings move as they usually do.
+    """
+    out = np.full(len(rows), np.nan)
+    for moved, due in ((rows["moved_long"], rows["due_long"]), (rows["moved"], rows["due"])):
+        if moved.notna().sum() < 5:
+            continue
+        if has_reference:
+            wanted, least = due * min(_median(moved / due.clip(lower=1e-3)), 1.0), MOTION
+        else:
+            wanted, least = _median(moved) * (due / max(_median(due), 1e-3)).clip(upper=1), ALONE_MOTION
+        still = 100 * (1 - moved / wanted.clip(lower=1e-6))
+        known = (wanted >= least).to_numpy() & moved.notna().to_numpy()
+        out[known] = still.clip(lower=0).to_numpy()[known]
+    return out
+
+
+def _lines(rows: pd.DataFrame) -> Doubles:
+    """(T,) how many times the usual step at the same place the sharpest along the outline is, or a part of how many
+    times the steps beside it inside the face, whichever is more."""
+    steps = _stacked(rows, "lines", PLACES)
+    if not np.isfinite(steps).any():
+        return np.full(len(rows), np.nan)
+    inner = round(PLACES * (OUTER + 0.03) / (OUTER + INNER))
+    beside = (np.roll(steps, 3, axis=1) + np.roll(steps, -3, axis=1)) / 2
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        over_usual = np.nanmax((steps - np.nanmedian(steps, axis=0))[:, inner:], axis=1)
+        over_others = np.nanmax((steps - beside)[:, inner:-3], axis=1)
+    return np.fmax(np.exp(over_usual), np.exp(over_others) / ALL_THE_TIME)
 
 
 def _shaking(move: Doubles) -> Doubles:
@@ -191,7 +240,8 @@ def _lips(rows: pd.DataFrame, output: Doubles, marks: Doubles, fps: float) -> Do
     if not mine.size:
         return np.full(len(rows), np.nan)
     found, sure = t.lag(mine / SCALE, theirs / SCALE, fps, LIPS_MOVE)
-    return np.abs(found) * sure
+    lag = pd.Series(np.abs(found) * sure)
+    return lag.ffill(limit=round(0.5 * fps)).to_numpy()
 
 
 def _identity(rows: pd.DataFrame) -> Doubles:

@@ -1,0 +1,311 @@
+"""How well the artifact report finds and names faults that were put in, and how often it cries wolf.
+
+    python -m benchmarks.artifacts --clips DIR --cache DIR [--workers 2] [--frames 84] [--minutes 2]
+    python -m benchmarks.artifacts --clips DIR --cache DIR --calibrate
+
+Clean swaps and faults are those of benchmarks/surrogates.py. CALIBRATION clips and turntable heads set the thresholds
+(`--calibrate` prints what they do to every measure), TEST clips are looked at only here. A fault is put into frames
+START to START + LENGTH of each clip. AUROC is of frames: the kind's measure in faulty frames against all clean ones.
+Plain: frames as they leave the paste. CRF 23: output encoded by x264 at CRF 23 and decoded again. Landmarks are the
+footage's; no mask is given. Named: share of clips in which an event of the right kind starts within 3 frames of the
+fault. Where the mouth hardly moves the lag of the lips cannot be seen; such clips are left out of that line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from benchmarks.surrogates import INJECTIONS, Footage, Injection, Scene, load, swapped
+from curate.turntable import painted, performance, render, truth, write_pictures
+from curate.types import Image
+from curate.video import decode, probe
+from reports.artifacts import ArtifactReport, Inspector, Part, merge
+from reports.thresholds import limits
+
+CALIBRATION = ("d0", "d18", "d19", "s18")
+TEST = ("d3", "d6", "d9", "d10", "s32")
+START, LENGTH, AFTER = 30, 30, 6
+PLAIN, CODED = "plain", "CRF 23"
+
+
+@dataclass
+class Tally:
+    """What one clip gave."""
+
+    clip: str
+    clean: dict[tuple[bool, str], pd.DataFrame] = field(default_factory=dict)
+    alarms: list[tuple[str, bool, str, str, int, float]] = field(default_factory=list)
+    """Clip, with reference, way, kind, first frame, value."""
+    seconds: float = 0.0
+    """Of clean footage that was looked at."""
+    faults: dict[tuple[str, bool, str], np.ndarray] = field(default_factory=dict)
+    """Fault, with reference, way: the measure in the faulty frames."""
+    named: dict[tuple[str, bool, str], tuple[bool, bool, tuple[str, ...]]] = field(default_factory=dict)
+    """Found in time, named right, kinds of all findings near it."""
+
+
+def inspected(
+    footage: Footage, frames: list[Image], reference: bool, first: int = 0, last: int | None = None, marks: bool = False
+) -> Part:
+    """The part of frames first..last, with the three before it as context."""
+    inspector = Inspector(footage.fps, reference)
+    for i in range(max(first - 3, 0), len(frames) if last is None else last):
+        other = footage.frames[i] if reference else None
+        own = _landmarks(frames[i], footage.marks[i]) if marks and i >= first else None
+        inspector.add(
+            i, i / footage.fps, frames[i], other, footage.marks[i], output_landmarks=own, context=i < first
+        )
+    return inspector.part()
+
+
+_LANDMARKER: list[object] = []
+
+
+def _landmarks(image: Image, near: np.ndarray | None) -> np.ndarray | None:
+    from curate.backends.litert import LiteRTLandmarker
+    from curate.track import region_of
+    from curate.types import Landmarks
+
+    if near is None:
+        return None
+    if not _LANDMARKER:
+        _LANDMARKER.append(LiteRTLandmarker())
+    region = region_of(Landmarks(near, 1.0, None))
+    return np.asarray(_LANDMARKER[0].landmark(image, region).points)  # type: ignore[attr-defined]
+
+
+def coded(frames: list[Image], fps: float) -> list[Image]:
+    """The frames after x264 at CRF 23, preset medium."""
+    import av
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "coded.mp4"
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+            stream.height, stream.width = frames[0].shape[:2]
+            stream.pix_fmt, stream.options = "yuv420p", {"crf": "23", "x264-params": "threads=1"}
+            for image in frames:
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+                    format="yuv420p", dst_colorspace="ITU709" if image.shape[0] >= 720 else "ITU601"
+                )
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode(None))
+        return [frame.image for frame in decode(probe(path))]
+
+
+MARKED = ("expression", "gaze", "pose")
+
+
+def look(clip: str, clips: Path, cache: Path, count: int, faults: bool) -> Tally:
+    """Everything about one clip."""
+    cv2.setNumThreads(1)
+    footage = load(clips / f"{clip}.mp4", cache, 0, count)
+    scene = Scene(footage, swapped(footage, 1))
+    clean = [scene.clean(i) for i in range(len(footage.frames))]
+    tally = Tally(clip)
+    for reference in (True, False):
+        for way, frames in ((PLAIN, clean), (CODED, coded(clean, footage.fps))):
+            part = inspected(footage, frames, reference, marks=reference and way == PLAIN)
+            _clean(tally, footage, merge([part], footage.fps, reference), way)
+        original = merge([inspected(footage, footage.frames, reference)], footage.fps, reference)
+        _clean(tally, footage, original, "as it is")
+    sound: dict[tuple[bool, bool, int, int], Part] = {}
+    for injection in INJECTIONS if faults else ():
+        _fault(tally, scene, clean, injection, sound)
+    return tally
+
+
+def _parts(
+    footage: Footage,
+    spoilt: list[Image],
+    clean: list[Image],
+    reference: bool,
+    marks: bool,
+    end: int,
+    sound: dict[tuple[bool, bool, int, int], Part],
+) -> list[Part]:
+    """Before, in and after the fault; what is sound is measured once for all faults."""
+    around = []
+    for first, last in ((0, START), (end + 3, len(clean))):
+        key = (reference, marks, first, last)
+        if key not in sound:
+            sound[key] = inspected(footage, clean, reference, first, last, marks)
+        around.append(sound[key])
+    return [around[0], inspected(footage, spoilt, reference, START, end + 3, marks), around[1]]
+
+
+def _clean(tally: Tally, footage: Footage, report: ArtifactReport, way: str) -> None:
+    tally.clean[report.has_reference, way] = report.measures
+    tally.seconds += len(footage.frames) / footage.fps
+    for f in report.findings:
+        tally.alarms.append((footage.name, report.has_reference, way, f.kind, f.first_frame, round(f.value, 2)))
+
+
+def _fault(
+    tally: Tally,
+    scene: Scene,
+    clean: list[Image],
+    injection: Injection,
+    sound: dict[tuple[bool, bool, int, int], Part],
+) -> None:
+    footage = scene.footage
+    length = injection.length or LENGTH
+    end = min(START + length, len(clean) - AFTER)
+    if end <= START + 1 or any(scene.crops[i] is None for i in range(START - 4, end)):
+        return
+    spoilt = clean[:START] + [injection.fault(scene, i, i - START) for i in range(START, end)] + clean[end:]
+    compressed = coded(spoilt, footage.fps)
+    for reference in (True, False) if injection.alone else (True,):
+        for way, frames in ((PLAIN, spoilt), (CODED, compressed)):
+            marks = injection.kind in MARKED and reference
+            if way == PLAIN:
+                parts = _parts(footage, frames, clean, reference, marks, end, sound)
+            else:
+                parts = [inspected(footage, frames, reference, marks=marks)]
+            report = merge(parts, footage.fps, reference)
+            limit = next(x for x in limits(reference) if x.kind == injection.kind)
+            values = report.measures[limit.measure].to_numpy()[START:end]
+            if injection.kind == "lips":
+                values = values[np.isfinite(values)]
+                if len(values) < length / 2:
+                    continue
+            near = [f for f in report.findings if f.last_frame >= START - 3 and f.first_frame < end + 3]
+            right = [f for f in near if f.kind == injection.kind]
+            found = any(abs(f.first_frame - START) <= 3 for f in near)
+            named = any(abs(f.first_frame - START) <= 3 for f in right)
+            key = (injection.name, reference, way)
+            tally.faults[key] = values
+            tally.named[key] = (found, named, tuple(f.kind for f in near))
+
+
+def turntable(seed: int, seconds: float, cache: Path) -> Tally:
+    """A painted head's performance, encoded as footage, looked at as it is with and without itself as reference."""
+    cv2.setNumThreads(1)
+    fps, size = 25.0, (360, 360)
+    head, views = painted(seed), performance(seed, round(seconds * fps))
+    path = cache / f"turntable-{seed}-{round(seconds)}.mp4"
+    if not path.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        write_pictures(path, (render(head, v, size) for v in views), size, tone=False)
+    tally = Tally(f"turntable {seed}", seconds=2 * seconds)
+    marks = [_points(truth(head, v, size)) for v in views]
+    for reference in (True, False):
+        inspector = Inspector(fps, reference)
+        for frame, at in zip(decode(probe(path)), marks, strict=True):
+            inspector.add(frame.index, float(frame.time), frame.image, frame.image if reference else None, at)
+        report = inspector.finish()
+        tally.clean[reference, "as it is"] = report.measures
+        tally.alarms += [
+            (tally.clip, reference, "as it is", f.kind, f.first_frame, round(f.value, 2)) for f in report.findings
+        ]
+    return tally
+
+
+def _points(seen: object) -> np.ndarray:
+    points = np.asarray(getattr(seen, "points", seen), np.float32)
+    return np.column_stack([points, np.zeros(len(points), np.float32)]) if points.shape[1] == 2 else points
+
+
+def auroc(bad: np.ndarray, good: np.ndarray) -> float:
+    """Area under the ROC curve of values that should be high against values that should be low; NaN counts as 0."""
+    both = pd.Series(np.nan_to_num(np.concatenate([bad, good]))).rank().to_numpy()
+    if not len(bad) or not len(good):
+        return float("nan")
+    return float((both[: len(bad)].sum() - len(bad) * (len(bad) + 1) / 2) / (len(bad) * len(good)))
+
+
+def _table(tallies: list[Tally]) -> list[dict[str, object]]:
+    lines = []
+    for injection in INJECTIONS:
+        line: dict[str, object] = {"fault": injection.name, "kind": injection.kind}
+        for reference in (True, False):
+            limit = next((x for x in limits(reference) if x.kind == injection.kind), None)
+            for way in (PLAIN, CODED):
+                key = (injection.name, reference, way)
+                name = f"{'ref' if reference else 'alone'} {way}"
+                bad = [t.faults[key] for t in tallies if key in t.faults]
+                if limit is None or not bad:
+                    continue
+                good = [t.clean[reference, w][limit.measure] for t in tallies for w in (way, "as it is")
+                        if (reference, w) in t.clean]  # fmt: skip
+                line[name] = round(auroc(np.concatenate(bad), np.concatenate(good)), 3)
+                hits = [t.named[key] for t in tallies if key in t.named]
+                line[f"{name} found"] = f"{sum(h[0] for h in hits)}/{len(hits)}"
+                line[f"{name} named"] = f"{sum(h[1] for h in hits)}/{len(hits)}"
+        lines.append(line)
+    return lines
+
+
+def _calibration(tallies: list[Tally]) -> None:
+    for reference in (True, False):
+        for limit in limits(reference):
+            for way in (PLAIN, CODED, "as it is"):
+                good = [t.clean[reference, way][limit.measure].dropna() for t in tallies if (reference, way) in t.clean]
+                worst = [float(v.nlargest(limit.frames).min()) if len(v) >= limit.frames else 0.0 for v in good]
+                print(f"{'ref  ' if reference else 'alone'} {limit.kind:13s} {way:9s} threshold {limit.threshold:6.2f}"
+                      f"  worst lasting {max(worst):7.2f}  each {[round(w, 2) for w in worst]}")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--frames", type=int, default=84)
+    parser.add_argument("--minutes", type=float, default=2.0, help="of turntable footage, half for calibration")
+    parser.add_argument("--calibrate", action="store_true")
+    given = parser.parse_args()
+    began = time.monotonic()
+    names = CALIBRATION if given.calibrate else TEST
+    seeds = (31, 32) if given.calibrate else (41, 42)
+    job = partial(look, clips=given.clips, cache=given.cache, count=given.frames, faults=not given.calibrate)
+    with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
+        heads = [pool.submit(turntable, s, 15 * given.minutes, given.cache) for s in seeds]
+        tallies = list(pool.map(job, names)) + [h.result() for h in heads]
+    if given.calibrate:
+        _calibration(tallies)
+    seconds = sum(t.seconds for t in tallies)
+    alarms = [a for t in tallies for a in t.alarms]
+    for alarm in alarms:
+        print("alarm", *alarm)
+    by_kind: dict[str, int] = defaultdict(int)
+    for alarm in alarms:
+        by_kind[alarm[3]] += 1
+    result: dict[str, object] = {
+        "clips": list(names), "clean_minutes": round(seconds / 60, 2), "alarms": len(alarms),
+        "alarms_a_minute": round(60 * len(alarms) / seconds, 3), "by_kind": dict(by_kind),
+        "seconds": round(time.monotonic() - began, 1),
+    }  # fmt: skip
+    if not given.calibrate:
+        lines = _table(tallies)
+        with pd.option_context("display.width", 260, "display.max_columns", 30):
+            print(pd.DataFrame(lines).fillna("").to_string(index=False))
+        for t in tallies:
+            for (name, reference, way), (_, right, kinds) in t.named.items():
+                if not right:
+                    print("not named", t.clip, name, "ref" if reference else "alone", way, "->", ", ".join(kinds) or "-")
+        for way in (PLAIN, CODED):
+            for reference in (True, False):
+                hits = [v for t in tallies for k, v in t.named.items() if k[1:] == (reference, way)]
+                share = [round(sum(h[i] for h in hits) / max(len(hits), 1), 3) for i in (0, 1)]
+                result[f"{'ref' if reference else 'alone'} {way} found, named"] = share
+        result["faults"] = lines
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
