@@ -147,7 +147,7 @@ def _write(made: Plan, folder: Path, part: Part, frames: Iterator[Composed]) -> 
                 frames_to.write(shown.frame.index, marked, shown.mask)
             if masks_to is not None:
                 masks_to.write(shown.frame.index, _mask(shown, clip))
-            digest.update(picture.data)
+            digest.update(np.ascontiguousarray(picture).data)
             times.append(shown.frame.pts)
             swapped += shown.face is not None
             if len(times) % 8 == 0:
