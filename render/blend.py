@@ -23,7 +23,8 @@ Mode = Literal["feather", "pyramid", "poisson"]
 MODES: tuple[Mode, ...] = ("feather", "pyramid", "poisson")
 STEP = 0.12
 """Of 1: the edge's difference counts up to here when it is spread; beyond lie hair and background, not light."""
-Picture = NDArray[np.uint8] | NDArray[np.uint16]
+SMALL = 96
+"""Pixels, the longer side of the picture on which it is spread."""
 
 
 def paste(
@@ -74,8 +75,13 @@ def blended(under: Floats, face: Floats, alpha: Floats, mode: Mode) -> Floats:
 
 def _spread(step: Floats, alpha: Floats) -> Floats:
     """The step (H, W, 3), known along the mask's edge, carried smoothly over all of it: push and pull in a pyramid."""
-    weight = np.asarray(4 * alpha * (1 - alpha), np.float32)
-    known = [(step * weight[..., None], weight)]
+    # What is sought is smooth: a small picture of it is enough.
+    size, scale = alpha.shape[::-1], min(SMALL / max(alpha.shape), 1.0)
+    small = (max(round(size[0] * scale), 4), max(round(size[1] * scale), 4))
+    edge: Floats = np.asarray(4 * alpha * (1 - alpha), np.float32)
+    values = np.asarray(cv2.resize(step * edge[..., None], small, interpolation=cv2.INTER_AREA), np.float32)
+    weights = np.asarray(cv2.resize(edge, small, interpolation=cv2.INTER_AREA), np.float32)
+    known = [(values, weights)]
     while min(known[-1][1].shape) > 2:
         values, weights = known[-1]
         known.append((_down(values), _down(weights)))
@@ -86,8 +92,8 @@ def _spread(step: Floats, alpha: Floats) -> Floats:
         # Where the edge says something here, it is believed; elsewhere what the coarser level knows.
         trust = np.clip(weights * 2, 0, 1)[..., None]
         filled = coarse + trust * (values / np.maximum(weights, 1e-6)[..., None] - coarse)
-    smooth = max(alpha.shape) / 24
-    return np.asarray(cv2.GaussianBlur(filled, (0, 0), smooth), np.float32)
+    filled = cv2.GaussianBlur(filled, (0, 0), max(small) / 24)
+    return np.asarray(cv2.resize(filled, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _pyramid(under: Floats, face: Floats, alpha: Floats) -> Floats:

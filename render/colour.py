@@ -26,6 +26,8 @@ Method = Literal["none", "reinhard", "mkl", "sot"]
 METHODS: tuple[Method, ...] = ("none", "reinhard", "mkl", "sot")
 GAIN = (0.7, 1.4)
 """A spread is changed by no more: a blurred output would turn into noise, a hard one into wax."""
+FOLLOWED = 1.5
+"""CIELAB units by which a frame's own shift may depart from its shot's."""
 SAMPLES = 2000
 """Pixels that sliced optimal transport moves."""
 ROUNDS = 12
@@ -142,6 +144,11 @@ def apply(rgb: Floats, change: Correction | None) -> Floats:
 
 
 def averaged(own: Correction, others: Sequence[Correction], weights: Sequence[float]) -> Correction:
-    """The mean of the corrections of a shot, about one's own centre."""
-    parts = [np.average([getattr(c, name) for c in others], 0, weights) for name in ("shift", "matrix", "bend")]
-    return Correction(own.centre, *(np.asarray(p, np.float32) for p in parts))
+    """The mean of the corrections of a shot, about one's own centre.
+
+    Of the shift, small departures of one's own are followed (the footage's light changes from frame to frame, and the
+    network's brightness trembles a little), great ones are not: something passes before the face.
+    """
+    shift, matrix, bend = (np.average([getattr(c, n) for c in others], 0, weights) for n in ("shift", "matrix", "bend"))
+    shift = shift + np.clip(own.shift - shift, -FOLLOWED, FOLLOWED)
+    return Correction(own.centre, *(np.asarray(p, np.float32) for p in (shift, matrix, bend)))

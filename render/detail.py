@@ -65,7 +65,7 @@ def grained(rgb: Floats, sigma: float, seed: int) -> Floats:
     """(H, W, 3) in 0..1 with grain in its brightness, the same for the same seed."""
     if sigma < 0.2 / 255:
         return rgb
-    drawn = np.random.default_rng(seed).normal(0, sigma, rgb.shape[:2]).astype(np.float32)
+    drawn = np.random.default_rng(seed).standard_normal(rgb.shape[:2], np.float32) * np.float32(sigma)
     return np.asarray(np.clip(rgb + drawn[..., None], 0, 1), np.float32)
 
 

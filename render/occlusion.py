@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from curate.types import Floats
 
-FRAMES = 48
+FRAMES = 40
 """From which it is learnt."""
 BLUR = 1 / 40
 """Of the crop's side: the error's Gaussian."""

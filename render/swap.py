@@ -120,12 +120,19 @@ def steadied(points: Floats) -> Floats:
     A local parabola over seven frames (Savitzky and Golay 1964): it takes the detector's jitter and keeps speed and
     acceleration. Runs shorter than five frames stay as they are; uneven frame times count as even.
     """
-    from scipy.signal import savgol_filter
-
     window = min(WINDOW, len(points) - (1 - len(points) % 2))
     if window <= ORDER + 1:
         return points
-    return np.asarray(savgol_filter(points.astype(np.float64), window, ORDER, axis=0, mode="interp"), np.float32)
+    half = window // 2
+    terms = np.vander(np.arange(-half, half + 1, dtype=np.float64), ORDER + 1)
+    fit = terms @ np.linalg.pinv(terms)  # each row: the parabola's value there, of all values of the window
+    values = points.astype(np.float64)
+    smooth = np.zeros_like(values)
+    for place, weight in enumerate(fit[half]):
+        smooth[half : len(values) - half] += weight * values[place : len(values) - 2 * half + place]
+    smooth[:half] = np.tensordot(fit[:half], values[:window], 1)
+    smooth[-half:] = np.tensordot(fit[-half:], values[-window:], 1)
+    return smooth.astype(np.float32)
 
 
 def swap_frames(

@@ -112,12 +112,13 @@ def learn(made: Plan, folder: Path) -> occlusion.Typical | None:
 
 
 def _picked(made: Plan, wanted: set[int]) -> Iterator[Frame]:
-    """Some frames, decoded from the key frame before each."""
-    yield from (
-        frame
-        for index in sorted(wanted)
-        for frame in video.decode(made.clip, segment(made.clip, range(index, index + 1)))
-    )
+    """Some frames; those behind one key frame in one go."""
+    runs: dict[int, list[int]] = {}
+    for index in sorted(wanted):
+        runs.setdefault(segment(made.clip, range(index, index + 1)).seek, []).append(index)
+    for run in runs.values():
+        frames = video.decode(made.clip, segment(made.clip, range(run[0], run[-1] + 1)))
+        yield from (frame for frame in frames if frame.index in wanted)
 
 
 def _write(made: Plan, folder: Path, part: Part, frames: Iterator[Composed]) -> None:

@@ -122,7 +122,6 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A run whose network is `stub.network`, and a follower that sees the face in `stub.frames`."""
     import curate.follow
     import render.work
-    import reports.artifacts
     import train.run
 
     folder = tmp_path / "run"

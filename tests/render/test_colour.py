@@ -79,9 +79,11 @@ def test_nothing_under_the_mask_or_no_method_is_no_correction():
     assert colour.apply(mine, None) is mine
 
 
-def test_the_mean_of_corrections_keeps_ones_own_centre():
+@pytest.mark.parametrize("apart, left", [(0.01, 0.0), (0.2, 1.0)])
+def test_small_departures_from_the_shots_colours_are_followed_great_ones_are_not(apart, left):
     mine = skin(0, (0.5, 0.4, 0.35), 0.05)
-    found = [colour.correction(mine, skin(2, (0.5 + d, 0.4, 0.35), 0.05), disc()) for d in (0.0, 0.1)]
-    mean = colour.averaged(found[0], found, [1.0, 1.0])
-    assert np.array_equal(mean.centre, found[0].centre)
-    assert mean.shift == pytest.approx((found[0].shift + found[1].shift) / 2)
+    shot, own = (colour.correction(mine, skin(2, (0.5 + d, 0.4 + d, 0.35 + d), 0.05), disc()) for d in (0.0, apart))
+    mean = colour.averaged(own, [shot] * 20 + [own], [1.0] * 21)
+    assert np.array_equal(mean.centre, own.centre)
+    rest = (own.shift - mean.shift)[0] / (own.shift - shot.shift)[0]
+    assert rest == pytest.approx(left, abs=0.12)
