@@ -47,6 +47,11 @@ PSNR = 45.5
 WINDOW = 30
 """Frames that a reading needs."""
 STEP = 5
+"""Frames from one window that is tried to the next."""
+STRIP = 48
+"""Rows that are added at a time: few enough to stay in the processor's cache."""
+ZERO: Any = 0
+"""A scalar operand: OpenCV's type hints know only arrays."""
 Picture = TypeVar("Picture", NDArray[np.uint8], NDArray[np.uint16])
 
 
@@ -81,11 +86,13 @@ class Marker:
                 f"a frame of {image.shape} {image.dtype}: the watermark is for {self.size[0]}x{self.size[1]} RGB"
             )
         deep = image.dtype == np.uint16
-        pattern = cv2.resize(self._pattern(_grid(image)), self.size, interpolation=cv2.INTER_CUBIC)
+        pattern: Any = cv2.resize(self._pattern(_grid(image)), self.size, interpolation=cv2.INTER_CUBIC)
         if deep:
-            pattern = pattern * np.float32(257)
-        spread = cv2.cvtColor(np.rint(pattern), cv2.COLOR_GRAY2RGB)
-        marked: Picture = cv2.add(image, spread, dtype=cv2.CV_16U if deep else cv2.CV_8U)  # type: ignore[assignment]
+            pattern *= np.float32(257)
+        marked = np.empty_like(image)
+        for top in range(0, len(image), STRIP):
+            rows = slice(top, top + STRIP)
+            _add(image[rows], pattern[rows], marked[rows])
         return marked
 
     def _pattern(self, grid: Floats) -> Floats:
@@ -96,6 +103,15 @@ class Marker:
         budget = 255.0**2 / 10 ** (PSNR / 10) * GRID**2 / max(float((shade * shade).mean()), 0.25)
         amplitudes = _amplitudes(_project(flat) * self._bits, max(response, 1e-6), budget)
         return np.asarray(shade * _spread(amplitudes * self._bits), np.float32)
+
+
+def _add(image: Any, pattern: Floats, out: Any) -> None:
+    """Into `out`: the image plus the rounded pattern on every channel, saturated."""
+    depth = cv2.CV_16U if image.dtype == np.uint16 else cv2.CV_8U
+    lighter = cv2.add(pattern, ZERO, dtype=depth)
+    darker = cv2.subtract(ZERO, pattern, dtype=depth)
+    cv2.add(image, cv2.cvtColor(lighter, cv2.COLOR_GRAY2RGB), dst=out)
+    cv2.subtract(out, cv2.cvtColor(darker, cv2.COLOR_GRAY2RGB), dst=out)
 
 
 def measure(image: NDArray[np.uint8]) -> Floats:
