@@ -174,7 +174,7 @@ def main() -> None:
         rows += positives(name, number, frames, CONDITIONS + (MORE if args.more else ()))
     result: dict[str, object] = {"benchmark": "watermark", "rows": rows}
     if args.negatives:
-        share = args.negatives // (6 * len(names)) + WINDOW
+        share = args.negatives * 5 // (4 * 6 * len(names)) + WINDOW  # some clips are shorter
         found = negatives([load(args.clips / f"{name}.mp4", share) for name in names], args.negatives)
         print(
             f"unmarked: {found['false_positives']} of {found['windows']} windows read, highest score "

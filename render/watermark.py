@@ -4,7 +4,7 @@ Spread spectrum (Cox et al. 1997) in the middle frequencies of the luma's DCT, o
 to, whatever its size. The detector divides the grid's high-pass by its local deviation (a whitening filter for images,
 whose noise is not stationary), so flat areas count more than edges. The embedder knows what the frame itself says to
 the detector and gives each bit the amplitude that it needs (informed embedding, Miller, Doerr and Cox 2004), so that
-the error of the whole frame stays at `PSNR`. It keeps away from black, where it would be seen.
+the error of the whole frame stays at `PSNR`. It is weaker on flat areas and near black, where it would be seen.
 
 The code is a public constant: every installation reads the mark of every other, and whoever knows it can also remove
 the mark. It says who made a render to those who ask honestly; it is no proof against forgery (the manifest is).
@@ -42,8 +42,12 @@ BLUR = 2.0
 """Standard deviation of the high-pass and of the local deviation, cells."""
 FLOOR = 0.7
 """Least local deviation, levels."""
-PSNR = 45.5
+PSNR = 45.0
 """Of the pattern before it is rounded, dB."""
+MASKING = 0.25
+"""The pattern grows with the local deviation to this power: less on walls and skin, more in hair and leaves."""
+BUSY = 8.0
+"""Deviation from which it grows no more, levels."""
 WINDOW = 30
 """Frames that a reading needs."""
 STEP = 5
@@ -99,10 +103,12 @@ class Marker:
         """(GRID, GRID) float32 levels to add."""
         flat, deviation = _whitened(grid)
         shade = np.clip((grid + 8) / 88, 0, 1) * np.clip((256 - grid) / 16, 0, 1)
-        response = float((shade / deviation).mean()) * _high_pass_gain()
-        budget = 255.0**2 / 10 ** (PSNR / 10) * GRID**2 / max(float((shade * shade).mean()), 0.25)
+        mask = cv2.GaussianBlur(shade * np.minimum(deviation, BUSY) ** MASKING, (0, 0), 1.0)
+        mask *= np.sqrt((shade * shade).mean() / max(float((mask * mask).mean()), 1e-6))
+        response = float((mask / deviation).mean()) * _high_pass_gain()
+        budget = 255.0**2 / 10 ** (PSNR / 10) * GRID**2 / max(float((mask * mask).mean()), 0.25)
         amplitudes = _amplitudes(_project(flat) * self._bits, max(response, 1e-6), budget)
-        return np.asarray(shade * _spread(amplitudes * self._bits), np.float32)
+        return np.asarray(mask * _spread(amplitudes * self._bits), np.float32)
 
 
 def _add(image: Any, pattern: Floats, out: Any) -> None:
