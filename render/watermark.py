@@ -44,7 +44,7 @@ FLOOR = 0.7
 """Least local deviation, levels."""
 PSNR = 45.0
 """Of the pattern before it is rounded, dB."""
-MASKING = 0.25
+MASKING = 0.1
 """The pattern grows with the local deviation to this power: less on walls and skin, more in hair and leaves."""
 BUSY = 8.0
 """Deviation from which it grows no more, levels."""
