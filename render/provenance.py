@@ -49,6 +49,8 @@ class Verification:
     """Of the render, by this installation's registry of watermarks."""
     created: str | None = None
     """When this installation rendered it, UTC, ISO 8601."""
+    time_stamp: str | None = None
+    """When a time-stamp authority saw the signature, ISO 8601; None if none was asked."""
 
 
 def verify(path: Path) -> Verification:
@@ -145,15 +147,28 @@ def _judge(path: Path, store: dict[str, Any], state: str | None) -> Verification
     who = active.get("signature_info", {})
     signer = who.get("common_name") or who.get("issuer") or "an unnamed signer"
     made: dict[str, Any] = {"generator": _generator(active), "sources": _sources(active, statement), "signer": signer}
-    made["watermark"] = _named_watermark(active)
+    made |= {"watermark": _named_watermark(active), "time_stamp": who.get("time")}
     if statement is not None:
         made |= {"generator": statement["generator"], "model_sha256": statement["model_sha256"]}
         made |= {"subject": statement["subject"]["name"], "basis": statement["subject"].get("basis")}
+    tale = _tale(made)
     if state == "Trusted":
-        return Verification("trusted", f"untouched since {signer} signed it; made by {made['generator']}", **made)
+        return Verification("trusted", f"untouched since {signer} signed it; {tale}", **made)
     return Verification(
-        "valid", f"untouched since it was signed, by a signer who is not on your list: {signer}", **made
+        "valid", f"untouched since it was signed, by a signer who is not on your list: {signer}; {tale}", **made
     )
+
+
+def _tale(made: dict[str, Any]) -> str:
+    """Made by what, with whose face, from which clips, in one line."""
+    told = f"made by {made['generator'] or 'an unnamed program'}"
+    if made.get("subject"):
+        told += f" with the face of {made['subject']} ({made.get('basis') or 'no basis'})"
+    for role, word in (("source", "from"), ("target", "on")):
+        names = [s.name or "an unnamed clip" for s in made["sources"] if s.role == role]
+        if names:
+            told += f" {word} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    return " ".join(told.split())
 
 
 def _named_watermark(active: dict[str, Any]) -> str | None:

@@ -57,8 +57,9 @@ def test_what_was_signed_is_read_back(signed):
     assert (found.subject, found.basis, found.model_sha256) == ("Zoë <&>", "self", "cc" * 32)
     assert found.sources == PAPERS.sources
     assert found.generator.startswith("faceset ")
-    assert found.watermark is None
+    assert (found.watermark, found.time_stamp) == (None, None)
     assert "\n" not in found.reason
+    assert found.reason.endswith("with the face of Zoë <&> (self) from zoë.mp4 on footage.mp4")
 
 
 def test_a_flipped_byte_in_any_top_level_box_is_caught(signed, tmp_path):
@@ -512,3 +513,58 @@ def test_a_time_stamp_is_asked_for_only_when_told(clip, tmp_path):
     assert Authority.asked == ["application/timestamp-query"]
     with pytest.raises(UsageError, match="no time-stamp authority"):
         sign(unsigned, *rest, tsa_url="tsa.example")
+
+
+TSA = """[tsa]
+default_tsa = one
+[one]
+serial = serial
+signer_digest = sha256
+default_policy = 1.2.3.4.1
+digests = sha256, sha384, sha512
+ess_cert_id_alg = sha256
+"""
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl answers as the authority")
+def test_a_time_stamp_is_read_back(clip, tmp_path):
+    folder = tmp_path / "tsa"
+    key, _, _ = studio(folder)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Stamps")])
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    certificate = (
+        x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=9))
+        .add_extension(x509.BasicConstraints(False, None), True)
+        .add_extension(x509.KeyUsage(True, *[False] * 8), True)
+        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.TIME_STAMPING]), True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(private.public_key()), False)
+        .sign(private, hashes.SHA256())
+    )
+    (folder / "tsa.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "tsa.cnf").write_text(TSA)
+    (folder / "serial").write_text("01\n")
+    command = "openssl ts -reply -config tsa.cnf -queryfile query -signer tsa.pem -inkey key.pem -out reply"
+
+    class Stamps(Authority):
+        def do_POST(self):
+            (folder / "query").write_bytes(self.rfile.read(int(self.headers["content-length"])))
+            subprocess.run(command.split(), cwd=folder, check=True, stderr=subprocess.DEVNULL)
+            self.send_response(200)
+            self.send_header("content-type", "application/timestamp-reply")
+            self.end_headers()
+            self.wfile.write((folder / "reply").read_bytes())
+
+    unsigned, out = tmp_path / "unsigned.mp4", tmp_path / "out.mp4"
+    shutil.copy(clip, unsigned)
+    with HTTPServer(("127.0.0.1", 0), Stamps) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        sign(unsigned, out, "out.mp4", PAPERS, clip, keys.installation_key(), url)
+        server.shutdown()
+    found = verify(out)
+    assert found.state == "trusted", found
+    stamped = datetime.fromisoformat(found.time_stamp)
+    assert abs(datetime.now(UTC) - stamped) < timedelta(minutes=2)
