@@ -5,7 +5,8 @@ pyramid    each octave of detail over its own width (Burt and Adelson, A multire
 poisson    the fade, after the difference along the mask's edge has been spread smoothly over the face: what Poisson
            editing (Perez, Gangnet, Blake 2003) solves for, by a pyramid (Farbman, Fattal, Lischinski 2011)
 
-Whatever the way, where the mask is 0 the frame's values stay as they are.
+The last is a membrane of the crop, made before pasting and smoothed over the shot: made anew for every frame it would
+flicker with the hair. Whatever the way, where the mask is 0 the frame's values stay as they are.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ Mode = Literal["feather", "pyramid", "poisson"]
 MODES: tuple[Mode, ...] = ("feather", "pyramid", "poisson")
 STEP = 0.12
 """Of 1: the edge's difference counts up to here when it is spread; beyond lie hair and background, not light."""
-SMALL = 96
-"""Pixels, the longer side of the picture on which it is spread."""
+SMALL = 48
+"""Pixels: what is spread is smooth."""
 
 
 def paste(
@@ -68,32 +69,40 @@ def blended(under: Floats, face: Floats, alpha: Floats, mode: Mode) -> Floats:
     if mode == "pyramid":
         face = _pyramid(under, face, alpha)
         alpha = np.clip(alpha * 4, 0, 1)
-    elif mode == "poisson":
-        face = face + _spread(np.clip(under - face, -STEP, STEP), alpha)
     return np.asarray(under + alpha[..., None] * (face - under), np.float32)
 
 
-def _spread(step: Floats, alpha: Floats) -> Floats:
-    """The step (H, W, 3), known along the mask's edge, carried smoothly over all of it: push and pull in a pyramid."""
-    # What is sought is smooth: a small picture of it is enough.
-    size, scale = alpha.shape[::-1], min(SMALL / max(alpha.shape), 1.0)
-    small = (max(round(size[0] * scale), 4), max(round(size[1] * scale), 4))
-    edge: Floats = np.asarray(4 * alpha * (1 - alpha), np.float32)
-    values = np.asarray(cv2.resize(step * edge[..., None], small, interpolation=cv2.INTER_AREA), np.float32)
-    weights = np.asarray(cv2.resize(edge, small, interpolation=cv2.INTER_AREA), np.float32)
-    known = [(values, weights)]
-    while min(known[-1][1].shape) > 2:
-        values, weights = known[-1]
-        known.append((_down(values), _down(weights)))
-    values, weights = known.pop()
+def membrane(step: Floats, mask: Floats) -> Floats:
+    """What poisson adds to the face: a small picture (N, N, 3), N at most SMALL, to be enlarged to the crop's size.
+
+    `step` (S, S, 3) is the footage's crop less the swapped one, of 1; it counts along the edge of `mask` (S, S), and is
+    carried smoothly over all of it by push and pull in a pyramid.
+    """
+    small = min(SMALL, len(mask))
+    edge: Floats = np.asarray(4 * mask * (1 - mask), np.float32)
+    held = np.clip(step, -STEP, STEP) * edge[..., None]
+    values, weights = (
+        np.asarray(cv2.resize(x, (small, small), interpolation=cv2.INTER_AREA), np.float32) for x in (held, edge)
+    )
+    known = []
+    while len(weights) > 2:
+        known.append((values, weights))
+        values, weights = _down(values), _down(weights)
     filled = values / np.maximum(weights, 1e-6)[..., None]
     for values, weights in reversed(known):
         coarse = cv2.pyrUp(filled, dstsize=weights.shape[::-1])
         # Where the edge says something here, it is believed; elsewhere what the coarser level knows.
         trust = np.clip(weights * 2, 0, 1)[..., None]
         filled = coarse + trust * (values / np.maximum(weights, 1e-6)[..., None] - coarse)
-    filled = cv2.GaussianBlur(filled, (0, 0), max(small) / 24)
-    return np.asarray(cv2.resize(filled, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    return np.asarray(cv2.GaussianBlur(filled, (0, 0), small / 24), np.float32)
+
+
+def spread(rgb: Floats, added: Floats | None) -> Floats:
+    """The crop (S, S, 3) with its membrane; None adds nothing."""
+    if added is None:
+        return rgb
+    size = (rgb.shape[1], rgb.shape[0])
+    return np.asarray(np.clip(rgb + cv2.resize(added, size, interpolation=cv2.INTER_LINEAR), 0, 1), np.float32)
 
 
 def _pyramid(under: Floats, face: Floats, alpha: Floats) -> Floats:

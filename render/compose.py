@@ -38,6 +38,8 @@ class Change:
     """Of detail, see `detail.octaves`."""
     grain: float
     """See `detail.grain`."""
+    membrane: Floats | None
+    """See `blend.membrane`."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def compose(
             continue
         rgb = item.face.rgb
         if change is not None:
-            rgb = detail.matched(colour.apply(rgb, change.colour), settings.sharpen * change.octaves)
+            rgb = blend.spread(colour.apply(rgb, change.colour), change.membrane)
+            rgb = detail.matched(rgb, settings.sharpen * change.octaves)
         grain = change.grain if change is not None and settings.grain else 0.0
         shown = item.mask * np.float32(opacity)
         output, mask = blend.paste(image, rgb, shown, item.face.matrix, settings.blend, grain, item.frame.index)
@@ -112,7 +115,8 @@ def _change(face: Swapped, mask: Floats, settings: RenderSettings) -> Change:
     coloured = colour.apply(face.rgb, found)
     octaves = detail.octaves(coloured, face.footage, mask)
     grain = detail.grain(detail.matched(coloured, settings.sharpen * octaves), face.footage, mask)
-    return Change(found, octaves, grain if settings.grain else 0.0)
+    added = blend.membrane(face.footage - coloured, mask) if settings.blend == "poisson" else None
+    return Change(found, octaves, grain if settings.grain else 0.0, added)
 
 
 def _windows(items: Iterable[_Item]) -> Iterator[tuple[deque[_Item], int]]:
@@ -148,13 +152,15 @@ def _smoothed(window: deque[_Item], centre: int) -> Change | None:
     others = [(place, window[place].change) for place in _shot(window, centre, RADIUS)]
     near = [(c, float(np.exp(-0.5 * ((place - centre) / SIGMA) ** 2))) for place, c in others if c is not None]
     weights = [w for _, w in near]
-    octaves = np.average([c.octaves for c, _ in near], weights=weights)
-    grain = np.average([c.grain for c, _ in near], weights=weights)
+    octaves = float(np.average([c.octaves for c, _ in near], weights=weights))
+    grain = float(np.average([c.grain for c, _ in near], weights=weights))
+    added = [c.membrane for c, _ in near if c.membrane is not None]
+    membrane = np.asarray(np.average(added, axis=0, weights=weights), np.float32) if added else None
     coloured = [(c.colour, w) for c, w in near if c.colour is not None]
     if own.colour is None:
-        return Change(None, float(octaves), float(grain))
+        return Change(None, octaves, grain, membrane)
     mean = colour.averaged(own.colour, [c for c, _ in coloured], [w for _, w in coloured])
-    return Change(mean, float(octaves), float(grain))
+    return Change(mean, octaves, grain, membrane)
 
 
 def _opacity(window: deque[_Item], centre: int) -> float:
