@@ -66,9 +66,7 @@ def inspected(
     for i in range(max(first - 3, 0), len(frames) if last is None else last):
         other = footage.frames[i] if reference else None
         own = _landmarks(frames[i], footage.marks[i]) if marks and i >= first else None
-        inspector.add(
-            i, i / footage.fps, frames[i], other, footage.marks[i], output_landmarks=own, context=i < first
-        )
+        inspector.add(i, i / footage.fps, frames[i], other, footage.marks[i], output_landmarks=own, context=i < first)
     return inspector.part()
 
 
@@ -297,7 +295,9 @@ def main() -> None:
         for t in tallies:
             for (name, reference, way), (_, right, kinds) in t.named.items():
                 if not right:
-                    print("not named", t.clip, name, "ref" if reference else "alone", way, "->", ", ".join(kinds) or "-")
+                    print(
+                        "not named", t.clip, name, "ref" if reference else "alone", way, "->", ", ".join(kinds) or "-"
+                    )
         for way in (PLAIN, CODED):
             for reference in (True, False):
                 hits = [v for t in tallies for k, v in t.named.items() if k[1:] == (reference, way)]

@@ -55,7 +55,7 @@ SEEN_AS: dict[str, tuple[str, ...]] = {
                "hole", "lips", "expression", "gaze", "pose"),
     "popped": ("flicker", "edge", "colour", "light", "soft", "false_detail", "misaligned", "ghost", "jitter", "hole",
                "expression", "gaze", "pose", "identity", "checkerboard"),
-    "hole": ("edge", "colour", "light", "false_detail", "soft", "ghost", "misaligned", "flicker",
+    "hole": ("edge", "colour", "light", "false_detail", "soft", "ghost", "misaligned", "jitter", "flicker",
              "expression", "gaze", "checkerboard"),
     "flicker": ("colour", "edge", "light", "jitter", "misaligned"),
     "colour": ("edge", "light", "flicker", "soft", "false_detail", "misaligned", "jitter", "ghost"),
