@@ -86,9 +86,8 @@ def test_each_fault_is_found_by_its_name_in_its_frames(scene, landmarks, change,
 
 def test_a_face_too_bright_is_one_finding_that_names_its_edge(scene, landmarks):
     def brighter(image, inside, i):
-        return np.where(
-            inside & _bad(i), image + 40 * cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 4)[..., None], image
-        )
+        soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 12)[..., None]
+        return image + 40 * soft * _bad(i)
 
     (found,) = _report(scene, landmarks, brighter).findings
     assert (found.kind, found.first_frame, found.last_frame) == ("colour", FIRST, LAST)
