@@ -254,6 +254,15 @@ def test_a_cut_is_no_fault(scene, landmarks):
     assert inspector.finish().findings == ()
 
 
+@pytest.mark.parametrize("has_reference", [True, False])
+def test_footage_that_stands_still_is_no_fault(scene, landmarks, has_reference):
+    inspector = Inspector(FPS, has_reference)
+    for i in range(20):
+        still = scene(0)
+        inspector.add(i, i / FPS, still, still if has_reference else None, landmarks)
+    assert inspector.finish().findings == ()
+
+
 def test_frames_without_a_face_are_rows_without_values(scene, landmarks):
     inspector = Inspector(FPS, True)
     for i in range(6):
