@@ -245,7 +245,9 @@ def _mouth_of(frames: int | None) -> Fault:
         x, y = crop.points[[61, 291, 17, 0]].mean(0)
         wide = float(np.linalg.norm(crop.points[61] - crop.points[291]))
         yy, xx = np.indices((size, size), np.float32)
-        near = np.clip(2.4 - 2 * np.hypot((xx - x) / (0.85 * wide), (yy - y - 0.1 * wide) / (0.8 * wide)), 0, 1)[..., None]
+        near = np.clip(2.4 - 2 * np.hypot((xx - x) / (0.85 * wide), (yy - y - 0.1 * wide) / (0.8 * wide)), 0, 1)[
+            ..., None
+        ]
         return _with(scene, i, rgb=(crop.rgb + near * (other.rgb - crop.rgb)).astype(np.float32))
 
     return fault

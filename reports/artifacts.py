@@ -100,7 +100,8 @@ def inspect(
             mine.index, float(mine.time), mine.image, image, at, output_landmarks=_same(at, own.get(mine.index))
         )
         progress("inspect", done, clip.frames)
-    return inspector.finish()
+    report: ArtifactReport = inspector.finish()
+    return report
 
 
 def _marks(found: pd.DataFrame) -> dict[int, Floats]:

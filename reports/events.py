@@ -55,7 +55,7 @@ SEEN_AS: dict[str, tuple[str, ...]] = {
                "hole", "lips", "expression", "gaze", "pose"),
     "popped": ("flicker", "edge", "colour", "light", "soft", "false_detail", "misaligned", "ghost", "jitter", "hole",
                "expression", "gaze", "pose", "identity", "checkerboard"),
-    "hole": ("edge", "colour", "light", "false_detail", "soft", "ghost", "misaligned", "flicker",
+    "hole": ("edge", "colour", "light", "false_detail", "soft", "ghost", "misaligned", "jitter", "flicker",
              "expression", "gaze", "checkerboard"),
     "flicker": ("colour", "edge", "light", "jitter", "misaligned"),
     "colour": ("edge", "light", "flicker", "soft", "false_detail", "misaligned", "jitter", "ghost"),
@@ -73,7 +73,7 @@ SEEN_AS: dict[str, tuple[str, ...]] = {
     "edge": ("colour", "false_detail", "soft", "light", "checkerboard"),
 }  # fmt: skip
 """A fault and the kinds as which it shows besides: what else is flagged over the same time is explained by it."""
-SURE = ("missed", "frozen", "popped")
+SURE = ("missed", "frozen", "popped", "hole")
 """Faults that explain whatever else is seen, however strong."""
 SHARE = 0.6
 """A fault explains a finding if it covers so much of its time."""

@@ -1,10 +1,9 @@
-"""Frame after frame of a render beside its reference: the figures of each frame, and pictures of the suspicious ones."""
+"""Frame after frame of a render: the figures of each beside its reference, and pictures of the suspicious ones."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -19,8 +18,9 @@ from reports.parts import Part
 from reports.patch import Patch, cells, cover, mouth, patch, region_cells, upright
 from reports.pictures import Gallery
 from reports.thresholds import limits
-from reports.view import View, cut, look
+from reports.view import View, look
 
+Grey = NDArray[np.uint8]
 SMALL = 160
 """Longest side in pixels at which movement is measured."""
 KEPT = 3
@@ -44,7 +44,7 @@ class Inspector:
         self._rows: list[dict[str, Any]] = []
         self._gallery = Gallery()
         self._thumb: Image | None = None
-        self._before: deque[tuple[Image, Image | None]] = deque(maxlen=KEPT)
+        self._before: deque[tuple[Grey, Grey | None]] = deque(maxlen=KEPT)
         self._cells: Floats | None = None
 
     def add(
@@ -88,7 +88,7 @@ class Inspector:
                 self._cells = cells(patch(view.output, _onto(view, landmarks)).lab)
         if not context:
             self._rows.append(row)
-        self._before.append((output, reference))
+        self._before.append((_grey(output), None if reference is None else _grey(reference)))
 
     def part(self) -> Part:
         """What `merge` needs of the frames so far."""
@@ -127,8 +127,9 @@ class Inspector:
             octaves = m.sharpness(fine, m.bands(theirs, at))
             row["detail_lost"], row["false_detail"] = max(-octaves, 0.0), max(octaves, 0.0)
             row["edge"] = measure_edge.edge(mine, theirs, at)
-            row |= self._beside(view, face, patch(view.reference, place), weight)
-            row |= _mouths(view, landmarks, place, face, patch(view.reference, place))
+            other = patch(view.reference, place)
+            row |= self._beside(view, face, other, weight)
+            row |= _mouths(view, landmarks, place, face, other)
         row["abrupt"] = _abrupt(self._cells, face.cells, weight)
         self._cells = face.cells
         return row
@@ -173,37 +174,19 @@ class Inspector:
             row["shift_x"], row["shift_y"] = x * per_cent, y * per_cent
         if not self._before:
             return row
-        before = small(m.luma(cut(self._before[-1][0], view.box)))
+        before = _piece(self._before[-1][0], view.box, size)
         if beside is None and core.any():
             moved = m.flow(now, before)
             for name, zone in (("move", core), ("ring", ring)):
                 x, y = m.travel(moved, before, zone)
                 row[f"{name}_x"], row[f"{name}_y"] = x * per_cent, y * per_cent
-        row["moved"], row["due"] = self._change(now, before, self._before[-1][1], beside, core, ring, view, small)
+        row["moved"], row["due"] = _change(now, before, self._before[-1][1], beside, core, ring, view.box)
         if len(self._before) == KEPT:
             older, other = self._before[0]
-            row["moved_long"], row["due_long"] = self._change(
-                now, small(m.luma(cut(older, view.box))), other, beside, core, ring, view, small
+            row["moved_long"], row["due_long"] = _change(
+                now, _piece(older, view.box, size), other, beside, core, ring, view.box
             )
         return row
-
-    def _change(
-        self,
-        now: Floats,
-        before: Floats,
-        reference_before: Image | None,
-        reference: Floats | None,
-        core: NDArray[np.bool_],
-        ring: NDArray[np.bool_],
-        view: View,
-        small: Callable[[Floats], Floats],
-    ) -> tuple[float, float]:
-        """How much the face changed since a frame before, and the reference's (without one: the surroundings)."""
-        if reference is None or reference_before is None:
-            due = m.motion(now, before, ring)
-        else:
-            due = m.motion(reference, small(m.luma(cut(reference_before, view.box))), core)
-        return m.motion(now, before, core), due
 
     def _keep_pictures(self, index: int, row: dict[str, Any], view: View) -> None:
         worst = 0.0
@@ -216,6 +199,34 @@ class Inspector:
         if row.get("difference", math.inf) < 1.5:
             self._gallery.offer("missed", index, -row["difference"], view.output, view.reference)
         self._gallery.offer("any", index, worst + 0.2 * abrupt, view.output, view.reference)
+
+
+def _grey(image: Image) -> Grey:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _piece(grey: Grey, box: tuple[int, int, int, int], size: tuple[int, int]) -> Floats:
+    """The box of a whole (H, W) luma, shrunk to `size` (width, height)."""
+    x, y, width, height = box
+    region = grey[y : y + height, x : x + width]
+    return np.asarray(cv2.resize(region, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _change(
+    now: Floats,
+    before: Floats,
+    reference_before: Grey | None,
+    reference: Floats | None,
+    core: NDArray[np.bool_],
+    ring: NDArray[np.bool_],
+    box: tuple[int, int, int, int],
+) -> tuple[float, float]:
+    """How much the face changed since a frame before, and the reference's (without one: the surroundings)."""
+    if reference is None or reference_before is None:
+        due = m.motion(now, before, ring)
+    else:
+        due = m.motion(reference, _piece(reference_before, box, (now.shape[1], now.shape[0])), core)
+    return m.motion(now, before, core), due
 
 
 def _packed(values: Floats) -> NDArray[np.int16]:
@@ -248,9 +259,7 @@ def _ring(view: View) -> tuple[float, NDArray[np.float64]]:
     return float(np.linalg.norm(change, axis=1).mean()), np.median(change, axis=0).astype(np.float64)
 
 
-def _spectra(
-    view: View, landmarks: NDArray[np.floating], output: Image, reference: Image | None
-) -> dict[str, float]:
+def _spectra(view: View, landmarks: NDArray[np.floating], output: Image, reference: Image | None) -> dict[str, float]:
     x, y = np.asarray(landmarks, np.float64)[:, :2].mean(0)
     width = view.zones.width / view.zoom
     mine = measure_spectrum.square(output, (float(x), float(y)), width)
@@ -278,8 +287,9 @@ def _mouths(
 def _marks(
     landmarks: NDArray[np.floating], output_landmarks: NDArray[np.floating] | None, has_reference: bool
 ) -> dict[str, Any]:
-    mine = output_landmarks if has_reference or output_landmarks is not None else landmarks
-    return {"marks": measure_marks.read(landmarks), "output_marks": measure_marks.read(mine)}
+    marks = measure_marks.read(landmarks)
+    own = marks if output_landmarks is None and not has_reference else measure_marks.read(output_landmarks)
+    return {"marks": marks, "output_marks": own}
 
 
 def _abrupt(before: Floats | None, now: Floats, weight: Floats) -> float:

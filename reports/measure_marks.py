@@ -5,27 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.align import hull
 from curate.expression import DISTANCES, LIDS, LIPS
 from curate.mesh import AT
 from curate.pose import euler, fit_mesh
 from curate.types import Floats
 
-NAMES = ("yaw", "pitch", "roll", "opening", "mouth_width", "lids", "gaze_x", "gaze_y", "size", "x", "y")
+NAMES = ("yaw", "pitch", "roll", "opening", "mouth_width", "lids", "gaze_x", "gaze_y")
 """Degrees three times; cm of an average head three times (`curate.expression.DISTANCES`); the irises between the
-corners of the eyes, in eye widths, toward image right and up in the head; the face's size and centre in pixels."""
+corners of the eyes, in eye widths, toward image right and up in the head."""
 assert DISTANCES == ("mouth opening", "mouth width", "eye opening")
 
 
 def read(points: NDArray[np.floating] | None) -> Floats:
-    """(11,) float32 NAMES of landmarks (N, 2|3); NaN for what they do not show."""
+    """(8,) float32 NAMES of landmarks (N, 2|3); NaN for what they do not show."""
     out = np.full(len(NAMES), np.nan, np.float32)
-    if points is None:
-        return out
-    polygon = hull(points)
-    out[8] = float(np.linalg.norm(polygon.max(0) - polygon.min(0)))
-    out[9:11] = np.asarray(points, np.float64)[:, :2].mean(0)
-    if len(points) < 468 or points.shape[1] < 3:
+    if points is None or len(points) < 468 or points.shape[1] < 3:
         return out
     fit = fit_mesh(points[None])
     out[:3] = [float(a[0]) for a in euler(fit.rotation)]

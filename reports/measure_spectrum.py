@@ -31,7 +31,7 @@ def square(image: Image, centre: tuple[float, float], width: float) -> Floats | 
     height, wide = image.shape[:2]
     for size in SIZES:
         left, top = round(centre[0] - size / 2), round(centre[1] - size / 2)
-        inside = 0 <= left and 0 <= top and left + size <= wide and top + size <= height
+        inside = left >= 0 and top >= 0 and left + size <= wide and top + size <= height
         if inside and size <= 0.85 * width:
             return cv2.cvtColor(image[top : top + size, left : left + size], cv2.COLOR_RGB2GRAY).astype(np.float32)
     return None
@@ -96,7 +96,7 @@ def ghost(output: Floats, reference: Floats) -> float:
     size = output.shape[0]
     ratio = np.log(output) - np.log(reference)
     known = _blurred(np.log(reference), 3)
-    weight = np.clip(known / 2, 0, 1)
+    weight = np.asarray(np.clip(known / 2, 0, 1), np.float32)
     share = float(weight.mean())
     if share < 0.05:
         return float("nan")
@@ -116,7 +116,7 @@ def _radial(values: Floats, weight: Floats) -> Floats:
 @functools.cache
 def _rings(size: int) -> NDArray[np.int64]:
     fy, fx = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
-    return np.rint(np.hypot(fx, fy) * size / 2).astype(np.int64)
+    return np.asarray(np.rint(np.hypot(fx, fy) * size / 2), np.int64)
 
 
 @functools.cache

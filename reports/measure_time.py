@@ -14,7 +14,7 @@ Doubles = NDArray[np.float64]
 
 
 def bend(values: Doubles) -> Doubles:
-    """(T,) how far each of (T,) or (T, C) values stands out from the mean of its neighbours, as a length; NaN at ends."""
+    """(T,) how far each of (T,) or (T, C) values is from the mean of its neighbours, as a length; NaN at ends."""
     flat = values.reshape(len(values), -1)
     out = np.full(len(flat), np.nan)
     if len(flat) >= 3:
@@ -122,14 +122,14 @@ def lag(output: Doubles, reference: Doubles, fps: float, least: float) -> tuple[
         return np.full(frames, np.nan), np.full(frames, np.nan)
     a, b = _quick(output, half), _quick(reference, half)
     window = np.ones(2 * half + 1)
-    energy_a = np.convolve((a**2).mean(1), window, "same")
-    energy_b = np.convolve((b**2).mean(1), window, "same")
+    energy_a = _summed((a**2).mean(1), window)
+    energy_b = _summed((b**2).mean(1), window)
     square = (b**2).mean(1)[:, None]
     lags = np.arange(-reach, reach + 1)
     score = np.full((len(lags), frames), -1.0)
-    for row, shift in enumerate(lags):
-        moved, energy = _moved(b, shift), np.convolve(_moved(square, shift)[:, 0], window, "same")
-        product = np.convolve((a * moved).mean(1), window, "same")
+    for row, shift in enumerate(range(-reach, reach + 1)):
+        moved, energy = _moved(b, shift), _summed(_moved(square, shift)[:, 0], window)
+        product = _summed((a * moved).mean(1), window)
         score[row] = product / np.sqrt(np.maximum(energy_a * energy, 1e-6))
     best = score.argmax(0)
     now = score[reach]
@@ -140,9 +140,14 @@ def lag(output: Doubles, reference: Doubles, fps: float, least: float) -> tuple[
     return found, np.where(active, np.where(edge, 0, sure), np.nan)
 
 
+def _summed(values: Doubles, window: Doubles) -> Doubles:
+    return np.asarray(np.convolve(values, window, mode="same"), np.float64)
+
+
 def _quick(values: Doubles, half: int) -> Doubles:
     padded = np.pad(values, ((half, half), (0, 0)), mode="edge")
-    slow = np.apply_along_axis(lambda v: np.convolve(v, np.ones(2 * half + 1) / (2 * half + 1), "valid"), 0, padded)
+    box = np.ones(2 * half + 1) / (2 * half + 1)
+    slow = np.apply_along_axis(lambda v: np.convolve(v, box, "valid"), 0, padded)
     return np.asarray(values - slow)
 
 

@@ -31,7 +31,7 @@ class Zones:
     ring: NDArray[np.bool_]
     """(H, W) what lies around the face, without a thin margin at its edge."""
     sector: NDArray[np.int64]
-    """(H, W) 0..SECTORS-1, direction from the face's centre."""
+    """(H, W) 0..SECTORS-1, direction from the face's centre, clockwise in the picture from image right."""
     distance: Floats
     """(H, W) pixels to the edge of the face, > 0 inside."""
     width: float
@@ -46,8 +46,9 @@ def zones(mask: Floats) -> Zones | None:
         return None
     distance = cv2.distanceTransform(face, cv2.DIST_L2, 3) - cv2.distanceTransform(1 - face, cv2.DIST_L2, 3)
     rows, columns = np.nonzero(face)
-    y, x = np.indices(face.shape)
-    turn = np.arctan2(y - rows.mean(), x - columns.mean()) / (2 * np.pi) + 0.5
+    x = np.arange(face.shape[1], dtype=np.float32) - np.float32(columns.mean())
+    y = np.arange(face.shape[0], dtype=np.float32) - np.float32(rows.mean())
+    turn = cv2.phase(np.tile(x, (len(y), 1)), np.tile(y[:, None], (1, len(x)))) / np.float32(2 * np.pi)
     ring = (distance < -0.05 * width) & (distance > -0.3 * width)
     if ring.sum() < 64:
         return None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,10 @@ VECTORS = {
 }  # fmt: skip
 """Columns that hold an array a row."""
 NUMBERS = (
-    "time", "change", "likeness", "x", "y", "width", "height", "light", "light_ring", "edge", "fine", "middle", "fine_ring",
-    "detail_lost", "false_detail", "colour", "colour_cell", "difference", "tilt_x", "tilt_y", "shift_x", "shift_y",
-    "move_x", "move_y", "ring_x", "ring_y", "moved", "due", "moved_long", "due_long", "checkerboard_now", "ghost_now", "abrupt",
+    "time", "change", "likeness", "x", "y", "width", "height", "light", "light_ring", "edge", "fine", "middle",
+    "fine_ring", "detail_lost", "false_detail", "colour", "colour_cell", "difference", "tilt_x", "tilt_y", "shift_x",
+    "shift_y", "move_x", "move_y", "ring_x", "ring_y", "moved", "due", "moved_long", "due_long", "checkerboard_now",
+    "ghost_now", "abrupt",
 )  # fmt: skip
 """Columns that hold a number a row."""
 
@@ -50,7 +51,9 @@ class Part:
         """What `save` wrote. Raises WorkError if it is not there or damaged."""
         try:
             rows, pictures = pd.read_parquet(path), pd.read_parquet(_pictures_of(path))
-            return cls(tuple(_row(r) for r in rows.to_dict("records")), _gallery(pictures))
+            return cls(
+                tuple(_row(r) for r in cast("list[dict[str, Any]]", rows.to_dict("records"))), _gallery(pictures)
+            )
         except (OSError, ValueError, KeyError) as error:
             raise WorkError(f"{path}: cannot be read as a part of an artifact report ({error}); delete it") from None
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.events import by_severity, group
+from reports.events import SEEN_AS, by_severity, explained, group
 from reports.thresholds import ALONE, REFERENCE, Limit, limits
 
 LIMIT = Limit("edge", "visible edge", "edge", "CIELAB", 3.0, 6.0, 12.0, 3, "A step")
@@ -65,3 +65,37 @@ def test_limits_rise_with_severity_and_names_are_unique(has_reference):
     assert all(0 < x.threshold <= x.medium <= x.high and x.frames >= 1 for x in found)
     assert len({x.kind for x in found}) == len({x.measure for x in found}) == len(found)
     assert {x.kind for x in ALONE} <= {x.kind for x in REFERENCE}
+
+
+def _event(kind, values, threshold=3.0):
+    limit = Limit(kind, kind, "edge", "", threshold, 2 * threshold, 4 * threshold, 1, "")
+    return group(_measures(values), limit, 30)[0]
+
+
+def test_a_fault_explains_what_else_is_seen_over_its_time():
+    fault, shows, later = (
+        _event("ghost", [0, 9, 9, 9]),
+        _event("soft", [0, 9, 9, 9]),
+        _event("soft", [0] * 30 + [9] * 9),
+    )
+    found = explained([shows, fault, later], 30)
+    assert [(f.kind, f.also) for f in found] == [("ghost", ("soft",)), ("soft", ())]
+
+
+def test_of_two_that_may_explain_each_other_the_stronger_does():
+    strong, weak = _event("edge", [0, 30, 30]), _event("colour", [0, 4, 4])
+    assert [(f.kind, f.also) for f in explained([weak, strong], 30)] == [("edge", ("colour",))]
+    strong, weak = _event("colour", [0, 30, 30]), _event("edge", [0, 4, 4])
+    assert [(f.kind, f.also) for f in explained([weak, strong], 30)] == [("colour", ("edge",))]
+
+
+def test_rules_name_known_kinds():
+    kinds = {x.kind for x in REFERENCE}
+    assert set(SEEN_AS) | {k for others in SEEN_AS.values() for k in others} <= kinds
+
+
+def test_a_finding_knows_its_region_and_the_pose_of_its_frames():
+    regions = pd.DataFrame({"edge": [0, 5, 5, 0]})
+    pose = np.array([[0, 0], [20, 4], [30, 6], [np.nan, np.nan]])
+    (found,) = group(_measures([0, 4, 4, 4]), LIMIT, 30, regions, pose)
+    assert (found.region_name, found.pose) == ("mouth", (25.0, 5.0))

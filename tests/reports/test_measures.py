@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 
 from curate.align import hull_mask
+from curate.mesh import canonical
+from reports import measure_spectrum as s
+from reports import measure_time as t
 from reports import measures as m
+from reports.measure_edge import edge, lines
+from reports.patch import REGIONS, region_cells, upright
 
 # Sharma, Wu and Dalal 2005, table 1: the pairs that catch the usual mistakes.
 SHARMA = [
@@ -46,8 +51,7 @@ def test_ciede2000_gives_the_published_values_both_ways(first, second, expected)
 
 def test_zones_are_apart_and_know_the_size(at, inside):
     assert not (at.inside & at.ring).any()
-    assert not (at.inner & at.outer).any()
-    assert (at.inner <= inside).all() and not (at.outer & inside).any()
+    assert (at.inside <= inside).all() and not (at.ring & inside).any()
     assert at.width == pytest.approx(np.sqrt(np.pi * 50 * 65), rel=0.02)
     assert set(np.unique(at.sector)) == set(range(m.SECTORS))
 
@@ -65,71 +69,6 @@ def test_lab_of_known_colours():
     assert m.lab(colours)[0] == pytest.approx(np.array([[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20]]), abs=0.15)
 
 
-def test_identical_pictures_measure_nothing(scene, at):
-    image = scene(0)
-    lab, luma = m.lab(image), m.luma(image)
-    assert m.colour(lab, lab, at) == 0
-    assert m.edge(lab, lab, at) == 0
-    assert m.sharpness(luma, luma, at) == 0
-    assert m.misalignment(luma, luma, at) == pytest.approx(0, abs=0.01)
-    assert m.difference(lab, lab, at) == 0
-    assert m.motion(luma, luma, at.inside) == 0
-
-
-def test_colour_is_the_difference_of_the_face(at, inside):
-    reference = np.full((240, 240, 3), (60, 10, 10), np.float32)
-    output = reference.copy()
-    output[inside] += (6, 0, 0)
-    expected = float(m.ciede2000(np.array([60, 10, 10]), np.array([66, 10, 10])))
-    assert m.colour(output, reference, at) == pytest.approx(expected, rel=1e-4)
-    assert m.edge(output, reference, at) == pytest.approx(6, rel=1e-3)
-
-
-def test_a_grade_of_the_whole_frame_is_no_fault_of_the_face(scene, at):
-    reference = m.lab(scene(0))
-    output = reference + np.float32([5, 2, -3])
-    assert m.colour(output, reference, at) == pytest.approx(0, abs=1e-3)
-    assert m.edge(output, reference, at) == pytest.approx(0, abs=1e-3)
-
-
-def test_light_from_the_other_side_is_a_difference_of_colour(at):
-    ramp = np.linspace(-10, 10, 240, dtype=np.float32)
-    reference = np.full((240, 240, 3), (60, 10, 10), np.float32)
-    output = reference.copy()
-    output[..., 0] += np.where(np.hypot(*(np.indices((240, 240)) - 120)) < 80, ramp, 0)
-    assert abs(float((output - reference)[at.inside].mean())) < 0.2
-    assert m.colour(output, reference, at) > 1.5
-
-
-def test_blur_in_the_face_is_lost_detail_and_blur_everywhere_is_not(scene, at, inside):
-    reference = m.luma(scene(0))
-    soft = cv2.GaussianBlur(reference, (0, 0), 2)
-    face = np.where(inside, soft, reference)
-    assert m.sharpness(face, reference, at) < -0.8
-    assert abs(m.sharpness(soft, reference, at)) < 0.15
-    grain = reference + np.where(inside, np.random.default_rng(0).normal(0, 12, reference.shape), 0).astype(np.float32)
-    assert m.sharpness(grain, reference, at) > 0.3
-
-
-def test_misalignment_is_the_shift_in_per_cent_of_the_face(scene, at):
-    reference = m.luma(scene(0))
-    for pixels in (1, 3):
-        moved = np.roll(reference, pixels, axis=1)
-        assert m.misalignment(moved, reference, at) == pytest.approx(100 * pixels / at.width, rel=0.1)
-
-
-def test_misalignment_of_nothing_is_unknown(at):
-    flat = np.full((240, 240), 90, np.float32)
-    assert np.isnan(m.misalignment(flat, flat, at))
-
-
-def test_a_cut_out_has_a_line_along_its_edge(scene, at, inside):
-    plain = m.luma(scene(0)) * 0 + 90 + cv2.GaussianBlur(m.luma(scene(0)), (0, 0), 3) * 0.2
-    cut = plain + np.where(inside, 25, 0)
-    assert m.edge_alone(plain.astype(np.float32), at) < 1.5
-    assert m.edge_alone(cut.astype(np.float32), at) > 4
-
-
 def test_motion_counts_levels_where_it_looks(at, inside):
     before = np.full((240, 240), 90, np.float32)
     now = before + np.where(inside, 4, 0).astype(np.float32)
@@ -137,10 +76,134 @@ def test_motion_counts_levels_where_it_looks(at, inside):
     assert m.motion(now, before, at.distance < -20) == pytest.approx(0, abs=1e-3)
 
 
-def test_means_leaves_out_small_groups():
-    values = np.arange(12, dtype=np.float32).reshape(3, 4, 1)
-    label = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 2]])
-    found = m.means(values, label, np.ones((3, 4), bool), 4, least=2)[:, 0]
-    assert found[0] == 1.5
-    assert found[1] == 7
-    assert np.isnan(found[2]) and np.isnan(found[3])
+def test_identical_pictures_measure_nothing(scene, at):
+    luma = m.luma(scene(0))
+    assert m.sharpness(m.bands(luma, at), m.bands(luma, at)) == 0
+    assert np.abs(m.flow(luma, luma)).max() < 0.05
+    assert m.motion(luma, luma, at.inside) == 0
+    assert edge(luma, luma, at) == 0
+    power = s.power(luma[56:184, 56:184])
+    assert s.checkerboard(power, power) == s.ghost(power, power) == 0
+
+
+def test_colour_is_the_difference_of_the_cells_less_the_grade_of_the_surroundings():
+    reference = np.full((8, 8, 3), (60, 10, 10), np.float32)
+    weight = np.ones((8, 8), np.float32)
+    weight[0] = 0.5
+    found = m.colour(reference + np.float32([8, 2, -3]), reference, weight, np.float32([2, 2, -3]))
+    expected = float(m.ciede2000(np.array([66, 10, 10]), np.array([60, 10, 10])))
+    assert found[1:] == pytest.approx(np.full((7, 8), expected), rel=1e-4)
+    assert np.isnan(found[0]).all()
+
+
+def test_tilt_is_the_slope_from_side_to_side():
+    y, x = np.indices((8, 8))
+    right, down = m.tilt((2 * x - y).astype(np.float32), np.ones((8, 8), np.float32))
+    assert (right, down) == pytest.approx((14, -7))
+    assert np.isnan(m.tilt(np.zeros((8, 8), np.float32), np.zeros((8, 8), np.float32))).all()
+
+
+def test_blur_in_the_face_is_lost_detail_and_blur_everywhere_is_not(scene, at, inside):
+    reference = m.luma(scene(0))
+    soft = cv2.GaussianBlur(reference, (0, 0), 2)
+    grain = reference + np.where(inside, np.random.default_rng(0).normal(0, 12, reference.shape), 0).astype(np.float32)
+    own = m.bands(reference, at)
+    assert m.sharpness(m.bands(np.where(inside, soft, reference), at), own) < -0.8
+    assert abs(m.sharpness(m.bands(soft, at), own)) < 0.15
+    assert m.sharpness(m.bands(grain, at), own) > 0.3
+
+
+@pytest.mark.parametrize("pixels", [1, 3])
+def test_travel_is_the_shift_where_the_picture_has_detail(scene, at, pixels):
+    reference = cv2.GaussianBlur(m.luma(scene(0)), (0, 0), 2)
+    moved = np.roll(reference, pixels, axis=1)
+    assert m.travel(m.flow(moved, reference), reference, at.inside) == pytest.approx((pixels, 0), abs=0.15)
+
+
+def test_a_step_along_the_outline_is_an_edge_and_its_sectors_agree(scene, at, inside):
+    reference = m.luma(scene(0))
+    hard = reference + np.where(inside, 20, 0).astype(np.float32)
+    soft = reference + 20 * np.clip(at.distance / 30, 0, 1)
+    assert edge(hard, reference, at) == pytest.approx(20 / 2.55, rel=0.2)
+    assert edge(soft, reference, at) < 1
+    smooth = cv2.GaussianBlur(reference, (0, 0), 20)
+    apart = lines(smooth + hard - reference, at) - lines(smooth, at)
+    assert np.nanmax(apart) > 1 and abs(np.nanmedian(apart)) < 0.2
+
+
+def test_a_pattern_stands_out_by_decibels_unless_the_reference_has_it():
+    grey = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 40, (128, 128)).astype(np.float32), (0, 0), 2) + 128
+    wave = 3 * np.cos(2 * np.pi * 0.41 * np.indices((128, 128)).sum(0)).astype(np.float32)
+    plain, marked = s.power(grey), s.power(grey + wave)
+    assert s.checkerboard(plain, plain) < 1
+    assert s.checkerboard(marked, plain) > 12
+    assert s.checkerboard(marked, None) > s.checkerboard(plain, None) + 6
+    assert s.checkerboard(marked, marked) < 1
+
+
+def test_an_echo_has_its_strength_and_blur_is_none():
+    grey = np.random.default_rng(0).normal(128, 30, (160, 160)).astype(np.float32)
+    grey = cv2.GaussianBlur(grey, (0, 0), 0.7)
+    echo = 0.7 * grey + 0.3 * np.roll(grey, (4, 9), (0, 1))
+    cut = (slice(16, 144), slice(16, 144))
+    assert s.ghost(s.power(echo[cut]), s.power(grey[cut])) > 15
+    assert s.ghost(s.power(cv2.GaussianBlur(grey, (0, 0), 2)[cut]), s.power(grey[cut])) < 10
+
+
+def test_the_square_is_the_largest_that_fits():
+    image = np.zeros((300, 300, 3), np.uint8)
+    assert s.square(image, (150, 150), 200).shape == (160, 160)
+    assert s.square(image, (40, 150), 200).shape == (64, 64)
+    assert s.square(image, (150, 150), 50) is None
+
+
+def test_flicker_lasts_and_a_step_does_not():
+    beat = np.zeros(30)
+    beat[10:20] = 0.01 * (-1.0) ** np.arange(10)
+    found = t.sustained(beat)
+    assert np.nanmax(found[12:18]) == pytest.approx(0.02)
+    assert np.nanmax(t.sustained((np.arange(30) > 14) * 1.0)) == 0
+
+
+def test_jumps_keep_bursts_and_follow_drifts():
+    burst = np.zeros((60, 2))
+    burst[20:40, 0] = 5
+    found = t.jumps(burst + np.linspace(0, 6, 60)[:, None], 1.0)
+    assert found[20:40].min() > 1.5
+    assert max(found[:20].max(), found[40:].max()) < 0.3
+
+
+def test_lag_is_found_where_the_mouth_moves():
+    signal = np.random.default_rng(2).normal(0, 4, (100, 6)).cumsum(0)
+    late, sure = t.lag(np.roll(signal, 3, axis=0), signal, 25.0, 0.5)
+    assert (late[20:80] == 3).all() and sure[20:80].min() > 0.9
+    assert (
+        np.isnan(t.lag(signal * 0, signal * 0, 25.0, 0.5)[1]).all()
+        or not np.nan_to_num(t.lag(signal, signal, 25.0, 0.5)[0]).any()
+    )
+
+
+def test_popped_is_away_from_both_neighbours_and_back():
+    cells, weight = np.zeros((20, 16, 3)), np.ones((20, 16))
+    cells[8:10] = 9
+    cells[15:] = 9
+    found = t.popped(cells, weight)
+    assert np.flatnonzero(found).tolist() == [8, 9]
+
+
+def test_a_hole_is_where_it_is_and_not_a_face_that_is_missed():
+    cells, apart = np.zeros((20, 8, 8, 3)), np.full((20, 8, 8), 6.0)
+    weight = np.ones((20, 8, 8))
+    apart[5, 2:4, 4:6] = 0
+    apart[9] = 0
+    found, where = t.hole(cells, apart, weight, 2.0)
+    assert found[5] == pytest.approx(100) and where[5] == 2 * 7 + 4
+    assert found[9] == found[0] == 0
+
+
+def test_regions_are_the_persons_own_left_and_right():
+    v = canonical().vertices
+    points = np.column_stack([120 + 8 * v[:, 0], 125 - 8 * v[:, 1], -8 * v[:, 2]]).astype(np.float32)
+    names = region_cells(points, upright(points))
+    assert REGIONS[names[4, 6]] == "left cheek" and REGIONS[names[4, 1]] == "right cheek"
+    assert {REGIONS[n] for n in names.ravel()} >= {"forehead", "mouth", "nose", "jaw/chin", "left eye", "right eye"}

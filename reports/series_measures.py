@@ -1,0 +1,158 @@
+"""Measures of one stretch of frames, from the figures of each frame: beside a reference, and alone."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from reports import measure_time as t
+from reports.measure_edge import INNER, OUTER, PLACES
+from reports.measure_marks import NAMES
+from reports.thresholds import ALONE_MOTION, MOTION
+
+Doubles = t.Doubles
+SCALE = 100
+"""Colours of cells are kept as whole hundredths."""
+TOLERANCE = 1.5
+"""Per cent of the face's width: another face's features may lie so far from the reference's all the time."""
+ALL_THE_TIME = 3.0
+"""Without a reference a line that is there all the time must be so many times stronger than one that comes and goes."""
+SLOWLY = 0.3
+"""Octaves by which a face's detail changes as the head turns and comes nearer."""
+LIPS_MOVE = 0.8
+"""L* levels: a mouth that moves less says nothing about the lag of the lips."""
+
+
+def beside(rows: pd.DataFrame, fps: float) -> dict[str, Doubles]:
+    shift = rows[["shift_x", "shift_y"]].to_numpy()
+    far = np.fmax(t.jumps(shift, 0.1, 3.0), np.hypot(*shift.T) - TOLERANCE)
+    marks, output = stacked(rows, "marks", len(NAMES)), stacked(rows, "output_marks", len(NAMES))
+    away = output - marks
+    out = {
+        "edge": rows["edge"].to_numpy(),
+        "colour": rows["colour"].to_numpy(),
+        "light": np.hypot(*rows[["tilt_x", "tilt_y"]].to_numpy().T),
+        "detail_lost": rows["detail_lost"].to_numpy(),
+        "false_detail": rows["false_detail"].to_numpy(),
+        "misalignment": t.middle(far, 3),
+        "ghost": t.middle(rows["ghost_now"].to_numpy(), 5),
+        "jitter": t.sustained(shift),
+        "difference": rows["difference"].to_numpy(),
+    }
+    out["lips"] = _lips(rows, fps)
+    out["expression"] = t.middle(np.abs(_less_usual(away[:, 3:6])).max(1), 3)
+    out["gaze"] = 100 * t.middle(np.linalg.norm(_less_usual(away[:, 6:8]), axis=1), 3)
+    out["pose"] = t.middle(np.linalg.norm(_less_usual(away[:, :3]), axis=1), 3)
+    out["identity"] = _identity(rows)
+    return out
+
+
+def alone(rows: pd.DataFrame, colours: Doubles, weight: Doubles, usual: dict[str, float]) -> dict[str, Doubles]:
+    soft = softness(rows)
+    total = weight.sum(1)
+    mean = (colours * weight[..., None]).sum(1) / np.maximum(total, 1)[:, None]
+    mean[:, 0] -= 100 * 0.4 * rows["light_ring"].to_numpy()
+    move = rows[["move_x", "move_y"]].to_numpy()
+    ring = rows[["ring_x", "ring_y"]].to_numpy()
+    return {
+        "colour_jump": t.jumps(mean, 1.5),
+        "detail_lost": _softer(np.column_stack([soft[n] - usual[n] for n in ("slope", "below_ring")])),
+        "edge_line": t.middle(_lines(rows), 3),
+        "jitter": t.middle(_shaking(move) - _shaking(ring), 5).clip(0),
+        "identity": _identity(rows),
+    }
+
+
+def _softer(octaves: Doubles) -> Doubles:
+    """(T,) octaves of detail that went abruptly, or are less by more than SLOWLY; (T, 2) of what is lost by itself and
+    beside the surroundings."""
+    lost = octaves.min(1)
+    return np.asarray(np.where(lost > 0, np.fmax(t.jumps(octaves, 0.05), lost - SLOWLY), 0.0))
+
+
+def frozen(rows: pd.DataFrame, has_reference: bool) -> Doubles:
+    """Per cent of the movement that should be there and is not; from one frame to the next, or over a few if slow.
+
+    Beside a reference its movement is due, in the proportion that is usual; without one the face's own usual one, as
+    far as its surroundings move as they usually do.
+    """
+    out = np.full(len(rows), np.nan)
+    for moved, due in ((rows["moved_long"], rows["due_long"]), (rows["moved"], rows["due"])):
+        if moved.notna().sum() < 5:
+            continue
+        if has_reference:
+            wanted, least = due * min(median(moved / due.clip(lower=1e-3)), 1.0), MOTION
+        else:
+            wanted, least = median(moved) * (due / max(median(due), 1e-3)).clip(upper=1), ALONE_MOTION
+        still = 100 * (1 - moved / wanted.clip(lower=1e-6))
+        known = (wanted >= least).to_numpy() & moved.notna().to_numpy()
+        out[known] = still.clip(lower=0).to_numpy()[known]
+    return out
+
+
+def _lines(rows: pd.DataFrame) -> Doubles:
+    """(T,) how many times the usual step at the same place the sharpest along the outline is, or a part of how many
+    times the steps beside it inside the face, whichever is more."""
+    steps = stacked(rows, "lines", PLACES)
+    if not np.isfinite(steps).any():
+        return np.full(len(rows), np.nan)
+    inner = round(PLACES * (OUTER + 0.03) / (OUTER + INNER))
+    beside = (np.roll(steps, 3, axis=1) + np.roll(steps, -3, axis=1)) / 2
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        over_usual = np.nanmax((steps - np.nanmedian(steps, axis=0))[:, inner:], axis=1)
+        over_others = np.nanmax((steps - beside)[:, inner:-3], axis=1)
+    return np.asarray(np.fmax(np.exp(over_usual), np.exp(over_others) / ALL_THE_TIME))
+
+
+def _shaking(move: Doubles) -> Doubles:
+    """(T,) half the change of (T, 2) movements from one frame to the next."""
+    out = np.full(len(move), np.nan)
+    if len(move) >= 2:
+        out[:-1] = np.linalg.norm(np.diff(move, axis=0), axis=1) / 2
+    return out
+
+
+def _less_usual(values: Doubles) -> Doubles:
+    """(T, C) less their median over the frames; NaN where nothing is known."""
+    known = np.isfinite(values).all(1)
+    return values - (np.median(values[known], axis=0) if known.any() else np.nan)
+
+
+def _lips(rows: pd.DataFrame, fps: float) -> Doubles:
+    mine, theirs = stacked(rows, "mouth", 0), stacked(rows, "reference_mouth", 0)
+    if not mine.size:
+        return np.full(len(rows), np.nan)
+    found, sure = t.lag(mine / SCALE, theirs / SCALE, fps, LIPS_MOVE)
+    lag = pd.Series(np.abs(found) * sure)
+    return np.asarray(lag.ffill(limit=round(0.5 * fps)))
+
+
+def _identity(rows: pd.DataFrame) -> Doubles:
+    vectors = stacked(rows, "identity_vector", 0)
+    if not vectors.size:
+        return np.full(len(rows), np.nan)
+    return np.asarray(np.linalg.norm(_less_usual(vectors), axis=1))
+
+
+def stacked(rows: pd.DataFrame, name: str, width: int) -> Doubles:
+    """(T, width) of a column of arrays; NaN rows where there is none; no columns for `width` 0 without any array."""
+    values = list(rows[name])
+    width = width or next((len(v) for v in values if v is not None), 0)
+    out = np.full((len(values), width), np.nan)
+    for i, value in enumerate(values):
+        if value is not None:
+            out[i] = value
+    return out
+
+
+def median(values: pd.Series) -> float:
+    """The median of what is known; 0 if nothing is."""
+    return float(values.median()) if values.notna().any() else 0.0
+
+
+def softness(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """Octaves by which the face's fine detail is weaker than its middle one, and than the ring's fine one."""
+    fine, mid, ring = (np.log2(rows[name] + 0.3) for name in ("fine", "middle", "fine_ring"))
+    return {"slope": mid - fine, "below_ring": ring - fine}
