@@ -126,6 +126,8 @@ def render(
         report, offset = _measured(folder, made)
         times = [t for account in accounts for t in account["times"]]
         swapped = sum(account["swapped"] for account in accounts)
+        if swapped < 0.5 * sum(made.first <= i < made.end for i in plan.load_face(folder)):
+            log.warning("%s: the mask is empty in most frames with the face; train longer, or try --mask hull", out)
         papers = _papers(opened, made, len(times), swapped)
         _close(folder, made, times, out, papers, signing, wishes)
         page, sidecar = _publish(folder, report, offset, out, opened, made)

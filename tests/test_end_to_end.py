@@ -18,6 +18,8 @@ import pytest
 
 import faceset
 from render import pipeline, plan
+from render.mask import MaskSettings
+from render.settings import RenderSettings
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict]:
@@ -79,7 +81,9 @@ def test_train_render_verify_inspect(head_facesets, head_clips, work: Path, caps
     assert (work / "run" / "model.safetensors").is_file()
 
     out = work / "out.mp4"
-    code, rendered = call(capsys, "render", work / "run", "--footage", head_clips["target"], "--out", out)
+    code, rendered = call(
+        capsys, "render", work / "run", "--footage", head_clips["target"], "--out", out, "--mask", "hull"
+    )
     assert code == 0 and rendered["frames"] == 40 and rendered["swapped"] >= 38
     assert streams(out) == streams(head_clips["target"])
     assert Path(rendered["report"]).is_file() and Path(rendered["report"]).with_suffix(".json").is_file()
@@ -104,18 +108,21 @@ def test_train_render_verify_inspect(head_facesets, head_clips, work: Path, caps
 def test_two_processes_and_a_killed_render_make_the_same_pixels(head_clips, work: Path, monkeypatch) -> None:
     monkeypatch.setattr(plan, "PART", 10)
     calls = [(work / "run", head_clips["target"], work / f"{name}.mp4") for name in ("one", "two", "killed")]
-    one = pipeline.render(*calls[0])
-    two = pipeline.render(*calls[1], pipeline.Wishes(workers=2))
+    settings = RenderSettings(MaskSettings("hull"))
+    one = pipeline.render(*calls[0], pipeline.Wishes(settings))
+    two = pipeline.render(*calls[1], pipeline.Wishes(settings, workers=2))
     assert two.pixels_sha256 == one.pixels_sha256 and two.resumed == 0
     script = "import sys; from pathlib import Path; from render import pipeline, plan; plan.PART = 10; "
-    script += "pipeline.render(*map(Path, sys.argv[1:]))"
+    script += "from render.mask import MaskSettings; from render.settings import RenderSettings; "
+    script += "hull = pipeline.Wishes(RenderSettings(MaskSettings('hull'))); "
+    script += "pipeline.render(*map(Path, sys.argv[1:]), hull)"
     folder = work / ".killed.mp4.render"
     with subprocess.Popen([sys.executable, "-c", script, *map(str, calls[2])]) as process:
         while process.poll() is None and not (folder / "part-00001.json").is_file():
             time.sleep(0.01)
         process.kill()
     assert not calls[2][2].exists() and not (folder / "part-00003.json").exists()
-    killed = pipeline.render(*calls[2])
+    killed = pipeline.render(*calls[2], pipeline.Wishes(settings))
     assert killed.resumed in (20, 30)
     assert killed.pixels_sha256 == one.pixels_sha256
     assert streams(calls[2][2]) == streams(head_clips["target"])
