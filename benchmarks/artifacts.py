@@ -107,7 +107,8 @@ def coded(frames: list[Image], fps: float) -> list[Image]:
         return [frame.image for frame in decode(probe(path))]
 
 
-MARKED = ("expression", "gaze", "pose")
+MARKED = ("expression", "gaze", "pose", "lips")
+"""Kinds for which the landmarks of the output are looked for, as `faceset inspect` does."""
 
 
 def look(clip: str, clips: Path, cache: Path, count: int, faults: bool) -> Tally:
@@ -298,7 +299,7 @@ def main() -> None:
     if not given.calibrate:
         lines = _table(tallies)
         with pd.option_context("display.width", 260, "display.max_columns", 30):
-            print(pd.DataFrame(lines).fillna("").to_string(index=False))
+            print(pd.DataFrame(lines).astype(object).fillna("").to_string(index=False))
         for t in tallies:
             for (name, reference, way), (_, right, kinds) in t.named.items():
                 if not right:

@@ -57,24 +57,28 @@ SEEN_AS: dict[str, tuple[str, ...]] = {
                "expression", "gaze", "pose", "identity", "checkerboard"),
     "hole": ("edge", "colour", "light", "false_detail", "soft", "ghost", "misaligned", "jitter", "flicker",
              "expression", "gaze", "checkerboard"),
-    "flicker": ("colour", "edge", "light", "jitter", "misaligned"),
-    "colour": ("edge", "light", "flicker", "soft", "false_detail", "misaligned", "jitter", "ghost"),
+    "flicker": ("colour", "edge", "light", "jitter", "misaligned", "hole", "soft", "false_detail"),
+    "colour": ("edge", "light", "flicker", "soft", "false_detail", "misaligned", "jitter", "ghost", "hole"),
     "light": ("edge", "colour", "flicker", "misaligned", "jitter"),
-    "checkerboard": ("false_detail", "ghost", "edge", "soft"),
-    "ghost": ("soft", "false_detail", "misaligned", "edge", "colour", "expression"),
+    "checkerboard": ("false_detail", "ghost", "edge", "soft", "misaligned", "jitter"),
+    "false_detail": ("misaligned", "jitter", "ghost", "hole"),
+    "ghost": ("soft", "misaligned", "jitter", "edge", "colour", "expression"),
     "jitter": ("misaligned", "flicker", "edge", "hole"),
-    "pose": ("misaligned", "expression", "gaze", "edge", "colour", "hole", "light"),
-    "misaligned": ("edge", "colour", "light", "jitter", "expression", "gaze", "pose", "hole", "ghost",
-                   "soft", "false_detail"),
+    "pose": ("misaligned", "jitter", "soft", "false_detail", "ghost", "checkerboard", "expression",
+             "gaze", "edge", "colour", "hole", "light"),
+    "misaligned": ("edge", "colour", "light", "jitter", "hole", "ghost", "soft"),
     "lips": ("expression", "hole", "misaligned", "jitter"),
-    "expression": ("hole", "misaligned", "colour", "lips"),
-    "soft": ("edge", "checkerboard", "ghost", "misaligned", "jitter"),
-    "false_detail": ("ghost", "checkerboard"),
-    "edge": ("colour", "false_detail", "soft", "light", "checkerboard"),
+    "expression": ("hole", "misaligned", "jitter", "colour", "lips", "soft"),
+    "gaze": ("misaligned", "soft"),
+    "soft": ("edge", "misaligned", "jitter"),
+    "edge": ("colour", "false_detail", "soft", "light", "hole", "misaligned", "jitter"),
 }  # fmt: skip
 """A fault and the kinds as which it shows besides: what else is flagged over the same time is explained by it."""
-SURE = ("missed", "frozen", "popped", "hole")
-"""Faults that explain whatever else is seen, however strong."""
+SURE = ("missed", "frozen", "popped", "ghost", "checkerboard", "lips", "expression", "gaze", "pose")
+"""Faults whose measure nothing else moves: they explain what their row says, however strong it is."""
+STEP = 0.5
+"""A face of another colour has a feathered edge as well: one is seen as an edge of its own if its step, in L*, is more
+than this part of the face's difference of colour in CIEDE2000."""
 SHARE = 0.6
 """A fault explains a finding if it covers so much of its time."""
 WEAKER = 0.4
@@ -163,8 +167,12 @@ def _explains(fault: Finding, other: Finding, gap: int) -> bool:
     first, last = max(fault.first_frame - gap, other.first_frame), min(fault.last_frame + gap, other.last_frame)
     if last - first + 1 < SHARE * (other.last_frame - other.first_frame + 1):
         return False
+    if {fault.kind, other.kind} == {"colour", "edge"}:
+        step, whole = (fault, other) if fault.kind == "edge" else (other, fault)
+        return (step.value > STEP * whole.value) == (fault.kind == "edge")
     least = 1.0 if fault.kind in SEEN_AS.get(other.kind, ()) else WEAKER
-    return fault.kind in SURE or fault.value / fault.threshold >= least * other.value / other.threshold
+    sure = fault.kind in SURE or (fault.kind == "hole" and fault.severity != "low")
+    return sure or fault.value / fault.threshold >= least * other.value / other.threshold
 
 
 def by_severity(findings: list[Finding]) -> tuple[Finding, ...]:

@@ -13,13 +13,15 @@ from reports.measure_marks import NAMES
 from reports.thresholds import ALONE_MOTION, MOTION
 
 Doubles = t.Doubles
+LIPS_OPEN = 0.06
+"""The same in cm of an average head, by landmarks."""
 SCALE = 100
 """Colours of cells are kept as whole hundredths."""
 TOLERANCE = 1.5
 """Per cent of the face's width: another face's features may lie so far from the reference's all the time."""
 ALL_THE_TIME = 3.0
 """Without a reference a line that is there all the time must be so many times stronger than one that comes and goes."""
-SLOWLY = 0.3
+SLOWLY = 1.0
 """Octaves by which a face's detail changes as the head turns and comes nearer."""
 LIPS_MOVE = 0.8
 """L* levels: a mouth that moves less says nothing about the lag of the lips."""
@@ -41,7 +43,7 @@ def beside(rows: pd.DataFrame, fps: float) -> dict[str, Doubles]:
         "jitter": t.sustained(shift),
         "difference": rows["difference"].to_numpy(),
     }
-    out["lips"] = _lips(rows, fps)
+    out["lips"] = _lips(rows, output, marks, fps)
     out["expression"] = t.middle(np.abs(_less_usual(away[:, 3:6])).max(1), 3)
     out["gaze"] = 100 * t.middle(np.linalg.norm(_less_usual(away[:, 6:8]), axis=1), 3)
     out["pose"] = t.middle(np.linalg.norm(_less_usual(away[:, :3]), axis=1), 3)
@@ -120,13 +122,19 @@ def _less_usual(values: Doubles) -> Doubles:
     return values - (np.median(values[known], axis=0) if known.any() else np.nan)
 
 
-def _lips(rows: pd.DataFrame, fps: float) -> Doubles:
+def _lips(rows: pd.DataFrame, output: Doubles, marks: Doubles, fps: float) -> Doubles:
+    """(T,) frames between the mouths' movements: by landmarks where the output's are known, else by their pictures."""
+    out = np.full(len(rows), np.nan)
     mine, theirs = stacked(rows, "mouth", 0), stacked(rows, "reference_mouth", 0)
-    if not mine.size:
-        return np.full(len(rows), np.nan)
-    found, sure = t.lag(mine / SCALE, theirs / SCALE, fps, LIPS_MOVE)
-    lag = pd.Series(np.abs(found) * sure)
-    return np.asarray(lag.ffill(limit=round(0.5 * fps)))
+    if mine.size:
+        found, sure = t.lag(mine / SCALE, theirs / SCALE, fps, LIPS_MOVE)
+        out = np.abs(found) * sure
+    known = np.isfinite(output[:, 3]) & np.isfinite(marks[:, 3])
+    if known.mean() > 0.9:
+        filled = [pd.DataFrame(v[:, 3:5]).interpolate(limit_direction="both").to_numpy() for v in (output, marks)]
+        found, sure = t.lag(filled[0], filled[1], fps, LIPS_OPEN)
+        out = np.where(np.isfinite(found), np.abs(found) * sure, out)
+    return np.asarray(pd.Series(out).ffill(limit=round(0.5 * fps)))
 
 
 def _identity(rows: pd.DataFrame) -> Doubles:
