@@ -487,8 +487,8 @@ def _wishes(given: dict[str, Any]) -> Any:
 
 def _pin(folder: Path, pin: list[str], ban: list[str], free: list[str]) -> None:
     from curate.faceset import open_faceset
+    from curate.lock import lock
     from curate.pins import change_pins
-    from curate.pipeline import lock
 
     if pin or ban or free:
         faceset = open_faceset(folder)
@@ -498,7 +498,7 @@ def _pin(folder: Path, pin: list[str], ban: list[str], free: list[str]) -> None:
 
 def _select(folder: Path, wishes: Any, target: Path | None) -> dict[str, Any]:
     from curate.faceset import open_faceset
-    from curate.pipeline import lock
+    from curate.lock import lock
     from curate.select import select_faceset, summary
 
     faceset = open_faceset(folder)

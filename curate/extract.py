@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -81,10 +81,19 @@ class _Best:
         self.faces.append((score, frame, chip))
 
 
-def extract_segment(folder: Path, clip: Clip, segment: Segment, settings: Settings, backends: Backends) -> int:
+def extract_segment(
+    folder: Path,
+    clip: Clip,
+    segment: Segment,
+    settings: Settings,
+    backends: Backends,
+    beat: Callable[[], None] = lambda: None,
+    check: Callable[[], None] = lambda: None,
+) -> int:
     """Write the segment's crops and then its part into the faceset `folder`; the number of frames looked at.
 
-    The part is renamed into place last: it exists if and only if the segment is done.
+    The part is renamed into place last: it exists if and only if the segment is done. `beat` is called for every frame,
+    `check` before the part is written: what it raises leaves no part.
     """
     rows: list[Row] = []
     best: dict[int, _Best] = {}
@@ -99,6 +108,7 @@ def extract_segment(folder: Path, clip: Clip, segment: Segment, settings: Settin
     if settings.crop_size:
         crops.mkdir(parents=True, exist_ok=True)
     for frame in _every(decode(clip, segment), settings.every):
+        beat()
         frames, end = frames + 1, frame.index + max(settings.every, 1)
         if watch is not None and watch.still(frame.luma):
             continue
@@ -118,6 +128,7 @@ def extract_segment(folder: Path, clip: Clip, segment: Segment, settings: Settin
             rows.append(row)
     _identify(rows, best, backends.identifier)
     _stand_for(rows, read, end)
+    check()
     _write(folder, clip, segment, settings, rows, (frames, frames - len(read)), thumbs)
     return frames
 

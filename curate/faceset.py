@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -25,7 +25,8 @@ from curate.errors import UsageError, WorkError
 from curate.table import SELECTION_SCHEMA, table_schema
 from curate.types import Clip, Image, Settings, Subject
 
-FORMAT = 1
+FORMAT = 2
+"""Version of the manifest. 2: clips have a size in bytes."""
 MANIFEST = "faceset.toml"
 OPTIONS = b"faceset.options"
 """Key of the selection's metadata."""
@@ -141,6 +142,7 @@ class Faceset:
             manifest["person"] = self.person
         if self.references:
             manifest["references"] = [list(v) for v in self.references]
+        _keep_older(self.folder / MANIFEST)
         with atomic(self.folder / MANIFEST) as temporary:
             temporary.write_text(tomli_w.dumps(manifest), encoding="utf-8")
 
@@ -175,7 +177,10 @@ def create(folder: Path, subject: Subject | None, settings: Settings) -> Faceset
 
 
 def open_faceset(folder: Path) -> Faceset:
-    """The faceset in `folder`; raises UsageError if there is none or its format is newer."""
+    """The faceset in `folder`, one of an older format too; raises UsageError if there is none or its format is newer.
+
+    An older manifest is migrated in memory; the next `save` writes it, and keeps the old one as faceset.toml.FORMAT.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise UsageError(
@@ -183,10 +188,12 @@ def open_faceset(folder: Path) -> Faceset:
         )
     try:
         manifest = tomllib.loads(path.read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
+        if manifest["format"] > FORMAT:
             raise UsageError(
-                f"{folder} has format {manifest['format']}, this faceset reads format {FORMAT}: update faceset"
+                f"{folder} has format {manifest['format']}, this faceset reads up to format {FORMAT}: update faceset"
             )
+        for older in range(manifest["format"], FORMAT):
+            MIGRATIONS[older](manifest)
         subject = Subject(**{"basis": None, **manifest["subject"]}) if manifest.get("subject", {}).get("name") else None
         return Faceset(
             folder,
@@ -198,6 +205,27 @@ def open_faceset(folder: Path) -> Faceset:
         )
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise WorkError(f"{path} is damaged ({error}): restore it, or curate the footage into a new folder") from None
+
+
+def _sizes(manifest: dict[str, Any]) -> None:
+    """1 to 2: a clip's size is not known until it is probed again."""
+    for clip in manifest.get("clips", []):
+        clip.setdefault("size", 0)
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], None]] = {1: _sizes}
+"""What makes a manifest of a format one of the next."""
+
+
+def _keep_older(path: Path) -> None:
+    """Keep the manifest at `path` under the number of its format, if that is an older one."""
+    try:
+        older = tomllib.loads(path.read_text(encoding="utf-8"))["format"]
+    except (OSError, ValueError, KeyError):
+        return
+    if isinstance(older, int) and older < FORMAT:
+        with atomic(path.with_name(f"{MANIFEST}.{older}")) as temporary:
+            temporary.write_bytes(path.read_bytes())
 
 
 def read(folder: str | Path) -> pd.DataFrame:
