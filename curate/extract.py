@@ -181,9 +181,8 @@ def _score(row: Row, frame: Frame, seen: Seen, settings: Settings, crops: Path) 
     if not settings.crop_size:
         return
     crop = align.warp(frame.image, to_crop, settings.crop_size)
-    name = f"{row['frame']:07d}-{row['face_id'].rsplit('-', 1)[1]}.jpg"
-    _write_crop(crops / name, crop)
-    row["crop"] = f"crops/{row['clip']}/{row['segment']:04d}/{name}"
+    row["crop"] = crop_path(row["clip"], row["segment"], row["frame"], row["face_id"])
+    write_crop(crops / Path(row["crop"]).name, crop)
     if settings.framing != "full" or settings.crop_size != SCORING_SIZE:
         to_crop = align.crop_matrix(points, "full", SCORING_SIZE)
         crop = align.warp(frame.image, to_crop, SCORING_SIZE)
@@ -216,7 +215,13 @@ def _identify(rows: list[Row], best: dict[int, _Best], identifier: Identifier) -
         row["identity"] = vectors[row["track"]]
 
 
-def _write_crop(path: Path, crop: Image) -> None:
+def crop_path(clip: str, segment: int, frame: int, face_id: str) -> str:
+    """Where a face's crop lies in the faceset."""
+    return f"crops/{clip}/{segment:04d}/{frame:07d}-{face_id.rsplit('-', 1)[1]}.jpg"
+
+
+def write_crop(path: Path, crop: Image) -> None:
+    """Write a crop (S, S, 3) uint8 RGB as JPEG, whatever the path's suffix."""
     flags = [
         cv2.IMWRITE_JPEG_QUALITY,
         JPEG_QUALITY,

@@ -117,7 +117,7 @@ class Faceset:
             raise WorkError(f"crop path {path!r} leaves the faceset {self.folder}")
         image = cv2.imread(str(target), cv2.IMREAD_COLOR)
         if image is None:
-            raise WorkError(f"crop {target} cannot be read: faceset curate {self.folder} makes it again")
+            raise WorkError(f"crop {target} cannot be read: faceset prune {self.folder} --restore makes it again")
         return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
     def identity(self) -> NDArray[np.float32]:
@@ -231,6 +231,18 @@ def _keep_older(path: Path) -> None:
 def read(folder: str | Path) -> pd.DataFrame:
     """The table of the faceset in `folder` as a DataFrame."""
     return open_faceset(Path(folder)).table()
+
+
+def without_crop(faceset: Faceset) -> pd.DataFrame:
+    """The selected faces whose crop is not there: face_id, clip, segment, frame, crop. Empty if crops are not written.
+
+    Raises WorkError where there is no selection.
+    """
+    rows = faceset.selected(["face_id", "clip", "segment", "frame", "crop"])
+    if not faceset.settings.crop_size:
+        return rows.iloc[:0]
+    there = [isinstance(crop, str) and (faceset.folder / crop).is_file() for crop in rows["crop"]]
+    return rows[~np.array(there, bool)].reset_index(drop=True)
 
 
 def write_table(path: Path, table: pa.Table) -> None:
