@@ -54,11 +54,18 @@ def extract(
     on. `limits` None: STALL seconds, and a worker's share of the memory. `gpus`: see `curate.jobs.run`.
     """
     jobs.check(engine, workers)
+    _sweep(faceset.folder / "parts")
     plan = _Plan(faceset, progress, engine == "ray")
     limits = limits or Limits(STALL, memory_limit(workers))
     for task, problem in jobs.run(run_task, plan.tasks(), workers, engine, limits, gpus):
         plan.ended(task, problem)
     return list(plan.failures.values())
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process left half-written: `atomic` gives such files hidden names."""
+    for path in folder.glob(".*") if folder.is_dir() else ():
+        path.unlink(missing_ok=True)
 
 
 @dataclass
@@ -140,9 +147,21 @@ def tell_disk(faceset: Faceset) -> None:
 
 
 def _all_parts(faceset: Faceset, clip: Clip) -> bool:
-    """Footage may be gone once its parts are there (a moved faceset)."""
+    """Footage may be gone once its parts are there (a moved faceset): one after another, with all of its frames."""
     parts = faceset.parts_of(clip)
-    return bool(parts) and all(is_done(faceset, clip, p.stem) for p in parts)
+    numbers = [int(p.stem.rpartition("-")[2]) for p in parts]
+    if not parts or numbers != list(range(numbers[0], numbers[0] + len(parts))):
+        return False
+    if not all(is_done(faceset, clip, p.stem) for p in parts):
+        return False
+    planned = [info.planned for p in parts if (info := part_info(p)) is not None]
+    frames = sum(n for n in planned if n is not None)
+    return None in planned or abs(frames - _expected(clip)) <= (2 if clip.start or clip.end else 0)
+
+
+def any_part(faceset: Faceset, clip: Clip) -> bool:
+    """Whether anything of the clip is done."""
+    return any(is_done(faceset, clip, p.stem) for p in faceset.parts_of(clip))
 
 
 @functools.cache

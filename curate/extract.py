@@ -250,6 +250,7 @@ def _write(
         "clip_sha256": clip.sha256,
         "frames": str(counts[0]),
         "skipped": str(counts[1]),
+        "planned": str(len(segment.pts)),
         "thumb_shape": "x".join(map(str, thumbs[0].shape)) if thumbs else "",
     }
     extra = {k.encode(): v.encode() for k, v in metadata.items()}
@@ -274,6 +275,8 @@ class PartInfo:
     """Looked at."""
     skipped: int
     """Of those, left out as still."""
+    planned: int | None
+    """Frames that the segment has in the footage; None in parts of older versions."""
     rows: int
     first_thumb: Image | None
     last_thumb: Image | None
@@ -298,6 +301,7 @@ def part_info(path: Path) -> PartInfo | None:
         extra[b"clip_sha256"].decode(),
         int(extra[b"frames"]),
         int(extra.get(b"skipped", b"0")),
+        int(extra[b"planned"]) if b"planned" in extra else None,
         meta.num_rows,
         thumb(b"first_thumb"),
         thumb(b"last_thumb"),

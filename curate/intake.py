@@ -73,7 +73,7 @@ def _take_in(clips: list[Clip], clip: Clip) -> None:
     """Add a clip under a name of its own, or only note where a known one lies now."""
     for i, known in enumerate(clips):
         if (known.sha256, known.start, known.end) == (clip.sha256, clip.start, clip.end):
-            clips[i] = replace(known, path=clip.path)
+            clips[i] = replace(known, path=clip.path, size=clip.size)
             return
         if known.sha256 == clip.sha256 and _overlap(known, clip):
             raise UsageError(

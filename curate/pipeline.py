@@ -17,7 +17,7 @@ from curate import disk, jobs
 from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, make, weights
 from curate.build import build
 from curate.consent import make_subject
-from curate.engine import extract, tell_disk
+from curate.engine import any_part, extract, tell_disk
 from curate.errors import FacesetError, UsageError, WorkError
 from curate.extract import part_info
 from curate.faceset import Faceset, check_new, create, is_faceset, open_faceset
@@ -87,7 +87,11 @@ class Curated:
 
 
 def curate(request: Request, progress: Progress = no_progress) -> Curated:
-    """Extract what is missing and make the table again. A new folder is removed if no face was found at all."""
+    """Extract what is missing and make the table again. A new folder is removed if no face was found at all.
+
+    A clip that failed on the way stays with the segments that are done, and is among `failed`; the next call tries the
+    others again.
+    """
     began = time.monotonic()
     jobs.check(request.engine, request.workers)
     request = _own_faceset(request)
@@ -114,7 +118,8 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
             tell_disk(faceset)
             failed += extract(faceset, request.workers, request.engine, progress, gpus=request.gpus)
             bad = {f.path for f in failed}
-            faceset = faceset.changed(clips=tuple(c for c in faceset.clips if c.path not in bad))
+            usable = tuple(c for c in faceset.clips if c.path not in bad or any_part(faceset, c))
+            faceset = faceset.changed(clips=usable)
             if not faceset.clips:
                 raise WorkError(f"none of the footage is usable: {failed[0].reason}")
             table = build(faceset)
