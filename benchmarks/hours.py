@@ -188,16 +188,43 @@ def main() -> None:
         clips = sources(Path(given.clips) if given.clips else None, scratch)
         minutes = footage(clips, scratch / "footage", given.minutes, given.seed)
         course, said = run(scratch / "footage", scratch / "set", given.every, given.workers, given.kill)
-    report(given, minutes, course, said)
+        built = [building(scratch / "set", share) for share in (0.5, 1.0)]
+    report(given, minutes, course, said, built)
 
 
-def report(given: argparse.Namespace, minutes: float, course: Course, said: dict[str, Any]) -> None:
+BUILD = """
+import resource, sys
+from dataclasses import replace
+from pathlib import Path
+from curate.build import build
+from curate.faceset import open_faceset
+if __name__ == "__main__":
+    faceset = open_faceset(Path(sys.argv[1]))
+    count = max(1, round(float(sys.argv[2]) * len(faceset.clips)))
+    rows = build(replace(faceset, clips=faceset.clips[:count]))
+    print(len(rows), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+"""
+
+
+def building(folder: Path, share: float) -> tuple[int, float]:
+    """Faces, and MB at most, of the table of a share of the clips, made in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", BUILD, str(folder), str(share)]
+    faces, most = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+    return int(faces), float(most)
+
+
+def report(
+    given: argparse.Namespace, minutes: float, course: Course, said: dict[str, Any], built: list[tuple[int, float]]
+) -> None:
     """Print the table and the line."""
+    (few, little), (many_faces, much) = built
+    a_face = max(much - little, 0.0) / max(many_faces - few, 1)
     (worker1, worker2), (main1, main2), (rate1, rate2) = (
         halves(course, course.workers), halves(course, course.main), rates(course),
     )  # fmt: skip
     frames, seconds = said["frames"], course.at[-1]
-    grows = max(main2 - main1, 0.0) / (frames / 2)
+    grows = max(main2 - main1, 0.0) / (frames / 2) if not course.kills else None
     peak, faces = max(course.main), said["faces"]
     found: dict[str, Any] = {
         "minutes": round(minutes, 2), "every": given.every, "workers": given.workers, "frames": frames, "faces": faces,
@@ -205,6 +232,7 @@ def report(given: argparse.Namespace, minutes: float, course: Course, said: dict
         "seconds": round(seconds, 1), "disk_mb": round(said["disk"] / 1e6, 1),
         "worker_mb": [round(worker1, 1), round(worker2, 1)], "main_mb": [round(main1, 1), round(main2, 1)],
         "fps": [round(rate1, 2), round(rate2, 2)], "peak_main_mb": round(peak, 1),
+        "table_kb_a_face": round(1e3 * a_face, 3),
     }  # fmt: skip
     print(f"{minutes:.1f} minutes, {frames} frames, {faces} faces, {seconds:.0f} s, {course.kills} kills")
     print(f"{'':26}{'first half':>12}{'second half':>12}{'ratio':>8}")
@@ -212,16 +240,20 @@ def report(given: argparse.Namespace, minutes: float, course: Course, said: dict
     for label, first, second in (*rows, ("frames a second", rate1, rate2)):
         print(f"{label:26}{first:12.1f}{second:12.1f}{second / max(first, 1e-9):8.3f}")
     print(f"segments lost or done twice: {course.lost}; clips failed: {len(said['failed'])}")
-    print(f"main process at its largest (table, selection, page): {peak:.0f} MB")
+    print(
+        f"main process at its largest (table, selection, page): {peak:.0f} MB; {1e3 * a_face:.2f} KB a face for the table"
+    )
     for hours in (10, 100):
         many = hours * 60 / minutes
         alone = many * seconds / 3600
-        gigabytes = (main2 + grows * frames * many) / 1e3
-        table = (peak - main2) / 1e3 * many
-        line = f"{hours} h of such footage: {alone:.1f} h here, {alone / given.machines:.2f} h on {given.machines}; "
-        line += f"main process {gigabytes:.2f} GB while extracting, at most {gigabytes + table:.1f} GB for the table, "
-        print(line + f"disk {said['disk'] * many / 1e9:.0f} GB")
-        found[f"hours_{hours}"] = {"here": round(alone, 2), "main_gb": round(gigabytes, 3), "table_gb": round(table, 2)}
+        extracting = None if grows is None else round((main2 + grows * frames * many) / 1e3, 2)
+        table = round((much + a_face * faces * (many - 1)) / 1e3, 2)
+        told = "not told by a run with kills" if extracting is None else f"{extracting} GB"
+        print(
+            f"{hours} h of such footage: {alone:.1f} h here, {alone / given.machines:.2f} h on {given.machines}; "
+            f"main process while extracting: {told}; for the table: {table} GB; disk {said['disk'] * many / 1e9:.0f} GB"
+        )
+        found[f"hours_{hours}"] = {"here": round(alone, 2), "extracting_gb": extracting, "table_gb": table}
     print(json.dumps(found))
 
 
