@@ -1,9 +1,10 @@
 """From which value on a measure is a finding: the only place where these numbers stand.
 
-A threshold lies 1.1 to 2 times above the worst that lasted for the event's least number of frames in clean footage:
-four clips and two turntable heads as they are, the four as clean swaps, plain and after H.264 at CRF 23 (`python -m
-benchmarks.artifacts --calibrate` prints these values). The clips on which the benchmark counts set none of them. That
-of `identity` is the distance at which .6 % of strangers pass for the same person; no video was drawn on.
+With a reference a threshold lies 1.2 or more times above the worst that lasted for the event's least number of frames
+in clean footage: four clips and two turntable heads as they are, the four as clean swaps, plain and after H.264 at CRF
+23 (`python -m benchmarks.artifacts --calibrate` prints these values). Without one the same holds of the clips, from 1.1
+times; the turntable heads go beyond `soft` and `hole`. That of `identity` is the distance at which .6 % of strangers
+pass for the same person; no video was drawn on.
 """
 
 from __future__ import annotations
