@@ -146,7 +146,7 @@ class Inspector:
         return {
             "reference_cells": _packed(other.cells),
             "apart": _packed(np.maximum(apart - around, 0)),
-            "colour": float(by_cell[known].mean()) if known.any() else math.nan,
+            "colour": float(np.median(by_cell[known])) if known.any() else math.nan,
             "colour_cell": int(np.nanargmax(by_cell)) if known.any() else -1,
             "difference": max(float(apart[inside].mean()) - around, 0.0) if inside.any() else math.nan,
             "tilt_x": right,

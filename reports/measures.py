@@ -115,15 +115,21 @@ def colour(output: Floats, reference: Floats, weight: Floats, shift: NDArray[np.
 def tilt(difference: Floats, weight: Floats) -> tuple[float, float]:
     """Slope of (G, G) differences of lightness over the face, L* from one side to the other: rightward, downward.
 
-    A plane by least squares over the cells with a `weight` (G, G) of .9 and more; NaN for fewer than 12 of them.
+    A plane by least squares over the cells with a `weight` (G, G) of .9 and more, then again without those that are
+    farther from it than 3 median distances: a hole is no light. NaN for fewer than 12 cells.
     """
     known = weight >= 0.9
     if known.sum() < 12:
         return float("nan"), float("nan")
     y, x = np.nonzero(known)
     terms = np.column_stack([x, y, np.ones(len(x))]).astype(np.float64)
-    (right, down, _), *_ = np.linalg.lstsq(terms, difference[known].astype(np.float64), rcond=None)
-    return float(right * np.ptp(x)), float(down * np.ptp(y))
+    values = difference[known].astype(np.float64)
+    plane = np.linalg.lstsq(terms, values, rcond=None)[0]
+    away = np.abs(values - terms @ plane)
+    near = away <= 3 * np.median(away) + 1e-9
+    if near.sum() >= 12:
+        plane = np.linalg.lstsq(terms[near], values[near], rcond=None)[0]
+    return float(plane[0] * np.ptp(x)), float(plane[1] * np.ptp(y))
 
 
 def bands(grey: Floats, at: Zones) -> tuple[float, float, float, float]:

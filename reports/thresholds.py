@@ -47,7 +47,7 @@ REFERENCE: tuple[Limit, ...] = (
     Limit("edge", "visible edge around the face", "edge", "L*", 1.3, 3.0, 6.0, 3,
           "Sharp step of brightness along the outline of the face that the reference does not have"),
     Limit("colour", "colour does not match", "colour", "CIEDE2000", 3.4, 5.5, 10.0, 3,
-          "Difference of the face's colours from the reference's, fine detail left out"),
+          "Difference of the face's colours from the reference's, fine detail left out; of the parts the middle one"),
     Limit("light", "light comes from another side", "light", "L* across the face", 7.0, 12.0, 20.0, 3,
           "Slope of the brightness over the face beside the reference's"),
     Limit("soft", "detail lost", "detail_lost", "octaves", 0.22, 0.8, 1.5, 3,
