@@ -1,9 +1,9 @@
 """Where other programs want the points and the crop: iBUG's 68 points, DeepFaceLab's and faceswap's aligned faces.
 
 Both programs align by a least-squares similarity (Umeyama 1991) of points 17.. to the same mean face, whose unit is
-about the width of the brows. DeepFaceLab's `whole_face` is a square of 2.13 units in line with it. faceswap's crops are
-moved to the projection of a point of the head, which it finds with a 26-point model (glAnthropometric3DModel, University
-of Coimbra) and a camera of focal length 4. The numbers are theirs: with others their programs cut other faces out.
+about the width of the brows. DeepFaceLab's `whole_face` is a square of 2.13 units in line with it. faceswap's crops
+are moved to the projection of a point of the head, which it finds with a 26-point model (glAnthropometric3DModel,
+University of Coimbra) and a camera of focal length 4. The numbers are theirs: others would cut out another square.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def dfl_matrix(points: NDArray[np.floating], size: int) -> Doubles:
     """(2, 3) from frame pixels to pixels of DeepFaceLab's `whole_face` crop, for points (68, 2)."""
     unit = similarity(points[_DFL_POINTS], MEAN_FACE[np.array(_DFL_POINTS) - FIRST] + _DFL_SHIFT)
     unit[:, 2] += _DFL_SIDE / 2 - _DFL_CENTRE
-    return unit * size / _DFL_SIDE
+    return np.asarray(unit * (size / _DFL_SIDE))
 
 
 def faceswap_matrix(points: NDArray[np.floating], size: int, centring: Centring = "head") -> Doubles:
