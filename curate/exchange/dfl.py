@@ -13,9 +13,11 @@ from curate.exchange import pickled
 from curate.exchange.record import ForeignError, Record, numbers, text
 
 WHOLE_FACE = "whole_face"
-FACE_TYPES = (
-    "half_face", "midfull_face", "full_face", "full_face_no_align", "whole_face", "head", "head_no_align", "mark_only",
-)  # fmt: skip
+NUMBERS = {
+    "half_face": 0, "midfull_face": 1, "full_face": 2, "full_face_no_align": 3, "whole_face": 4, "head": 5,
+    "head_no_align": 6, "mark_only": 10,
+}  # fmt: skip
+"""Its face types and their numbers in packs."""
 _SOI, _SOS, _APP15 = 0xD8, 0xDA, 0xEF
 _LONGEST = 65533
 """Bytes that a JPEG segment holds."""
@@ -49,6 +51,15 @@ def has_metadata(data: bytes) -> bool:
         return any(marker == _APP15 for marker, _, _ in _segments(data))
     except ForeignError:
         return False
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """(height, width) that a JPEG's frame header says; (0, 0) if there is none."""
+    for marker, start, stop in _segments(data):
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and stop - start >= 9:
+            height, width = struct.unpack_from(">HH", data, start + 5)
+            return height, width
+    return 0, 0
 
 
 def metadata(data: bytes) -> dict[str, Any] | None:
@@ -86,9 +97,8 @@ def with_metadata(data: bytes, values: dict[str, Any]) -> bytes:
 def record(file: str, values: dict[str, Any]) -> Record:
     """A face as DeepFaceLab's dictionary describes it; ForeignError for fields of another form."""
     face_type = values.get("face_type")
-    if isinstance(face_type, int) and not isinstance(face_type, bool):
-        known = dict(enumerate(FACE_TYPES[:-1])) | {10: "mark_only"}
-        face_type = known.get(face_type)
+    if isinstance(face_type, int):
+        face_type = next((name for name, number in NUMBERS.items() if number == face_type), None)
     return Record(
         file,
         "dfl",

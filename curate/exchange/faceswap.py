@@ -135,7 +135,8 @@ def frame_record(file: str, face: dict[str, Any]) -> Record:
 def _landmarks(face: dict[str, Any]) -> Floats | None:
     """(68, 2); None where the face has only its corners (4 points)."""
     value = face.get("landmarks_xy", face.get("landmarksXY"))
-    return None if value is None or len(value) == 4 else numbers(value, (68, 2), "landmarks_xy")
+    corners = isinstance(value, list | tuple | np.ndarray) and len(value) == 4
+    return None if corners else numbers(value, (68, 2), "landmarks_xy")
 
 
 def _rect(face: dict[str, Any]) -> Floats | None:
@@ -184,7 +185,7 @@ def described(
     """The header of a face: points (68, 2) and box (left, top, right, bottom) in frame pixels.
 
     `frame` is the frame's file name, the face's index in it, whether it is of a video, its (height, width). Two masks
-    are made from the points, as faceswap's own of these names are: `components` their hull, `extended` with raised brows.
+    are made from the points, as faceswap's own are: `components`, their hull, and `extended`, with raised brows.
     """
     name, index, video, size = frame
     left, top, right, bottom = (round(v) for v in box)

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from curate.exchange import pickled
+import numpy as np
+
+from curate.exchange import dfl, pickled
 from curate.exchange.record import MAX_PICTURE, ForeignError
 
 NAME = "faceset.pak"
 VERSION = 1
 MAX_TABLE = 512 << 20
 """Bytes of the pickle."""
-_FACE_SAMPLE, _WHOLE_FACE = 1, 4
-"""DeepFaceLab's SampleType.FACE and FaceType.WHOLE_FACE."""
+_FACE_SAMPLE = 1
+"""DeepFaceLab's SampleType.FACE."""
 
 
 @dataclass(frozen=True)
@@ -80,23 +82,9 @@ def _faces(listed: list[dict[str, Any]], offsets: Sequence[int], begin: int, end
         )
 
 
-def write(path: Path, faces: Sequence[tuple[str, bytes, dict[str, Any]]], size: int) -> None:
-    """A pack of `whole_face` crops (size, size, 3): (file name, JPEG bytes, DeepFaceLab's dictionary) each."""
-    listed = [
-        {
-            "sample_type": _FACE_SAMPLE,
-            "filename": name,
-            "face_type": _WHOLE_FACE,
-            "shape": (size, size, 3),
-            "landmarks": values["landmarks"],
-            "ie_polys": None,
-            "seg_ie_polys": None,
-            "eyebrows_expand_mod": 1.0,
-            "source_filename": values["source_filename"],
-            "person_name": None,
-        }
-        for name, _, values in faces
-    ]
+def write(path: Path, faces: Sequence[tuple[str, bytes, dict[str, Any]]]) -> None:
+    """A pack of (file name, JPEG bytes, DeepFaceLab's dictionary) each."""
+    listed = [_listed(*face) for face in faces]
     raw = pickled.dumps(listed)
     offsets = [0]
     for _, data, _ in faces:
@@ -106,3 +94,19 @@ def write(path: Path, faces: Sequence[tuple[str, bytes, dict[str, Any]]], size: 
         stream.write(struct.pack(f"<{len(offsets)}Q", *offsets))
         for _, data, _ in faces:
             stream.write(data)
+
+
+def _listed(name: str, data: bytes, values: dict[str, Any]) -> dict[str, Any]:
+    face_type = values.get("face_type", dfl.WHOLE_FACE)
+    return {
+        "sample_type": _FACE_SAMPLE,
+        "filename": name,
+        "face_type": dfl.NUMBERS.get(face_type, dfl.NUMBERS[dfl.WHOLE_FACE]),
+        "shape": (*dfl.size(data), 3),
+        "landmarks": np.asarray(values["landmarks"], np.float64).tolist(),
+        "ie_polys": None,
+        "seg_ie_polys": None,
+        "eyebrows_expand_mod": 1.0,
+        "source_filename": values.get("source_filename"),
+        "person_name": None,
+    }
