@@ -410,7 +410,7 @@ def import_(
     evidence: Annotated[Path | None, typer.Option(help="Document that shows the basis; its hash is kept.")] = None,
     program: Annotated[
         str | None,
-        typer.Option("--format", help="dfl, faceswap or folder (any photos); told by the files if not given."),
+        typer.Option("--format", help="dfl, faceswap or folder (photos); the files tell if not given."),
     ] = None,
     budget: Budget = "auto",
     workers: Workers = 0,

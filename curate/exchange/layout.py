@@ -66,31 +66,43 @@ _PADDING = {"legacy": 0.375, "face": 0.5, "head": 0.625}
 """Share of the crop's side that lies around the mean face's unit square."""
 
 
+_BLENDS: dict[int, dict[int, float]] = {
+    18: {63: 0.7, 105: 0.3},
+    19: {105: 0.4, 66: 0.6},
+    20: {66: 0.5, 107: 0.5},
+    21: {107: 0.4, 55: 0.4, 9: 0.2},
+    22: {336: 0.4, 285: 0.4, 9: 0.2},
+    23: {296: 0.5, 336: 0.5},
+    24: {334: 0.4, 296: 0.6},
+    25: {293: 0.7, 334: 0.3},
+    28: {197: 0.5, 6: 0.5},
+    29: {5: 0.4, 195: 0.6},
+}
+"""Points that lie between vertices: the brows' equal steps and the bridge's, where dlib's predictor puts them."""
+
+
 @functools.cache
-def _jaw_weights() -> tuple[tuple[int, ...], Doubles]:
-    """Vertices, and (17, vertices) weights of iBUG's jaw: eight equal steps along each half of the outline."""
-    indices = (*_JAW, *_JAW_LEFT[:-1])
-    weights = np.zeros((17, len(indices)))
-    for side, order in ((_JAW, range(9)), (_JAW_LEFT, range(16, 7, -1))):
+def _weights() -> Doubles:
+    """(68, 468) weights of the mesh's vertices in iBUG's points; the jaw's are equal steps along the outline."""
+    weights = np.zeros((68, 468))
+    for side, order in ((_JAW, range(9)), (_JAW_LEFT, range(16, 8, -1))):
         points = canonical().vertices[list(side)]
         along = np.r_[0, np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))]
-        for step, row in enumerate(order):
+        for step, point in enumerate(order):
             at = np.interp(step / 8 * along[-1], along, np.arange(len(side)))
             low = min(int(at), len(side) - 2)
-            weights[row] = 0
-            weights[row, indices.index(side[low])] = 1 - (at - low)
-            weights[row, indices.index(side[low + 1])] += at - low
-    return indices, weights
+            weights[point, [side[low], side[low + 1]]] = 1 - (at - low), at - low
+    for point in range(FIRST, 68):
+        for vertex, weight in _BLENDS.get(point, {MESH_OF_68[point - FIRST]: 1.0}).items():
+            weights[point, vertex] = weight
+    return weights
 
 
 def ibug68(points: NDArray[np.floating]) -> Floats:
     """iBUG's 68 points (68, 2), pixels, of landmarks (478, 3), (468, 3) or (68, 3)."""
     if len(points) == 68:
         return np.asarray(points[:, :2], np.float32)
-    indices, weights = _jaw_weights()
-    jaw = weights @ np.asarray(points, np.float64)[list(indices), :2]
-    assert len(MESH_OF_68) == 68 - FIRST
-    return np.concatenate([jaw, np.asarray(points)[list(MESH_OF_68), :2]]).astype(np.float32)
+    return np.asarray(_weights() @ np.asarray(points, np.float64)[:468, :2], np.float32)
 
 
 def similarity(points: NDArray[np.floating], to: NDArray[np.floating]) -> Doubles:
