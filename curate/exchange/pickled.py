@@ -12,6 +12,7 @@ import math
 import pickletools
 import re
 import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -87,16 +88,22 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
 
 def loads(data: bytes, max_items: int = MAX_ITEMS) -> Any:
     """The value in a pickle of protocol 0 to 5; PickleError names what was refused, or says what is wrong."""
-    machine = _Machine()
     try:
-        for steps, (opcode, arg, _) in enumerate(pickletools.genops(data)):
-            if steps > max_items:
-                raise PickleError(f"the pickle has more than {max_items} steps")
-            if opcode.name == "STOP":
-                return _Tree(max_items).finish(machine.stack.pop(), 0)
-            machine.step(opcode.name, arg)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in damaged texts
+            return _run(data, max_items)
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError, MemoryError) as error:
         raise PickleError(f"the pickle is damaged ({type(error).__name__}: {str(error)[:80]})") from None
+
+
+def _run(data: bytes, max_items: int) -> Any:
+    machine = _Machine()
+    for steps, (opcode, arg, _) in enumerate(pickletools.genops(data)):
+        if steps > max_items:
+            raise PickleError(f"the pickle has more than {max_items} steps")
+        if opcode.name == "STOP":
+            return _Tree(max_items).finish(machine.stack.pop(), 0)
+        machine.step(opcode.name, arg)
     raise PickleError("the pickle is damaged (it ends early)")
 
 
