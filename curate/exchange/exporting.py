@@ -116,7 +116,7 @@ def _dfl(
     faceset: Faceset, rows: pd.DataFrame, out: Path, done: Exported, pack: bool, size: int, progress: Progress
 ) -> None:
     """Aligned JPEG files with DeepFaceLab's metadata, or one pack of them."""
-    packed: list[tuple[str, bytes, dict[str, Any]]] = []
+    written: list[Path] = []
 
     def make(row: cutting.Row, frame: Image | None, points: Floats, source: str) -> tuple[str, bytes]:
         matrix = dfl_matrix(points, size)
@@ -124,14 +124,14 @@ def _dfl(
         return ".jpg", dfl.with_metadata(cutting.jpeg(cutting.cut(faceset, row, frame, matrix, size)), values)
 
     def write(name: str, data: bytes) -> None:
-        if pack:
-            packed.append((name, data, dfl.metadata(data) or {}))
-        else:
-            (out / name).write_bytes(data)
+        (out / name).write_bytes(data)
+        written.append(out / name)
 
     _aligned(faceset, rows, done, "dfl", make, write, progress)
-    if packed:
-        pak.write(out / pak.NAME, packed)
+    if pack and written:
+        pak.write(out / pak.NAME, written)
+        for path in written:
+            path.unlink()
 
 
 def _faceswap(
@@ -148,7 +148,10 @@ def _faceswap(
         found = faceswap.described(points, _box(row), f"{face}.png", place)
         return ".png", faceswap.with_header(cutting.png(cutting.cut(faceset, row, frame, matrix, size)), found)
 
-    _aligned(faceset, rows, done, "faceswap", make, lambda name, data: _write(out / name, data), progress)
+    def write(name: str, data: bytes) -> None:
+        (out / name).write_bytes(data)
+
+    _aligned(faceset, rows, done, "faceswap", make, write, progress)
 
 
 def _aligned(
@@ -203,10 +206,6 @@ def _original(faceset: Faceset, records: pd.DataFrame | None, face: str, program
 
 def _box(row: cutting.Row) -> tuple[float, float, float, float]:
     return row["x"], row["y"], row["x"] + row["width"], row["y"] + row["height"]
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
 
 
 def _plain(

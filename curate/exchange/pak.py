@@ -7,6 +7,7 @@ the JPEG files. DeepFaceLab itself writes the last entry counted from the file's
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -82,26 +83,25 @@ def _faces(listed: list[dict[str, Any]], offsets: Sequence[int], begin: int, end
         )
 
 
-def write(path: Path, faces: Sequence[tuple[str, bytes, dict[str, Any]]]) -> None:
-    """A pack of (file name, JPEG bytes, DeepFaceLab's dictionary) each."""
-    listed = [_listed(*face) for face in faces]
-    raw = pickled.dumps(listed)
-    offsets = [0]
-    for _, data, _ in faces:
-        offsets.append(offsets[-1] + len(data))
+def write(path: Path, pictures: Sequence[Path]) -> None:
+    """A pack of JPEG files with DeepFaceLab's metadata, in this order; one of them is held in memory at a time."""
+    raw = pickled.dumps([_listed(picture.name, picture.read_bytes()) for picture in pictures])
+    offsets = [0, *itertools.accumulate(picture.stat().st_size for picture in pictures)]
     with path.open("wb") as stream:
         stream.write(struct.pack("<QQ", VERSION, len(raw)) + raw)
         stream.write(struct.pack(f"<{len(offsets)}Q", *offsets))
-        for _, data, _ in faces:
-            stream.write(data)
+        for picture in pictures:
+            stream.write(picture.read_bytes())
 
 
-def _listed(name: str, data: bytes, values: dict[str, Any]) -> dict[str, Any]:
-    face_type = values.get("face_type", dfl.WHOLE_FACE)
+def _listed(name: str, data: bytes) -> dict[str, Any]:
+    values = dfl.metadata(data)
+    if values is None:
+        raise ForeignError(f"{name} has no metadata of DeepFaceLab")
     return {
         "sample_type": _FACE_SAMPLE,
         "filename": name,
-        "face_type": dfl.NUMBERS.get(face_type, dfl.NUMBERS[dfl.WHOLE_FACE]),
+        "face_type": dfl.NUMBERS.get(values.get("face_type", ""), dfl.NUMBERS[dfl.WHOLE_FACE]),
         "shape": (*dfl.size(data), 3),
         "landmarks": np.asarray(values["landmarks"], np.float64).tolist(),
         "ie_polys": None,

@@ -22,7 +22,7 @@ import numpy as np
 from curate.errors import WorkError
 
 MAX_ITEMS = 16_000_000
-"""Steps of the machine, and values of the tree: some 40,000 faces of a pack."""
+"""Steps of the machine, and values of the tree: some 36,000 faces of a pack."""
 MAX_DEPTH = 32
 _MAX_DIMENSIONS = 8
 _LARGEST = 1 << 64

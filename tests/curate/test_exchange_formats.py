@@ -124,7 +124,10 @@ def test_a_pack_is_read_as_deepfacelab_reads_it(tmp_path) -> None:
     for name in ("b.jpg", "a.jpg"):
         values = dfl.described(POINTS + len(faces), np.eye(2, 3), f"{name}.png", BOX)
         faces.append((name, dfl.with_metadata(picture(".jpg", 64 + 32 * len(faces)), values), values))
-    pak.write(tmp_path / "faceset.pak", faces)
+    (tmp_path / "files").mkdir()
+    for name, data, _ in faces:
+        (tmp_path / "files" / name).write_bytes(data)
+    pak.write(tmp_path / "faceset.pak", [tmp_path / "files" / name for name, _, _ in faces])
     for (config, data), (name, written, values) in zip(unpacked(tmp_path / "faceset.pak"), faces, strict=True):
         assert data == written and config["filename"] == name
         assert config["sample_type"] == 1 and config["face_type"] == 4 and config["person_name"] is None
