@@ -19,6 +19,7 @@ from curate.errors import UsageError, WorkError
 from curate.exchange import cutting, dfl, faceswap, pak, plain
 from curate.exchange.importing import PICTURES, records_of
 from curate.exchange.layout import dfl_matrix, faceswap_matrix, ibug68
+from curate.exchange.record import BASIS
 from curate.faceset import Faceset, open_faceset
 from curate.types import Failure, Floats, Image, Progress, Subject, no_progress
 
@@ -26,7 +27,6 @@ Format = Literal["dfl", "faceswap", "folder", "webdataset"]
 FORMATS: tuple[Format, ...] = ("dfl", "faceswap", "folder", "webdataset")
 SIZE = 512
 """Side in pixels of faces that are cut out anew; what both programs extract by default."""
-BASIS = "BASIS.json"
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from dataclasses import dataclass
@@ -17,10 +18,10 @@ from curate.consent import make_subject
 from curate.errors import FacesetError, UsageError, WorkError
 from curate.exchange.layout import ibug68
 from curate.exchange.pictures import PROGRAMS, Picture, Program, pictures, program_of
-from curate.exchange.record import Record, to_table
+from curate.exchange.record import BASIS, Record, to_table
 from curate.faceset import Faceset, create, is_faceset, write_table
 from curate.pipeline import Curated, Request, curate
-from curate.types import Failure, Floats, Progress, Settings, no_progress
+from curate.types import Failure, Floats, Progress, Settings, Subject, no_progress
 from curate.video import PHOTO_SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ def import_faceset(
     chosen: Program = program or program_of(path)  # type: ignore[assignment]  # checked
     if out.resolve().is_relative_to(path.resolve()):
         raise UsageError(f"--out {out}: lies in {path}, which is to be imported; name a folder outside it")
+    _check_basis(path, named)
     begun = _begun(out, path)
     if not begun:
         create(out, named, Settings(models=weights(Settings())))
@@ -95,6 +97,18 @@ def import_faceset(
     write_table(out / TABLE, to_table(matched))
     recognised = sum(face is not None for face, _ in matched)
     return Imported(done, chosen, taken, recognised, tuple(failed))
+
+
+def _check_basis(path: Path, named: Subject) -> None:
+    """UsageError if the faces came from an export that names another subject."""
+    told = (path if path.is_dir() else path.parent) / BASIS
+    try:
+        found = json.loads(told.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return
+    subject = found.get("subject") if isinstance(found, dict) else None
+    if isinstance(subject, str) and subject != named.name:
+        raise UsageError(f"--subject {named.name}: {told} says that these are faces of {subject[:200]}")
 
 
 def _begun(out: Path, path: Path) -> bool:

@@ -86,6 +86,18 @@ def test_faceswap_s_centrings(face) -> None:
         assert abs(along[0] - 0.5) < 0.05 and (along[1] < 0.45 if centring == "head" else 0.3 < along[1] < 0.6)
 
 
+def test_faceswap_s_centre_of_a_turned_head_lies_behind_the_face() -> None:
+    angle = np.radians(35)
+    turn = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    points = ibug68(canonical().vertices @ turn.T * (20, -20, -20) + (640, 360, 0))
+    middle = {}
+    for centring in ("face", "head"):
+        back = cv2.invertAffineTransform(faceswap_matrix(points, 256, centring))
+        middle[centring] = (np.array([128.0, 128.0]) @ back[:, :2].T + back[:, 2]) / 20
+    # The points lie 6.5 units apart in depth in its head model of about a canonical centimetre: 3.7 at 35 degrees.
+    assert 2.5 < middle["face"][0] - middle["head"][0] < 5
+
+
 def test_the_raised_hull_holds_the_hull(face) -> None:
     raised = layout.raised_hull(face)
     assert all(cv2.pointPolygonTest(raised.reshape(-1, 1, 2), tuple(map(float, p)), True) > -0.01 for p in face)

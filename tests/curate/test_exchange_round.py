@@ -235,6 +235,11 @@ def test_bad_files_are_listed_and_the_rest_goes_on(exported, tmp_path, capsys) -
     assert code == 0 and "2 faces (2 as they were)" in out
 
 
+def test_an_export_s_subject_stays_its_subject(exported, tmp_path) -> None:
+    with pytest.raises(UsageError, match=r"--subject Another: .*BASIS\.json says that these are faces of Source"):
+        import_faceset(exported["dfl"], tmp_path / "in", "Another", "research")
+
+
 def test_wrong_imports_are_one_line(tmp_path) -> None:
     (tmp_path / "theirs").mkdir()
     for wrong, error, message in (
