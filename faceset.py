@@ -401,6 +401,53 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of aligned faces or photos, or a faceset.pak.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new faceset.")],
+    subject: Annotated[str, typer.Option(help="Name of the person whose face this is.")],
+    basis: Annotated[str, typer.Option(help="self, release, public-domain or research.")],
+    evidence: Annotated[Path | None, typer.Option(help="Document that shows the basis; its hash is kept.")] = None,
+    program: Annotated[
+        str | None,
+        typer.Option("--format", help="dfl, faceswap or folder (photos); the files tell if not given."),
+    ] = None,
+    budget: Budget = "auto",
+    workers: Workers = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Another program's faceset in: its pictures are scored here, its landmarks kept as imported.parquet."""
+    from curate.eligible import Floors
+    from curate.exchange.importing import import_faceset
+    from curate.select import Wishes
+    from curate.space import Weights
+
+    wishes = Wishes(budget, None, Floors(), Weights())
+    done = import_faceset(path, out, subject, basis, evidence, program, _workers(workers), _progress(quiet))
+    chosen = _select(out, wishes, None)
+    page = _report(out)
+    _say(as_json, {**done.summary(), **chosen, "report": str(page)}, _imported_text)
+
+
+@app.command()
+def export(
+    folder: Folder,
+    program: Annotated[str, typer.Option("--format", help="dfl, faceswap, folder or webdataset.")],
+    out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")],
+    everything: Annotated[bool, typer.Option("--all", help="All kept faces, not only the selected.")] = False,
+    pack: Annotated[bool, typer.Option("--pak", help="dfl: one faceset.pak instead of pictures.")] = False,
+    size: Annotated[int, typer.Option(help="dfl, faceswap: side in pixels of the faces, cut out anew.")] = 512,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The selected faces out, as another program trains on them, with the basis beside them (BASIS.json)."""
+    from curate.exchange.exporting import export as run
+
+    done = asdict(run(folder, out, program, everything, pack, size, _progress(quiet)))
+    _say(as_json, done, _exported_text)
+
+
 @app.command()
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without root.")] = False,
@@ -540,6 +587,19 @@ def _curated_text(r: dict[str, Any]) -> str:
         f"{r['frames']} frames{skipped}, {r['kept']} faces kept, {r['selected']} selected, {r['seconds']:.0f} s"
     )
     return "\n".join([*lines, str(r["report"])])
+
+
+def _imported_text(r: dict[str, Any]) -> str:
+    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
+    lines.append(f"{r['pictures']} pictures ({r['format']}), {r['kept']} faces kept, {r['selected']} selected")
+    return "\n".join([*lines, str(r["report"])])
+
+
+def _exported_text(r: dict[str, Any]) -> str:
+    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
+    ways = {"as they were": "kept", "cut out of the footage": "from_footage", "cut out of the crops": "from_crops"}
+    told = ", ".join(f"{r[key]} {words}" for words, key in ways.items() if r[key])
+    return "\n".join([*lines, f"{r['faces']} faces ({told})", r["out"]])
 
 
 def _trained_text(out: Path) -> Any:
