@@ -29,7 +29,7 @@ SECOND_FACE = "a second face like the subject's in this frame"
 
 def build(faceset: Faceset) -> pd.DataFrame:
     """Make and write faces.parquet; the table. Raises WorkError when no frame of the footage holds a face."""
-    rows = _read(faceset)
+    rows = read_parts(faceset)
     if rows.empty:
         raise WorkError(f"{faceset.folder}: no face was found in the footage; is the face at least 24 pixels wide?")
     rows = mark_subject(rows, faceset)
@@ -40,7 +40,7 @@ def build(faceset: Faceset) -> pd.DataFrame:
     return rows
 
 
-def _read(faceset: Faceset) -> pd.DataFrame:
+def read_parts(faceset: Faceset) -> pd.DataFrame:
     """All parts' scalars and vectors; shots made unique in the clip, tracks in the faceset."""
     names = [*(c.name for c in COLUMNS if c.level == "both"), "distances"]
     pieces: list[pd.DataFrame] = []
