@@ -8,6 +8,7 @@ import json
 import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def read_faceset(folder: Path) -> None:
     read_pins(faceset)
     faceset.identity()
     rows = usable_rows(faceset)
-    for crop in rows["crop"][:3]:
+    for crop in rows["crop"]:
         faceset.crop(crop)
     faceset.landmarks(rows["face_id"])
 
@@ -74,8 +75,9 @@ def read_checkpoint(folder: Path) -> None:
     """A checkpoint whose hash is that of its bytes, so that the bytes themselves are read."""
     path = folder / "checkpoints" / "step-10.safetensors"
     note = path.with_suffix(".json")
-    values = json.loads(note.read_text())
-    note.write_text(json.dumps({**values, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
+    with suppress(ValueError, TypeError):  # the note itself may be what is damaged
+        values = json.loads(note.read_text())
+        note.write_text(json.dumps({**values, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
     checkpoint.read(path).part("ema")
 
 

@@ -33,7 +33,7 @@ SHARES = {"clip": 6, "footage": 2, "papers": 2, "run": 2}
 def environment(config: Path) -> dict[str, str]:
     """One thread a process, the project's packages, a config folder of its own."""
     paths = [str(ROOT), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
-    one = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_DEFAULT_MEMORY_POOL")}
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ARROW_DEFAULT_MEMORY_POOL"), "1")
     one["ARROW_DEFAULT_MEMORY_POOL"] = "system"
     return {**os.environ, **one, "PYTHONPATH": os.pathsep.join(paths), "FACESET_CONFIG": str(config)}
 
@@ -46,7 +46,9 @@ def make_seeds(folder: Path) -> None:
     for clip in sorted(Path(real).glob("*.mp4"))[:3] if real else ():
         code = "import sys, pathlib, seeds; seeds.first_second(*map(pathlib.Path, sys.argv[1:]))"
         out = folder / "clips" / f"real-{clip.name}"
-        subprocess.run([sys.executable, "-c", code, str(clip), str(out)], env=environment(folder / "config"), check=True)
+        subprocess.run(
+            [sys.executable, "-c", code, str(clip), str(out)], env=environment(folder / "config"), check=True
+        )
 
 
 def fuzz(seeds: Path, name: str, seed: int, first: int, end: int) -> Iterator[dict[str, Any]]:
@@ -64,7 +66,9 @@ def _process(seeds: Path, name: str, seed: int, first: int, end: int) -> Iterato
         command += [str(n) for n in (seed, first, end)]
         with (
             (Path(scratch) / "log").open("w+b") as log,
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment(Path(scratch) / "config")) as p,
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, env=environment(Path(scratch) / "config")
+            ) as p,
         ):
             number = first
             for line in _lines(p, PATIENCE):

@@ -126,7 +126,9 @@ def run(folder: Path) -> None:
     config = replace(config_of("tiny"), encoder_width=8, decoder_width=8, latent=16)
     side = SideInfo(Subject("Ann", "self"), (("h264", "aa" * 32),), "bb" * 32, (0.1,) * 128, 12, "/faceset")
     folder.mkdir(parents=True)
-    Run(folder, config, 64, "full", side, side, 10, held_out={"source": ("aa-0000001-0",)}, guard={"source": 0.1}).save()
+    Run(
+        folder, config, 64, "full", side, side, 10, held_out={"source": ("aa-0000001-0",)}, guard={"source": 0.1}
+    ).save()
     tensors = dict(build(config).state_dict())
     checkpoint.write_tensors(folder / "model.safetensors", tensors)
     checkpoint.write(folder / "checkpoints", 10, {f"ema.{k}": v for k, v in tensors.items()}, {"losses": {}}, 2)
@@ -134,17 +136,19 @@ def run(folder: Path) -> None:
 
 def render(folder: Path) -> None:
     """A signed and marked video, and the folder of a render in the middle of its work."""
-    from reports.parts import Part
     from render import keys, manifest, plan, registry
     from render.coding import coding_for
     from render.look import check_footage
     from render.settings import RenderSettings
+    from reports.parts import Part
 
     folder.mkdir(parents=True)
     footage = clip(folder / "footage.mp4", "libx264", "yuv420p", "aac")
     unsigned = clip(folder / "unsigned.mp4", "libx264", "yuv420p", "aac")
     subject, film = Subject("Ann", "self"), probe(footage)
-    identifier = registry.new_entry(title="out.mp4", subject="Ann", basis="self", model_sha256="cc" * 32, out="/out.mp4")
+    identifier = registry.new_entry(
+        title="out.mp4", subject="Ann", basis="self", model_sha256="cc" * 32, out="/out.mp4"
+    )
     sources = (manifest.Source("source", "a.mp4", "aa" * 32), manifest.Source("target", "b.mp4", "bb" * 32))
     papers = manifest.Papers(subject, subject, sources, "cc" * 32, 12, 12, identifier)
     store = manifest.sign(unsigned, folder / "out.mp4", "out.mp4", papers, footage, keys.installation_key())

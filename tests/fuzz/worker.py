@@ -11,8 +11,6 @@ import sys
 import traceback
 from pathlib import Path
 
-import cv2
-import torch
 from mutate import damaged
 from readers import READERS, Reader, pick
 
@@ -46,6 +44,9 @@ def outcome(reader: Reader, path: Path) -> dict[str, str]:
 
 def main(seeds: Path, work: Path, name: str, seed: int, first: int, end: int) -> None:
     """Inputs [first, end) of one reader."""
+    import cv2  # after ours, as from the command line
+    import torch
+
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     logging.disable(logging.CRITICAL)
