@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from curate.app_map import Drawing
 from curate.errors import WorkError
-from curate.faceset import Faceset
+from curate.faceset import Faceset, inside
 from curate.pins import Pins, read_pins
 from curate.space import SPACE_COLUMNS, Space
 from curate.table import BY_NAME, COLUMNS, SELECTION_COLUMNS, SELECTION_SCHEMA, STATUS_OK, Column

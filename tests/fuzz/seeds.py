@@ -1,4 +1,4 @@
-"""Whole files to damage: clips, photos, a faceset, a run, a render with its papers. Small, made by the project itself."""
+"""Whole files to damage: clips, photos, a faceset, a run, a render with its papers. Small, made by the project."""
 
 from __future__ import annotations
 
