@@ -94,6 +94,7 @@ def curate(
     max_motion_blur: Ceiling = None,
     engine: Annotated[str, typer.Option(help="local, or ray (RAY_ADDRESS, or a local cluster).")] = "local",
     workers: Workers = 0,
+    gpus: Annotated[float, typer.Option(help="With --engine ray: the share of a GPU that a worker needs.")] = 0.0,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -120,6 +121,7 @@ def curate(
         _workers(workers),
         engine,
         force,
+        gpus,
     )
     done = run(request, _progress(quiet))
     chosen = _select(done.faceset.folder, wishes, target)
@@ -157,6 +159,33 @@ def select(
     _progress(quiet)
     _pin(folder, pin or [], ban or [], free or [])
     _say(as_json, {"faceset": str(folder), **_select(folder, wishes, target)}, _selected_text)
+
+
+@app.command()
+def prune(
+    folder: Folder,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say what it would free.")] = False,
+    bring_back: Annotated[
+        bool, typer.Option("--restore", help="The other way: make missing crops of selected faces from the footage.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Drop the crops of faces that are not selected, to save disk; they can be made again from the footage."""
+    from curate.disk import text
+    from curate.faceset import open_faceset
+    from curate.prune import prune as run
+    from curate.prune import restore
+
+    progress = _progress(quiet)
+    faceset = open_faceset(folder)
+    if bring_back:
+        _say(as_json, {"restored": restore(faceset, progress)}, lambda r: f"{r['restored']} crops made again")
+        return
+    found = asdict(run(faceset, yes))
+    size = f"{found['crops']} crops, {text(found['bytes'])}"
+    words = f"{size} freed" if yes else f"would free {size}; --yes does it"
+    _say(as_json, found, lambda r: f"{words}; {r['kept']} crops of selected or pinned faces stay")
 
 
 @app.command()
@@ -534,8 +563,8 @@ def _wishes(given: dict[str, Any]) -> Any:
 
 def _pin(folder: Path, pin: list[str], ban: list[str], free: list[str]) -> None:
     from curate.faceset import open_faceset
+    from curate.lock import lock
     from curate.pins import change_pins
-    from curate.pipeline import lock
 
     if pin or ban or free:
         faceset = open_faceset(folder)
@@ -545,7 +574,7 @@ def _pin(folder: Path, pin: list[str], ban: list[str], free: list[str]) -> None:
 
 def _select(folder: Path, wishes: Any, target: Path | None) -> dict[str, Any]:
     from curate.faceset import open_faceset
-    from curate.pipeline import lock
+    from curate.lock import lock
     from curate.select import select_faceset, summary
 
     faceset = open_faceset(folder)
@@ -584,7 +613,8 @@ def _curated_text(r: dict[str, Any]) -> str:
     lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
     skipped = f" ({r['skipped']} skipped: nothing changed)" if r["skipped"] else ""
     lines.append(
-        f"{r['frames']} frames{skipped}, {r['kept']} faces kept, {r['selected']} selected, {r['seconds']:.0f} s"
+        f"{r['frames']} frames{skipped}, {r['kept']} faces kept, {r['selected']} selected, "
+        f"{r['seconds']:.0f} s, {r['disk'] / 1e6:.0f} MB"
     )
     return "\n".join([*lines, str(r["report"])])
 
