@@ -8,11 +8,16 @@ import os
 import sys
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from curate.errors import FacesetError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from curate.reading import Faces
 
 NO_CONFIG = {
     "source", "target", "out", "preset", "cache", "engine", "workers", "resume", "init", "force", "as_json", "quiet",
@@ -48,11 +53,11 @@ Floor = Annotated[float | None, typer.Option(help="Faces below are not selected;
 Ceiling = Annotated[float | None, typer.Option(help="Faces above are not selected; raw value of the column.")]
 
 
-def read(folder: str | Path) -> Any:
-    """The table of a faceset as a pandas DataFrame: `faceset.read("myset")`."""
-    from curate.faceset import read as read_table
+def read(folder: str | Path, columns: Sequence[str] | None = None) -> Faces:
+    """A faceset: `.table` and `.selected` (pandas DataFrames), `.dataset()` (torch); see `curate.reading.read`."""
+    from curate.reading import read as open_faces
 
-    return read_table(folder)
+    return open_faces(folder, columns)
 
 
 @app.command()
