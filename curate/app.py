@@ -89,6 +89,24 @@ def _close(loaded: Sequence[tuple[Any, Drawing | None]]) -> None:
 
 def connect() -> Any:
     """The module `fiftyone`, with its environment set, a database server found and a first answer from it."""
+    fo = prepare()
+    from fiftyone.core.config import FiftyOneConfigError
+    from fiftyone.core.service import ServiceException
+    from pymongo.errors import PyMongoError
+
+    try:
+        fo.list_datasets()
+    except (ServiceException, FiftyOneConfigError, PyMongoError, OSError) as error:
+        where = mongod.external() or f"its log is {fo.config.database_dir}/log/mongo.log"
+        raise WorkError(f"FiftyOne's database does not answer ({error}; {where}): faceset doctor says more") from error
+    return fo
+
+
+def prepare() -> Any:
+    """The module `fiftyone`, with its environment set and a database server found; the server is not started yet.
+
+    Raises MissingError without FiftyOne or a server.
+    """
     if importlib.util.find_spec("fiftyone") is None:
         raise MissingError("the App needs FiftyOne, which is not installed: pip install 'faceset[app]'")
     for name, value in ENVIRONMENT.items():
@@ -99,17 +117,9 @@ def connect() -> Any:
         log.info("starting FiftyOne and its database")
     import fiftyone as fo
     import fiftyone.constants as constants
-    from fiftyone.core.config import FiftyOneConfigError
-    from fiftyone.core.service import ServiceException
-    from pymongo.errors import PyMongoError
 
     if server is not None and server != mongod.place():
         constants.FIFTYONE_DB_BIN_DIR = str(server.parent)
-    try:
-        fo.list_datasets()
-    except (ServiceException, FiftyOneConfigError, PyMongoError, OSError) as error:
-        where = mongod.external() or f"its log is {fo.config.database_dir}/log/mongo.log"
-        raise WorkError(f"FiftyOne's database does not answer ({error}; {where}): faceset doctor says more") from error
     return fo
 
 
