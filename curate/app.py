@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -225,14 +225,20 @@ def load_clips(folder: Path) -> str:
 
 
 def launch(
-    folders: Sequence[Path], port: int = 5151, browser: bool = True, wait: bool = True, clips: bool = False
+    folders: Sequence[Path],
+    port: int = 5151,
+    browser: bool = True,
+    wait: bool = True,
+    clips: bool = False,
+    opened: Callable[[str], None] | None = None,
 ) -> str:
     """Load the facesets, with `clips` also their footage, and start the App, reachable from this machine only.
 
     Returns its address.
 
     Opens a browser where there is one to open. `wait` blocks until Ctrl-C, then ends the App; without it the App runs
-    until the process ends. Raises UsageError for a port that is out of range or taken, else as `load`.
+    until the process ends. `opened` is called with the address as soon as it can be used. Raises UsageError for a port
+    that is out of range or taken, else as `load`.
     """
     if not 1 <= port <= 65535:
         raise UsageError(f"--port {port}: must be 1 to 65535")
@@ -247,6 +253,8 @@ def launch(
             log.warning("footage: dataset %s", load_clips(folder))
         session = fo.launch_app(first, port=port, address=ADDRESS, remote=True)
         log.warning("FiftyOne App: %s%s", address, "  (Ctrl-C ends it)" if wait else "")
+        if opened is not None:
+            opened(address)
         if browser and _has_screen():
             webbrowser.open(address, new=2)
         _finish_all(loaded)

@@ -59,6 +59,9 @@ def _start_worker(parent: int) -> None:
     """A worker uses one core, and does not outlive the process that started it."""
     import cv2
 
+    from curate.progress import set_up_logging
+
+    set_up_logging(quiet=True)
     cv2.setNumThreads(1)
 
     def watch() -> None:
