@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+import typer.main
 
 from curate.complete import values
 from curate.errors import FacesetError, UsageError
@@ -609,7 +610,8 @@ def main() -> None:
     """Run the command line; user errors are one line on stderr, and with --json {error, exit} on stdout."""
     sys.excepthook = _bug
     try:
-        code = app(sys.argv[1:] or ["--help"], prog_name="faceset", standalone_mode=False)
+        command = typer.main.get_command(app)  # app(...) would set its own excepthook
+        code = command(sys.argv[1:] or ["--help"], prog_name="faceset", standalone_mode=False)
     except FacesetError as error:
         code = _failed(str(error), error.exit_code)
     except typer.TyperException as error:
