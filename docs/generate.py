@@ -24,6 +24,7 @@ import typer.main  # noqa: E402  # once the project can be imported
 import faceset  # noqa: E402
 from curate.reading import Faces  # noqa: E402
 from curate.table import AXIS_DOCS, BY_NAME, COLUMNS, SELECTION_COLUMNS, Column  # noqa: E402
+from reports.thresholds import ALONE, REFERENCE  # noqa: E402
 
 KINDS = {"text": "TEXT", "str": "TEXT", "path": "PATH", "integer": "N", "int": "N", "float": "X"}
 SKELETON = """# faceset {verb}
@@ -61,7 +62,11 @@ def _row(param: Any, context: Any) -> tuple[str, str, str]:
     if param.param_type_name == "argument":
         flags = re.sub(r" <.*>$", "", flags).replace(param.name, param.name.upper())
     flags = re.sub(r" <(?:list\[)?([^<>\]]+)\]?>", lambda m: " " + KINDS.get(m[1].lower(), m[1]), flags)
-    return f"`{flags}`", f"`{default[1]}`" if default else found if known else "", text[: notes.start()] if known else text
+    return (
+        f"`{flags}`",
+        f"`{default[1]}`" if default else found if known else "",
+        text[: notes.start()] if known else text,
+    )
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -111,12 +116,35 @@ def api() -> dict[str, str]:
     return {"reference": "\n\n".join(f"### `{name}`\n\n{inspect.getdoc(thing)}" for name, thing in entries)}
 
 
+def kinds() -> dict[str, str]:
+    """The kinds of findings and their limits, of docs/judging.md."""
+    head = ("kind", "what shows", "measure", "unit", "low", "medium", "high", "frames", "what is measured")
+    tables = {}
+    for name, limits in (("reference", REFERENCE), ("alone", ALONE)):
+        rows = [
+            (
+                f"`{k.kind}`",
+                k.title,
+                f"`{k.measure}`",
+                k.unit,
+                f"{k.low:g}",
+                f"{k.medium:g}",
+                f"{k.high:g}",
+                str(k.frames),
+                k.doc,
+            )
+            for k in limits
+        ]
+        tables[name] = _table(head, rows)
+    return tables
+
+
 def pages() -> dict[Path, dict[str, str]]:
     """Every page with generated parts: marker to text."""
     found = {DOCS / "cli" / f"{name}.md": {name: verb_text(name, command)} for name, command in verbs().items()}
     rows = [(f"[{n}](cli/{n}.md)", c.help.splitlines()[0]) for n, c in verbs().items()]
     found[DOCS / "commands.md"] = {"verbs": _table(("command", ""), rows)}
-    return found | {DOCS / "formats.md": formats(), DOCS / "api.md": api()}
+    return found | {DOCS / "formats.md": formats(), DOCS / "api.md": api(), DOCS / "judging.md": kinds()}
 
 
 def filled(text: str, parts: dict[str, str]) -> str:
