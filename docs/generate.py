@@ -62,11 +62,10 @@ def _row(param: Any, context: Any) -> tuple[str, str, str]:
     if param.param_type_name == "argument":
         flags = re.sub(r" <.*>$", "", flags).replace(param.name, param.name.upper())
     flags = re.sub(r" <(?:list\[)?([^<>\]]+)\]?>", lambda m: " " + KINDS.get(m[1].lower(), m[1]), flags)
-    return (
-        f"`{flags}`",
-        f"`{default[1]}`" if default else found if known else "",
-        text[: notes.start()] if known else text,
-    )
+    flags = flags.replace("|", "/")  # a bar would end the table's cell
+    if not known:
+        return f"`{flags}`", "", text
+    return f"`{flags}`", f"`{default[1]}`" if default else found, text[: notes.start()]
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -121,20 +120,10 @@ def kinds() -> dict[str, str]:
     head = ("kind", "what shows", "measure", "unit", "low", "medium", "high", "frames", "what is measured")
     tables = {}
     for name, limits in (("reference", REFERENCE), ("alone", ALONE)):
-        rows = [
-            (
-                f"`{k.kind}`",
-                k.title,
-                f"`{k.measure}`",
-                k.unit,
-                f"{k.low:g}",
-                f"{k.medium:g}",
-                f"{k.high:g}",
-                str(k.frames),
-                k.doc,
-            )
-            for k in limits
-        ]
+        rows = []
+        for k in limits:
+            values = (f"{v:g}" for v in (k.threshold, k.medium, k.high, k.frames))
+            rows.append((f"`{k.kind}`", k.title, f"`{k.measure}`", k.unit, *values, k.doc))
         tables[name] = _table(head, rows)
     return tables
 
