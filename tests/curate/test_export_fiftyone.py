@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ try:
     told["few"] = len(few)
     few.add_dir(target, dataset_type=FacesetDataset, tags="target")
     told["both"] = [len(few), few.count_sample_tags(), few.count("rank")]
+    exec(sys.argv[4])
     view = dataset.match({"frame": {"$gt": 24}})
     told["late"] = sorted(view.values("face_id"))
     view.export(out, dataset_type=FacesetDataset)
@@ -70,9 +72,15 @@ def told(head_facesets: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
     mine = {"FIFTYONE_DATABASE_DIR": str(folder / "db"), "FIFTYONE_DATABASE_NAME": f"faceset-export-{os.getpid()}"}
     mine["PYTHONPATH"] = str(Path(app.__file__).parent.parent)
     sides = [str(head_facesets[s]) for s in ("source", "target")]
-    script = [sys.executable, "-c", STORY, *sides, str(folder / "out")]
-    done = subprocess.run(script, env=cleared | mine, capture_output=True, text=True, check=False, timeout=300)
+    (folder / "her").symlink_to(sides[0])
+    page = (Path(app.__file__).parent.parent / "docs" / "api.md").read_text(encoding="utf-8")
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "fiftyone" in b]
+    script = [sys.executable, "-c", STORY, *sides, str(folder / "out"), block]
+    done = subprocess.run(
+        script, env=cleared | mine, capture_output=True, text=True, check=False, timeout=300, cwd=folder
+    )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert len(open_faceset(folder / "sharpest").table()) == 10  # what the page's block exported
     lines = [line for line in done.stdout.splitlines() if line.startswith("TOLD ")]
     return json.loads(lines[-1][5:]) | {"out": str(folder / "out")}
 
