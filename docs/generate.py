@@ -117,13 +117,13 @@ def api() -> dict[str, str]:
 
 def kinds() -> dict[str, str]:
     """The kinds of findings and their limits, of docs/judging.md."""
-    head = ("kind", "what shows", "measure", "unit", "low", "medium", "high", "frames", "what is measured")
+    head = ("kind", "what shows", "measure", "unit", "low, medium, high from", "frames", "what is measured")
     tables = {}
     for name, limits in (("reference", REFERENCE), ("alone", ALONE)):
         rows = []
         for k in limits:
-            values = (f"{v:g}" for v in (k.threshold, k.medium, k.high, k.frames))
-            rows.append((f"`{k.kind}`", k.title, f"`{k.measure}`", k.unit, *values, k.doc))
+            severities = f"{k.threshold:g}, {k.medium:g}, {k.high:g}"
+            rows.append((f"`{k.kind}`", k.title, f"`{k.measure}`", k.unit, severities, str(k.frames), k.doc))
         tables[name] = _table(head, rows)
     return tables
 
