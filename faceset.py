@@ -464,11 +464,15 @@ def import_(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of aligned faces or photos, or a faceset.pak.")],
     out: Annotated[Path, typer.Option(help="Folder of the new faceset.")],
     subject: Annotated[str, typer.Option(help="Name of the person whose face this is.")],
-    basis: Annotated[str, typer.Option(help="self, release, public-domain or research.")],
+    basis: Annotated[str, _one_of("basis", "self, release, public-domain or research.")],
     evidence: Annotated[Path | None, typer.Option(help="Document that shows the basis; its hash is kept.")] = None,
     program: Annotated[
         str | None,
-        typer.Option("--format", help="dfl, faceswap or folder (photos); the files tell if not given."),
+        typer.Option(
+            "--format",
+            help="dfl, faceswap or folder (photos); the files tell if not given.",
+            autocompletion=values("import-format"),
+        ),
     ] = None,
     budget: Budget = "auto",
     workers: Workers = 0,
@@ -491,7 +495,10 @@ def import_(
 @app.command()
 def export(
     folder: Folder,
-    program: Annotated[str, typer.Option("--format", help="dfl, faceswap, folder or webdataset.")],
+    program: Annotated[
+        str,
+        typer.Option("--format", help="dfl, faceswap, folder or webdataset.", autocompletion=values("export-format")),
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")],
     everything: Annotated[bool, typer.Option("--all", help="All kept faces, not only the selected.")] = False,
     pack: Annotated[bool, typer.Option("--pak", help="dfl: one faceset.pak instead of pictures.")] = False,

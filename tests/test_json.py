@@ -208,6 +208,7 @@ def test_the_script_for_bash() -> None:
 
 def test_completed_values_are_those_that_are_taken() -> None:
     from curate import backends, jobs, select, types
+    from curate.exchange import exporting, pictures
     from render import coding, mask
     from train import config
 
@@ -216,6 +217,7 @@ def test_completed_values_are_those_that_are_taken() -> None:
     assert given["cover"] == get_args(select.Cover)
     assert given["detector"] == tuple(backends.DETECTORS) and given["landmarker"] == tuple(backends.LANDMARKERS)
     assert given["identifier"] == tuple(backends.IDENTIFIERS) and given["engine"] == jobs.ENGINES
+    assert given["import-format"] == pictures.PROGRAMS and given["export-format"] == exporting.FORMATS
     assert given["codec"] == tuple(coding.ENCODERS) and given["coding-preset"] == coding.PRESETS
     assert set(given["preset"]) == set(config.PRESETS) and given["arch"] == config.ARCHES
     names = ("device", "precision", "sampling", "stop", "flip")
