@@ -258,11 +258,6 @@ def _keep_older(path: Path) -> None:
             temporary.write_bytes(path.read_bytes())
 
 
-def read(folder: str | Path) -> pd.DataFrame:
-    """The table of the faceset in `folder` as a DataFrame."""
-    return open_faceset(Path(folder)).table()
-
-
 def without_crop(faceset: Faceset) -> pd.DataFrame:
     """The selected faces whose crop is not there: face_id, clip, segment, frame, crop. Empty if crops are not written.
 
