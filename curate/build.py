@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate import identity
+from curate.damage import read_parquet
 from curate.errors import UsageError, WorkError
 from curate.expression import DISTANCES
 from curate.extract import PartInfo, part_info
 from curate.faceset import Faceset, write_faces
 from curate.refine import refine, stacked
 from curate.shots import is_cut
-from curate.table import COLUMNS
+from curate.table import COLUMNS, part_schema
 from curate.track import SAME_FACE, overlap
 from curate.types import Clip
 
@@ -29,7 +30,7 @@ SECOND_FACE = "a second face like the subject's in this frame"
 
 def build(faceset: Faceset) -> pd.DataFrame:
     """Make and write faces.parquet; the table. Raises WorkError when no frame of the footage holds a face."""
-    rows = _read(faceset)
+    rows = read_parts(faceset)
     if rows.empty:
         raise WorkError(f"{faceset.folder}: no face was found in the footage; is the face at least 24 pixels wide?")
     rows = mark_subject(rows, faceset)
@@ -40,7 +41,17 @@ def build(faceset: Faceset) -> pd.DataFrame:
     return rows
 
 
-def _read(faceset: Faceset) -> pd.DataFrame:
+KNOWN = ("face_id", "clip", "segment", "frame", "stands_for", "time", "shot", "track", *BOX, "identity", "status")
+
+
+def _rows(path: Path, columns: list[str]) -> pd.DataFrame:
+    try:
+        return read_parquet(path, columns, part_schema(), KNOWN)
+    except WorkError as error:
+        raise WorkError(f"{error}: delete it, then faceset curate {path.parent.parent} makes it again") from None
+
+
+def read_parts(faceset: Faceset) -> pd.DataFrame:
     """All parts' scalars and vectors; shots made unique in the clip, tracks in the faceset."""
     names = [*(c.name for c in COLUMNS if c.level == "both"), "distances"]
     pieces: list[pd.DataFrame] = []
@@ -49,7 +60,8 @@ def _read(faceset: Faceset) -> pd.DataFrame:
         shot = 0
         before: tuple[PartInfo, pd.DataFrame] | None = None
         for path, info in _parts(faceset, clip):
-            part: pd.DataFrame = pq.read_table(path, columns=names).to_pandas()
+            part: pd.DataFrame = _rows(path, names)
+            _without_lost_crops(faceset, part)
             goes_on = before is not None and _goes_on(before[0], info)
             first = shot if before is None or goes_on else shot + 1
             shots = part["shot"].max() if len(part) else 0
@@ -65,6 +77,18 @@ def _read(faceset: Faceset) -> pd.DataFrame:
     return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=names)
 
 
+def _without_lost_crops(faceset: Faceset, part: pd.DataFrame) -> None:
+    """Null where a crop is no longer there (pruned), or has no bytes (a power cut)."""
+    for folder in sorted({str(Path(crop).parent) for crop in part["crop"].dropna()}):
+        try:
+            with os.scandir(faceset.folder / folder) as entries:
+                there = {f"{folder}/{entry.name}" for entry in entries if entry.stat().st_size}
+        except FileNotFoundError:
+            there = set()
+        lost = part["crop"].str.startswith(f"{folder}/", na=False) & ~part["crop"].isin(there)
+        part.loc[lost, "crop"] = None
+
+
 def _parts(faceset: Faceset, clip: Clip) -> Iterator[tuple[Path, PartInfo]]:
     """The clip's parts in order, without the stale: made from other bytes or with other settings."""
     for path in faceset.parts_of(clip):
@@ -78,7 +102,7 @@ def _skins(faceset: Faceset, face_ids: pd.Series[str]) -> Iterator[tuple[NDArray
     index = pd.Index(face_ids)
     for clip in faceset.clips:
         for path, _ in _parts(faceset, clip):
-            part = pq.read_table(path, columns=["face_id", "skin"]).to_pandas().dropna(subset=["skin"])
+            part = _rows(path, ["face_id", "skin"]).dropna(subset=["skin"])
             if len(part):
                 colours = np.frombuffer(b"".join(part["skin"]), np.uint8).reshape(len(part), -1, 3)
                 yield index.get_indexer(pd.Index(part["face_id"])), colours

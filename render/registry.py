@@ -19,6 +19,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from curate.errors import FacesetError, WorkError
+from curate.records import record
 from render.keys import config_folder, write_whole
 from render.watermark_code import IDENTIFIER_BITS, identifier_text, parse_identifier
 
@@ -137,8 +138,8 @@ def _entries() -> Iterator[Entry]:
         try:
             values = json.loads(line)
             parse_identifier(values["identifier"])
-            yield Entry(**{**values, "source_sha256s": tuple(values.get("source_sha256s", ()))})
-        except (ValueError, TypeError, KeyError, AttributeError, FacesetError) as error:
+            yield record(Entry, values)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, FacesetError) as error:
             log.warning("%s: line %d is damaged and left out (%s)", path(), number, type(error).__name__)
 
 

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from curate.damage import DAMAGED, told
 from curate.errors import WorkError
 from curate.faceset import atomic
 
@@ -93,8 +94,8 @@ def read(path: Path) -> Checkpoint:
         if _sha256(path) != facts["sha256"]:
             raise WorkError(f"checkpoint {path} is damaged: its bytes have another hash than was noted")
         return Checkpoint(int(facts["step"]), load_file(str(path)), facts)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise WorkError(f"checkpoint {path} is damaged ({error})") from None
+    except (*DAMAGED, SafetensorError) as error:
+        raise WorkError(f"checkpoint {path} is damaged ({told(error)})") from None
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:

@@ -18,8 +18,9 @@ from curate import align
 from curate.errors import FootageError, WorkError
 from curate.exchange.record import PICTURES
 from curate.faceset import Faceset
+from curate.footage import PHOTO_SUFFIXES
 from curate.types import Clip, Image
-from curate.video import PHOTO_SUFFIXES, decode, file_sha256, segments
+from curate.video import decode, file_sha256, segments
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from curate.exchange.layout import ibug68
 from curate.exchange.pictures import PROGRAMS, Picture, Program, about, pictures, program_of
 from curate.exchange.record import BASIS, PICTURES, Record, to_table
 from curate.faceset import Faceset, create, is_faceset, write_table
+from curate.footage import PHOTO_SUFFIXES
 from curate.pipeline import Curated, Request, curate
 from curate.types import Failure, Floats, Progress, Settings, Subject, no_progress
-from curate.video import PHOTO_SUFFIXES
 
 log = logging.getLogger(__name__)
 

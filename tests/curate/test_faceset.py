@@ -82,7 +82,7 @@ def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
         open_faceset(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["format = [", "format = 1\nclips = 3\nsettings = 4", "\xff\xfe", "format = 1"])
+@pytest.mark.parametrize("text", ["format = [", "format = 1\nclips = 3\nsettings = 4", "\xff\xfe", "format = 2"])
 def test_a_damaged_manifest_is_one_message(faceset: Faceset, text: str) -> None:
     (faceset.folder / "faceset.toml").write_bytes(text.encode("latin-1"))
     with pytest.raises(WorkError, match="is damaged"):
@@ -91,7 +91,7 @@ def test_a_damaged_manifest_is_one_message(faceset: Faceset, text: str) -> None:
 
 def test_a_newer_format_is_refused_with_a_word(faceset: Faceset) -> None:
     path = faceset.folder / "faceset.toml"
-    path.write_text(path.read_text().replace("format = 1", "format = 99"))
+    path.write_text(path.read_text().replace("format = 2", "format = 99"))
     with pytest.raises(UsageError, match="update faceset"):
         open_faceset(faceset.folder)
 
