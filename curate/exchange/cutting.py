@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from curate import align
 from curate.errors import FootageError, WorkError
+from curate.exchange.record import PICTURES
 from curate.faceset import Faceset
 from curate.footage import PHOTO_SUFFIXES
 from curate.types import Clip, Image
@@ -23,6 +25,18 @@ from curate.video import decode, file_sha256, segments
 log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
+
+
+def clips_of(faceset: Faceset) -> dict[str, Clip]:
+    """The clips by name; pictures that were imported into the faceset are found where it lies now."""
+    found = {}
+    for clip in faceset.clips:
+        parts = Path(clip.path).parts
+        if PICTURES in parts and not Path(clip.path).exists():
+            last = len(parts) - 1 - parts[::-1].index(PICTURES)
+            clip = replace(clip, path=str(faceset.folder.resolve().joinpath(*parts[last:])))
+        found[clip.name] = clip
+    return found
 
 
 def photos(clip: Clip) -> list[Path]:
@@ -45,7 +59,7 @@ def frame_name(clip: Clip, frame: int) -> str:
 
 def with_frames(faceset: Faceset, rows: pd.DataFrame) -> Iterator[tuple[Row, Image | None]]:
     """The rows, clip by clip and in order of time, each with its frame; None where that cannot be had any more."""
-    for clip in faceset.clips:
+    for clip in clips_of(faceset).values():
         mine = rows[rows["clip"] == clip.name].sort_values(["segment", "frame", "face_id"])
         if mine.empty:
             continue

@@ -17,9 +17,9 @@ import pandas as pd
 from curate import consent
 from curate.errors import UsageError, WorkError
 from curate.exchange import cutting, dfl, faceswap, pak, plain
-from curate.exchange.importing import PICTURES, records_of
+from curate.exchange.importing import records_of
 from curate.exchange.layout import dfl_matrix, faceswap_matrix, ibug68
-from curate.exchange.record import BASIS
+from curate.exchange.record import BASIS, PICTURES
 from curate.faceset import Faceset, open_faceset
 from curate.types import Failure, Floats, Image, Progress, Subject, no_progress
 
@@ -138,7 +138,7 @@ def _faceswap(
     faceset: Faceset, rows: pd.DataFrame, out: Path, done: Exported, _: bool, size: int, progress: Progress
 ) -> None:
     """Aligned PNG files with faceswap's header."""
-    clips = {clip.name: clip for clip in faceset.clips}
+    clips = cutting.clips_of(faceset)
 
     def make(row: cutting.Row, frame: Image | None, points: Floats, source: str) -> tuple[str, bytes]:
         clip, face = clips[row["clip"]], row["face_id"]
@@ -164,7 +164,7 @@ def _aligned(
     progress: Progress,
 ) -> None:
     """Each face through `make` and `write`; what was imported from the same program goes out as it came in."""
-    clips = {clip.name: clip for clip in faceset.clips}
+    clips = cutting.clips_of(faceset)
     records = records_of(faceset)
     landmarks = faceset.landmarks(rows["face_id"])
     used: set[str] = set()
@@ -172,7 +172,7 @@ def _aligned(
         progress("exporting", number, len(rows))
         face = row["face_id"]
         try:
-            original = None if frame is None else _original(faceset, records, face, program)
+            original = _original(faceset, records, face, program)
             if original is not None:
                 name, data = original
                 done.kept += 1

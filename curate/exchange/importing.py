@@ -17,8 +17,8 @@ from curate.backends import weights
 from curate.consent import make_subject
 from curate.errors import FacesetError, UsageError, WorkError
 from curate.exchange.layout import ibug68
-from curate.exchange.pictures import PROGRAMS, Picture, Program, pictures, program_of
-from curate.exchange.record import BASIS, Record, to_table
+from curate.exchange.pictures import PROGRAMS, Picture, Program, about, pictures, program_of
+from curate.exchange.record import BASIS, PICTURES, Record, to_table
 from curate.faceset import Faceset, create, is_faceset, write_table
 from curate.footage import PHOTO_SUFFIXES
 from curate.pipeline import Curated, Request, curate
@@ -26,7 +26,6 @@ from curate.types import Failure, Floats, Progress, Settings, Subject, no_progre
 
 log = logging.getLogger(__name__)
 
-PICTURES = "imported"
 TABLE = "imported.parquet"
 SAME_PLACE = 0.5
 """Mean distance of two faces' points below which they are one, in widths of the face."""
@@ -124,10 +123,10 @@ def _take_over(
     path: Path, program: Program, folder: Path, progress: Progress
 ) -> tuple[int, list[Record], list[Failure]]:
     """Copy the usable pictures: their number, their records, and what was left out."""
-    taken, records = 0, list[Record]()
+    taken, records, total = 0, list[Record](), about(path)
     failed: list[Failure] = []
     for done, picture in enumerate(pictures(path, program)):
-        progress("reading pictures", done, done + 1)
+        progress("reading pictures", done, max(total, done + 1))
         if picture.failure is not None:
             failed.append(Failure(picture.path, picture.failure))
             continue

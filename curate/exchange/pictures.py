@@ -85,6 +85,11 @@ def pictures(path: Path, program: Program) -> Iterator[Picture]:
             yield Picture(str(file), name, failure=f"it cannot be read ({error.strerror})")
 
 
+def about(path: Path) -> int:
+    """About how many pictures there are, for progress; 0 for a pack."""
+    return 0 if path.is_file() or (path / pak.NAME).is_file() else len(_files(path))
+
+
 def _files(path: Path) -> list[Path]:
     """The picture files below a folder, in order; hidden ones are left out."""
     found = (p for p in path.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)

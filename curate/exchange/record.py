@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from curate.errors import WorkError
 from curate.types import Floats
 
+PICTURES = "imported"
+"""Folder of a faceset that holds the pictures it was imported from."""
 BASIS = "BASIS.json"
 """Beside exported faces: who is shown, and on which basis the face may be used."""
 MAX_PICTURE = 256 << 20

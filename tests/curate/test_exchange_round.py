@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import hashlib
 import json
 import os
 import pickle
@@ -17,6 +19,7 @@ import pytest
 
 import faceset as front
 from curate.align import transform
+from curate.consent import make_subject
 from curate.errors import ConsentError, UsageError, WorkError
 from curate.exchange import dfl, faceswap
 from curate.exchange.exporting import export
@@ -127,10 +130,20 @@ def test_to_the_other_program_it_is_cut_anew_from_the_pictures(imported, tmp_pat
     assert (done.program, done.pictures, done.recognised) == ("dfl", FACES, FACES)
 
 
+def test_a_moved_import_finds_its_pictures(imported, tmp_path) -> None:
+    shutil.copytree(imported["faceswap"], tmp_path / "moved")
+    faceset = open_faceset(tmp_path / "moved")
+    (clip,) = faceset.clips
+    path = clip.path.replace(str(imported["faceswap"].resolve()), str(tmp_path / "gone"))
+    faceset.changed(clips=(dataclasses.replace(clip, path=path),))
+    done = export(tmp_path / "moved", tmp_path / "out", "dfl", everything=True, size=128)
+    assert (done.faces, done.from_footage) == (FACES, FACES)
+
+
 def test_without_the_footage_faces_are_cut_from_the_crops(faces, exported, tmp_path) -> None:
     shutil.copytree(faces, tmp_path / "set")
     faceset = open_faceset(tmp_path / "set")
-    clips = tuple(type(c)(**{**vars(c), "path": str(tmp_path / "gone.mp4")}) for c in faceset.clips)
+    clips = tuple(dataclasses.replace(c, path=str(tmp_path / "gone.mp4")) for c in faceset.clips)
     faceset.changed(clips=clips)
     done = export(tmp_path / "set", tmp_path / "out", "dfl", size=SIZE)
     assert (done.faces, done.from_crops) == (FACES, FACES)
@@ -180,6 +193,19 @@ def test_an_export_needs_a_basis_and_a_new_folder(faces, tmp_path) -> None:
     with pytest.raises(ConsentError, match="names no subject"):
         export(tmp_path / "set", tmp_path / "o", "dfl")
     assert not (tmp_path / "o").exists()
+
+
+def test_a_release_goes_with_its_document(faces, tmp_path) -> None:
+    shutil.copytree(faces, tmp_path / "set")
+    (tmp_path / "release.pdf").write_bytes(b"signed")
+    faceset = open_faceset(tmp_path / "set").changed(subject=make_subject("Jane", "release", None))
+    with pytest.raises(ConsentError, match="names no document"):
+        export(tmp_path / "set", tmp_path / "o", "folder")
+    faceset.changed(subject=make_subject("Jane", "release", tmp_path / "release.pdf"))
+    export(tmp_path / "set", tmp_path / "o", "folder")
+    told = json.loads((tmp_path / "o" / "BASIS.json").read_text())
+    assert (told["basis"], told["evidence"]) == ("release", "release.pdf")
+    assert told["evidence_sha256"] == hashlib.sha256(b"signed").hexdigest()
 
 
 class Runs:

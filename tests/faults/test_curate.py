@@ -15,6 +15,7 @@ import psutil
 import pytest
 from faulty import ROOT, TRIES, Row, Watched, begin, remount, start, table_hash, told
 
+from curate.build import build
 from curate.faceset import open_faceset
 from curate.footage import file_sha256
 from curate.lock import holder, lock
