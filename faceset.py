@@ -423,7 +423,10 @@ def render(
 def inspect(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Any render, whoever made it.")],
     reference: Annotated[Path | None, typer.Option(help="The target's footage.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Page to write; None: VIDEO.artifacts.html.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Page; None: VIDEO.artifacts.html (or .inspect.html)."),
+    ] = None,
     workers: Workers = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -628,8 +631,9 @@ def _report(folder: Path, target: Path | None = None) -> Path:
 
 
 def _writable_page(video: Path) -> Path:
-    """Beside the video, or here where its folder cannot be written."""
-    page = video.with_suffix(".artifacts.html")
+    """Beside the video, or here where its folder cannot be written; not over the page that its render wrote."""
+    rendered = video.with_suffix(".c2pa").is_file() and video.with_suffix(".artifacts.html").is_file()
+    page = video.with_suffix(".inspect.html" if rendered else ".artifacts.html")
     return page if os.access(video.parent, os.W_OK) else Path.cwd() / page.name
 
 
