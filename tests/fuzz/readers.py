@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import random
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -108,6 +109,17 @@ def read_config(folder: Path) -> None:
     keys.installation_key()
 
 
+def canary(path: Path) -> None:
+    """Every fault by the damaged file's hash, to see that the fuzzer sees them."""
+    match path.read_bytes()[-1] % 4:
+        case 0:
+            os.abort()
+        case 1:
+            time.sleep(3600)
+        case 2:
+            raise KeyError("fault")
+
+
 @dataclass(frozen=True)
 class Reader:
     """One way in."""
@@ -134,6 +146,7 @@ READERS: dict[str, Reader] = {
     "papers": Reader(read_papers, "render", "out.mp4", False),
     "sidecar": Reader(read_papers, "render", "stripped.c2pa", False),
     "config": Reader(read_config, "config", "*.*"),
+    "canary": Reader(canary, "clips", "photo.bmp", False),
 }
 
 

@@ -51,15 +51,17 @@ def make_seeds(folder: Path) -> None:
         )
 
 
-def fuzz(seeds: Path, name: str, seed: int, first: int, end: int) -> Iterator[dict[str, Any]]:
+def fuzz(
+    seeds: Path, name: str, seed: int, first: int, end: int, patience: float = PATIENCE
+) -> Iterator[dict[str, Any]]:
     """What became of the inputs [first, end) of one reader; a process that dies or hangs is replaced by another."""
     while first < end:
-        for told in _process(seeds, name, seed, first, end):
+        for told in _process(seeds, name, seed, first, end, patience):
             yield {"reader": name, **told}
             first = told["input"] + 1
 
 
-def _process(seeds: Path, name: str, seed: int, first: int, end: int) -> Iterator[dict[str, Any]]:
+def _process(seeds: Path, name: str, seed: int, first: int, end: int, patience: float) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
         work = Path(scratch) / "work"
         command = [sys.executable, "-X", "faulthandler", str(HERE / "worker.py"), str(seeds), str(work), name]
@@ -71,9 +73,9 @@ def _process(seeds: Path, name: str, seed: int, first: int, end: int) -> Iterato
             ) as p,
         ):
             number = first
-            for line in _lines(p, PATIENCE):
+            for line in _lines(p, patience):
                 if line is None:
-                    yield {"input": number, "outcome": "hang", "text": f"no answer in {PATIENCE:.0f} s"}
+                    yield {"input": number, "outcome": "hang", "text": f"no answer in {patience:.0f} s"}
                     return
                 told = json.loads(line)
                 number = told["input"] + 1
@@ -124,15 +126,16 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--readers", default="", help="only these, with commas")
     parser.add_argument("--only", type=int, help="only the input of this number, of one reader")
+    parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds after which an input hangs")
     parser.add_argument("--keep", type=int, default=3, help="examples shown of each fault")
     asked = parser.parse_args()
     names = "clip footage faceset table crop part run checkpoint work papers sidecar config".split()
-    names = [n for n in names if not asked.readers or n in asked.readers.split(",")]
+    names = asked.readers.split(",") if asked.readers else names
     began, counts, faults = time.monotonic(), Counter[tuple[str, str]](), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="fuzz-seeds-") as folder, ThreadPoolExecutor(asked.workers) as pool:
         make_seeds(Path(folder))
         todo = tasks(names, asked.inputs) if asked.only is None else [(names[0], asked.only, asked.only + 1)]
-        for results in pool.map(lambda t: list(fuzz(Path(folder), t[0], asked.seed, t[1], t[2])), todo):
+        for results in pool.map(lambda t: list(fuzz(Path(folder), t[0], asked.seed, t[1], t[2], asked.patience)), todo):
             for told in results:
                 counts[told["reader"], told["outcome"]] += 1
                 if told["outcome"] in FAULTS:
