@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+SEED = 1
+"""With it the canary has every fault."""
 RUN = Path(__file__).parent / "run.py"
 
 
@@ -24,13 +26,15 @@ def fuzz(*arguments: object) -> tuple[dict[str, Any], str]:
 
 
 def test_no_damaged_file_crashes_hangs_or_gives_a_traceback() -> None:
-    found, told = fuzz("--inputs", 900, "--seed", 7, "--group")
+    found, told = fuzz("--inputs", 900, "--seed", 7)
     assert (found["crash"], found["hang"], found["traceback"]) == (0, 0, 0), told
     assert found["inputs"] > 850 and found["refused"] > 200 and found["read"] > 200
 
 
 def test_the_fuzzer_sees_a_crash_a_hang_and_a_traceback() -> None:
-    found, told = fuzz("--readers", "canary", "--inputs", 12, "--patience", 2, "--workers", 1, "--keep", 1)
-    assert found["inputs"] == 12
+    found, told = fuzz(
+        "--readers", "canary", "--inputs", 8, "--seed", SEED, "--patience", 1, "--workers", 1, "--keep", 1
+    )
+    assert found["inputs"] == 8
     assert found["crash"] and found["hang"] and found["traceback"] and found["read"], told
     assert "KeyError: 'fault'" in told
