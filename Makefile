@@ -1,6 +1,7 @@
 # make demo    from nothing to a rendered and reported video
 # make test    all tests
 # make check   lint, types, layering
+# make fuzz    60,000 damaged files to everything that reads files (tests have a small round)
 # make accuracy  how right the scores are (FACESET_CLIPS: a folder of real clips)
 # make app     the FiftyOne App on the demo's faceset
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 OPENCV := $(shell sed -n 's/^opencv-python-headless==//p' constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test browser check accuracy app clean
+.PHONY: setup demo test browser check fuzz accuracy app clean
 
 setup: $(VENV)/.ready
 
@@ -30,6 +31,9 @@ test: setup browser
 browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -qq && apt-get install -qq --no-install-recommends chromium >/dev/null; } || true
+
+fuzz: setup
+	$(BIN)/python tests/fuzz/run.py --inputs 60000
 
 accuracy: setup
 	$(BIN)/python -m benchmarks.accuracy
