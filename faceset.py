@@ -517,6 +517,23 @@ def export(
 
 
 @app.command()
+def forget(
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's name, as the faceset has it.")],
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DIR...]", help="Facesets and runs; others' are left alone.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, it only tells what would be removed.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove a person: facesets, what runs hold of the face, the App's datasets, the name in the list of renders."""
+    from render.forget import forget as run
+
+    _progress(quiet)
+    _say(as_json, asdict(run(subject, folders or [], yes)), _forgotten_text)
+
+
+@app.command()
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without root.")] = False,
     as_json: Json = False,
@@ -683,6 +700,18 @@ def _trained_text(out: Path) -> Any:
         return ", ".join(parts) + f"\n{out / 'reports' / 'training.html'}"
 
     return text
+
+
+def _forgotten_text(r: dict[str, Any]) -> str:
+    word = "removed" if r["done"] else "would be removed"
+    size = {"dataset": "samples"}
+    lines = [f"{p['kind']} {p['where']}: {p['files']} {size.get(p['kind'], 'files')}, {p['bytes'] / 1e6:.1f} MB {word}"
+             for p in r["pieces"]]  # fmt: skip
+    lines += [f"{r['entries']} entries in the list of renders: names {word}, hashes kept"] if r["entries"] else []
+    lines += [f"left alone: {path}: {why}" for path, why in r["left"].items()]
+    if not r["pieces"] and not r["entries"]:
+        return "\n".join([*lines, f"nothing of {r['subject']} was found"])
+    return "\n".join(lines if r["done"] else [*lines, "nothing was removed yet: --yes does it"])
 
 
 def _finding_text(f: dict[str, Any]) -> str:

@@ -2,6 +2,5 @@
 
 import os
 
-os.environ.setdefault(
-    "OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28)
-)  # before OpenCV is loaded: `curate.damage.MOST_PIXELS`
+# OpenCV reads it when it is loaded; the same as curate.damage.MOST_PIXELS.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import tomllib
@@ -123,7 +124,7 @@ def _value(root: Any, rng: random.Random) -> Any:
     for _ in range(rng.choice((1, 1, 2, 5))):
         places = list(_places(root))
         if not places or rng.random() < 0.02:
-            return rng.choice(VALUES)
+            return copy.deepcopy(rng.choice(VALUES))
         holder, key = rng.choice(places)
         what = rng.random()
         if what < 0.15:
@@ -134,7 +135,7 @@ def _value(root: Any, rng: random.Random) -> Any:
         elif isinstance(holder[key], int | float) and what < 0.6:
             holder[key] = rng.choice((0, -1, 1, 10**6, 10**18, 0.5, -1e300)) * rng.choice((1, holder[key] or 1))
         else:
-            holder[key] = rng.choice(VALUES)
+            holder[key] = copy.deepcopy(rng.choice(VALUES))
     return root
 
 

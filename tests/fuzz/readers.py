@@ -6,11 +6,10 @@ import hashlib
 import itertools
 import json
 import os
-import random
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+from reader import Reader
 
 from curate import build, video
 from curate.extract import part_info
@@ -108,19 +107,6 @@ def read_config(folder: Path) -> None:
     keys.installation_key()
 
 
-@dataclass(frozen=True)
-class Reader:
-    """One way in."""
-
-    read: Callable[[Path], None]
-    seeds: str
-    """Folder of the seeds."""
-    damaged: str
-    """Pattern of the files in it that are damaged, one at a time."""
-    whole: bool = True
-    """Read the folder; else the damaged file."""
-
-
 READERS: dict[str, Reader] = {
     "clip": Reader(read_clip, "clips", "*.*", False),
     "footage": Reader(read_footage, "clips", "[!p]*.*", False),
@@ -135,9 +121,3 @@ READERS: dict[str, Reader] = {
     "sidecar": Reader(read_papers, "render", "stripped.c2pa", False),
     "config": Reader(read_config, "config", "*.*"),
 }
-
-
-def pick(reader: Reader, seeds: Path, rng: random.Random) -> Path:
-    """The file that is damaged, relative to the reader's seeds."""
-    folder = seeds / reader.seeds
-    return rng.choice(sorted(p for p in folder.glob(reader.damaged) if p.is_file())).relative_to(folder)

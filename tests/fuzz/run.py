@@ -8,7 +8,6 @@ code is 1. With FACESET_CLIPS the first second of real clips is damaged too.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import selectors
@@ -25,6 +24,8 @@ from typing import Any
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PATIENCE = 20.0
+Piece = tuple[str, int, int]
+"""Reader, first input, end."""
 FAULTS = ("traceback", "crash", "hang")
 SHARES = {"clip": 6, "footage": 2, "papers": 2, "run": 2}
 """Inputs of a reader relative to the others'; 1 where it is not named."""
@@ -51,37 +52,48 @@ def make_seeds(folder: Path) -> None:
         )
 
 
-def fuzz(seeds: Path, name: str, seed: int, first: int, end: int) -> Iterator[dict[str, Any]]:
-    """What became of the inputs [first, end) of one reader; a process that dies or hangs is replaced by another."""
-    while first < end:
-        for told in _process(seeds, name, seed, first, end):
-            yield {"reader": name, **told}
-            first = told["input"] + 1
+def fuzz(seeds: Path, seed: int, pieces: list[Piece], patience: float = PATIENCE) -> Iterator[dict[str, Any]]:
+    """What became of all inputs of the pieces; a process that dies or hangs is replaced by another."""
+    while pieces:
+        for told in _process(seeds, seed, pieces, patience):
+            yield told
+            pieces = _after(pieces, told["input"] + 1)
 
 
-def _process(seeds: Path, name: str, seed: int, first: int, end: int) -> Iterator[dict[str, Any]]:
+def _after(pieces: list[Piece], number: int) -> list[Piece]:
+    """What is left once the first piece is done up to `number`."""
+    (name, _, end), *rest = pieces
+    return [(name, number, end), *rest] if number < end else rest
+
+
+def _process(seeds: Path, seed: int, pieces: list[Piece], patience: float) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
-        work = Path(scratch) / "work"
-        command = [sys.executable, "-X", "faulthandler", str(HERE / "worker.py"), str(seeds), str(work), name]
-        command += [str(n) for n in (seed, first, end)]
+        command = [sys.executable, "-X", "faulthandler", str(HERE / "worker.py"), str(seeds)]
+        command += [str(Path(scratch) / "work"), str(seed), json.dumps(pieces)]
+        env = environment(Path(scratch) / "config")
         with (
             (Path(scratch) / "log").open("w+b") as log,
-            subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, env=environment(Path(scratch) / "config")
-            ) as p,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=env) as process,
         ):
-            number = first
-            for line in _lines(p, PATIENCE):
+            for line in _lines(process, patience):
                 if line is None:
-                    yield {"input": number, "outcome": "hang", "text": f"no answer in {PATIENCE:.0f} s"}
+                    name, number, _ = pieces[0]
+                    text = f"no answer in {patience:.0f} s"
+                    yield {"reader": name, "input": number, "file": None, "outcome": "hang", "text": text}
                     return
                 told = json.loads(line)
-                number = told["input"] + 1
+                if not told:
+                    continue
+                pieces = _after(pieces, told["input"] + 1)
                 yield told
-            if number < end:
-                log.seek(0)
-                last = log.read()[-1500:].decode(errors="replace")
-                yield {"input": number, "outcome": "crash", "text": f"exit {p.wait()}: {last}"}
+                if not pieces:
+                    process.kill()
+                    return
+            name, number, _ = pieces[0]
+            code = process.wait()
+            log.seek(0)
+            said = log.read()[-3000:].decode(errors="replace")[:1500]
+            yield {"reader": name, "input": number, "file": None, "outcome": "crash", "text": f"{said}\nexit {code}"}
 
 
 def _lines(process: subprocess.Popen[bytes], patience: float) -> Iterator[bytes | None]:
@@ -104,15 +116,13 @@ def _lines(process: subprocess.Popen[bytes], patience: float) -> Iterator[bytes 
             limit = patience
 
 
-def tasks(names: list[str], inputs: int) -> list[tuple[str, int, int]]:
-    """(reader, first, end): about `inputs` in all, in pieces that spread over processes."""
+def tasks(names: list[str], inputs: int, workers: int) -> list[list[Piece]]:
+    """About `inputs` in all, as lists of pieces, one list a process, the same number of inputs in each."""
     shares = {name: SHARES.get(name, 1) for name in names}
-    found = []
-    for name in names:
-        count = max(inputs * shares[name] // sum(shares.values()), 1)
-        starts = [*range(0, count, 2500), count]
-        found += [(name, a, b) for a, b in itertools.pairwise(starts)]
-    return sorted(found, key=lambda t: t[1] - t[2])
+    counts = {name: max(inputs * shares[name] // sum(shares.values()), 1) for name in names}
+    lists = max(workers, sum(counts.values()) // 5000)
+    cuts = {name: [count * i // lists for i in range(lists + 1)] for name, count in counts.items()}
+    return [[(n, c[i], c[i + 1]) for n, c in cuts.items() if c[i] < c[i + 1]] for i in range(lists)]
 
 
 def main() -> int:
@@ -124,15 +134,17 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--readers", default="", help="only these, with commas")
     parser.add_argument("--only", type=int, help="only the input of this number, of one reader")
+    parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds after which an input hangs")
     parser.add_argument("--keep", type=int, default=3, help="examples shown of each fault")
     asked = parser.parse_args()
     names = "clip footage faceset table crop part run checkpoint work papers sidecar config".split()
-    names = [n for n in names if not asked.readers or n in asked.readers.split(",")]
+    names = asked.readers.split(",") if asked.readers else names
     began, counts, faults = time.monotonic(), Counter[tuple[str, str]](), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="fuzz-seeds-") as folder, ThreadPoolExecutor(asked.workers) as pool:
         make_seeds(Path(folder))
-        todo = tasks(names, asked.inputs) if asked.only is None else [(names[0], asked.only, asked.only + 1)]
-        for results in pool.map(lambda t: list(fuzz(Path(folder), t[0], asked.seed, t[1], t[2])), todo):
+        todo = tasks(names, asked.inputs, asked.workers)
+        todo = todo if asked.only is None else [[(names[0], asked.only, asked.only + 1)]]
+        for results in pool.map(lambda t: list(fuzz(Path(folder), asked.seed, t, asked.patience)), todo):
             for told in results:
                 counts[told["reader"], told["outcome"]] += 1
                 if told["outcome"] in FAULTS:

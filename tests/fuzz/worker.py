@@ -1,4 +1,7 @@
-"""One process that reads damaged files: `worker.py SEEDS WORK READER SEED FIRST END`, one line of JSON an input."""
+"""One process that reads damaged files: `worker.py SEEDS WORK SEED PIECES`, one line of JSON an input.
+
+PIECES is JSON: lists of reader, first and end.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import traceback
 from pathlib import Path
 
 from mutate import damaged
-from readers import READERS, Reader, pick
+from reader import CANARY, Reader, pick
 
 from curate.errors import FacesetError
 
@@ -42,29 +45,45 @@ def outcome(reader: Reader, path: Path) -> dict[str, str]:
     return {"outcome": "read", "text": ""}
 
 
-def main(seeds: Path, work: Path, name: str, seed: int, first: int, end: int) -> None:
-    """Inputs [first, end) of one reader."""
+def readers(names: set[str]) -> dict[str, Reader]:
+    """By name; what they need is loaded, with one thread."""
+    if names == {"canary"}:
+        return {"canary": CANARY}
     import cv2  # after ours, as from the command line
     import torch
+    from readers import READERS
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    logging.disable(logging.CRITICAL)
-    reader, whole = READERS[name], seeds / READERS[name].seeds
-    limit_memory()
+    return READERS
+
+
+def read_all(seeds: Path, work: Path, name: str, reader: Reader, seed: int, first: int, end: int) -> None:
+    """Inputs [first, end) of one reader."""
+    whole = seeds / reader.seeds
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(whole, work)
     for number in range(first, end):
         rng = random.Random(f"{seed} {name} {number}")
         file = pick(reader, seeds, rng)
         damaged(whole / file, work / file, rng)
-        sidecar = file.with_suffix(".mp4")
-        told = outcome(reader, work if reader.whole else work / (sidecar if file.suffix == ".c2pa" else file))
-        print(json.dumps({"input": number, "file": str(file), **told}), flush=True)
+        target = file.with_suffix(".mp4") if file.suffix == ".c2pa" else file
+        told = outcome(reader, work if reader.whole else work / target)
+        print(json.dumps({"reader": name, "input": number, "file": str(file), **told}), flush=True)
         shutil.copyfile(whole / file, work / file)
         if name == "checkpoint":
             shutil.copytree(whole / "checkpoints", work / "checkpoints", dirs_exist_ok=True)
 
 
+def main(seeds: Path, work: Path, seed: int, pieces: list[tuple[str, int, int]]) -> None:
+    """All pieces."""
+    known = readers({name for name, _, _ in pieces})
+    logging.disable(logging.CRITICAL)
+    limit_memory()
+    print("{}", flush=True)  # loaded: from here on every input has little time
+    for name, first, end in pieces:
+        read_all(seeds, work, name, known[name], seed, first, end)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], *map(int, sys.argv[4:7]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4]))
