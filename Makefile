@@ -36,6 +36,7 @@ browser:
 
 faults: setup
 	FACESET_FAULTS=$${FACESET_FAULTS:-4} $(BIN)/python -m pytest tests/faults
+
 fuzz: setup
 	$(BIN)/python tests/fuzz/run.py --inputs 60000
 
