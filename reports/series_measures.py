@@ -56,7 +56,7 @@ def alone(rows: pd.DataFrame, colours: Doubles, weight: Doubles, usual: dict[str
     return {
         "colour_jump": t.jumps(mean, 1.5),
         "detail_lost": _softer(np.column_stack([soft[n] - usual[n] for n in ("slope", "below_ring")])),
-        "edge_line": t.middle(rows["line"].to_numpy(), 5),
+        "edge_line": t.middle(rows["line"].to_numpy(), 9),
         "jitter": t.middle(_shaking(move) - _shaking(ring), 5).clip(0),
         "identity": _identity(rows),
     }
