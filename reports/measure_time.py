@@ -137,6 +137,9 @@ window's middle, over how much the movement must be enough, and the longest lag.
 LAG_GAIN = (0.25, 0.55)
 """A lag counts from where shifting takes away the first part of the difference, and wholly from the second part on."""
 
+LAG_ALIKE = 0.7
+"""What moves less than this part of the reference's movement is held, not late."""
+
 
 def lag(output: Doubles, reference: Doubles, fps: float, least: float) -> Doubles:
     """(T,) frames, with fractions, between the movements of `output` (T, K) and of `reference` (T, K), early or late.
@@ -149,8 +152,9 @@ def lag(output: Doubles, reference: Doubles, fps: float, least: float) -> Double
     half, reach, step = max(round(LAG_WINDOW / 2 * fps), 4), max(round(LAG_REACH * fps), 2), max(round(0.1 * fps), 1)
     if frames <= 2 * half + 1:
         return np.full(frames, np.nan)
-    change = np.zeros(frames)
+    change, own = np.zeros((2, frames))
     change[step:] = ((reference[step:] - reference[:-step]) ** 2).sum(1)
+    own[step:] = ((output[step:] - output[:-step]) ** 2).sum(1)
     slow = 2 * max(round(LAG_SLOW / 2 * fps), 3) + 1
     mine, theirs = output - _box(output, slow), reference - _box(reference, slow)
     here = np.arange(frames)
@@ -164,7 +168,8 @@ def lag(output: Doubles, reference: Doubles, fps: float, least: float) -> Double
     part = np.clip(0.5 * (before - after) / np.maximum(before - 2 * least_left + after, 1e-12), -0.5, 0.5)
     gain = 1 - least_left / np.maximum(left[reach], 1e-9)
     sure = np.clip((gain - LAG_GAIN[0]) / (LAG_GAIN[1] - LAG_GAIN[0]), 0, 1) * (best == inner)
-    moves = np.sqrt(_box(change, 2 * half + 1).clip(0)) >= least
+    due, done = (np.sqrt(_box(c, 2 * half + 1).clip(0)) for c in (change, own))
+    moves = (due >= least) & (done >= LAG_ALIKE * due)
     found = fastest(np.abs(inner - reach + part) * sure * moves, round(LAG_NEAR * fps))
     active = np.sqrt(_box(change, 2 * max(round(LAG_ACTIVE / 2 * fps), 1) + 1).clip(0)) >= least
     return np.asarray(np.where(active, found, np.nan))
