@@ -134,7 +134,7 @@ def _skins(faceset: Faceset, face_ids: pd.Series[str]) -> Iterator[tuple[NDArray
     index = pd.Index(face_ids)
     for clip in faceset.clips:
         for path, _ in _parts(faceset, clip):
-            part = _rows(path, ["face_id", "skin"]).dropna(subset=["skin"])
+            part = _rows(path, ["face_id", "skin"]).to_pandas().dropna(subset=["skin"])
             if len(part):
                 colours = np.frombuffer(b"".join(part["skin"]), np.uint8).reshape(len(part), -1, 3)
                 yield index.get_indexer(pd.Index(part["face_id"])), colours
