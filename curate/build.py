@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def read_parts(faceset: Faceset) -> pd.DataFrame:
         before: tuple[PartInfo, pd.DataFrame] | None = None
         for path, info in _parts(faceset, clip):
             part: pd.DataFrame = _rows(path, names)
+            _without_lost_crops(faceset, part)
             goes_on = before is not None and _goes_on(before[0], info)
             first = shot if before is None or goes_on else shot + 1
             shots = part["shot"].max() if len(part) else 0
@@ -73,6 +75,18 @@ def read_parts(faceset: Faceset) -> pd.DataFrame:
             before = (info, part)
             pieces.append(part)
     return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=names)
+
+
+def _without_lost_crops(faceset: Faceset, part: pd.DataFrame) -> None:
+    """Null where a crop is no longer there (pruned), or has no bytes (a power cut)."""
+    for folder in sorted({str(Path(crop).parent) for crop in part["crop"].dropna()}):
+        try:
+            with os.scandir(faceset.folder / folder) as entries:
+                there = {f"{folder}/{entry.name}" for entry in entries if entry.stat().st_size}
+        except FileNotFoundError:
+            there = set()
+        lost = part["crop"].str.startswith(f"{folder}/", na=False) & ~part["crop"].isin(there)
+        part.loc[lost, "crop"] = None
 
 
 def _parts(faceset: Faceset, clip: Clip) -> Iterator[tuple[Path, PartInfo]]:

@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,7 +28,8 @@ from curate.records import checked, record, safe_name
 from curate.table import SELECTION_SCHEMA, part_schema, table_schema
 from curate.types import Clip, Image, Settings, Subject
 
-FORMAT = 1
+FORMAT = 2
+"""Version of the manifest. 2: clips have a size in bytes."""
 KNOWN = ("face_id", "kept")
 """Columns of the table without which a row means nothing."""
 MANIFEST = "faceset.toml"
@@ -134,7 +135,7 @@ class Faceset:
         except DAMAGED:
             image = None
         if image is None:
-            raise WorkError(f"crop {target} cannot be read: faceset curate {self.folder} makes it again")
+            raise WorkError(f"crop {target} cannot be read: faceset prune {self.folder} --restore makes it again")
         return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
     def identity(self) -> NDArray[np.float32]:
@@ -159,6 +160,7 @@ class Faceset:
             manifest["person"] = self.person
         if self.references:
             manifest["references"] = [list(v) for v in self.references]
+        _keep_older(self.folder / MANIFEST)
         with atomic(self.folder / MANIFEST) as temporary:
             temporary.write_text(tomli_w.dumps(manifest), encoding="utf-8")
 
@@ -193,7 +195,10 @@ def create(folder: Path, subject: Subject | None, settings: Settings) -> Faceset
 
 
 def open_faceset(folder: Path) -> Faceset:
-    """The faceset in `folder`; raises UsageError if there is none or its format is newer."""
+    """The faceset in `folder`, one of an older format too; raises UsageError if there is none or its format is newer.
+
+    An older manifest is migrated in memory; the next `save` writes it, and keeps the old one as faceset.toml.FORMAT.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise UsageError(
@@ -201,14 +206,17 @@ def open_faceset(folder: Path) -> Faceset:
         )
     try:
         manifest = tomllib.loads(path.read_text(encoding="utf-8"))
-        if manifest["format"] == FORMAT:
+        number = checked(manifest["format"], int, "format")
+        if 1 <= number <= FORMAT:
+            for older in range(number, FORMAT):
+                MIGRATIONS[older](manifest)
             return _of(folder, manifest)
-        newer = repr(manifest["format"])[:20]
+        newer = repr(number)[:20]
     except (*DAMAGED, UsageError) as error:
         raise WorkError(
             f"{path} is damaged ({told(error)}): restore it, or curate the footage into a new folder"
         ) from None
-    raise UsageError(f"{folder} has format {newer}, this faceset reads format {FORMAT}: update faceset")
+    raise UsageError(f"{folder} has format {newer}, this faceset reads up to format {FORMAT}: update faceset")
 
 
 def _of(folder: Path, manifest: dict[str, Any]) -> Faceset:
@@ -229,9 +237,37 @@ def _of(folder: Path, manifest: dict[str, Any]) -> Faceset:
     )
 
 
-def read(folder: str | Path) -> pd.DataFrame:
-    """The table of the faceset in `folder` as a DataFrame."""
-    return open_faceset(Path(folder)).table()
+def _sizes(manifest: dict[str, Any]) -> None:
+    """1 to 2: a clip's size is not known until it is probed again."""
+    for clip in manifest.get("clips", []):
+        clip.setdefault("size", 0)
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], None]] = {1: _sizes}
+"""What makes a manifest of a format one of the next."""
+
+
+def _keep_older(path: Path) -> None:
+    """Keep the manifest at `path` under the number of its format, if that is an older one."""
+    try:
+        older = tomllib.loads(path.read_text(encoding="utf-8"))["format"]
+    except (OSError, ValueError, KeyError):
+        return
+    if isinstance(older, int) and older < FORMAT:
+        with atomic(path.with_name(f"{MANIFEST}.{older}")) as temporary:
+            temporary.write_bytes(path.read_bytes())
+
+
+def without_crop(faceset: Faceset) -> pd.DataFrame:
+    """The selected faces whose crop is not there: face_id, clip, segment, frame, crop. Empty if crops are not written.
+
+    Raises WorkError where there is no selection.
+    """
+    rows = faceset.selected(["face_id", "clip", "segment", "frame", "crop"])
+    if not faceset.settings.crop_size:
+        return rows.iloc[:0]
+    there = [isinstance(crop, str) and (faceset.folder / crop).is_file() for crop in rows["crop"]]
+    return rows[~np.array(there, bool)].reset_index(drop=True)
 
 
 def write_table(path: Path, table: pa.Table) -> None:

@@ -6,7 +6,7 @@ A folder of photos is a clip too: each photo is a frame of its own shot, its tim
 from __future__ import annotations
 
 import bisect
-import hashlib
+import errno
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from curate.damage import DAMAGED, MOST_PIXELS, told, unreadable
 from curate.depth import EXACT, Deep, to_rgb16, widen
 from curate.errors import FootageError, UsageError
+from curate.footage import PHOTO_SUFFIXES, footage_sha256, photos, stamp
+from curate.footage import file_sha256 as file_sha256
 from curate.siting import siting
 from curate.types import Clip, Frame, Image, Segment
 
@@ -32,10 +34,11 @@ log = logging.getLogger(__name__)
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .mov .m4v .mkv .webm .avi .mxf .mts .m2ts .ts .mpg .mpeg .wmv .flv .3gp .ogv .y4m .gif".split()
 )
-PHOTO_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())
 PHOTOS_PER_SEGMENT = 200
 PLANAR = frozenset("yuv420p yuvj420p yuv422p yuvj422p yuv444p yuvj444p nv12".split())
 """8-bit formats whose first plane is the brightness."""
+UNREADABLE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV, errno.ECONNRESET}
+"""Faults of what the footage lies on, not of the footage."""
 _RANGE = re.compile(r"^(?P<path>.+)@(?P<start>[\d:.]*)-(?P<end>[\d:.]*)$")
 
 
@@ -83,15 +86,11 @@ def expand(footage: Footage) -> list[Footage]:
     found = []
     for folder in [footage.path, *sorted(p for p in footage.path.rglob("*") if p.is_dir())]:
         found += [Footage(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
-        if _photos(folder):
+        if photos(folder):
             found.append(Footage(folder))
     if not found:
         raise FootageError(f"{footage.path}: the folder holds neither videos nor photos")
     return found
-
-
-def _photos(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
 
 
 def probe(path: Path, start: float | None = None, end: float | None = None, name: str | None = None) -> Clip:
@@ -118,7 +117,7 @@ def probe(path: Path, start: float | None = None, end: float | None = None, name
             return Clip(
                 name=name or path.stem,
                 path=str(path.resolve()),
-                sha256=file_sha256(path),
+                sha256=footage_sha256(path),
                 kind="video",
                 width=width,
                 height=height,
@@ -128,19 +127,21 @@ def probe(path: Path, start: float | None = None, end: float | None = None, name
                 start=start,
                 end=end,
                 audio=bool(container.streams.audio),
+                size=stamp(path).size,
             )
     except DAMAGED as error:
         raise unreadable(path, error) from None
 
 
 def _probe_photos(path: Path, name: str | None) -> Clip:
-    photos = _photos(path) if path.is_dir() else [path]
-    sizes = [image.shape[:2] for image in map(_read_photo, photos) if image is not None]
+    files = photos(path) if path.is_dir() else [path]
+    sizes = [image.shape[:2] for image in map(_read_photo, files) if image is not None]
     if not sizes:
         raise FootageError(f"{path}: no photo in it can be read")
-    digest = hashlib.sha256("".join(sorted(file_sha256(p) for p in photos)).encode()).hexdigest()
+    digest, length = footage_sha256(path), stamp(path).size
     height, width = max(s[0] for s in sizes), max(s[1] for s in sizes)
-    return Clip(name or path.stem, str(path.resolve()), digest, "photos", width, height, len(photos), 0.0, 0.0)
+    here, label = str(path.resolve()), name or path.stem
+    return Clip(label, here, digest, "photos", width, height, len(files), 0.0, 0.0, size=length)
 
 
 def _read_photo(path: Path) -> Image | None:
@@ -150,12 +151,6 @@ def _read_photo(path: Path) -> Image | None:
         log.warning("%s: cannot be read as a photo (%s)", path, told(error))
         return None
     return None if image is None else np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
-
-
-def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def segments(clip: Clip, seconds: float) -> list[Segment]:
@@ -234,9 +229,9 @@ def decode(clip: Clip, segment: Segment | None = None, depth: int = 8) -> Iterat
 
 def _decode_photos(clip: Clip, segment: Segment | None, depth: int) -> Iterator[Frame]:
     path = Path(clip.path)
-    photos = _photos(path) if path.is_dir() else [path]
-    for index in segment.pts if segment else range(len(photos)):
-        image = _read_photo(photos[index])
+    files = photos(path) if path.is_dir() else [path]
+    for index in segment.pts if segment else range(len(files)):
+        image = _read_photo(files[index])
         if image is not None:
             yield _photo(index, image, depth)
 
@@ -328,6 +323,7 @@ def _index(container: Any, stream: Any) -> tuple[list[int], list[int]]:
             if packet.is_keyframe:
                 keys.add(pts)
     except av.error.FFmpegError as error:
+        _check_disk(container, error)
         log.warning("%s: reading stops early (%s)", container.name, error.strerror)
     if not times:
         raise FootageError(f"{container.name}: has no frames")
@@ -345,12 +341,21 @@ def _frames(container: Any, stream: Any, seek: int) -> Iterator[Any]:
         except (StopIteration, av.error.EOFError):
             return
         except av.error.FFmpegError as error:
+            _check_disk(container, error)
             log.warning("%s: reading stops early (%s)", container.name, error.strerror)
             return
         try:
             yield from packet.decode()
         except av.error.FFmpegError as error:
             log.warning("%s: a packet at %s cannot be decoded (%s)", container.name, packet.pts, error.strerror)
+
+
+def _check_disk(container: Any, error: Exception) -> None:
+    """Raise FootageError for a fault of the disk or the network: the frames are there, and may be read next time."""
+    if isinstance(error, OSError) and error.errno in UNREADABLE:
+        raise FootageError(
+            f"{container.name}: cannot be read to its end ({error.strerror}): check the disk, then call again"
+        ) from None
 
 
 def _time(frame: Any) -> int | None:

@@ -22,6 +22,13 @@ def bend(values: Doubles) -> Doubles:
     return out
 
 
+def held(values: Doubles) -> Doubles:
+    """(T,) values of which every other one is measured: NaN after a known one becomes that one."""
+    out = values.astype(np.float64)
+    out[1:] = np.where(np.isfinite(values[1:]), values[1:], values[:-1])
+    return out
+
+
 def middle(values: Doubles, width: int) -> Doubles:
     """(T,) running median over `width` frames; NaNs are passed over; NaN where fewer than half are known."""
     half = width // 2

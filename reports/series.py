@@ -91,7 +91,7 @@ def _stretch(
     region = stacked(rows, "regions", GRID * GRID).astype(int)
     light = (rows["light"] - rows["light_ring"]).to_numpy()
     out: dict[str, Doubles] = {"frozen": frozen(rows, has_reference)}
-    out["checkerboard"] = t.middle(rows["checkerboard_now"].to_numpy(), 3)
+    out["checkerboard"] = t.middle(t.held(rows["checkerboard_now"].to_numpy()), 3)
     where: dict[str, Doubles] = {}
     apart = np.full((len(rows), GRID, GRID), np.nan)
     if has_reference:

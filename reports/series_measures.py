@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 
 from reports import measure_time as t
-from reports.measure_edge import INNER, OUTER, PLACES
 from reports.measure_marks import NAMES
 from reports.thresholds import ALONE_MOTION, MOTION
 
@@ -19,8 +16,6 @@ SCALE = 100
 """Colours of cells are kept as whole hundredths."""
 TOLERANCE = 1.5
 """Per cent of the face's width: another face's features may lie so far from the reference's all the time."""
-ALL_THE_TIME = 3.0
-"""Without a reference a line that is there all the time must be so many times stronger than one that comes and goes."""
 SLOWLY = 1.0
 """Octaves by which a face's detail changes as the head turns and comes nearer."""
 LIPS_MOVE = 0.8
@@ -39,7 +34,7 @@ def beside(rows: pd.DataFrame, fps: float) -> dict[str, Doubles]:
         "detail_lost": rows["detail_lost"].to_numpy(),
         "false_detail": rows["false_detail"].to_numpy(),
         "misalignment": t.middle(far, 3),
-        "ghost": t.middle(rows["ghost_now"].to_numpy(), 5),
+        "ghost": t.middle(t.held(rows["ghost_now"].to_numpy()), 5),
         "jitter": t.sustained(shift),
         "difference": rows["difference"].to_numpy(),
     }
@@ -61,7 +56,7 @@ def alone(rows: pd.DataFrame, colours: Doubles, weight: Doubles, usual: dict[str
     return {
         "colour_jump": t.jumps(mean, 1.5),
         "detail_lost": _softer(np.column_stack([soft[n] - usual[n] for n in ("slope", "below_ring")])),
-        "edge_line": t.middle(_lines(rows), 3),
+        "edge_line": t.middle(rows["line"].to_numpy(), 5),
         "jitter": t.middle(_shaking(move) - _shaking(ring), 5).clip(0),
         "identity": _identity(rows),
     }
@@ -92,20 +87,6 @@ def frozen(rows: pd.DataFrame, has_reference: bool) -> Doubles:
         known = (wanted >= least).to_numpy() & moved.notna().to_numpy()
         out[known] = still.clip(lower=0).to_numpy()[known]
     return out
-
-
-def _lines(rows: pd.DataFrame) -> Doubles:
-    """(T,) how many times the usual step at the same place the sharpest along the outline is, or a part of how many
-    times the steps beside it inside the face, whichever is more."""
-    steps = stacked(rows, "lines", PLACES)
-    if not np.isfinite(steps).any():
-        return np.full(len(rows), np.nan)
-    inner = round(PLACES * (OUTER + 0.03) / (OUTER + INNER))
-    beside = (np.roll(steps, 3, axis=1) + np.roll(steps, -3, axis=1)) / 2
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-        over_usual = np.nanmax((steps - np.nanmedian(steps, axis=0))[:, inner:], axis=1)
-        over_others = np.nanmax((steps - beside)[:, inner:-3], axis=1)
-    return np.asarray(np.fmax(np.exp(over_usual), np.exp(over_others) / ALL_THE_TIME))
 
 
 def _shaking(move: Doubles) -> Doubles:
