@@ -51,13 +51,14 @@ def faceset_of(folder: Path, subject: str) -> Piece | None:
 
 def own(folder: Path) -> list[Path]:
     """The faceset's own files and folders that are there, the manifest and the lock last; half-written ones too."""
-    torn = [p for p in sorted(folder.iterdir()) if any(p.name.startswith(f".{name}.") for name in OWN)]
+    marks = (f"{MANIFEST}.", *(f".{name}." for name in OWN))  # older manifests; files that were half written
+    torn = [p for p in sorted(folder.iterdir()) if p.name.startswith(marks)]
     return [*torn, *(folder / name for name in OWN if os.path.lexists(folder / name))]
 
 
 def remove_faceset(folder: Path) -> list[str]:
     """Remove a faceset; names of what is not its own and stays. Raises WorkError where that is not allowed."""
-    from curate.pipeline import lock
+    from curate.lock import lock
 
     with lock(open_faceset(folder)):
         remove(own(folder))
