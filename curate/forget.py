@@ -51,7 +51,8 @@ def faceset_of(folder: Path, subject: str) -> Piece | None:
 
 def own(folder: Path) -> list[Path]:
     """The faceset's own files and folders that are there, the manifest and the lock last; half-written ones too."""
-    torn = [p for p in sorted(folder.iterdir()) if any(p.name.startswith(f".{name}.") for name in OWN)]
+    marks = (f"{MANIFEST}.", *(f".{name}." for name in OWN))  # older manifests; files that were half written
+    torn = [p for p in sorted(folder.iterdir()) if p.name.startswith(marks)]
     return [*torn, *(folder / name for name in OWN if os.path.lexists(folder / name))]
 
 

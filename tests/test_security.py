@@ -184,7 +184,7 @@ def test_names_of_clips_stay_in_the_faceset(tmp_path, seeds: ModuleType, name):
 
 
 def test_names_of_footage_become_names_of_clips_that_are_safe():
-    from curate.pipeline import _take_in
+    from curate.intake import _take_in
     from curate.records import safe_name
 
     for number, stem in enumerate(("..", "a\nb", " x ", "...", "a\\b", "x\u202e", "-rf")):

@@ -89,7 +89,7 @@ def read(path: Path) -> Checkpoint:
         facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         if facts["format"] != FORMAT:
             raise WorkError(
-                f"checkpoint {path} has format {facts['format']}, this faceset reads {FORMAT}: update faceset"
+                f"checkpoint {path} has format {facts['format']!r:.20}, this faceset reads {FORMAT}: update faceset"
             )
         if _sha256(path) != facts["sha256"]:
             raise WorkError(f"checkpoint {path} is damaged: its bytes have another hash than was noted")

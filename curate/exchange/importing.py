@@ -11,10 +11,10 @@ from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from curate.backends import weights
 from curate.consent import make_subject
+from curate.damage import read_parquet
 from curate.errors import FacesetError, UsageError, WorkError
 from curate.exchange.layout import ibug68
 from curate.exchange.pictures import PROGRAMS, Picture, Program, about, pictures, program_of
@@ -191,5 +191,5 @@ def records_of(faceset: Faceset) -> pd.DataFrame | None:
     path = faceset.folder / TABLE
     if not path.is_file():
         return None
-    rows: pd.DataFrame = pq.read_table(path).to_pandas().dropna(subset=["face_id"])
+    rows = read_parquet(path).dropna(subset=["face_id"])
     return rows.set_index("face_id")
