@@ -175,7 +175,9 @@ def mark_subject(rows: pd.DataFrame, faceset: Faceset) -> pd.DataFrame:
     rows["person"] = rows["track"].map(dict(zip(tracks.index, labels, strict=True))).astype("int32")
     rows["identity_distance"] = _far(rows["identity"], centres[subject])
     ours = rows["person"] == subject
-    order = rows.assign(mine=~ours, small=-rows["width"] * rows["height"])
+    order = rows[["clip", "frame", "identity_distance", "face_id"]].assign(
+        mine=~ours, small=-rows["width"] * rows["height"]
+    )
     order = order.sort_values(["clip", "frame", "mine", "identity_distance", "small", "face_id"])
     rows["kept"] = ours & rows.index.isin(order.drop_duplicates(["clip", "frame"]).index)
     rows.loc[~ours, "status"] = OTHER_PERSON

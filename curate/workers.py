@@ -214,7 +214,11 @@ def _serve(connection: Connection, beats: Any, parent: int) -> None:
         except (EOFError, OSError):
             return
         beat()
-        connection.send(_answer(work, task))
+        answer = _answer(work, task)
+        try:
+            connection.send(answer)
+        except OSError:  # the process that gave the task is gone
+            return
 
 
 def _answer(work: Work[T], task: T) -> Answer:

@@ -89,6 +89,40 @@ def test_footage_of_a_folder_makes_the_same_table(memory, cache: Path, head_clip
         curate(Request(("memory://b/none",), tmp_path / "x", "A", "research"))
 
 
+def test_a_faceset_at_a_url_goes_on_where_another_machine_was(
+    memory, cache: Path, head_clips, monkeypatch, tmp_path: Path
+) -> None:
+    from curate import mirror
+    from curate.faceset import is_faceset
+
+    assert mirror.url_of(Path("s3://b/my/set")) == "s3://b/my/set" and mirror.url_of(Path("/a/b")) is None
+    monkeypatch.setattr(mirror, "EVERY", 0.05)
+    settings = (("segment_seconds", 0.5),)
+
+    def made(machine: str, footage: tuple[str, ...], **given) -> Path:
+        monkeypatch.setattr(mirror.models, "cache_folder", lambda: tmp_path / machine)
+        with mirror.mirrored(Path("memory:/b/set")) as folder:
+            curate(Request(footage, folder, **given))
+        return folder
+
+    me = {"subject": "A", "basis": "research", "settings": settings}
+    one = made("one", (f"{head_clips['target']}@0-0.4",), **me)
+    names = {p.removeprefix("/b/set/") for p in memory.find("/b/set")}
+    assert {"faceset.toml", "faces.parquet"} < names and len([n for n in names if n.startswith("crops/")]) == 10
+    two = made("two", ())
+    assert one != two and is_faceset(two)
+    assert (two / "faces.parquet").read_bytes() == (one / "faces.parquet").read_bytes()
+    three = made("three", (str(head_clips["source"]) + "@0-0.4",))
+    assert len(open_faceset(three).clips) == 2
+    real = type(memory).put_file
+    monkeypatch.setattr(type(memory), "put_file", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "lost")))
+    with pytest.raises(WorkError, match="cannot be reached"):
+        made("four", (str(head_clips["source"]) + "@0.5-0.9",))
+    monkeypatch.setattr(type(memory), "put_file", real)
+    made("four", ())
+    assert len([n for n in memory.find("/b/set") if "/parts/" in n]) == 3
+
+
 def test_an_s3_server(cache: Path, head_clips, monkeypatch, tmp_path: Path) -> None:
     moto = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]' s3fs")
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'faceset[cloud]'")
@@ -106,6 +140,11 @@ def test_an_s3_server(cache: Path, head_clips, monkeypatch, tmp_path: Path) -> N
         curate(Request(("s3://bucket/in/target.mp4@0-0.4",), tmp_path / "set", "A", "research"))
         assert open_faceset(tmp_path / "set").clips[0].path == "s3://bucket/in/target.mp4"
         assert len(open_faceset(tmp_path / "set").table()) == 10 and not list(cache.iterdir())
+        from curate import mirror
+
+        with mirror.mirrored(Path("s3:/bucket/set")) as folder:
+            curate(Request(("s3://bucket/in/target.mp4@0-0.4",), folder, "A", "research"))
+        assert system.exists("bucket/set/faces.parquet") and system.exists("bucket/set/parts/target-0000.parquet")
     finally:
         fsspec.config.conf.pop("s3", None)
         server.stop()
