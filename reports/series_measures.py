@@ -31,7 +31,7 @@ LIPS_MOVE = 1.5
 
 def beside(rows: pd.DataFrame, fps: float) -> dict[str, Doubles]:
     shift = rows[["shift_x", "shift_y"]].to_numpy()
-    far = np.fmax(t.jumps(shift, 0.1, 3.0), np.hypot(*shift.T) - TOLERANCE)
+    far = np.fmax(t.jumps(shift, 0.2, 4.0), np.hypot(*shift.T) - TOLERANCE)
     marks, output = stacked(rows, "marks", len(NAMES)), stacked(rows, "output_marks", len(NAMES))
     away = output - marks
     out = {
