@@ -240,9 +240,7 @@ def report(
     for label, first, second in (*rows, ("frames a second", rate1, rate2)):
         print(f"{label:26}{first:12.1f}{second:12.1f}{second / max(first, 1e-9):8.3f}")
     print(f"segments lost or done twice: {course.lost}; clips failed: {len(said['failed'])}")
-    print(
-        f"main process at its largest (table, selection, page): {peak:.0f} MB; {1e3 * a_face:.2f} KB a face for the table"
-    )
+    print(f"main process (table, selection, page): {peak:.0f} MB; {1e3 * a_face:.2f} KB a face for the table")
     for hours in (10, 100):
         many = hours * 60 / minutes
         alone = many * seconds / 3600
