@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate import identity
+from curate.damage import read_arrow
 from curate.errors import UsageError, WorkError
 from curate.expression import DISTANCES
 from curate.extract import PartInfo, part_info
@@ -22,7 +22,7 @@ from curate.faceset import Faceset, write_faces
 from curate.mesh import BLENDSHAPES
 from curate.refine import Vectors, refine
 from curate.shots import is_cut
-from curate.table import COLUMNS
+from curate.table import COLUMNS, part_schema
 from curate.track import SAME_FACE, overlap
 from curate.types import Clip, Floats
 
@@ -39,7 +39,7 @@ def build(faceset: Faceset) -> pd.DataFrame:
     Held in memory at once, a face takes about a kilobyte: its scores, expression and crop matrix. Landmarks and skin
     stay in the parts, the identity is held once a track.
     """
-    rows, vectors = _read(faceset)
+    rows, vectors = read_parts(faceset)
     if rows.empty:
         raise WorkError(f"{faceset.folder}: no face was found in the footage; is the face at least 24 pixels wide?")
     rows = mark_subject(rows, faceset)
@@ -54,7 +54,17 @@ def build(faceset: Faceset) -> pd.DataFrame:
     return rows.drop(columns="identity")
 
 
-def _read(faceset: Faceset) -> tuple[pd.DataFrame, Vectors]:
+KNOWN = ("face_id", "clip", "segment", "frame", "stands_for", "time", "shot", "track", *BOX, "identity", "status")
+
+
+def _rows(path: Path, columns: list[str]) -> pa.Table:
+    try:
+        return read_arrow(path, columns, part_schema(), KNOWN)
+    except WorkError as error:
+        raise WorkError(f"{error}: delete it, then faceset curate {path.parent.parent} makes it again") from None
+
+
+def read_parts(faceset: Faceset) -> tuple[pd.DataFrame, Vectors]:
     """All parts' scalars, with the identity, and vectors; shots made unique in the clip, tracks in the faceset."""
     names = [*(c.name for c in COLUMNS if c.level == "both"), "distances"]
     pieces: list[pd.DataFrame] = []
@@ -64,9 +74,9 @@ def _read(faceset: Faceset) -> tuple[pd.DataFrame, Vectors]:
         shot = 0
         before: tuple[PartInfo, pd.DataFrame] | None = None
         for path, info in _parts(faceset, clip):
-            read = pq.read_table(path, columns=names)
+            read = _rows(path, names)
             for name, size in VECTORS.items():
-                vectors[name].append(_stacked(read[name], size))
+                vectors[name].append(_stacked(path, read[name], size))
             part: pd.DataFrame = read.drop_columns([*VECTORS]).to_pandas()
             _without_lost_crops(faceset, part)
             one = {t: v.copy() for t, v in zip(part["track"], part["identity"], strict=True)}
@@ -88,11 +98,13 @@ def _read(faceset: Faceset) -> tuple[pd.DataFrame, Vectors]:
     return table, {name: np.concatenate(vectors.pop(name)) for name in VECTORS}
 
 
-def _stacked(column: pa.ChunkedArray, size: int) -> Floats:
-    """(N, size) float32 out of a column of vectors; NaN where null."""
+def _stacked(path: Path, column: pa.ChunkedArray, size: int) -> Floats:
+    """(N, size) float32 out of a column of vectors; NaN where null. Raises WorkError if they have another size."""
     out = np.full((len(column), size), np.nan, np.float32)
     known = column.is_valid().to_numpy()
     flat = column.drop_null().combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    if len(flat) != known.sum() * size:
+        raise WorkError(f"{path} is damaged (vectors of another size than {size}): delete it, then curate again")
     out[known] = np.asarray(flat, np.float32).reshape(-1, size)
     return out
 
@@ -122,7 +134,7 @@ def _skins(faceset: Faceset, face_ids: pd.Series[str]) -> Iterator[tuple[NDArray
     index = pd.Index(face_ids)
     for clip in faceset.clips:
         for path, _ in _parts(faceset, clip):
-            part = pq.read_table(path, columns=["face_id", "skin"]).to_pandas().dropna(subset=["skin"])
+            part = _rows(path, ["face_id", "skin"]).to_pandas().dropna(subset=["skin"])
             if len(part):
                 colours = np.frombuffer(b"".join(part["skin"]), np.uint8).reshape(len(part), -1, 3)
                 yield index.get_indexer(pd.Index(part["face_id"])), colours

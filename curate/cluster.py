@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.cluster import HDBSCAN, KMeans
 
 from curate.greedy import BLOCK_CELLS
 from curate.space import Space, light_of
@@ -133,6 +132,8 @@ def _centres(points: Floats, space: Space, seed: int) -> Floats:
     """(K, D) centres of the groups among the sampled points."""
     smallest = max(SMALLEST, len(points) // 50)
     if len(points) >= FEWEST * smallest:
+        from sklearn.cluster import HDBSCAN
+
         labels = HDBSCAN(min_cluster_size=smallest, min_samples=SMALLEST, copy=True).fit_predict(points)
         groups = labels.max() + 1
         largest = np.bincount(labels + 1)[1:].max(initial=0)
@@ -140,6 +141,8 @@ def _centres(points: Floats, space: Space, seed: int) -> Floats:
             return np.stack([points[labels == g].mean(0) for g in range(groups)]).astype(np.float32)
     distinct = len(np.unique(np.round(points, 4), axis=0))
     groups = min(distinct, MOST, max(1, round(2 * _volume(points, space.width))))
+    from sklearn.cluster import KMeans
+
     found = KMeans(groups, n_init=3, random_state=seed).fit(points)
     return np.asarray(found.cluster_centers_, np.float32)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from curate import align, expression, lighting, quality
 from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, Identifier, Landmarker, make
+from curate.damage import DAMAGED
 from curate.faceset import atomic
 from curate.pose import head_pose, matrix
 from curate.pose68 import head_pose68
@@ -286,12 +287,16 @@ def part_info(path: Path) -> PartInfo | None:
     """The part's own account, or None if it does not exist or is no part."""
     try:
         meta = pq.read_metadata(path)
-    except (OSError, pa.ArrowInvalid):
+        extra = meta.schema.to_arrow_schema().metadata or {}
+        return _info(meta.num_rows, extra) if b"settings" in extra else None
+    except DAMAGED:
         return None
-    extra = meta.schema.to_arrow_schema().metadata or {}
-    if b"settings" not in extra:
-        return None
+
+
+def _info(rows: int, extra: dict[bytes, bytes]) -> PartInfo:
     shape = tuple(int(n) for n in extra[b"thumb_shape"].decode().split("x")) if extra[b"thumb_shape"] else None
+    if shape is not None and (len(shape) != 3 or shape[2] != 3):
+        raise ValueError(f"a thumbnail of {shape}")
 
     def thumb(key: bytes) -> Image | None:
         return np.frombuffer(extra[key], np.uint8).reshape(shape) if shape else None
@@ -302,7 +307,7 @@ def part_info(path: Path) -> PartInfo | None:
         int(extra[b"frames"]),
         int(extra.get(b"skipped", b"0")),
         int(extra[b"planned"]) if b"planned" in extra else None,
-        meta.num_rows,
+        rows,
         thumb(b"first_thumb"),
         thumb(b"last_thumb"),
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from curate import storage
 from curate.errors import FootageError, UsageError, WorkError
@@ -20,6 +22,9 @@ class Far:
     url: str
     start: float | None
     end: float | None
+
+
+log = logging.getLogger(__name__)
 
 
 def probe_all(
@@ -73,6 +78,8 @@ def _take_in(clips: list[Clip], clip: Clip) -> None:
     """Add a clip under a name of its own, or only note where a known one lies now."""
     for i, known in enumerate(clips):
         if (known.sha256, known.start, known.end) == (clip.sha256, clip.start, clip.end):
+            if Path(known.path).name != Path(clip.path).name and Path(known.path).exists():
+                log.warning("%s: has the bytes of %s, so it counts once", clip.path, known.path)
             clips[i] = replace(known, path=clip.path, size=clip.size)
             return
         if known.sha256 == clip.sha256 and _overlap(known, clip):

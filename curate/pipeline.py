@@ -171,6 +171,11 @@ def _subject(request: Request, old: Faceset | None) -> Subject | None:
     made = make_subject(name, basis, request.evidence)
     if request.evidence is None and had is not None and had.basis == made.basis:
         made = replace(made, evidence=had.evidence, evidence_sha256=had.evidence_sha256)
+    if made.basis == "release" and not made.evidence_sha256:
+        log.warning(
+            "a release without a document is no basis to train or render on; add it: faceset curate %s --evidence "
+            "RELEASE.pdf", request.out,
+        )  # fmt: skip
     return made
 
 
@@ -220,10 +225,16 @@ def _clip_summary(faceset: Faceset, clip: Clip, table: pd.DataFrame) -> dict[str
 
 
 def choose_person(faceset: Faceset, person: int) -> Faceset:
-    """Make identity cluster `person` the subject and remake the table; the selection, now void, is removed."""
+    """Make identity cluster `person` the subject and remake the table; the selection, now void, is removed.
+
+    Nothing changes where it is the subject already.
+    """
     with lock(faceset):
+        kept = faceset.table(["person", "kept"]).query("kept")["person"]
         before = faceset
         faceset = faceset.changed(person=person)
+        if len(kept) and (kept == person).all():
+            return faceset
         try:
             build(faceset)
         except FacesetError:

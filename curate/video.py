@@ -21,6 +21,7 @@ import numpy as np
 from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
+from curate.damage import DAMAGED, MOST_PIXELS, told, unreadable
 from curate.depth import EXACT, Deep, to_rgb16, widen
 from curate.errors import FootageError, UsageError
 from curate.footage import PHOTO_SUFFIXES, footage_sha256, photos, stamp
@@ -128,10 +129,8 @@ def probe(path: Path, start: float | None = None, end: float | None = None, name
                 audio=bool(container.streams.audio),
                 size=stamp(path).size,
             )
-    except av.error.FFmpegError as error:
-        raise FootageError(f"{path}: cannot be read as video ({error.strerror})") from None
-    except OSError as error:
-        raise FootageError(f"{path}: cannot be read ({error.strerror})") from None
+    except DAMAGED as error:
+        raise unreadable(path, error) from None
 
 
 def _probe_photos(path: Path, name: str | None) -> Clip:
@@ -146,7 +145,11 @@ def _probe_photos(path: Path, name: str | None) -> Clip:
 
 
 def _read_photo(path: Path) -> Image | None:
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    except DAMAGED as error:
+        log.warning("%s: cannot be read as a photo (%s)", path, told(error))
+        return None
     return None if image is None else np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
 
@@ -159,10 +162,7 @@ def segments(clip: Clip, seconds: float) -> list[Segment]:
             Segment(clip.name, i, s, s, e, s, tuple(range(s, e)))
             for i, (s, e) in enumerate(zip(starts, ends, strict=True))
         ]
-    with av.open(clip.path, metadata_errors="replace") as container:
-        stream = _video_stream(container, Path(clip.path))
-        times, keys = _index(container, stream)
-        base = stream.time_base
+    times, keys, base = _times(Path(clip.path))
     cuts = [times[0]]
     for key in keys:
         if float((key - cuts[-1]) * base) >= seconds:
@@ -182,8 +182,8 @@ def segments(clip: Clip, seconds: float) -> list[Segment]:
 
 def times_of(clip: Clip) -> tuple[list[int], list[int]]:
     """Presentation timestamps of all frames of a video, and of its key frames, sorted, in its time base."""
-    with av.open(clip.path, metadata_errors="replace") as container:
-        return _index(container, _video_stream(container, Path(clip.path)))
+    times, keys, _ = _times(Path(clip.path))
+    return times, keys
 
 
 def span(clip: Clip, times: Sequence[int], keys: Sequence[int], first: int, end: int) -> Segment:
@@ -223,8 +223,8 @@ def decode(clip: Clip, segment: Segment | None = None, depth: int = 8) -> Iterat
                 index = segment.first_frame + bisect.bisect_left(segment.pts, pts)
                 place = place or siting(stream, frame)
                 yield _frame(index, pts, pts * stream.time_base, frame, place, depth)
-    except av.error.FFmpegError as error:
-        raise FootageError(f"{clip.path}: cannot be read as video ({error.strerror})") from None
+    except DAMAGED as error:
+        raise unreadable(clip.path, error) from None
 
 
 def _decode_photos(clip: Clip, segment: Segment | None, depth: int) -> Iterator[Frame]:
@@ -290,16 +290,24 @@ def _video_stream(container: Any, path: Path) -> Any:
         raise FootageError(f"{path}: has no video stream")
     stream = streams[0]
     stream.thread_type = "AUTO"
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     return stream
 
 
 def frame_times(path: Path) -> list[int]:
     """Sorted presentation times of a video's frames, in its time base, without decoding. Raises FootageError."""
+    return _times(path)[0]
+
+
+def _times(path: Path) -> tuple[list[int], list[int], Fraction]:
+    """`_index` of a video, and its time base. Raises FootageError."""
     try:
         with av.open(str(path), metadata_errors="replace") as container:
-            return _index(container, _video_stream(container, path))[0]
-    except av.error.FFmpegError as error:
-        raise FootageError(f"{path}: cannot be read as video ({error.strerror})") from None
+            stream = _video_stream(container, path)
+            times, keys = _index(container, stream)
+            return times, keys, Fraction(stream.time_base)
+    except DAMAGED as error:
+        raise unreadable(path, error) from None
 
 
 def _index(container: Any, stream: Any) -> tuple[list[int], list[int]]:

@@ -237,6 +237,9 @@ def _start_worker(parent: int) -> None:
     """A worker uses one core, leaves Ctrl-C to its parent, and does not outlive it."""
     import cv2
 
+    from curate.progress import set_up_logging
+
+    set_up_logging(quiet=True)
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -76,6 +76,9 @@ SEEN_AS: dict[str, tuple[str, ...]] = {
 """A fault and the kinds as which it shows besides: what else is flagged over the same time is explained by it."""
 SURE = ("missed", "frozen", "popped", "ghost", "checkerboard", "lips", "expression", "gaze", "pose")
 """Faults whose measure nothing else moves: they explain what their row says, however strong it is."""
+OWN = ("edge", "colour", "light")
+EXCUSES = ("missed", "frozen", "popped")
+"""A finding of OWN of medium severity or above is a fault of its own: besides each other only these explain it."""
 STEP = 0.5
 """A face of another colour has a feathered edge as well: one is seen as an edge of its own if its step, in L*, is more
 than this part of the face's difference of colour in CIEDE2000."""
@@ -167,9 +170,14 @@ def _explains(fault: Finding, other: Finding, gap: int) -> bool:
     first, last = max(fault.first_frame - gap, other.first_frame), min(fault.last_frame + gap, other.last_frame)
     if last - first + 1 < SHARE * (other.last_frame - other.first_frame + 1):
         return False
+    strong = other.kind in OWN and other.severity != "low"
     if {fault.kind, other.kind} == {"colour", "edge"}:
         step, whole = (fault, other) if fault.kind == "edge" else (other, fault)
+        if strong and other is whole:
+            return False
         return (step.value > STEP * whole.value) == (fault.kind == "edge")
+    if strong and fault.kind not in EXCUSES:
+        return False
     least = 1.0 if fault.kind in SEEN_AS.get(other.kind, ()) else WEAKER
     sure = fault.kind in SURE or (fault.kind == "hole" and fault.severity != "low")
     return sure or fault.value / fault.threshold >= least * other.value / other.threshold

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.types import Floats, Image
+from curate.types import Floats
 
 SIZES = (160, 128, 96, 64, 48)
 """Sides in pixels of the square that is looked at; the largest that lies in the face is taken."""
@@ -23,17 +23,17 @@ NEAREST, FARTHEST = 4.0, 0.25
 """Pixels, and share of the square's side, between which a copy's shift is looked for."""
 
 
-def square(image: Image, centre: tuple[float, float], width: float) -> Floats | None:
-    """(S, S) float32 luma of the square around `centre` (x, y); None where none of SIZES fits into face and frame.
+def square(grey: NDArray[np.uint8], centre: tuple[float, float], width: float) -> Floats | None:
+    """(S, S) float32 of the square of (H, W) luma around `centre` (x, y).
 
-    `width` is the face's size in pixels, the root of its area.
+    None where none of SIZES fits into face and frame. `width` is the face's size in pixels, the root of its area.
     """
-    height, wide = image.shape[:2]
+    height, wide = grey.shape
     for size in SIZES:
         left, top = round(centre[0] - size / 2), round(centre[1] - size / 2)
         inside = left >= 0 and top >= 0 and left + size <= wide and top + size <= height
         if inside and size <= 0.85 * width:
-            return cv2.cvtColor(image[top : top + size, left : left + size], cv2.COLOR_RGB2GRAY).astype(np.float32)
+            return grey[top : top + size, left : left + size].astype(np.float32)
     return None
 
 
@@ -67,15 +67,16 @@ def checkerboard(output: Floats, reference: Floats | None) -> float:
     With a reference the peak must also stand above that one's spectrum: what is periodic in the footage is no fault.
     """
     size = output.shape[0]
-    level = np.log(_blurred(output, 3))
+    above = _peaks(output)
     if reference is not None:
-        level = level - np.log(_blurred(reference, 3))
-    where = _looked_at(size)
-    above = level - _blurred(level, 17)
-    if reference is not None:
-        own = np.log(_blurred(output, 3))
-        above = np.minimum(above, own - _blurred(own, 17))
-    return float(10 / np.log(10) * above[where].max())
+        above = np.minimum(above, above - _peaks(reference))
+    return float(10 / np.log(10) * above[_looked_at(size)].max())
+
+
+def _peaks(spectrum: Floats) -> Floats:
+    """Natural logarithm of a spectrum over itself smoothed."""
+    level = np.log(_blurred(spectrum, 3))
+    return np.asarray(level - _blurred(level, 17), np.float32)
 
 
 def _blurred(half: Floats, width: int) -> Floats:

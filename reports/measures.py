@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from curate.types import Floats, Image
 
 Doubles = NDArray[np.float64]
-SECTORS = 24
+SECTORS = 48
 """Number of pieces into which the edge of the face is cut."""
+INNER, OUTER = 0.14, 0.05
+"""Shares of the face's width: the paste's edge is looked for so far inside and outside of the face's outline."""
 NOISE = 0.6
 """Luma levels (of 255) of detail that any encoder adds or takes: added to both sides of a ratio of detail."""
 
@@ -30,8 +32,10 @@ class Zones:
     """(H, W) the face, without a thin margin at its edge."""
     ring: NDArray[np.bool_]
     """(H, W) what lies around the face, without a thin margin at its edge."""
+    band: NDArray[np.intp]
+    """(P,) the pixels near the edge of the face, OUTER of its width outside to INNER inside, as flat indices."""
     sector: NDArray[np.int64]
-    """(H, W) 0..SECTORS-1, direction from the face's centre, clockwise in the picture from image right."""
+    """(P,) 0..SECTORS-1, their direction from the face's centre, clockwise in the picture from image right."""
     distance: Floats
     """(H, W) pixels to the edge of the face, > 0 inside."""
     width: float
@@ -41,24 +45,25 @@ class Zones:
 def zones(mask: Floats) -> Zones | None:
     """The zones of a (H, W) mask in 0..1; None where the face is smaller than 24 pixels or has no ring."""
     face = (mask > 0.5).astype(np.uint8)
-    width = float(np.sqrt(face.sum()))
+    width = float(np.sqrt(cv2.countNonZero(face)))
     if width < 24 or face.all():
         return None
-    distance = cv2.distanceTransform(face, cv2.DIST_L2, 3) - cv2.distanceTransform(1 - face, cv2.DIST_L2, 3)
-    rows, columns = np.nonzero(face)
-    x = np.arange(face.shape[1], dtype=np.float32) - np.float32(columns.mean())
-    y = np.arange(face.shape[0], dtype=np.float32) - np.float32(rows.mean())
-    turn = cv2.phase(np.tile(x, (len(y), 1)), np.tile(y[:, None], (1, len(x)))) / np.float32(2 * np.pi)
-    ring = (distance < -0.05 * width) & (distance > -0.3 * width)
-    if ring.sum() < 64:
-        return None
-    return Zones(
-        distance > 0.04 * width,
-        ring,
-        np.minimum((turn * SECTORS).astype(np.int64), SECTORS - 1),
-        distance.astype(np.float32),
-        width,
+    distance = np.asarray(
+        cv2.distanceTransform(face, cv2.DIST_L2, 3) - cv2.distanceTransform(1 - face, cv2.DIST_L2, 3), np.float32
     )
+    ring = (distance < -0.05 * width) & (distance > -0.3 * width)
+    if cv2.countNonZero(ring.view(np.uint8)) < 64:
+        return None
+    moments = cv2.moments(face, binaryImage=True)
+    low, high = -round(OUTER * width) - 3, round(INNER * width) + 4
+    band = np.flatnonzero((distance >= low) & (distance < high))
+    y, x = np.divmod(band, face.shape[1])
+    turn = cv2.phase(
+        (x - moments["m10"] / moments["m00"]).astype(np.float32),
+        (y - moments["m01"] / moments["m00"]).astype(np.float32),
+    ).ravel()
+    sector = np.minimum((turn * np.float32(SECTORS / (2 * np.pi))).astype(np.int64), SECTORS - 1)
+    return Zones(distance > 0.04 * width, ring, band, sector, distance, width)
 
 
 def lab(image: Image) -> Floats:
@@ -115,25 +120,47 @@ def colour(output: Floats, reference: Floats, weight: Floats, shift: NDArray[np.
 def tilt(difference: Floats, weight: Floats) -> tuple[float, float]:
     """Slope of (G, G) differences of lightness over the face, L* from one side to the other: rightward, downward.
 
-    A plane by least squares over the cells with a `weight` (G, G) of .9 and more; NaN for fewer than 12 of them.
+    A plane by least squares over the cells with a `weight` (G, G) of .9 and more, then again without those that are
+    farther from it than 3 median distances: a hole is no light. NaN for fewer than 12 cells.
     """
     known = weight >= 0.9
     if known.sum() < 12:
         return float("nan"), float("nan")
     y, x = np.nonzero(known)
     terms = np.column_stack([x, y, np.ones(len(x))]).astype(np.float64)
-    (right, down, _), *_ = np.linalg.lstsq(terms, difference[known].astype(np.float64), rcond=None)
-    return float(right * np.ptp(x)), float(down * np.ptp(y))
+    values = difference[known].astype(np.float64)
+    plane = np.linalg.lstsq(terms, values, rcond=None)[0]
+    away = np.abs(values - terms @ plane)
+    near = away <= 3 * np.median(away) + 1e-9
+    if near.sum() >= 12:
+        plane = np.linalg.lstsq(terms[near], values[near], rcond=None)[0]
+    return float(plane[0] * np.ptp(x)), float(plane[1] * np.ptp(y))
 
 
-def bands(grey: Floats, at: Zones) -> tuple[float, float, float, float]:
-    """Detail in luma levels: fine and middle in the face, fine and middle in the ring around it.
+def bands(grey: Floats, at: Zones) -> tuple[float, float]:
+    """Fine detail in luma levels: in the face, and in the ring around it.
 
-    Root mean square of what a Gaussian blur of one pixel takes from (H, W) luma, and of what two take beyond that.
+    Root mean square of what a Gaussian blur of one pixel takes from (H, W) luma.
     """
-    one = cv2.GaussianBlur(grey, (0, 0), 1.0)
-    fine, mid = grey - one, one - cv2.GaussianBlur(one, (0, 0), 1.73)
-    return tuple(float(np.sqrt(np.mean(np.square(b[w])))) for w in (at.inside, at.ring) for b in (fine, mid))  # type: ignore[return-value]
+    return _detail(grey - blurred(grey, 1.0), at)
+
+
+def middle_band(grey: Floats, at: Zones) -> float:
+    """Detail of the face in luma levels that a Gaussian blur of two pixels takes beyond that of one."""
+    one = blurred(grey, 1.0)
+    return _detail(one - blurred(one, 1.73), at)[0]
+
+
+def _detail(band: Floats, at: Zones) -> tuple[float, float]:
+    square = cv2.multiply(band, band)
+    inside, ring = (cv2.mean(square, zone.view(np.uint8))[0] for zone in (at.inside, at.ring))
+    return float(inside**0.5), float(ring**0.5)
+
+
+def blurred(grey: Floats, sigma: float) -> Floats:
+    """Gaussian blur of (H, W), cut off at 3 sigma."""
+    side = 2 * int(np.ceil(3 * sigma)) + 1
+    return np.asarray(cv2.GaussianBlur(grey, (side, side), sigma), np.float32)
 
 
 def sharpness(mine: tuple[float, ...], theirs: tuple[float, ...]) -> float:
@@ -142,8 +169,8 @@ def sharpness(mine: tuple[float, ...], theirs: tuple[float, ...]) -> float:
     `bands` of output and reference. Dividing by the ring takes out what an encoder does to the whole picture; it
     counts only as far as the ring has detail of its own.
     """
-    before = theirs[2]
-    return octaves(mine[0], theirs[0]) - octaves(mine[2], before) * before**2 / (before**2 + (2 * NOISE) ** 2)
+    before = theirs[1]
+    return octaves(mine[0], theirs[0]) - octaves(mine[1], before) * before**2 / (before**2 + (2 * NOISE) ** 2)
 
 
 def octaves(mine: float, theirs: float) -> float:
@@ -153,7 +180,7 @@ def octaves(mine: float, theirs: float) -> float:
 
 def light(grey: Floats, where: NDArray[np.bool_]) -> float:
     """Natural logarithm of the mean luma under a mask."""
-    return float(np.log(max(float(grey[where].mean()), 1.0)))
+    return float(np.log(max(cv2.mean(grey, where.view(np.uint8))[0], 1.0)))
 
 
 def flow(mine: Floats, theirs: Floats) -> Floats:
@@ -171,9 +198,9 @@ def travel(moved: Floats, grey: Floats, where: NDArray[np.bool_]) -> tuple[float
     """
     if not where.any():
         return float("nan"), float("nan")
-    steep = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
-    chosen = where & (steep >= np.quantile(steep[where], 0.7))
-    x, y = np.median(moved[chosen], axis=0)
+    steep = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))[where]
+    least = np.partition(steep, int(0.7 * len(steep)))[int(0.7 * len(steep))]
+    x, y = np.median(moved[where][steep >= least], axis=0)
     return float(x), float(y)
 
 
@@ -187,6 +214,12 @@ def _bytes(grey: Floats) -> NDArray[np.uint8]:
 
 
 def motion(now: Floats, before: Floats, where: NDArray[np.bool_]) -> float:
-    """Mean change of the slightly blurred luma under a mask, in levels of 255, from one frame to the next."""
-    change = cv2.GaussianBlur(now, (0, 0), 1.5) - cv2.GaussianBlur(before, (0, 0), 1.5)
-    return float(np.abs(change[where]).mean())
+    """Mean change of the slightly blurred luma under a mask, in levels of 255, from one frame to the next.
+
+    A change that is the same everywhere is left out: it is light, not movement.
+    """
+    zone = where.view(np.uint8)
+    if not where.any():
+        return float("nan")
+    change = blurred(now - before, 1.5)
+    return float(cv2.mean(np.abs(change - np.float32(cv2.mean(change, zone)[0])), zone)[0])

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from curate.damage import DAMAGED, read_parquet, told
 from curate.errors import WorkError
 from curate.faceset import atomic
 from reports.pictures import Gallery, Picture
@@ -18,11 +19,11 @@ from reports.pictures import Gallery, Picture
 VECTORS = {
     "cells": np.int16, "weight": np.int8, "regions": np.int8, "reference_cells": np.int16, "apart": np.int16,
     "mouth": np.int16, "reference_mouth": np.int16, "marks": np.float32, "output_marks": np.float32,
-    "lines": np.float32, "identity_vector": np.float32,
+    "identity_vector": np.float32,
 }  # fmt: skip
 """Columns that hold an array a row."""
 NUMBERS = (
-    "time", "change", "likeness", "x", "y", "width", "height", "light", "light_ring", "edge", "fine", "middle",
+    "time", "change", "likeness", "x", "y", "width", "height", "light", "light_ring", "edge", "line", "fine", "middle",
     "fine_ring", "detail_lost", "false_detail", "colour", "colour_cell", "difference", "tilt_x", "tilt_y", "shift_x",
     "shift_y", "move_x", "move_y", "ring_x", "ring_y", "moved", "due", "moved_long", "due_long", "checkerboard_now",
     "ghost_now", "abrupt",
@@ -50,12 +51,14 @@ class Part:
     def load(cls, path: Path) -> Part:
         """What `save` wrote. Raises WorkError if it is not there or damaged."""
         try:
-            rows, pictures = pd.read_parquet(path), pd.read_parquet(_pictures_of(path))
+            rows, pictures = read_parquet(path), read_parquet(_pictures_of(path))
             return cls(
                 tuple(_row(r) for r in cast("list[dict[str, Any]]", rows.to_dict("records"))), _gallery(pictures)
             )
-        except (OSError, ValueError, KeyError) as error:
-            raise WorkError(f"{path}: cannot be read as a part of an artifact report ({error}); delete it") from None
+        except (*DAMAGED, WorkError) as error:
+            raise WorkError(
+                f"{path}: cannot be read as a part of an artifact report ({told(error)}); delete it"
+            ) from None
 
 
 PICTURE = ("kind", "stretch", "value", "frame", "output", "reference")

@@ -58,12 +58,17 @@ class Gallery:
     _stretch: dict[str, int] = field(default_factory=dict)
     _held: dict[str, dict[int, tuple[float, Picture]]] = field(default_factory=dict)
 
+    def wants(self, kind: str, frame: int, value: float) -> bool:
+        """Whether a frame would be kept if it were offered."""
+        held = self._held.get(kind, {}).get(frame // self._stretch.get(kind, 8))
+        return held is None or value > held[0]
+
     def offer(self, kind: str, frame: int, value: float, output: Image, reference: Image | None) -> None:
         """Keep this frame's picture if it is the worst of its stretch so far."""
+        if not self.wants(kind, frame, value):
+            return
         held = self._held.setdefault(kind, {})
         slot = frame // self._stretch.setdefault(kind, 8)
-        if slot in held and held[slot][0] >= value:
-            return
         shown = None if reference is None else jpeg(reference, HEIGHT)
         held[slot] = (value, Picture(frame, jpeg(output, HEIGHT), shown))
         while len(self._held[kind]) > LEAST:

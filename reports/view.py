@@ -12,8 +12,12 @@ from curate.align import hull, hull_mask
 from curate.types import Floats, Image
 from reports.measures import Zones, zones
 
-WORK = 256
-"""Longest side in pixels to which the region around the face is shrunk; smaller ones stay as they are."""
+Grey = NDArray[np.uint8]
+
+WORK = 320
+"""Longest side in pixels to which the region around the face is shrunk by whole times, if it is larger."""
+COLOURS, RING = 192, 48
+"""Longest side in pixels at which the colours of the face, and of what is around it, are looked at."""
 AROUND = 0.25
 """The region reaches this far beyond the face's box, in parts of its longer side."""
 LEAST = 32
@@ -28,19 +32,34 @@ class View:
     """x, y, width, height of the face in the frame."""
     box: tuple[int, int, int, int]
     """The same of the region."""
-    output: Image
-    reference: Image | None
+    output: Floats
+    """(h, w) float32 luma 0..255 at working size."""
+    reference: Floats | None
     zones: Zones
     mask: Floats
     """(h, w) 0..1 at working size: where the face was pasted."""
     zoom: float
     """Pixels of the view in one of the frame."""
 
+    def onto(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A (2, 3) matrix from pixels of the frame to something, as one from pixels of the view."""
+        return moved(place, self.box, 1 / self.zoom)
+
+
+def moved(place: NDArray[np.float64], box: tuple[int, int, int, int], zoom: float) -> NDArray[np.float64]:
+    """A (2, 3) matrix from the frame's pixels, as one from a box's pixels that are each `zoom` of the frame's wide."""
+    turn = place[:, :2]
+    corner = turn @ (np.array(box[:2]) + (zoom - 1) / 2) + place[:, 2]
+    return np.column_stack([turn * zoom, corner])
+
 
 def look(
-    output: Image, reference: Image | None, landmarks: NDArray[np.floating], mask: Floats | None = None
+    output: Grey, reference: Grey | None, landmarks: NDArray[np.floating], mask: Floats | None = None
 ) -> View | None:
-    """The region around a face at working size; None where the face is too small or out of the picture."""
+    """The region around a face at working size; None where the face is too small or out of the picture.
+
+    `output` and `reference` are luma (H, W) uint8.
+    """
     height, width = output.shape[:2]
     polygon = hull(landmarks)
     low, high = polygon.min(axis=0), polygon.max(axis=0)
@@ -50,9 +69,9 @@ def look(
     if min(wide, tall) < LEAST:
         return None
     seen = cut(output, box)
-    zoom = seen.shape[1] / wide
+    zoom = 1 / times(box, WORK)
     if mask is None:
-        points = (np.asarray(landmarks, np.float32)[:, :2] - np.array([x0, y0], np.float32)) * zoom
+        points = (polygon - np.array([x0, y0], np.float32) + np.float32(0.5)) * np.float32(zoom) - np.float32(0.5)
         pasted = hull_mask(points, *seen.shape[:2])
     else:
         pasted = cv2.resize(
@@ -62,7 +81,8 @@ def look(
     if at is None:
         return None
     face = _box(low, high, width, height)
-    return View(face, box, seen, None if reference is None else cut(reference, box), at, pasted, zoom)
+    other = None if reference is None else cut(reference, box).astype(np.float32)
+    return View(face, box, seen.astype(np.float32), other, at, pasted, zoom)
 
 
 def _box(low: NDArray[np.floating], high: NDArray[np.floating], width: int, height: int) -> tuple[int, int, int, int]:
@@ -72,12 +92,59 @@ def _box(low: NDArray[np.floating], high: NDArray[np.floating], width: int, heig
     return (x0, y0, x1 - x0, y1 - y0)
 
 
-def cut(image: Image, box: tuple[int, int, int, int]) -> Image:
-    """The box (x, y, width, height) of an image, shrunk so that its longer side is at most WORK pixels."""
+def cut(image: NDArray[np.uint8], box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """The box (x, y, width, height) of an image, shrunk by whole times so that its longer side is at most WORK."""
     x, y, width, height = box
-    region = image[y : y + height, x : x + width]
-    zoom = WORK / max(width, height)
-    if zoom >= 1:
-        return region
-    size = (max(round(width * zoom), 1), max(round(height * zoom), 1))
-    return np.asarray(cv2.resize(region, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return shrunk(image[y : y + height, x : x + width], times(box, WORK))
+
+
+def times(box: tuple[int, int, int, int], longest: int) -> int:
+    """By how many whole times a box is shrunk so that its longer side has at most `longest` pixels."""
+    return max(-(-max(box[2:]) // longest), 1)
+
+
+def halves(side: int, longest: int) -> int:
+    """The power of two by which `side` pixels are divided so that at most `longest` are left."""
+    return 1 << max(int(np.ceil(np.log2(side / longest))), 0)
+
+
+def shrunk(image: NDArray[np.uint8], whole: int) -> NDArray[np.uint8]:
+    """Means of `whole` x `whole` pixels; what is left at right and bottom is dropped.
+
+    By halves as far as that goes, as OpenCV has its fastest code for these.
+    """
+    while whole > 1:
+        by = 2 if whole % 2 == 0 else whole
+        height, width = (n // by for n in image.shape[:2])
+        image = np.asarray(
+            cv2.resize(image[: height * by, : width * by], (width, height), interpolation=cv2.INTER_AREA), np.uint8
+        )
+        whole //= by
+    return image
+
+
+class Pyramid:
+    """The luma (H, W) of one frame, and shrunk copies of it that are made once."""
+
+    def __init__(self, image: Image) -> None:
+        self.grey: Grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+        self._shrunk: dict[int, Grey] = {}
+
+    def piece(self, box: tuple[int, int, int, int], whole: int) -> Floats:
+        """(h, w) float32: the box of the frame shrunk by `whole` times, to pixels of a grid that stands still."""
+        if whole not in self._shrunk:
+            self._shrunk[whole] = shrunk(self.grey, whole)
+        x, y, width, height = (n // whole for n in box)
+        return self._shrunk[whole][y : y + height, x : x + width].astype(np.float32)
+
+
+class Colours:
+    """The region of one frame in colour, shrunk by halves to two sizes."""
+
+    def __init__(self, image: Image, box: tuple[int, int, int, int]) -> None:
+        x, y, width, height = box
+        whole = halves(max(width, height), COLOURS)
+        self.face: Image = shrunk(image[y : y + height, x : x + width], whole)
+        self.whole = whole
+        """Pixels of the frame in one of `face`."""
+        self.ring: Image = shrunk(self.face, halves(max(width, height), RING) // whole)

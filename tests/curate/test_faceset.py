@@ -12,7 +12,7 @@ import pytest
 
 from curate import consent
 from curate.errors import ConsentError, UsageError, WorkError
-from curate.faceset import Faceset, atomic, create, open_faceset, read, write_faces, write_selection
+from curate.faceset import Faceset, atomic, create, open_faceset, write_faces, write_selection
 from curate.table import BY_NAME, COLUMNS, QUALITY, SCORES, part_schema, table_schema
 from curate.types import Clip, Settings, Subject
 
@@ -44,7 +44,7 @@ def test_manifest_round_trip(faceset: Faceset) -> None:
 def test_a_moved_faceset_works(faceset: Faceset, tmp_path: Path) -> None:
     write_faces(faceset, rows(3))
     faceset.folder.rename(tmp_path / "moved")
-    assert len(read(tmp_path / "moved")) == 3
+    assert len(open_faceset(tmp_path / "moved").table()) == 3
 
 
 def test_table_and_selection(faceset: Faceset) -> None:

@@ -99,3 +99,19 @@ def test_a_finding_knows_its_region_and_the_pose_of_its_frames():
     pose = np.array([[0, 0], [20, 4], [30, 6], [np.nan, np.nan]])
     (found,) = group(_measures([0, 4, 4, 4]), LIMIT, 30, regions, pose)
     assert (found.region_name, found.pose) == ("mouth", (25.0, 5.0))
+
+
+@pytest.mark.parametrize("shown", ["edge", "colour", "light"])
+@pytest.mark.parametrize("fault", ["misaligned", "jitter", "expression", "gaze", "pose", "lips", "hole"])
+def test_a_strong_edge_colour_or_light_is_a_fault_of_its_own(fault, shown):
+    strong, weak = _event(shown, [0, 7, 7, 7]), _event(shown, [0, 4, 4, 4])
+    other = _event(fault, [0, 60, 60, 60])
+    assert {f.kind for f in explained([other, strong], 30)} == {fault, shown}
+    if shown in SEEN_AS[fault]:
+        assert [(f.kind, f.also) for f in explained([other, weak], 30)] == [(fault, (shown,))]
+
+
+def test_a_strong_colour_and_a_strong_edge_are_both_told_unless_the_edge_is_only_its_feather():
+    colour, edge, feather = (_event(k, [0, v, v]) for k, v in (("colour", 8), ("edge", 7), ("edge", 3.5)))
+    assert {f.kind for f in explained([colour, edge], 30)} == {"colour", "edge"}
+    assert [(f.kind, f.also) for f in explained([colour, feather], 30)] == [("colour", ("edge",))]
