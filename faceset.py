@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import json
+import logging
 import os
 import sys
+import traceback
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+import typer.main
 
+from curate.complete import values
 from curate.errors import FacesetError, UsageError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from curate.reading import Faces
+
+log = logging.getLogger("faceset")
 NO_CONFIG = {
     "source", "target", "out", "preset", "cache", "engine", "workers", "resume", "init", "force", "as_json", "quiet",
 }  # fmt: skip
@@ -29,15 +40,31 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+@app.callback()
+def _all_verbs(
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Logs and progress on stderr: a JSON object a line (FACESET_LOG=json).")
+    ] = False,
+) -> None:
+    if log_json:
+        os.environ["FACESET_LOG"] = "json"
+
+
+def _one_of(name: str, text: str) -> Any:
+    """An option whose values the shell completes."""
+    return typer.Option(help=text, autocompletion=values(name))
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only warnings and the result.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Workers = Annotated[int, typer.Option(help="Processes; 0: as many as there are cores.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A faceset.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
-Budget = Annotated[str, typer.Option(help="How many faces to select: a number, minutes (9min), or auto.")]
+Budget = Annotated[str, _one_of("budget", "How many faces to select: a number, minutes (9min), or auto.")]
 Cover = Annotated[
     str | None,
-    typer.Option(help="What the selection represents: space (every kind of face alike; the default), footage, target."),
+    _one_of("cover", "What the selection represents: space (every kind of face alike; the default), footage, target."),
 ]
 For = Annotated[
     Path | None,
@@ -48,11 +75,11 @@ Floor = Annotated[float | None, typer.Option(help="Faces below are not selected;
 Ceiling = Annotated[float | None, typer.Option(help="Faces above are not selected; raw value of the column.")]
 
 
-def read(folder: str | Path) -> Any:
-    """The table of a faceset as a pandas DataFrame: `faceset.read("myset")`."""
-    from curate.faceset import read as read_table
+def read(folder: str | Path, columns: Sequence[str] | None = None) -> Faces:
+    """A faceset: `.table` and `.selected` (pandas DataFrames), `.dataset()` (torch); see `curate.reading.read`."""
+    from curate.reading import read as open_faces
 
-    return read_table(folder)
+    return open_faces(folder, columns)
 
 
 @app.command()
@@ -65,20 +92,20 @@ def curate(
     ],
     out: Annotated[Path | None, typer.Option(help="Folder of the faceset; made, or gone on in.")] = None,
     subject: Annotated[str | None, typer.Option(help="Name of the person whose face this is.")] = None,
-    basis: Annotated[str | None, typer.Option(help="self, release, public-domain or research.")] = None,
+    basis: Annotated[str | None, _one_of("basis", "self, release, public-domain or research.")] = None,
     evidence: Annotated[Path | None, typer.Option(help="Document that shows the basis; its hash is kept.")] = None,
     budget: Budget = "auto",
     reference: Annotated[list[Path] | None, typer.Option(help="Photo of the subject; may be given again.")] = None,
     person: Annotated[int | None, typer.Option(help="Identity from `faceset people` that is the subject.")] = None,
     every: Annotated[
-        str | None, typer.Option(help="Read every Nth frame; auto: leave out frames in which nothing changes.")
+        str | None, _one_of("every", "Read every Nth frame; auto: leave out frames in which nothing changes.")
     ] = None,
     detect_every: Annotated[int | None, typer.Option(help="Detect on every Nth read frame, and on loss.")] = None,
-    framing: Annotated[str | None, typer.Option(help="face, full or head.")] = None,
+    framing: Annotated[str | None, _one_of("framing", "face, full or head.")] = None,
     crop_size: Annotated[int | None, typer.Option(help="Side of the crops in pixels.")] = None,
-    detector: Annotated[str | None, typer.Option(help="litert, dlib or face-alignment.")] = None,
-    landmarker: Annotated[str | None, typer.Option(help="litert, face-alignment or face-alignment-2d.")] = None,
-    identifier: Annotated[str | None, typer.Option(help="dlib.")] = None,
+    detector: Annotated[str | None, _one_of("detector", "litert, dlib or face-alignment.")] = None,
+    landmarker: Annotated[str | None, _one_of("landmarker", "litert, face-alignment or face-alignment-2d.")] = None,
+    identifier: Annotated[str | None, _one_of("identifier", "dlib.")] = None,
     cover: Cover = None,
     target: For = None,
     weight_pose: Weight = 1.0,
@@ -92,8 +119,9 @@ def curate(
     min_visible: Floor = None,
     max_compression: Ceiling = None,
     max_motion_blur: Ceiling = None,
-    engine: Annotated[str, typer.Option(help="local, or ray (RAY_ADDRESS, or a local cluster).")] = "local",
+    engine: Annotated[str, _one_of("engine", "local, or ray (RAY_ADDRESS, or a local cluster).")] = "local",
     workers: Workers = 0,
+    gpus: Annotated[float, typer.Option(help="With --engine ray: the share of a GPU that a worker needs.")] = 0.0,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -108,22 +136,17 @@ def curate(
         "detector": detector, "landmarker": landmarker, "identifier": identifier,
     }  # fmt: skip
     settings = tuple((k, v) for k, v in given.items() if v is not None)
-    request = Request(
-        tuple(footage),
-        out,
-        subject,
-        basis,
-        evidence,
-        tuple(reference or ()),
-        person,
-        settings,
-        _workers(workers),
-        engine,
-        force,
-    )
-    done = run(request, _progress(quiet))
-    chosen = _select(done.faceset.folder, wishes, target)
-    page = _report(done.faceset.folder, target)
+    from curate.mirror import mirrored
+
+    progress, cores, references = _progress(quiet), _workers(workers), tuple(reference or ())
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(mirrored(out)) if out else None
+        request = Request(
+            tuple(footage), folder, subject, basis, evidence, references, person, settings, cores, engine, force, gpus
+        )
+        done = run(request, progress)
+        chosen = _select(done.faceset.folder, wishes, target)
+        page = _report(done.faceset.folder, target)
     _say(as_json, {**done.summary(), **chosen, "report": str(page)}, _curated_text)
 
 
@@ -157,6 +180,33 @@ def select(
     _progress(quiet)
     _pin(folder, pin or [], ban or [], free or [])
     _say(as_json, {"faceset": str(folder), **_select(folder, wishes, target)}, _selected_text)
+
+
+@app.command()
+def prune(
+    folder: Folder,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say what it would free.")] = False,
+    bring_back: Annotated[
+        bool, typer.Option("--restore", help="The other way: make missing crops of selected faces from the footage.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Drop the crops of faces that are not selected, to save disk; they can be made again from the footage."""
+    from curate.disk import text
+    from curate.faceset import open_faceset
+    from curate.prune import prune as run
+    from curate.prune import restore
+
+    progress = _progress(quiet)
+    faceset = open_faceset(folder)
+    if bring_back:
+        _say(as_json, {"restored": restore(faceset, progress)}, lambda r: f"{r['restored']} crops made again")
+        return
+    found = asdict(run(faceset, yes))
+    size = f"{found['crops']} crops, {text(found['bytes'])}"
+    words = f"{size} freed" if yes else f"would free {size}; --yes does it"
+    _say(as_json, found, lambda r: f"{words}; {r['kept']} crops of selected or pinned faces stay")
 
 
 @app.command()
@@ -211,6 +261,7 @@ def open_app(
         bool, typer.Option("--clips", help="The footage too: a dataset of videos with the faces as frame labels.")
     ] = False,
     load_only: Annotated[bool, typer.Option("--load-only", help="Load the datasets and leave.")] = False,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """The FiftyOne App on it."""
@@ -218,9 +269,11 @@ def open_app(
 
     _progress(quiet)
     if load_only:
-        typer.echo("\n".join([*load(folders), *(load_clips(folder) for folder in folders if clips)]))
+        names = [*load(folders), *(load_clips(folder) for folder in folders if clips)]
+        _say(as_json, {"datasets": names}, lambda r: "\n".join(r["datasets"]))
         return
-    launch(folders, port=port, browser=browser, clips=clips)
+    opened = (lambda address: _say(True, {"address": address}, None)) if as_json else None
+    launch(folders, port=port, browser=browser, clips=clips, opened=opened)
 
 
 @app.command()
@@ -229,14 +282,14 @@ def train(
     target: Annotated[Path, typer.Option(help="Faceset whose performance is kept.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     preset: Annotated[
-        str | None, typer.Option(help="tiny (64 px), small (128 px, the default) or full (256 px).")
+        str | None, _one_of("preset", "tiny (64 px), small (128 px, the default) or full (256 px).")
     ] = None,
     arch: Annotated[
-        str | None, typer.Option(help="df (a decoder a face; the default) or liae (one decoder, shares more).")
+        str | None, _one_of("arch", "df (a decoder a face; the default) or liae (one decoder, shares more).")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps; the preset's where not given.")] = None,
     stop: Annotated[
-        str | None, typer.Option(help="steps, or auto: when held-out quality stops rising, --steps at most.")
+        str | None, _one_of("stop", "steps, or auto: when held-out quality stops rising, --steps at most.")
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Faces a side, step and process.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Passes in which a batch is done: less memory.")] = None,
@@ -244,15 +297,15 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Of everything drawn by chance.")] = None,
     save_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
     preview_every: Annotated[int | None, typer.Option(help="Steps between previews and held-out figures.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
+    device: Annotated[str | None, _one_of("device", "auto, cpu, cuda or mps.")] = None,
+    precision: Annotated[str | None, _one_of("precision", "auto, fp32, bf16 or fp16.")] = None,
     compile: Annotated[
         bool | None, typer.Option("--compile/--no-compile", help="Compile the network: a slow start, faster steps.")
     ] = None,
     price: Annotated[float | None, typer.Option(help="Money for one device for one hour: the cost is told.")] = None,
-    sampling: Annotated[str | None, typer.Option(help="cluster (every kind of face alike) or uniform.")] = None,
+    sampling: Annotated[str | None, _one_of("sampling", "cluster (every kind of face alike) or uniform.")] = None,
     flip: Annotated[
-        str | None, typer.Option(help="Mirror half of the faces: off, auto (only those lit from the front), all.")
+        str | None, _one_of("flip", "Mirror half of the faces: off, auto (only those lit from the front), all.")
     ] = None,
     blur: Annotated[
         float | None, typer.Option(help="Largest blur of what is read, as a share of the crop; 0: none.")
@@ -264,7 +317,7 @@ def train(
     cache: Annotated[
         Path | None, typer.Option(help="Folder of this machine for the decoded faces; OUT/cache where not given.")
     ] = None,
-    engine: Annotated[str, typer.Option(help="local, or ray: processes on a cluster (RAY_ADDRESS).")] = "local",
+    engine: Annotated[str, _one_of("engine", "local, or ray: processes on a cluster (RAY_ADDRESS).")] = "local",
     workers: Annotated[int, typer.Option(help="Processes of --engine ray.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on in this run where it was.")] = False,
     init: Annotated[Path | None, typer.Option(help="Run whose encoder to begin with.")] = None,
@@ -312,17 +365,17 @@ def render(
     ] = "both",
     erode: Annotated[float, typer.Option(help="How far inside its outline it begins, in face sizes.")] = 0.03,
     feather: Annotated[float, typer.Option(help="Over what width it fades in, in face sizes.")] = 0.10,
-    keep: Annotated[str, typer.Option(help="What stays the target's: eyes, mouth or eyes,mouth.")] = "",
+    keep: Annotated[str, _one_of("keep", "What stays the target's: eyes, mouth or eyes,mouth.")] = "",
     colour: Annotated[Literal["none", "reinhard", "mkl", "sot"], typer.Option(help="Colour transfer.")] = "reinhard",
     blend: Annotated[Literal["feather", "pyramid", "poisson"], typer.Option(help="How it is laid in.")] = "poisson",
     sharpen: Annotated[float, typer.Option(help="Share of the missing detail that is made good, 0 to 2.")] = 1.0,
     grain: Annotated[bool, typer.Option(help="Give the face the footage's grain.")] = True,
     occlusion: Annotated[bool, typer.Option(help="Leave hands and other things before the face in front.")] = True,
     label: Annotated[bool, typer.Option(help="A visible line that says that a face was replaced.")] = False,
-    codec: Annotated[str, typer.Option(help="h264, h265, prores or prores4444 (.mov).")] = "h264",
+    codec: Annotated[str, _one_of("codec", "h264, h265, prores or prores4444 (.mov).")] = "h264",
     bits: Annotated[int, typer.Option(help="A colour component: 8 or 10; 0: as the footage.")] = 0,
     crf: Annotated[int, typer.Option(help="H.264's and H.265's quality, 0 to 51; lower is better.")] = 18,
-    preset: Annotated[str, typer.Option(help="x264's and x265's: ultrafast to veryslow.")] = "medium",
+    preset: Annotated[str, _one_of("coding-preset", "x264's and x265's: ultrafast to veryslow.")] = "medium",
     frames: Annotated[Path | None, typer.Option(metavar="DIR", help="Every frame as a picture, too.")] = None,
     frames_as: Annotated[Literal["png", "exr"], typer.Option(help="PNG, or linear OpenEXR.")] = "png",
     alpha: Annotated[bool, typer.Option("--alpha", help="The pictures have the mask as alpha.")] = False,
@@ -333,9 +386,9 @@ def render(
     tsa: Annotated[
         str | None, typer.Option(metavar="URL", help="Time-stamp authority (RFC 3161); asks the network.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, _one_of("device", "auto, cpu or cuda.")] = "auto",
     workers: Workers = 0,
-    engine: Annotated[str, typer.Option(help="local, or ray (RAY_ADDRESS, or a local cluster).")] = "local",
+    engine: Annotated[str, _one_of("engine", "local, or ray (RAY_ADDRESS, or a local cluster).")] = "local",
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -365,7 +418,10 @@ def render(
 def inspect(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Any render, whoever made it.")],
     reference: Annotated[Path | None, typer.Option(help="The target's footage.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Page to write; None: VIDEO.artifacts.html.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Page; None: VIDEO.artifacts.html (or .inspect.html)."),
+    ] = None,
     workers: Workers = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -401,6 +457,77 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of aligned faces or photos, or a faceset.pak.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new faceset.")],
+    subject: Annotated[str, typer.Option(help="Name of the person whose face this is.")],
+    basis: Annotated[str, _one_of("basis", "self, release, public-domain or research.")],
+    evidence: Annotated[Path | None, typer.Option(help="Document that shows the basis; its hash is kept.")] = None,
+    program: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="dfl, faceswap or folder (photos); the files tell if not given.",
+            autocompletion=values("import-format"),
+        ),
+    ] = None,
+    budget: Budget = "auto",
+    workers: Workers = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Another program's faceset in: its pictures are scored here, its landmarks kept as imported.parquet."""
+    from curate.eligible import Floors
+    from curate.exchange.importing import import_faceset
+    from curate.select import Wishes
+    from curate.space import Weights
+
+    wishes = Wishes(budget, None, Floors(), Weights())
+    done = import_faceset(path, out, subject, basis, evidence, program, _workers(workers), _progress(quiet))
+    chosen = _select(out, wishes, None)
+    page = _report(out)
+    _say(as_json, {**done.summary(), **chosen, "report": str(page)}, _imported_text)
+
+
+@app.command()
+def export(
+    folder: Folder,
+    program: Annotated[
+        str,
+        typer.Option("--format", help="dfl, faceswap, folder or webdataset.", autocompletion=values("export-format")),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")],
+    everything: Annotated[bool, typer.Option("--all", help="All kept faces, not only the selected.")] = False,
+    pack: Annotated[bool, typer.Option("--pak", help="dfl: one faceset.pak instead of pictures.")] = False,
+    size: Annotated[int, typer.Option(help="dfl, faceswap: side in pixels of the faces, cut out anew.")] = 512,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The selected faces out, as another program trains on them, with the basis beside them (BASIS.json)."""
+    from curate.exchange.exporting import export as run
+
+    done = asdict(run(folder, out, program, everything, pack, size, _progress(quiet)))
+    _say(as_json, done, _exported_text)
+
+
+@app.command()
+def forget(
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's name, as the faceset has it.")],
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DIR...]", help="Facesets and runs; others' are left alone.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, it only tells what would be removed.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove a person: facesets, what runs hold of the face, the App's datasets, the name in the list of renders."""
+    from render.forget import forget as run
+
+    _progress(quiet)
+    _say(as_json, asdict(run(subject, folders or [], yes)), _forgotten_text)
+
+
 @app.command()
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without root.")] = False,
@@ -416,7 +543,7 @@ def doctor(
     found = checks(key)
     if fix:
         for line in mend(found):
-            sys.stderr.write(f"{line}\n")
+            log.info("%s", line)
         found = checks(key)
     text = "\n".join(f"{c.state:8}{c.name:42}{c.detail}" + (f"   -> {c.mend}" if c.mend else "") for c in found)
     _say(
@@ -435,15 +562,15 @@ def demo(
     seconds: Annotated[float, typer.Option(help="Length of each clip.")] = 12.0,
     workers: Workers = 0,
     force: Force = False,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """The whole way on footage that it makes itself: two heads, a faceset each, a run, a render, two reports."""
     from render.demo import demo as run
 
-    for path in run(
-        out, steps=steps, seconds=seconds, workers=_workers(workers), force=force, progress=_progress(quiet)
-    ):
-        typer.echo(path)
+    made = run(out, steps=steps, seconds=seconds, workers=_workers(workers), force=force, progress=_progress(quiet))
+    found = {"made": [{"what": what, "path": str(path)} for what, path in made]}
+    _say(as_json, found, lambda _: "\n".join(f"{what:9} {path}" for what, path in made))
 
 
 def _every(text: str | None) -> int | None:
@@ -487,8 +614,8 @@ def _wishes(given: dict[str, Any]) -> Any:
 
 def _pin(folder: Path, pin: list[str], ban: list[str], free: list[str]) -> None:
     from curate.faceset import open_faceset
+    from curate.lock import lock
     from curate.pins import change_pins
-    from curate.pipeline import lock
 
     if pin or ban or free:
         faceset = open_faceset(folder)
@@ -498,7 +625,7 @@ def _pin(folder: Path, pin: list[str], ban: list[str], free: list[str]) -> None:
 
 def _select(folder: Path, wishes: Any, target: Path | None) -> dict[str, Any]:
     from curate.faceset import open_faceset
-    from curate.pipeline import lock
+    from curate.lock import lock
     from curate.select import select_faceset, summary
 
     faceset = open_faceset(folder)
@@ -516,8 +643,9 @@ def _report(folder: Path, target: Path | None = None) -> Path:
 
 
 def _writable_page(video: Path) -> Path:
-    """Beside the video, or here where its folder cannot be written."""
-    page = video.with_suffix(".artifacts.html")
+    """Beside the video, or here where its folder cannot be written; not over the page that its render wrote."""
+    rendered = video.with_suffix(".c2pa").is_file() and video.with_suffix(".artifacts.html").is_file()
+    page = video.with_suffix(".inspect.html" if rendered else ".artifacts.html")
     return page if os.access(video.parent, os.W_OK) else Path.cwd() / page.name
 
 
@@ -537,9 +665,23 @@ def _curated_text(r: dict[str, Any]) -> str:
     lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
     skipped = f" ({r['skipped']} skipped: nothing changed)" if r["skipped"] else ""
     lines.append(
-        f"{r['frames']} frames{skipped}, {r['kept']} faces kept, {r['selected']} selected, {r['seconds']:.0f} s"
+        f"{r['frames']} frames{skipped}, {r['kept']} faces kept, {r['selected']} selected, "
+        f"{r['seconds']:.0f} s, {r['disk'] / 1e6:.0f} MB"
     )
     return "\n".join([*lines, str(r["report"])])
+
+
+def _imported_text(r: dict[str, Any]) -> str:
+    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
+    lines.append(f"{r['pictures']} pictures ({r['format']}), {r['kept']} faces kept, {r['selected']} selected")
+    return "\n".join([*lines, str(r["report"])])
+
+
+def _exported_text(r: dict[str, Any]) -> str:
+    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
+    ways = {"as they were": "kept", "cut out of the footage": "from_footage", "cut out of the crops": "from_crops"}
+    told = ", ".join(f"{r[key]} {words}" for words, key in ways.items() if r[key])
+    return "\n".join([*lines, f"{r['faces']} faces ({told})", r["out"]])
 
 
 def _trained_text(out: Path) -> Any:
@@ -555,35 +697,72 @@ def _trained_text(out: Path) -> Any:
     return text
 
 
+def _forgotten_text(r: dict[str, Any]) -> str:
+    word = "removed" if r["done"] else "would be removed"
+    size = {"dataset": "samples"}
+    lines = [f"{p['kind']} {p['where']}: {p['files']} {size.get(p['kind'], 'files')}, {p['bytes'] / 1e6:.1f} MB {word}"
+             for p in r["pieces"]]  # fmt: skip
+    lines += [f"{r['entries']} entries in the list of renders: names {word}, hashes kept"] if r["entries"] else []
+    lines += [f"left alone: {path}: {why}" for path, why in r["left"].items()]
+    if not r["pieces"] and not r["entries"]:
+        return "\n".join([*lines, f"nothing of {r['subject']} was found"])
+    return "\n".join(lines if r["done"] else [*lines, "nothing was removed yet: --yes does it"])
+
+
 def _finding_text(f: dict[str, Any]) -> str:
     where = f"{f['start']:8.2f}-{f['end']:.2f} s"
     return f"{f['severity']:7}{f['kind']:18}{where}  {f['measure']} {f['value']:.3g} (limit {f['threshold']:.3g})"
 
 
 def _say(as_json: bool, result: dict[str, Any], text: Any) -> None:
-    typer.echo(json.dumps(result, default=str) if as_json else text(result))
+    from curate.output import to_json
+
+    typer.echo(to_json(result) if as_json else text(result))
+
+
+def _failed(message: str, code: int) -> int:
+    """Tell that it failed: one line on stderr, with --json also the one object on stdout; the exit code."""
+    from curate.output import VARIABLE, log_line, to_json
+
+    as_lines = os.environ.get(VARIABLE) == "json"
+    sys.stderr.write((log_line("error", "faceset", message) if as_lines else f"faceset: {message}") + "\n")
+    if "--json" in sys.argv and os.environ.get("RANK", "0") == "0":
+        typer.echo(to_json({"error": message, "exit": code}))
+    return code
 
 
 def main() -> None:
-    """Run the command line; user errors are one line on stderr."""
+    """Run the command line; user errors are one line on stderr, and with --json {error, exit} on stdout."""
+    sys.excepthook = _bug
     try:
-        code = app(sys.argv[1:] or ["--help"], prog_name="faceset", standalone_mode=False)
+        command = typer.main.get_command(app)  # app(...) would set its own excepthook
+        code = command(sys.argv[1:] or ["--help"], prog_name="faceset", standalone_mode=False)
     except FacesetError as error:
-        sys.stderr.write(f"faceset: {error}\n")
-        code = error.exit_code
+        code = _failed(str(error), error.exit_code)
     except typer.TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        sys.stderr.write(f"faceset: {message} (--help explains)\n")
-        code = 2
+        code = _failed(f"{message} (--help explains)", 2)
     except OSError as error:
         if error.errno not in MACHINE:
             raise
-        sys.stderr.write(f"faceset: {error.filename or 'writing'}: {error.strerror}; what was finished is kept\n")
-        code = 1
+        code = _failed(f"{error.filename or 'writing'}: {error.strerror}; what was finished is kept", 1)
     except (KeyboardInterrupt, typer.Abort):
-        sys.stderr.write("faceset: interrupted; what was finished is kept\n")
-        code = 130
+        code = _failed("interrupted; what was finished is kept", 130)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What becomes of an exception that is no user's error: its traceback, also where --json or JSON logs are read."""
+    from curate.output import VARIABLE, log_line, to_json
+
+    message = f"{kind.__name__}: {error}"
+    if "--json" in sys.argv and os.environ.get("RANK", "0") == "0":
+        typer.echo(to_json({"error": message, "exit": 1}))
+    if os.environ.get(VARIABLE) == "json":
+        told = "".join(traceback.format_exception(kind, error, trace))
+        sys.stderr.write(log_line("critical", "faceset", message, traceback=told) + "\n")
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 if __name__ == "__main__":

@@ -322,7 +322,7 @@ def load(clip: Path, cache: Path, first: int, count: int) -> Footage:
         found = follow(clip, None)
         cache.mkdir(parents=True, exist_ok=True)
         np.savez(stored, frame=found["frame"], marks=np.stack(list(found["landmarks"])))
-    with np.load(stored) as held:
+    with np.load(stored, allow_pickle=False) as held:
         marks = dict(zip(held["frame"].tolist(), held["marks"], strict=True))
     probed = probe(clip)
     frames = []

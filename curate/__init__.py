@@ -1,1 +1,6 @@
 """Footage in, curated faceset out. Imports none of the other packages."""
+
+import os
+
+# OpenCV reads it when it is loaded; the same as curate.damage.MOST_PIXELS.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))

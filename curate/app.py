@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -89,6 +89,24 @@ def _close(loaded: Sequence[tuple[Any, Drawing | None]]) -> None:
 
 def connect() -> Any:
     """The module `fiftyone`, with its environment set, a database server found and a first answer from it."""
+    fo = prepare()
+    from fiftyone.core.config import FiftyOneConfigError
+    from fiftyone.core.service import ServiceException
+    from pymongo.errors import PyMongoError
+
+    try:
+        fo.list_datasets()
+    except (ServiceException, FiftyOneConfigError, PyMongoError, OSError) as error:
+        where = mongod.external() or f"its log is {fo.config.database_dir}/log/mongo.log"
+        raise WorkError(f"FiftyOne's database does not answer ({error}; {where}): faceset doctor says more") from error
+    return fo
+
+
+def prepare() -> Any:
+    """The module `fiftyone`, with its environment set and a database server found; the server is not started yet.
+
+    Raises MissingError without FiftyOne or a server.
+    """
     if importlib.util.find_spec("fiftyone") is None:
         raise MissingError("the App needs FiftyOne, which is not installed: pip install 'faceset[app]'")
     for name, value in ENVIRONMENT.items():
@@ -99,17 +117,9 @@ def connect() -> Any:
         log.info("starting FiftyOne and its database")
     import fiftyone as fo
     import fiftyone.constants as constants
-    from fiftyone.core.config import FiftyOneConfigError
-    from fiftyone.core.service import ServiceException
-    from pymongo.errors import PyMongoError
 
     if server is not None and server != mongod.place():
         constants.FIFTYONE_DB_BIN_DIR = str(server.parent)
-    try:
-        fo.list_datasets()
-    except (ServiceException, FiftyOneConfigError, PyMongoError, OSError) as error:
-        where = mongod.external() or f"its log is {fo.config.database_dir}/log/mongo.log"
-        raise WorkError(f"FiftyOne's database does not answer ({error}; {where}): faceset doctor says more") from error
     return fo
 
 
@@ -215,14 +225,20 @@ def load_clips(folder: Path) -> str:
 
 
 def launch(
-    folders: Sequence[Path], port: int = 5151, browser: bool = True, wait: bool = True, clips: bool = False
+    folders: Sequence[Path],
+    port: int = 5151,
+    browser: bool = True,
+    wait: bool = True,
+    clips: bool = False,
+    opened: Callable[[str], None] | None = None,
 ) -> str:
     """Load the facesets, with `clips` also their footage, and start the App, reachable from this machine only.
 
     Returns its address.
 
     Opens a browser where there is one to open. `wait` blocks until Ctrl-C, then ends the App; without it the App runs
-    until the process ends. Raises UsageError for a port that is out of range or taken, else as `load`.
+    until the process ends. `opened` is called with the address as soon as it can be used. Raises UsageError for a port
+    that is out of range or taken, else as `load`.
     """
     if not 1 <= port <= 65535:
         raise UsageError(f"--port {port}: must be 1 to 65535")
@@ -237,6 +253,8 @@ def launch(
             log.warning("footage: dataset %s", load_clips(folder))
         session = fo.launch_app(first, port=port, address=ADDRESS, remote=True)
         log.warning("FiftyOne App: %s%s", address, "  (Ctrl-C ends it)" if wait else "")
+        if opened is not None:
+            opened(address)
         if browser and _has_screen():
             webbrowser.open(address, new=2)
         _finish_all(loaded)

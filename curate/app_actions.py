@@ -18,8 +18,9 @@ from curate.app import PROPOSED
 from curate.app_dataset import save_views, show_pins, show_selection
 from curate.errors import UsageError, WorkError
 from curate.faceset import Faceset, open_faceset, write_selection
+from curate.lock import lock
 from curate.pins import change_pins, read_pins
-from curate.pipeline import choose_person, lock
+from curate.pipeline import choose_person
 from curate.select import Choice, Wishes, choose, select_columns
 from curate.table import SELECTION_SCHEMA
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from curate.app_map import Drawing
 from curate.errors import WorkError
-from curate.faceset import Faceset
+from curate.faceset import Faceset, inside
 from curate.pins import Pins, read_pins
 from curate.space import SPACE_COLUMNS, Space
 from curate.table import BY_NAME, COLUMNS, SELECTION_COLUMNS, SELECTION_SCHEMA, STATUS_OK, Column
@@ -170,9 +170,7 @@ def _documents(
     filled = columns | packed
     for row in zip(*filled.values(), strict=True):
         values = dict(zip(filled, row, strict=True))
-        path = (root / values["crop"]).resolve()
-        if not path.is_relative_to(root):
-            raise WorkError(f"crop path {values['crop']!r} leaves the faceset {folder}")
+        path = inside(root, values["crop"])
         known = {name: value for name, value in values.items() if value is not None}
         marks = {"tags": tags.get(values["face_id"], []), "selected": False, "_rand": float(rng.random())}
         yield {**template, **known, **marks, "_id": ObjectId(), "filepath": str(path)}

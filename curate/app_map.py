@@ -34,7 +34,7 @@ class Drawing:
         if self._process.returncode:
             last = told.strip().splitlines()[-1:] or [f"exit {self._process.returncode}"]
             raise WorkError(f"the map of the faces could not be drawn: {last[0]}")
-        return np.asarray(np.load(self._out), np.float32)
+        return np.asarray(np.load(self._out, allow_pickle=False), np.float32)
 
     def close(self) -> None:
         """End it, if it still runs, and remove its files."""
@@ -45,4 +45,4 @@ class Drawing:
 
 
 if __name__ == "__main__":
-    np.save(sys.argv[2], map2d(np.load(sys.argv[1]), int(sys.argv[3])))
+    np.save(sys.argv[2], map2d(np.load(sys.argv[1], allow_pickle=False), int(sys.argv[3])))

@@ -9,11 +9,21 @@ from typing import get_args
 from curate.errors import ConsentError, UsageError
 from curate.types import BASES, Basis, Subject
 
+FORGOTTEN = "sha256:"
+"""So begins a name that was forgotten."""
+
+
+def forgotten_name(name: str) -> str:
+    """What stands for a name that was forgotten: its SHA-256, by which only who knows the name knows it again."""
+    return FORGOTTEN + hashlib.sha256(name.encode()).hexdigest()
+
 
 def make_subject(name: str, basis: str, evidence: Path | None = None) -> Subject:
     """A subject from the command line; raises UsageError that names the flag."""
     if not name.strip():
         raise UsageError("--subject is empty: name the person whose face this is")
+    if name.strip().startswith(FORGOTTEN):
+        raise UsageError(f"--subject {name}: stands for somebody who was forgotten; name the person")
     if basis not in get_args(Basis):
         raise UsageError(f"--basis {basis}: must be one of {', '.join(BASES)}")
     if evidence is None:
@@ -33,6 +43,8 @@ def require(subject: Subject | None, where: str) -> Subject:
     again = f"say it with: faceset curate {where} --subject NAME --basis {'|'.join(BASES)}"
     if subject is None or not subject.name:
         raise ConsentError(f"{where} names no subject, so it cannot be used; {again}")
+    if subject.name.startswith(FORGOTTEN):
+        raise ConsentError(f"{where} held the face of somebody who was forgotten, so it cannot be used")
     if subject.basis not in BASES:
         raise ConsentError(f"{where} states no basis for using the face of {subject.name}; {again}")
     if subject.basis == "release" and not subject.evidence_sha256:

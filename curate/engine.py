@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from curate import jobs
+from curate import disk, jobs, storage
 from curate.errors import FacesetError
 from curate.extract import Backends, extract_segment, part_info
 from curate.faceset import Faceset
+from curate.footage import Stamp, check_unchanged, stamp, verified
 from curate.types import Clip, Failure, Progress, Segment, Settings, no_progress
 from curate.video import segments
+from curate.workers import Limits, beat, memory_limit
+
+log = logging.getLogger(__name__)
+
+STALL = 600.0
+"""Seconds without a frame after which a worker is ended and its segment tried once more."""
 
 
 @dataclass(frozen=True)
@@ -22,42 +32,98 @@ class Task:
     clip: Clip
     segment: Segment
     settings: Settings
+    stamp: Stamp | None
+    """What the footage must be like; None: on another machine, where only its size can be compared."""
 
     def __str__(self) -> str:
         return self.segment.key
 
 
 def extract(
-    faceset: Faceset, workers: int = 1, engine: str = "local", progress: Progress = no_progress
+    faceset: Faceset,
+    workers: int = 1,
+    engine: str = "local",
+    progress: Progress = no_progress,
+    limits: Limits | None = None,
+    gpus: float = 0.0,
 ) -> list[Failure]:
     """Make every part of the faceset that is missing or stale; the clips that failed, with the reason.
 
-    A segment whose worker dies is tried once more, alone; then its clip counts as failed and the rest goes on.
+    Clips are planned one after another as workers become free, so that memory does not grow with the footage. A segment
+    whose worker dies, hangs or eats memory is tried once more, alone; then its clip counts as failed and the rest goes
+    on. `limits` None: STALL seconds, and a worker's share of the memory. `gpus`: see `curate.jobs.run`.
     """
     jobs.check(engine, workers)
-    tasks: list[Task] = []
-    done = total = 0
-    failures: dict[str, Failure] = {}
-    for clip in faceset.clips:
-        try:
-            plan = segments(clip, faceset.settings.segment_seconds)
-        except (FacesetError, OSError) as error:
-            if not _all_parts(faceset, clip):
-                failures[clip.name] = Failure(clip.path, str(error))
-            continue
-        for segment in plan:
-            total += len(segment.pts)
-            if is_done(faceset, clip, segment.key):
-                done += len(segment.pts)
-            else:
-                tasks.append(Task(faceset.folder, clip, segment, faceset.settings))
-    progress("faces", done, total)
-    for task, problem in jobs.run(run_task, tasks, workers, engine):
-        done += len(task.segment.pts)
+    _sweep(faceset.folder / "parts")
+    plan = _Plan(faceset, progress, engine == "ray")
+    limits = limits or Limits(STALL, memory_limit(workers))
+    for task, problem in jobs.run(run_task, plan.tasks(), workers, engine, limits, gpus):
+        plan.ended(task, problem)
+    return list(plan.failures.values())
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process left half-written: `atomic` gives such files hidden names."""
+    for path in folder.glob(".*") if folder.is_dir() else ():
+        path.unlink(missing_ok=True)
+
+
+@dataclass
+class _Plan:
+    """What is to be done, made as it is asked for, and how far it is."""
+
+    faceset: Faceset
+    progress: Progress
+    far: bool
+    """The work may be done on other machines."""
+    failures: dict[str, Failure] = field(default_factory=dict)
+    done: int = 0
+    total: int = 0
+    open: Counter[str] = field(default_factory=Counter)
+    """Segments of a clip that are not done yet."""
+
+    def tasks(self) -> Iterator[Task]:
+        """Every segment that has no part yet."""
+        clips = self.faceset.clips
+        self.total = sum(map(_expected, clips))
+        self.progress("faces", 0, self.total)
+        for clip in clips:
+            try:
+                with storage.held(clip) as here:
+                    checked = verified(here)
+                    plan = segments(here, self.faceset.settings.segment_seconds)
+            except (FacesetError, OSError) as error:
+                self.total -= _expected(clip)
+                if not _all_parts(self.faceset, clip):
+                    self.failures[clip.name] = Failure(clip.path, str(error))
+                continue
+            found = [s for s in plan if not is_done(self.faceset, clip, s.key)]
+            frames, missing = (sum(len(s.pts) for s in some) for some in (plan, found))
+            self.total += frames - _expected(clip)
+            self.done += frames - missing
+            self.progress("faces", self.done, self.total)
+            self.open[clip.name] = len(found)
+            if not found:
+                storage.release(clip)
+            for segment in found:
+                near = None if self.far else checked
+                yield Task(self.faceset.folder, clip, segment, self.faceset.settings, near)
+
+    def ended(self, task: Task, problem: FacesetError | None) -> None:
+        """Count a segment that was done, or failed."""
+        clip = task.clip
+        self.done += len(task.segment.pts)
+        self.open[clip.name] -= 1
         if problem is not None:
-            failures.setdefault(task.clip.name, Failure(task.clip.path, str(problem)))
-        progress("faces", done, total)
-    return list(failures.values())
+            self.failures.setdefault(clip.name, Failure(clip.path, str(problem)))
+        if not self.open[clip.name]:
+            storage.release(clip)
+        self.progress("faces", self.done, self.total)
+
+
+def _expected(clip: Clip) -> int:
+    """About how many frames the clip's stretch has, without reading it."""
+    return round(clip.frames * (clip.seconds / clip.duration if clip.duration else 1.0))
 
 
 def is_done(faceset: Faceset, clip: Clip, key: str) -> bool:
@@ -66,10 +132,36 @@ def is_done(faceset: Faceset, clip: Clip, key: str) -> bool:
     return info is not None and info.settings == faceset.settings.digest() and info.clip_sha256 == clip.sha256
 
 
+def tell_disk(faceset: Faceset) -> None:
+    """Say how much disk the faceset will take at most, and warn if that is not there."""
+    frames = sum(map(_expected, faceset.clips))
+    there = sum(i.frames for c in faceset.clips for p in faceset.parts_of(c) if (i := part_info(p)) is not None)
+    needed, free = disk.needed(max(frames - there, 0), faceset.settings), disk.free(faceset.folder)
+    words = f"{faceset.folder}: {frames} frames, up to {disk.text(needed)} more on the disk, {disk.text(free)} free"
+    if needed > free:
+        log.warning(
+            "%s: make room, or give --every auto or a smaller --crop-size; it can be stopped and goes on", words
+        )
+    else:
+        log.info("%s", words)
+
+
 def _all_parts(faceset: Faceset, clip: Clip) -> bool:
-    """Footage may be gone once its parts are there (a moved faceset)."""
+    """Footage may be gone once its parts are there (a moved faceset): one after another, with all of its frames."""
     parts = faceset.parts_of(clip)
-    return bool(parts) and all(is_done(faceset, clip, p.stem) for p in parts)
+    numbers = [int(p.stem.rpartition("-")[2]) for p in parts]
+    if not parts or numbers != list(range(numbers[0], numbers[0] + len(parts))):
+        return False
+    if not all(is_done(faceset, clip, p.stem) for p in parts):
+        return False
+    planned = [info.planned for p in parts if (info := part_info(p)) is not None]
+    frames = sum(n for n in planned if n is not None)
+    return None in planned or abs(frames - _expected(clip)) <= (2 if clip.start or clip.end else 0)
+
+
+def any_part(faceset: Faceset, clip: Clip) -> bool:
+    """Whether anything of the clip is done."""
+    return any(is_done(faceset, clip, p.stem) for p in faceset.parts_of(clip))
 
 
 @functools.cache
@@ -82,4 +174,8 @@ def run_task(task: Task) -> None:
     """Do one segment, in whatever process this is."""
     s = task.settings
     backends = _backends(s.detector, s.landmarker, s.identifier)
-    extract_segment(task.folder, task.clip, task.segment, s, backends)
+    with storage.held(task.clip) as clip:
+        path = Path(clip.path)
+        before = task.stamp or replace(stamp(path), size=clip.size or stamp(path).size)
+        check_unchanged(path, before)
+        extract_segment(task.folder, clip, task.segment, s, backends, beat, lambda: check_unchanged(path, before))

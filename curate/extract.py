@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from curate import align, expression, lighting, quality
 from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, Identifier, Landmarker, make
+from curate.damage import DAMAGED
 from curate.faceset import atomic
 from curate.pose import head_pose, matrix
 from curate.pose68 import head_pose68
@@ -81,10 +82,19 @@ class _Best:
         self.faces.append((score, frame, chip))
 
 
-def extract_segment(folder: Path, clip: Clip, segment: Segment, settings: Settings, backends: Backends) -> int:
+def extract_segment(
+    folder: Path,
+    clip: Clip,
+    segment: Segment,
+    settings: Settings,
+    backends: Backends,
+    beat: Callable[[], None] = lambda: None,
+    check: Callable[[], None] = lambda: None,
+) -> int:
     """Write the segment's crops and then its part into the faceset `folder`; the number of frames looked at.
 
-    The part is renamed into place last: it exists if and only if the segment is done.
+    The part is renamed into place last: it exists if and only if the segment is done. `beat` is called for every frame,
+    `check` before the part is written: what it raises leaves no part.
     """
     rows: list[Row] = []
     best: dict[int, _Best] = {}
@@ -99,6 +109,7 @@ def extract_segment(folder: Path, clip: Clip, segment: Segment, settings: Settin
     if settings.crop_size:
         crops.mkdir(parents=True, exist_ok=True)
     for frame in _every(decode(clip, segment), settings.every):
+        beat()
         frames, end = frames + 1, frame.index + max(settings.every, 1)
         if watch is not None and watch.still(frame.luma):
             continue
@@ -118,6 +129,7 @@ def extract_segment(folder: Path, clip: Clip, segment: Segment, settings: Settin
             rows.append(row)
     _identify(rows, best, backends.identifier)
     _stand_for(rows, read, end)
+    check()
     _write(folder, clip, segment, settings, rows, (frames, frames - len(read)), thumbs)
     return frames
 
@@ -170,9 +182,8 @@ def _score(row: Row, frame: Frame, seen: Seen, settings: Settings, crops: Path) 
     if not settings.crop_size:
         return
     crop = align.warp(frame.image, to_crop, settings.crop_size)
-    name = f"{row['frame']:07d}-{row['face_id'].rsplit('-', 1)[1]}.jpg"
-    _write_crop(crops / name, crop)
-    row["crop"] = f"crops/{row['clip']}/{row['segment']:04d}/{name}"
+    row["crop"] = crop_path(row["clip"], row["segment"], row["frame"], row["face_id"])
+    write_crop(crops / Path(row["crop"]).name, crop)
     if settings.framing != "full" or settings.crop_size != SCORING_SIZE:
         to_crop = align.crop_matrix(points, "full", SCORING_SIZE)
         crop = align.warp(frame.image, to_crop, SCORING_SIZE)
@@ -205,7 +216,13 @@ def _identify(rows: list[Row], best: dict[int, _Best], identifier: Identifier) -
         row["identity"] = vectors[row["track"]]
 
 
-def _write_crop(path: Path, crop: Image) -> None:
+def crop_path(clip: str, segment: int, frame: int, face_id: str) -> str:
+    """Where a face's crop lies in the faceset."""
+    return f"crops/{clip}/{segment:04d}/{frame:07d}-{face_id.rsplit('-', 1)[1]}.jpg"
+
+
+def write_crop(path: Path, crop: Image) -> None:
+    """Write a crop (S, S, 3) uint8 RGB as JPEG, whatever the path's suffix."""
     flags = [
         cv2.IMWRITE_JPEG_QUALITY,
         JPEG_QUALITY,
@@ -234,6 +251,7 @@ def _write(
         "clip_sha256": clip.sha256,
         "frames": str(counts[0]),
         "skipped": str(counts[1]),
+        "planned": str(len(segment.pts)),
         "thumb_shape": "x".join(map(str, thumbs[0].shape)) if thumbs else "",
     }
     extra = {k.encode(): v.encode() for k, v in metadata.items()}
@@ -258,6 +276,8 @@ class PartInfo:
     """Looked at."""
     skipped: int
     """Of those, left out as still."""
+    planned: int | None
+    """Frames that the segment has in the footage; None in parts of older versions."""
     rows: int
     first_thumb: Image | None
     last_thumb: Image | None
@@ -267,12 +287,16 @@ def part_info(path: Path) -> PartInfo | None:
     """The part's own account, or None if it does not exist or is no part."""
     try:
         meta = pq.read_metadata(path)
-    except (OSError, pa.ArrowInvalid):
+        extra = meta.schema.to_arrow_schema().metadata or {}
+        return _info(meta.num_rows, extra) if b"settings" in extra else None
+    except DAMAGED:
         return None
-    extra = meta.schema.to_arrow_schema().metadata or {}
-    if b"settings" not in extra:
-        return None
+
+
+def _info(rows: int, extra: dict[bytes, bytes]) -> PartInfo:
     shape = tuple(int(n) for n in extra[b"thumb_shape"].decode().split("x")) if extra[b"thumb_shape"] else None
+    if shape is not None and (len(shape) != 3 or shape[2] != 3):
+        raise ValueError(f"a thumbnail of {shape}")
 
     def thumb(key: bytes) -> Image | None:
         return np.frombuffer(extra[key], np.uint8).reshape(shape) if shape else None
@@ -282,7 +306,8 @@ def part_info(path: Path) -> PartInfo | None:
         extra[b"clip_sha256"].decode(),
         int(extra[b"frames"]),
         int(extra.get(b"skipped", b"0")),
-        meta.num_rows,
+        int(extra[b"planned"]) if b"planned" in extra else None,
+        rows,
         thumb(b"first_thumb"),
         thumb(b"last_thumb"),
     )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,12 +22,19 @@ import pyarrow.parquet as pq
 import tomli_w
 from numpy.typing import NDArray
 
+from curate.damage import DAMAGED, read_parquet, told
 from curate.errors import UsageError, WorkError
-from curate.table import SELECTION_SCHEMA, table_schema
+from curate.records import checked, record, safe_name
+from curate.table import SELECTION_SCHEMA, part_schema, table_schema
 from curate.types import Clip, Image, Settings, Subject
 
-FORMAT = 1
+FORMAT = 2
+"""Version of the manifest. 2: clips have a size in bytes."""
+KNOWN = ("face_id", "kept")
+"""Columns of the table without which a row means nothing."""
 MANIFEST = "faceset.toml"
+ROWS = 50_000
+"""Rows of the table that are written at a time."""
 OPTIONS = b"faceset.options"
 """Key of the selection's metadata."""
 
@@ -73,50 +81,63 @@ class Faceset:
         """faces.parquet as a DataFrame in order of clip, frame and face; vectors are (n,) float32 arrays."""
         if not self.table_path.is_file():
             raise WorkError(f"{self.folder} has no faces.parquet: faceset curate {self.folder} makes it from the parts")
-        return cast(
-            pd.DataFrame, pq.read_table(self.table_path, columns=list(columns) if columns else None).to_pandas()
-        )
+        try:
+            return read_parquet(self.table_path, columns or None, table_schema(), KNOWN)
+        except WorkError as error:
+            raise WorkError(f"{error}: faceset curate {self.folder} makes it again from the parts") from None
 
     def selection(self) -> pd.DataFrame:
         """selection.parquet in order of rank: face_id, rank, gain, cluster, reason."""
         if not self.selection_path.is_file():
             raise WorkError(f"{self.folder} has no selection: faceset select {self.folder}")
-        rows: pd.DataFrame = pq.read_table(self.selection_path).to_pandas()
+        try:
+            rows = read_parquet(self.selection_path, SELECTION_SCHEMA.names, SELECTION_SCHEMA, ("face_id", "rank"))
+        except WorkError as error:
+            raise WorkError(f"{error}: faceset select {self.folder} chooses again") from None
         return rows.sort_values("rank", ignore_index=True)
 
     def selection_options(self) -> dict[str, Any]:
         """How the selection was chosen: budget, cover, floors, weights, seed, target; empty where it does not say."""
-        metadata = pq.read_schema(self.selection_path).metadata or {}
-        options: dict[str, Any] = json.loads(metadata.get(OPTIONS, b"{}"))
+        try:
+            metadata = pq.read_schema(self.selection_path).metadata or {}
+            options: dict[str, Any] = dict(json.loads(metadata.get(OPTIONS, b"{}")))
+        except DAMAGED as error:
+            again = f"faceset select {self.folder} chooses again"
+            raise WorkError(f"{self.selection_path} is damaged ({told(error)}): {again}") from None
         return options
 
     def selected(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The table's rows of the selected faces, in order of rank, with the selection's columns."""
         wanted = None if columns is None else sorted({"face_id", *columns})
         chosen = self.selection()
-        return chosen.merge(self.table(wanted), on="face_id", how="inner", validate="one_to_one").sort_values(
-            "rank", ignore_index=True
-        )
+        try:
+            rows = chosen.merge(self.table(wanted), on="face_id", how="inner", validate="one_to_one")
+        except pd.errors.MergeError:
+            raise WorkError(
+                f"{self.folder} holds a face twice: faceset curate {self.folder} makes its table again"
+            ) from None
+        return rows.sort_values("rank", ignore_index=True)
 
     def landmarks(self, face_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
         """Face id to landmarks (478, 3) or (68, 3), frame pixels, out of the parts."""
         wanted = set(face_ids)
         found: dict[str, NDArray[np.float32]] = {}
         for path in sorted((self.folder / "parts").glob("*.parquet")):
-            part = pq.read_table(path, columns=["face_id", "landmarks"])
-            for face, points in zip(part["face_id"].to_pylist(), part["landmarks"], strict=True):
-                if face in wanted:
-                    found[face] = points.values.to_numpy(zero_copy_only=False).reshape(-1, 3)
+            part = read_parquet(path, ("face_id", "landmarks"), part_schema())
+            for face, points in zip(part["face_id"], part["landmarks"], strict=True):
+                if face in wanted and points is not None and len(points) % 3 == 0:
+                    found[face] = points.reshape(-1, 3)
         return found
 
     def crop(self, path: str) -> Image:
         """The crop whose path stands in the table: (S, S, 3) uint8 RGB."""
-        target = (self.folder / path).resolve()
-        if not target.is_relative_to(self.folder.resolve()):
-            raise WorkError(f"crop path {path!r} leaves the faceset {self.folder}")
-        image = cv2.imread(str(target), cv2.IMREAD_COLOR)
+        target = inside(self.folder, path)
+        try:
+            image = cv2.imread(str(target), cv2.IMREAD_COLOR)
+        except DAMAGED:
+            image = None
         if image is None:
-            raise WorkError(f"crop {target} cannot be read: faceset curate {self.folder} makes it again")
+            raise WorkError(f"crop {target} cannot be read: faceset prune {self.folder} --restore makes it again")
         return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
     def identity(self) -> NDArray[np.float32]:
@@ -141,6 +162,7 @@ class Faceset:
             manifest["person"] = self.person
         if self.references:
             manifest["references"] = [list(v) for v in self.references]
+        _keep_older(self.folder / MANIFEST)
         with atomic(self.folder / MANIFEST) as temporary:
             temporary.write_text(tomli_w.dumps(manifest), encoding="utf-8")
 
@@ -175,7 +197,10 @@ def create(folder: Path, subject: Subject | None, settings: Settings) -> Faceset
 
 
 def open_faceset(folder: Path) -> Faceset:
-    """The faceset in `folder`; raises UsageError if there is none or its format is newer."""
+    """The faceset in `folder`, one of an older format too; raises UsageError if there is none or its format is newer.
+
+    An older manifest is migrated in memory; the next `save` writes it, and keeps the old one as faceset.toml.FORMAT.
+    """
     path = folder / MANIFEST
     if not path.is_file():
         raise UsageError(
@@ -183,26 +208,68 @@ def open_faceset(folder: Path) -> Faceset:
         )
     try:
         manifest = tomllib.loads(path.read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise UsageError(
-                f"{folder} has format {manifest['format']}, this faceset reads format {FORMAT}: update faceset"
-            )
-        subject = Subject(**{"basis": None, **manifest["subject"]}) if manifest.get("subject", {}).get("name") else None
-        return Faceset(
-            folder,
-            subject,
-            tuple(Clip(**_known(Clip, c)) for c in manifest.get("clips", [])),
-            Settings(**_known(Settings, manifest["settings"])),
-            manifest.get("person"),
-            tuple(tuple(v) for v in manifest.get("references", [])),
-        )
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise WorkError(f"{path} is damaged ({error}): restore it, or curate the footage into a new folder") from None
+        number = checked(manifest["format"], int, "format")
+        if 1 <= number <= FORMAT:
+            for older in range(number, FORMAT):
+                MIGRATIONS[older](manifest)
+            return _of(folder, manifest)
+        newer = repr(number)[:20]
+    except (*DAMAGED, UsageError) as error:
+        raise WorkError(
+            f"{path} is damaged ({told(error)}): restore it, or curate the footage into a new folder"
+        ) from None
+    raise UsageError(f"{folder} has format {newer}, this faceset reads up to format {FORMAT}: update faceset")
 
 
-def read(folder: str | Path) -> pd.DataFrame:
-    """The table of the faceset in `folder` as a DataFrame."""
-    return open_faceset(Path(folder)).table()
+def _of(folder: Path, manifest: dict[str, Any]) -> Faceset:
+    """What a manifest says. Raises one of DAMAGED, or UsageError for settings that no flag could give."""
+    named = manifest.get("subject", {}).get("name")
+    clips = tuple(record(Clip, c, strict=False) for c in manifest.get("clips", []))
+    for clip in clips:
+        _check_clip(clip)
+    if len({clip.name for clip in clips}) < len(clips):
+        raise ValueError("two clips have one name")
+    return Faceset(
+        folder,
+        record(Subject, {"basis": None, **manifest["subject"]}) if named else None,
+        clips,
+        record(Settings, manifest["settings"], strict=False),
+        checked(manifest.get("person"), int | None, "person"),
+        checked(manifest.get("references", []), tuple[tuple[float, ...], ...], "references"),
+    )
+
+
+def _sizes(manifest: dict[str, Any]) -> None:
+    """1 to 2: a clip's size is not known until it is probed again."""
+    for clip in manifest.get("clips", []):
+        clip.setdefault("size", 0)
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], None]] = {1: _sizes}
+"""What makes a manifest of a format one of the next."""
+
+
+def _keep_older(path: Path) -> None:
+    """Keep the manifest at `path` under the number of its format, if that is an older one."""
+    try:
+        older = tomllib.loads(path.read_text(encoding="utf-8"))["format"]
+    except (OSError, ValueError, KeyError):
+        return
+    if isinstance(older, int) and older < FORMAT:
+        with atomic(path.with_name(f"{MANIFEST}.{older}")) as temporary:
+            temporary.write_bytes(path.read_bytes())
+
+
+def without_crop(faceset: Faceset) -> pd.DataFrame:
+    """The selected faces whose crop is not there: face_id, clip, segment, frame, crop. Empty if crops are not written.
+
+    Raises WorkError where there is no selection.
+    """
+    rows = faceset.selected(["face_id", "clip", "segment", "frame", "crop"])
+    if not faceset.settings.crop_size:
+        return rows.iloc[:0]
+    there = [isinstance(crop, str) and (faceset.folder / crop).is_file() for crop in rows["crop"]]
+    return rows[~np.array(there, bool)].reset_index(drop=True)
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -217,9 +284,27 @@ def write_selection(faceset: Faceset, rows: pd.DataFrame, options: dict[str, Any
     write_table(faceset.selection_path, table.replace_schema_metadata({OPTIONS: json.dumps(options or {})}))
 
 
-def write_faces(faceset: Faceset, rows: pd.DataFrame) -> None:
-    """Write faces.parquet atomically."""
-    write_table(faceset.table_path, pa.Table.from_pandas(rows, table_schema(), preserve_index=False))
+def write_faces(faceset: Faceset, rows: pd.DataFrame, vectors: dict[str, NDArray[np.float32]] | None = None) -> None:
+    """Write faces.parquet atomically, a piece at a time.
+
+    `vectors` gives columns as (N, K) arrays, NaN rows for null; the others are columns of `rows`.
+    """
+    schema, vectors = table_schema(), vectors or {}
+
+    def column(field: pa.Field, at: slice) -> pa.Array:
+        if field.name not in vectors:
+            return pa.array(rows[field.name].iloc[at], field.type, from_pandas=True)
+        values = vectors[field.name][at]
+        null = pa.array(np.isnan(values).all(1))
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1], mask=null).cast(field.type)
+
+    with (
+        atomic(faceset.table_path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for start in range(0, max(len(rows), 1), ROWS):
+            at = slice(start, start + ROWS)
+            writer.write_table(pa.Table.from_arrays([column(f, at) for f in schema], schema=schema))
 
 
 @contextmanager
@@ -241,6 +326,21 @@ def atomic(path: Path) -> Iterator[Path]:
         raise
 
 
-def _known(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    names = {f.name for f in fields(kind)}
-    return {k: v for k, v in values.items() if k in names}
+def inside(folder: Path, path: str) -> Path:
+    """A path that a file of the faceset names, links followed; raises WorkError if it is not below the folder."""
+    try:
+        target = (folder / path).resolve()
+    except DAMAGED:
+        target = Path("/")
+    if not target.is_relative_to(folder.resolve()):
+        raise WorkError(f"path {path!r} leaves the faceset {folder}")
+    return target
+
+
+def _check_clip(clip: Clip) -> None:
+    """Raise ValueError for a clip that leads out of the faceset, or whose numbers mean nothing."""
+    if not safe_name(clip.name):
+        raise ValueError(f"{clip.name!r} is no name of a clip")
+    numbers = [clip.width, clip.height, clip.frames, clip.fps, clip.duration, clip.start or 0, clip.end or 0]
+    if not all(math.isfinite(n) and n >= 0 for n in numbers):
+        raise ValueError(f"clip {clip.name} has a number that is none")

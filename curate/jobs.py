@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-import multiprocessing
 import os
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from curate import workers as local
 from curate.errors import FacesetError, MissingError, UsageError
+from curate.workers import Limits, WorkerLostError
 
 log = logging.getLogger(__name__)
 
 ENGINES = ("local", "ray")
+RETRIES = 3
+"""Times that Ray does a task again whose worker or machine was lost."""
+IN_FLIGHT = 2
+"""Tasks given to Ray for each core that it has: one at work, one at hand."""
 T = TypeVar("T")
 Work = Callable[[T], None]
 Outcome = tuple[T, FacesetError | None]
@@ -32,19 +34,31 @@ def check(engine: str, workers: int) -> None:
         raise UsageError(f"--workers {workers}: must be at least 1")
 
 
-def run(work: Work[T], tasks: Sequence[T], workers: int = 1, engine: str = "local") -> Iterator[Outcome[T]]:
+def run(
+    work: Work[T],
+    tasks: Iterable[T],
+    workers: int = 1,
+    engine: str = "local",
+    limits: Limits | None = None,
+    gpus: float = 0.0,
+) -> Iterator[Outcome[T]]:
     """Every task with what became of it (None: done), in the order in which they end.
 
-    `work` is a function of a module and a task can be pickled; each task is done on one core. A task whose worker dies
-    is tried once more, alone. Errors that are no FacesetError are raised.
+    `work` is a function of a module and a task can be pickled; each task is done on one core. `tasks` are taken one by
+    one as workers become free, so they may be made as they are asked for. A task whose worker is lost (it dies, or
+    breaks the `limits`) is tried once more, alone; then its outcome is `WorkerLostError`. One worker works in this
+    process, which no limit holds. `gpus` is the share of a GPU that a task needs on Ray. Errors that are no
+    FacesetError are raised.
     """
     check(engine, workers)
     if engine == "ray":
-        return _ray(work, tasks, workers)
-    return _here(work, tasks) if workers == 1 or len(tasks) == 1 else _pool(work, tasks, workers)
+        return _ray(work, tasks, workers, gpus)
+    if workers == 1 or (isinstance(tasks, Sequence) and len(tasks) == 1):
+        return _here(work, tasks)
+    return local.run(work, tasks, workers, limits)
 
 
-def _here(work: Work[T], tasks: Sequence[T]) -> Iterator[Outcome[T]]:
+def _here(work: Work[T], tasks: Iterable[T]) -> Iterator[Outcome[T]]:
     for task in tasks:
         try:
             with threadpool_limits(1):  # the arrays are small: more threads cost more than they give
@@ -55,75 +69,22 @@ def _here(work: Work[T], tasks: Sequence[T]) -> Iterator[Outcome[T]]:
             yield task, None
 
 
-def _start_worker(parent: int) -> None:
-    """A worker uses one core, and does not outlive the process that started it."""
-    import cv2
-
-    cv2.setNumThreads(1)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _new_pool(workers: int) -> ProcessPoolExecutor:
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, _start_worker, (os.getpid(),))
-
-
-def _pool(work: Work[T], tasks: Sequence[T], workers: int) -> Iterator[Outcome[T]]:
-    orphans: list[T] = []
-    with _new_pool(min(workers, len(tasks) or 1)) as pool:
-        waiting: dict[Future[None], T] = {pool.submit(work, t): t for t in tasks}
-        try:
-            while waiting:
-                finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    task = waiting.pop(future)
-                    outcome = _outcome(task, future)
-                    if outcome is None:
-                        orphans.append(task)
-                    else:
-                        yield outcome
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-    for task in orphans:
-        log.warning("%s: its worker died; trying once more", task)
-        with _new_pool(1) as pool:
-            future = pool.submit(work, task)
-            wait([future])
-            yield _outcome(task, future) or (
-                task,
-                FacesetError("the worker died twice on it (out of memory, or a crash)"),
-            )
-
-
-def _outcome(task: T, future: Future[None]) -> Outcome[T] | None:
-    """What became of a task; None if its worker died."""
-    try:
-        future.result()
-    except BrokenProcessPool:
-        return None
-    except FacesetError as error:
-        return task, error
-    return task, None
-
-
-def _ray(work: Work[T], tasks: Sequence[T], workers: int) -> Iterator[Outcome[T]]:
+def _ray(work: Work[T], tasks: Iterable[T], workers: int, gpus: float) -> Iterator[Outcome[T]]:
     try:
         import ray
     except ImportError:
         raise MissingError("--engine ray: Ray is not installed: pip install 'faceset[cluster]'") from None
     if not ray.is_initialized():
         ray.init(num_cpus=None if os.environ.get("RAY_ADDRESS") else workers, log_to_driver=False)
-    remote = ray.remote(max_retries=3)(work)
-    waiting = {remote.remote(task): task for task in tasks}
-    while waiting:
+    needs: dict[str, Any] = {"max_retries": RETRIES} | ({"num_gpus": gpus} if gpus else {})
+    remote = ray.remote(**needs)(work)
+    queue = iter(tasks)
+    waiting: dict[Any, T] = {}
+    while True:
+        room = max(IN_FLIGHT * int(ray.cluster_resources().get("CPU", workers)), 1) - len(waiting)
+        waiting |= {remote.remote(task): task for task in itertools.islice(queue, max(room, 0))}
+        if not waiting:
+            return
         finished, _ = ray.wait(list(waiting), num_returns=1)
         task = waiting.pop(finished[0])
         try:
@@ -132,5 +93,11 @@ def _ray(work: Work[T], tasks: Sequence[T], workers: int) -> Iterator[Outcome[T]
             if not isinstance(error.cause, FacesetError):
                 raise
             yield task, error.cause
+        except ray.exceptions.RayError as error:
+            why = type(error).__name__
+            yield (
+                task,
+                WorkerLostError(f"Ray lost its worker {RETRIES + 1} times ({why}): is the footage damaged or large?"),
+            )
         else:
             yield task, None

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 
-from curate import jobs
+from curate import disk, jobs
 from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, make, weights
 from curate.build import build
 from curate.consent import make_subject
-from curate.engine import extract
-from curate.errors import FacesetError, FootageError, UsageError, WorkError
+from curate.engine import any_part, extract, tell_disk
+from curate.errors import FacesetError, UsageError, WorkError
 from curate.extract import part_info
 from curate.faceset import Faceset, check_new, create, is_faceset, open_faceset
+from curate.intake import probe_all
+from curate.lock import lock
 from curate.track import region_of_detection
 from curate.types import BASES, Clip, Failure, Progress, Settings, Subject, no_progress
-from curate.video import decode, expand, parse_footage, probe
+from curate.video import decode, probe
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +46,8 @@ class Request:
     workers: int = 1
     engine: str = "local"
     force: bool = False
+    gpus: float = 0.0
+    """Share of a GPU that a segment needs on Ray."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Curated:
     """path, frames, faces, kept, seconds of each clip."""
     failed: tuple[Failure, ...]
     seconds: float
+    disk: int = 0
+    """Bytes of the faceset."""
 
     @property
     def minutes(self) -> float:
@@ -78,12 +81,17 @@ class Curated:
             "minutes": round(self.minutes, 4),
             "failed": [{"path": f.path, "reason": f.reason} for f in self.failed],
             "seconds": round(self.seconds, 3),
+            "disk": self.disk,
             "fps": round(frames / max(self.seconds, 1e-9), 2),
         }
 
 
 def curate(request: Request, progress: Progress = no_progress) -> Curated:
-    """Extract what is missing and make the table again. A new folder is removed if no face was found at all."""
+    """Extract what is missing and make the table again. A new folder is removed if no face was found at all.
+
+    A clip that failed on the way stays with the segments that are done, and is among `failed`; the next call tries the
+    others again.
+    """
     began = time.monotonic()
     jobs.check(request.engine, request.workers)
     request = _own_faceset(request)
@@ -95,7 +103,7 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
         check_new(out)
     subject = _subject(request, old)
     settings = _settings(request, old)
-    clips, failed = _probe_all(request, old, progress)
+    clips, failed = probe_all(request.footage, old, progress)
     references = tuple(_reference(path, settings) for path in request.references)
     faceset = old or create(out, subject, settings)
     try:
@@ -107,9 +115,11 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
                 person=request.person if request.person is not None else (None if references else faceset.person),
                 references=references or faceset.references,
             )
-            failed += extract(faceset, request.workers, request.engine, progress)
+            tell_disk(faceset)
+            failed += extract(faceset, request.workers, request.engine, progress, gpus=request.gpus)
             bad = {f.path for f in failed}
-            faceset = faceset.changed(clips=tuple(c for c in faceset.clips if c.path not in bad))
+            usable = tuple(c for c in faceset.clips if c.path not in bad or any_part(faceset, c))
+            faceset = faceset.changed(clips=usable)
             if not faceset.clips:
                 raise WorkError(f"none of the footage is usable: {failed[0].reason}")
             table = build(faceset)
@@ -118,20 +128,7 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
             shutil.rmtree(out, ignore_errors=True)
         raise
     rows = tuple(_clip_summary(faceset, c, table) for c in faceset.clips)
-    return Curated(faceset, table, rows, tuple(failed), time.monotonic() - began)
-
-
-@contextlib.contextmanager
-def lock(faceset: Faceset) -> Iterator[None]:
-    """Only one process writes a faceset at a time; WorkError says so to the second."""
-    path = faceset.folder / ".lock"
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout:
-        raise WorkError(f"{faceset.folder} is being written by another faceset process: wait until it ends") from None
-    except PermissionError:
-        raise WorkError(f"{faceset.folder} cannot be written: check its permissions") from None
+    return Curated(faceset, table, rows, tuple(failed), time.monotonic() - began, disk.used(out))
 
 
 def _holds_faces(faceset: Faceset) -> bool:
@@ -167,6 +164,11 @@ def _subject(request: Request, old: Faceset | None) -> Subject | None:
     made = make_subject(name, basis, request.evidence)
     if request.evidence is None and had is not None and had.basis == made.basis:
         made = replace(made, evidence=had.evidence, evidence_sha256=had.evidence_sha256)
+    if made.basis == "release" and not made.evidence_sha256:
+        log.warning(
+            "a release without a document is no basis to train or render on; add it: faceset curate %s --evidence "
+            "RELEASE.pdf", request.out,
+        )  # fmt: skip
     return made
 
 
@@ -183,57 +185,6 @@ def _settings(request: Request, old: Faceset | None) -> Settings:
     if old and old.settings.digest() != settings.digest():
         log.warning("%s: the settings changed, so its parts are stale and are made again", old.folder)
     return settings
-
-
-def _probe_all(request: Request, old: Faceset | None, progress: Progress) -> tuple[list[Clip], list[Failure]]:
-    """The faceset's clips with the added ones; raises when nothing at all is usable."""
-    clips = list(old.clips) if old else []
-    failed: list[Failure] = []
-    wanted = []
-    for text in request.footage:
-        footage = parse_footage(text)
-        try:
-            wanted += expand(footage)
-        except FootageError as error:
-            failed.append(Failure(text, str(error)))
-    if not request.footage and not clips:
-        raise UsageError("FOOTAGE is missing: name videos, folders of them, or folders of photos")
-    for done, footage in enumerate(wanted):
-        progress("probing", done, len(wanted))
-        try:
-            clip = probe(footage.path, footage.start, footage.end)
-        except FootageError as error:
-            failed.append(Failure(str(footage.path), str(error)))
-            continue
-        _take_in(clips, clip)
-    progress("probing", len(wanted), len(wanted))
-    if not clips:
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise WorkError(f"none of the footage is usable: {failed[0].reason}{more}")
-    return clips, failed
-
-
-def _take_in(clips: list[Clip], clip: Clip) -> None:
-    """Add a clip under a name of its own, or only note where a known one lies now."""
-    for i, known in enumerate(clips):
-        if (known.sha256, known.start, known.end) == (clip.sha256, clip.start, clip.end):
-            clips[i] = replace(known, path=clip.path)
-            return
-        if known.sha256 == clip.sha256 and _overlap(known, clip):
-            raise UsageError(
-                f"{clip.path}: this stretch overlaps one that the faceset holds; give ranges that do not meet"
-            )
-    base = re.sub(r"[\x00-\x1f/\\]", "_", clip.name).strip(". ") or "clip"
-    names = {c.name for c in clips}
-    name, count = base, 2
-    while name in names:
-        name, count = f"{base}-{count}", count + 1
-    clips.append(replace(clip, name=name))
-
-
-def _overlap(a: Clip, b: Clip) -> bool:
-    starts, ends = (a.start or 0.0, b.start or 0.0), (a.end or float("inf"), b.end or float("inf"))
-    return max(starts) < min(ends)
 
 
 def _reference(path: Path, settings: Settings) -> tuple[float, ...]:
@@ -267,10 +218,16 @@ def _clip_summary(faceset: Faceset, clip: Clip, table: pd.DataFrame) -> dict[str
 
 
 def choose_person(faceset: Faceset, person: int) -> Faceset:
-    """Make identity cluster `person` the subject and remake the table; the selection, now void, is removed."""
+    """Make identity cluster `person` the subject and remake the table; the selection, now void, is removed.
+
+    Nothing changes where it is the subject already.
+    """
     with lock(faceset):
+        kept = faceset.table(["person", "kept"]).query("kept")["person"]
         before = faceset
         faceset = faceset.changed(person=person)
+        if len(kept) and (kept == person).all():
+            return faceset
         try:
             build(faceset)
         except FacesetError:

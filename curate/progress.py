@@ -1,4 +1,7 @@
-"""Progress and logs, drawn in one place, on stderr: a bar on a terminal, a line now and then elsewhere."""
+"""Progress and logs, drawn in one place, on stderr: a bar on a terminal, a line now and then elsewhere.
+
+With FACESET_LOG=json every line is a JSON object, see `curate.output`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
+
+from curate.output import JsonLines, json_logs, log_line
 
 LINE_EVERY = 10.0
 """Seconds between lines where stderr is no terminal."""
@@ -22,14 +27,23 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 def set_up_logging(quiet: bool) -> None:
     """Warnings (and, unless quiet, information) of our packages as plain lines on stderr."""
-    logging.basicConfig(handlers=[_Stderr()], format="%(message)s", level=logging.WARNING)
-    for name in ("curate", "reports", "train", "render"):
+    handler = _Stderr()
+    handler.setFormatter(JsonLines() if json_logs() else logging.Formatter("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.captureWarnings(json_logs())
+    for name in ("faceset", "curate", "reports", "train", "render"):
         logging.getLogger(name).setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
 
 
 @dataclass
 class Bar:
-    """A Progress that draws `stage done/total rate time-left`."""
+    """A Progress that draws `stage done/total rate time-left`; as JSON also the end of every stage."""
 
     _bar: Any = None
     _task: Any = None
@@ -37,7 +51,8 @@ class Bar:
     _began: float = 0.0
     _first: int = 0
     _drawn: float = 0.0
-    _tty: bool = field(default_factory=lambda: sys.stderr.isatty())
+    _json: bool = field(default_factory=json_logs)
+    _tty: bool = field(default_factory=lambda: sys.stderr.isatty() and not json_logs())
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """See `curate.types.Progress`."""
@@ -49,9 +64,12 @@ class Bar:
                 self._open(stage, total)
         if self._tty:
             self._bar.update(self._task, completed=done, total=total, text=self._rate(done, total, now))
-        elif now - self._drawn >= LINE_EVERY and done < total:
+        elif (now - self._drawn >= LINE_EVERY and done < total) or (self._json and done >= total):
             self._drawn = now
-            sys.stderr.write(f"{stage} {done}/{total} {self._rate(done, total, now)}\n")
+            line = f"{stage} {done}/{total} {self._rate(done, total, now)}"
+            if self._json:
+                line = log_line("info", "progress", line, stage=stage, done=done, total=total)
+            sys.stderr.write(f"{line}\n")
         if done >= total:
             self.close()
 
@@ -59,8 +77,7 @@ class Bar:
         rate = (done - self._first) / max(now - self._began, 1e-6)
         if rate <= 0 or done >= total:
             return f"{rate:.1f}/s"
-        left = (total - done) / rate
-        return f"{rate:.1f}/s, {left / 60:.0f} min left" if left >= 90 else f"{rate:.1f}/s, {left:.0f} s left"
+        return f"{rate:.1f}/s, {_duration((total - done) / rate)} left"
 
     def _open(self, stage: str, total: int) -> None:
         from rich.console import Console

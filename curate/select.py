@@ -15,7 +15,7 @@ from curate.cluster import Clusters, cluster
 from curate.eligible import FLOOR_COLUMNS, Budget, Floors, eligible_rows, parse_budget
 from curate.errors import UsageError
 from curate.expression import AXES
-from curate.faceset import Faceset, write_selection
+from curate.faceset import Faceset, without_crop, write_selection
 from curate.gaps import gaps_for
 from curate.pins import Pins, read_pins
 from curate.space import SPACE_COLUMNS, Space, Weights, neutral_of, posed, together
@@ -126,6 +126,11 @@ def summary(
         "effective_minutes": None if minutes is None else round(minutes, 4),
         "notes": list(choice.notes),
     }
+    bare = len(without_crop(faceset))
+    if bare:
+        found["notes"].append(
+            f"{bare} selected faces have no crop: faceset prune {faceset.folder} --restore makes them from the footage"
+        )
     if target is not None and choice.target is not None:
         gaps = [asdict(gap) | {"sentence": gap.sentence()} for gap in gaps_for(faceset, target, weights)]
         covered = {k: round(v, 4) for k, v in asdict(choice.target).items()}

@@ -1,6 +1,6 @@
 """THE schema: every column once, with its unit, range and direction.
 
-The Arrow schemas, the FiftyOne fields, the labels of the reports and `docs/columns.md` come from `COLUMNS`.
+The Arrow schemas, the FiftyOne fields, the labels of the reports and `docs/formats.md` come from `COLUMNS`.
 """
 
 from __future__ import annotations

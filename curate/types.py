@@ -53,6 +53,8 @@ class Clip:
     end: float | None = None
     """The stretch [start, end) in seconds that was asked for; None: to the clip's own edge."""
     audio: bool = False
+    size: int = 0
+    """Bytes of the file, or of all photos; 0: not known (a faceset of format 1)."""
 
     @property
     def seconds(self) -> float:

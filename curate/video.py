@@ -6,7 +6,7 @@ A folder of photos is a clip too: each photo is a frame of its own shot, its tim
 from __future__ import annotations
 
 import bisect
-import hashlib
+import errno
 import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +21,11 @@ import numpy as np
 from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
+from curate.damage import DAMAGED, MOST_PIXELS, told, unreadable
 from curate.depth import EXACT, Deep, to_rgb16, widen
 from curate.errors import FootageError, UsageError
+from curate.footage import PHOTO_SUFFIXES, footage_sha256, photos, stamp
+from curate.footage import file_sha256 as file_sha256
 from curate.siting import siting
 from curate.types import Clip, Frame, Image, Segment
 
@@ -31,10 +34,11 @@ log = logging.getLogger(__name__)
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .mov .m4v .mkv .webm .avi .mxf .mts .m2ts .ts .mpg .mpeg .wmv .flv .3gp .ogv .y4m .gif".split()
 )
-PHOTO_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())
 PHOTOS_PER_SEGMENT = 200
 PLANAR = frozenset("yuv420p yuvj420p yuv422p yuvj422p yuv444p yuvj444p nv12".split())
 """8-bit formats whose first plane is the brightness."""
+UNREADABLE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV, errno.ECONNRESET}
+"""Faults of what the footage lies on, not of the footage."""
 _RANGE = re.compile(r"^(?P<path>.+)@(?P<start>[\d:.]*)-(?P<end>[\d:.]*)$")
 
 
@@ -82,15 +86,11 @@ def expand(footage: Footage) -> list[Footage]:
     found = []
     for folder in [footage.path, *sorted(p for p in footage.path.rglob("*") if p.is_dir())]:
         found += [Footage(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
-        if _photos(folder):
+        if photos(folder):
             found.append(Footage(folder))
     if not found:
         raise FootageError(f"{footage.path}: the folder holds neither videos nor photos")
     return found
-
-
-def _photos(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
 
 
 def probe(path: Path, start: float | None = None, end: float | None = None, name: str | None = None) -> Clip:
@@ -117,7 +117,7 @@ def probe(path: Path, start: float | None = None, end: float | None = None, name
             return Clip(
                 name=name or path.stem,
                 path=str(path.resolve()),
-                sha256=file_sha256(path),
+                sha256=footage_sha256(path),
                 kind="video",
                 width=width,
                 height=height,
@@ -127,32 +127,30 @@ def probe(path: Path, start: float | None = None, end: float | None = None, name
                 start=start,
                 end=end,
                 audio=bool(container.streams.audio),
+                size=stamp(path).size,
             )
-    except av.error.FFmpegError as error:
-        raise FootageError(f"{path}: cannot be read as video ({error.strerror})") from None
-    except OSError as error:
-        raise FootageError(f"{path}: cannot be read ({error.strerror})") from None
+    except DAMAGED as error:
+        raise unreadable(path, error) from None
 
 
 def _probe_photos(path: Path, name: str | None) -> Clip:
-    photos = _photos(path) if path.is_dir() else [path]
-    sizes = [image.shape[:2] for image in map(_read_photo, photos) if image is not None]
+    files = photos(path) if path.is_dir() else [path]
+    sizes = [image.shape[:2] for image in map(_read_photo, files) if image is not None]
     if not sizes:
         raise FootageError(f"{path}: no photo in it can be read")
-    digest = hashlib.sha256("".join(sorted(file_sha256(p) for p in photos)).encode()).hexdigest()
+    digest, length = footage_sha256(path), stamp(path).size
     height, width = max(s[0] for s in sizes), max(s[1] for s in sizes)
-    return Clip(name or path.stem, str(path.resolve()), digest, "photos", width, height, len(photos), 0.0, 0.0)
+    here, label = str(path.resolve()), name or path.stem
+    return Clip(label, here, digest, "photos", width, height, len(files), 0.0, 0.0, size=length)
 
 
 def _read_photo(path: Path) -> Image | None:
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    try:
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    except DAMAGED as error:
+        log.warning("%s: cannot be read as a photo (%s)", path, told(error))
+        return None
     return None if image is None else np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
-
-
-def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def segments(clip: Clip, seconds: float) -> list[Segment]:
@@ -164,10 +162,7 @@ def segments(clip: Clip, seconds: float) -> list[Segment]:
             Segment(clip.name, i, s, s, e, s, tuple(range(s, e)))
             for i, (s, e) in enumerate(zip(starts, ends, strict=True))
         ]
-    with av.open(clip.path, metadata_errors="replace") as container:
-        stream = _video_stream(container, Path(clip.path))
-        times, keys = _index(container, stream)
-        base = stream.time_base
+    times, keys, base = _times(Path(clip.path))
     cuts = [times[0]]
     for key in keys:
         if float((key - cuts[-1]) * base) >= seconds:
@@ -187,8 +182,8 @@ def segments(clip: Clip, seconds: float) -> list[Segment]:
 
 def times_of(clip: Clip) -> tuple[list[int], list[int]]:
     """Presentation timestamps of all frames of a video, and of its key frames, sorted, in its time base."""
-    with av.open(clip.path, metadata_errors="replace") as container:
-        return _index(container, _video_stream(container, Path(clip.path)))
+    times, keys, _ = _times(Path(clip.path))
+    return times, keys
 
 
 def span(clip: Clip, times: Sequence[int], keys: Sequence[int], first: int, end: int) -> Segment:
@@ -228,15 +223,15 @@ def decode(clip: Clip, segment: Segment | None = None, depth: int = 8) -> Iterat
                 index = segment.first_frame + bisect.bisect_left(segment.pts, pts)
                 place = place or siting(stream, frame)
                 yield _frame(index, pts, pts * stream.time_base, frame, place, depth)
-    except av.error.FFmpegError as error:
-        raise FootageError(f"{clip.path}: cannot be read as video ({error.strerror})") from None
+    except DAMAGED as error:
+        raise unreadable(clip.path, error) from None
 
 
 def _decode_photos(clip: Clip, segment: Segment | None, depth: int) -> Iterator[Frame]:
     path = Path(clip.path)
-    photos = _photos(path) if path.is_dir() else [path]
-    for index in segment.pts if segment else range(len(photos)):
-        image = _read_photo(photos[index])
+    files = photos(path) if path.is_dir() else [path]
+    for index in segment.pts if segment else range(len(files)):
+        image = _read_photo(files[index])
         if image is not None:
             yield _photo(index, image, depth)
 
@@ -295,16 +290,24 @@ def _video_stream(container: Any, path: Path) -> Any:
         raise FootageError(f"{path}: has no video stream")
     stream = streams[0]
     stream.thread_type = "AUTO"
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     return stream
 
 
 def frame_times(path: Path) -> list[int]:
     """Sorted presentation times of a video's frames, in its time base, without decoding. Raises FootageError."""
+    return _times(path)[0]
+
+
+def _times(path: Path) -> tuple[list[int], list[int], Fraction]:
+    """`_index` of a video, and its time base. Raises FootageError."""
     try:
         with av.open(str(path), metadata_errors="replace") as container:
-            return _index(container, _video_stream(container, path))[0]
-    except av.error.FFmpegError as error:
-        raise FootageError(f"{path}: cannot be read as video ({error.strerror})") from None
+            stream = _video_stream(container, path)
+            times, keys = _index(container, stream)
+            return times, keys, Fraction(stream.time_base)
+    except DAMAGED as error:
+        raise unreadable(path, error) from None
 
 
 def _index(container: Any, stream: Any) -> tuple[list[int], list[int]]:
@@ -320,6 +323,7 @@ def _index(container: Any, stream: Any) -> tuple[list[int], list[int]]:
             if packet.is_keyframe:
                 keys.add(pts)
     except av.error.FFmpegError as error:
+        _check_disk(container, error)
         log.warning("%s: reading stops early (%s)", container.name, error.strerror)
     if not times:
         raise FootageError(f"{container.name}: has no frames")
@@ -337,12 +341,21 @@ def _frames(container: Any, stream: Any, seek: int) -> Iterator[Any]:
         except (StopIteration, av.error.EOFError):
             return
         except av.error.FFmpegError as error:
+            _check_disk(container, error)
             log.warning("%s: reading stops early (%s)", container.name, error.strerror)
             return
         try:
             yield from packet.decode()
         except av.error.FFmpegError as error:
             log.warning("%s: a packet at %s cannot be decoded (%s)", container.name, packet.pts, error.strerror)
+
+
+def _check_disk(container: Any, error: Exception) -> None:
+    """Raise FootageError for a fault of the disk or the network: the frames are there, and may be read next time."""
+    if isinstance(error, OSError) and error.errno in UNREADABLE:
+        raise FootageError(
+            f"{container.name}: cannot be read to its end ({error.strerror}): check the disk, then call again"
+        ) from None
 
 
 def _time(frame: Any) -> int | None:

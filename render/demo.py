@@ -33,8 +33,8 @@ def demo(
     workers: int = 1,
     force: bool = False,
     progress: Progress = no_progress,
-) -> list[str]:
-    """Footage, two facesets, a run, a render, its reports, all under `out`; the paths to look at, a line each."""
+) -> list[tuple[str, Path]]:
+    """Footage, two facesets, a run, a render, its reports, all under `out`; what there is to look at, and its path."""
     _prepare(out, force)
     footage = _footage(out / "footage", round(seconds * FPS), progress)
     pages = []
@@ -47,8 +47,12 @@ def demo(
     )
     train(config, out / "source", out / "target", out / "run", progress=progress)
     done = render(out / "run", footage["target"], out / "render.mp4", Wishes(workers=workers), progress)
-    told = [("render", done.out), ("artifacts", done.report), ("training", out / "run" / "reports" / "training.html")]
-    return [f"{what:9} {path}" for what, path in (*told, *(("coverage", page) for page in pages))]
+    told = [
+        ("render", Path(done.out)),
+        ("artifacts", Path(done.report)),
+        ("training", out / "run" / "reports" / "training.html"),
+    ]
+    return [*told, *(("coverage", page) for page in pages)]
 
 
 def _prepare(out: Path, force: bool) -> None:

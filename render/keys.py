@@ -7,7 +7,9 @@ emailProtection, subject and authority key identifiers, an organisation in every
 
 from __future__ import annotations
 
+import logging
 import os
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +24,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from filelock import FileLock
 
 from curate.errors import UsageError, WorkError
+
+log = logging.getLogger(__name__)
 
 YEARS = 10
 """Life of an installation's own chain; short-lived leaves would need a time-stamp authority."""
@@ -75,6 +79,7 @@ def signing_key(key: Path | None, cert: Path | None) -> SigningKey:
 def load_key(key: Path, cert: Path) -> SigningKey:
     """A PEM key and its PEM chain (leaf first). Raises UsageError if they cannot sign together."""
     private = _read_private(key)
+    _warn_of_readers(key)
     chain = _read_chain(cert)
     leaf = chain[0]
     if leaf.public_key() != private.public_key():
@@ -100,6 +105,12 @@ def trusted_roots() -> bytes:
     dropped = sorted(p for p in (folder / "trust").glob("*") if p.suffix.lower() in ROOTS)
     listed = [p for p in (folder / "root.pem", folder / "trust.pem", *dropped) if p.is_file()]
     return b"".join(_pem(c) for path in listed for c in _read_chain(path, "trust list"))
+
+
+def _warn_of_readers(key: Path) -> None:
+    mode = stat.S_IMODE(key.stat().st_mode)
+    if os.name == "posix" and mode & 0o077:
+        log.warning("%s: others can read this key (mode %o), and sign as you: chmod 600 %s", key, mode, key)
 
 
 def _read_private(path: Path) -> PrivateKeyTypes:

@@ -15,7 +15,8 @@ import av
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import Colorspace
 
-from curate.errors import FootageError, UsageError
+from curate.damage import DAMAGED, unreadable
+from curate.errors import UsageError
 from curate.video import matrix_of
 from render.mux import video_stream
 
@@ -117,8 +118,8 @@ def _frames(footage: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
         with av.open(str(footage), metadata_errors="replace") as container:
             stream = video_stream(container)
             yield stream, _decoded(container, stream)
-    except (av.error.FFmpegError, StopIteration, IndexError) as error:
-        raise FootageError(f"{footage}: cannot be read as video ({error})") from None
+    except (*DAMAGED, StopIteration) as error:
+        raise unreadable(footage, error) from None
 
 
 def _decoded(container: Any, stream: Any) -> Iterator[Any]:

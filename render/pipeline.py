@@ -63,6 +63,8 @@ class RenderSummary:
     """Sound and subtitle streams copied."""
     resumed: int
     """Frames that an earlier call had finished."""
+    notes: tuple[str, ...]
+    """What the figures alone do not say."""
     pixels_sha256: str
     """Of all frames before watermark (each render's own) and encoding: equal for equal pixels."""
     seconds: float
@@ -126,8 +128,7 @@ def render(
         report, offset = _measured(folder, made)
         times = [t for account in accounts for t in account["times"]]
         swapped = sum(account["swapped"] for account in accounts)
-        if swapped < 0.5 * sum(made.first <= i < made.end for i in plan.load_face(folder)):
-            log.warning("%s: the mask is empty in most frames with the face; train longer, or try --mask hull", out)
+        notes = _notes(folder, made, swapped)
         papers = _papers(opened, made, len(times), swapped)
         _close(folder, made, times, out, papers, signing, wishes)
         page, sidecar = _publish(folder, report, offset, out, opened, made)
@@ -135,7 +136,7 @@ def render(
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
     return RenderSummary(
         str(out), str(page), str(sidecar), identifier_text(made.identifier), len(times), swapped,
-        len(report.findings), sound, resumed, pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
+        len(report.findings), sound, resumed, notes, pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
     )  # fmt: skip
 
 
@@ -150,7 +151,11 @@ def still(run: Path, footage: Path, moment: str, out: Path, wishes: Wishes | Non
     if out.exists() and not wishes.force:
         raise UsageError(f"--out {out}: exists; --force writes it anew")
     opened, clip, coding = _opened(run, footage, wishes)
-    first, _ = _frames(clip, f"{moment}-", "--still")
+    try:
+        first, _ = _frames(clip, f"{moment}-")
+    except UsageError:
+        length = f"{clip.duration:.2f} s"
+        raise UsageError(f"--still {moment}: is no time of the footage, which has {length}") from None
     wanted = replace(_planned(opened, clip, coding, wishes, 0), first=first, end=first + 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -226,16 +231,16 @@ def _planned(run: Run, clip: Clip, coding: Coding, wishes: Wishes, identifier: i
     )  # fmt: skip
 
 
-def _frames(clip: Clip, span: str | None, flag: str = "--range") -> tuple[int, int]:
+def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
     """Frames [first, end) of START-END, or all."""
     if span is None:
         return 0, clip.frames
     asked = video.parse_footage(f"{clip.path}@{span}")
     if asked.start is None and asked.end is None:
-        raise UsageError(f"{flag} {span}: must be START-END, as 00:10-01:20")
+        raise UsageError(f"--range {span}: must be START-END, as 00:10-01:20")
     cut = video.segments(replace(clip, start=asked.start, end=asked.end), 1e9)
     if not cut:
-        raise UsageError(f"{flag} {span}: no frame lies there; the footage has {clip.duration:.2f} s")
+        raise UsageError(f"--range {span}: no frame lies there; the footage has {clip.duration:.2f} s")
     return cut[0].first_frame, cut[-1].first_frame + len(cut[-1].pts)
 
 
@@ -288,7 +293,8 @@ def _face(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> Any:
         raise WorkError(
             f"{clip.path}: the face of {run.target.subject.name} is in no frame of it; is it the right clip?"
         )
-    log.info("%s: the face is in %d of %d frames", clip.name, len(rows), wanted.end - wanted.first)
+    inside = rows["frame"].between(wanted.first, wanted.end - 1)
+    log.info("%s: the face is in %d of %d frames", clip.name, int(inside.sum()), wanted.end - wanted.first)
     return rows
 
 
@@ -337,6 +343,18 @@ def _measured(folder: Path, made: plan.Plan) -> tuple[ArtifactReport, float]:
     offset = 0.0 if whole(made) else float(parts[0].rows[0]["time"])
     parts = [replace(p, rows=tuple({**row, "time": row["time"] - offset} for row in p.rows)) for p in parts]
     return merge(parts, made.clip.fps, has_reference=True), offset
+
+
+def _notes(folder: Path, made: plan.Plan, swapped: int) -> tuple[str, ...]:
+    faces = sum(made.first <= i < made.end for i in plan.load_face(folder))
+    if swapped >= 0.5 * faces:
+        return ()
+    note = (
+        f"the mask is nearly empty in {faces - swapped} of {faces} frames with the face, which show the target's own: "
+        "train longer, or try --mask hull"
+    )
+    log.warning("%s", note)
+    return (note,)
 
 
 def _papers(run: Run, made: plan.Plan, frames: int, swapped: int) -> manifest.Papers:

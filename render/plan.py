@@ -10,6 +10,7 @@ part-N.mp4 .parquet .json    a part's pictures, measures and account; the accoun
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,17 +19,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.errors import WorkError
+from curate.damage import DAMAGED, read_parquet, told
+from curate.errors import UsageError, WorkError
 from curate.faceset import atomic
+from curate.records import record
 from curate.types import Clip
 from render.coding import Coding
 from render.compose import RADIUS
-from render.mask import MaskSettings
 from render.occlusion import Typical
 from render.settings import RenderSettings
 from render.swap import BATCH, Place, places
 
 FORMAT = 1
+MOST_FRAMES = 10_000_000
+"""Of a clip: 46 hours at 60 a second."""
+MOST_TYPICAL = 1 << 26
+"""Bytes of typical.npz unpacked: two pictures of 2048 x 2048."""
 PART = 240
 """Frames of a part."""
 AROUND = 40
@@ -118,16 +124,10 @@ def load(folder: Path) -> Plan | None:
         values = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
         if values.pop("format") != FORMAT:
             return None
-        settings = values.pop("settings")
-        mask, frames = settings.pop("mask"), values.pop("frames")
-        return Plan(
-            clip=Clip(**values.pop("clip")),
-            settings=RenderSettings(MaskSettings(**{**mask, "keep": tuple(mask["keep"])}), **settings),
-            coding=Coding(**values.pop("coding")),
-            frames=None if frames is None else Frames(**frames),
-            **values,
-        )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        if not 0 <= values["first"] < values["end"] <= values["clip"]["frames"] <= MOST_FRAMES:
+            return None
+        return record(Plan, values)
+    except (*DAMAGED, UsageError):
         return None
 
 
@@ -144,14 +144,14 @@ def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
     """Where the face is, in all frames or those of a span. Raises WorkError."""
     limits = None if span is None else [("frame", ">=", span.start - AROUND), ("frame", "<", span.stop + AROUND)]
     try:
-        rows = pd.read_parquet(folder / "face.parquet", filters=limits)
+        rows = read_parquet(folder / "face.parquet", filters=limits)
         marks = [
             np.frombuffer(b, np.float32).reshape(n, -1) for b, n in zip(rows["landmarks"], rows["points"], strict=True)
         ]
         rows["landmarks"] = pd.Series(marks, index=rows.index, dtype=object)
-    except (OSError, ValueError, KeyError) as error:
-        raise WorkError(f"{folder}: the face's places cannot be read ({error}); delete the folder") from None
-    return places(rows)
+        return places(rows)
+    except (*DAMAGED, WorkError) as error:
+        raise WorkError(f"{folder}: the face's places cannot be read ({told(error)}); delete the folder") from None
 
 
 def save_typical(folder: Path, typical: Typical | None) -> None:
@@ -162,21 +162,31 @@ def save_typical(folder: Path, typical: Typical | None) -> None:
 
 
 def load_typical(folder: Path) -> Typical | None:
-    """What `save_typical` wrote."""
+    """What `save_typical` wrote. Raises WorkError."""
     path = folder / "typical.npz"
     if not path.is_file():
         return None
-    with np.load(path, allow_pickle=False) as found:
-        return Typical(found["middle"], found["spread"])
+    try:
+        with zipfile.ZipFile(path) as packed:
+            if sum(entry.file_size for entry in packed.infolist()) > MOST_TYPICAL:
+                raise ValueError("larger than a face can be")
+        with np.load(path, allow_pickle=False) as found:
+            typical = Typical(found["middle"], found["spread"])
+    except DAMAGED as error:
+        raise WorkError(f"{path} is damaged ({told(error)}); delete the folder {folder}") from None
+    if typical.middle.ndim != 2 or typical.middle.shape != typical.spread.shape:
+        raise WorkError(f"{path} is damaged (it holds no two pictures of one size); delete the folder {folder}")
+    return typical
 
 
 def done(folder: Path, part: Part) -> dict[str, Any] | None:
     """A finished part's account; None if it is not finished."""
     try:
         account: dict[str, Any] = json.loads(part.path(folder, ".json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        whole = isinstance(account["swapped"], int) and isinstance(account["pixels_sha256"], str)
+        return account if whole and all(isinstance(t, int) for t in account["times"]) else None
+    except DAMAGED:
         return None
-    return account
 
 
 def total(folder: Path, parts: Sequence[Part]) -> int:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import c2pa
 
+from curate.damage import DAMAGED, printable
 from curate.errors import UsageError, WorkError
 from render import boxes, registry
 from render.keys import trusted_roots
@@ -141,22 +142,43 @@ def _judge(path: Path, store: dict[str, Any], state: str | None) -> Verification
     active = store.get("manifests", {}).get(store.get("active_manifest"))
     if state not in ("Valid", "Trusted") or active is None:
         return Verification("invalid", f"changed after it was signed ({', '.join(codes) or state})", details=codes)
-    statement = next((a["data"] for a in active.get("assertions", ()) if a["label"] == LABEL), None)
+    statement, wrong = _statement(active)
     if statement is not None and statement.get("sealed") and not boxes.seal_holds(path):
         return Verification("invalid", "changed after it was signed (its seal is broken)", details=("faceset.seal",))
-    who = active.get("signature_info", {})
-    signer = who.get("common_name") or who.get("issuer") or "an unnamed signer"
+    who = active.get("signature_info") or {}
+    signer = printable(who.get("common_name") or who.get("issuer") or "an unnamed signer")
     made: dict[str, Any] = {"generator": _generator(active), "sources": _sources(active, statement), "signer": signer}
     made |= {"watermark": _named_watermark(active), "time_stamp": who.get("time")}
     if statement is not None:
         made |= {"generator": statement["generator"], "model_sha256": statement["model_sha256"]}
         made |= {"subject": statement["subject"]["name"], "basis": statement["subject"].get("basis")}
-    tale = _tale(made)
+    if wrong:
+        made["details"] = (wrong,)
+    tale = _tale(made) + (", but its statement cannot be understood" if wrong else "")
     if state == "Trusted":
         return Verification("trusted", f"untouched since {signer} signed it; {tale}", **made)
     return Verification(
         "valid", f"untouched since it was signed, by a signer who is not on your list: {signer}; {tale}", **made
     )
+
+
+def _statement(active: dict[str, Any]) -> tuple[dict[str, Any] | None, str | None]:
+    """Our assertion, or None where there is none; and a code where it is not of our form, whoever signed it."""
+    data = next((a["data"] for a in active.get("assertions", ()) if a["label"] == LABEL), None)
+    if data is None:
+        return None, None
+    try:
+        form = {"generator": str, "model_sha256": str, "subject": dict, "sources": list}
+        right = all(isinstance(data[key], kind) for key, kind in form.items()) and isinstance(
+            data["subject"]["name"], str
+        )
+        texts = [
+            data["subject"].get("basis") or "",
+            *(s[k] for s in data["sources"] for k in ("role", "name", "sha256")),
+        ]
+        return (data, None) if right and all(isinstance(t, str) for t in texts) else (None, "faceset.statement")
+    except DAMAGED:
+        return None, "faceset.statement"
 
 
 def _tale(made: dict[str, Any]) -> str:
@@ -168,18 +190,21 @@ def _tale(made: dict[str, Any]) -> str:
         names = [s.name or "an unnamed clip" for s in made["sources"] if s.role == role]
         if names:
             told += f" {word} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-    return " ".join(told.split())
+    return printable(" ".join(told.split()))
 
 
 def _named_watermark(active: dict[str, Any]) -> str | None:
     bindings = (a["data"] for a in active.get("assertions", ()) if a["label"].startswith(SOFT_BINDING))
-    blocks = next((data.get("blocks", ()) for data in bindings if data.get("alg") == WATERMARK), ())
-    return next((str(block["value"]) for block in blocks), None)
+    try:
+        blocks = next((data.get("blocks", ()) for data in bindings if data.get("alg") == WATERMARK), ())
+        return next((printable(str(block["value"]))[:40] for block in blocks), None)
+    except DAMAGED:
+        return None
 
 
 def _generator(active: dict[str, Any]) -> str | None:
-    info = active.get("claim_generator_info") or [{}]
-    return " ".join(v for v in (info[0].get("name"), info[0].get("version")) if v) or None
+    info = (active.get("claim_generator_info") or [{}])[0]
+    return " ".join(str(info[key]) for key in ("name", "version") if info.get(key)) or None
 
 
 def _sources(active: dict[str, Any], statement: dict[str, Any] | None) -> tuple[Source, ...]:

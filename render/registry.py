@@ -6,7 +6,6 @@ machine: a video says only its number, and who may read this file can say more.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -18,14 +17,14 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from curate.consent import FORGOTTEN as FORGOTTEN
+from curate.consent import forgotten_name
 from curate.errors import FacesetError, WorkError
+from curate.records import record
 from render.keys import config_folder, write_whole
 from render.watermark_code import IDENTIFIER_BITS, identifier_text, parse_identifier
 
 log = logging.getLogger(__name__)
-
-FORGOTTEN = "sha256:"
-"""So begins a name that was forgotten."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,11 @@ def find(identifier: int) -> Entry | None:
     return next((entry for entry in _entries() if entry.identifier == wanted), None)
 
 
+def of_subject(subject: str) -> list[Entry]:
+    """The renders of this installation with the subject's face. Raises WorkError."""
+    return [entry for entry in _entries() if entry.subject == subject]
+
+
 def forget(subject: str) -> int:
     """Replace the subject's name, the title and the path by their SHA-256 in all entries of `subject`; how many.
 
@@ -112,11 +116,9 @@ def _forget(subject: str) -> int:
 
 
 def _hashed(entry: Entry) -> Entry:
-    return replace(entry, subject=_digest(entry.subject), title=_digest(entry.title), out=_digest(entry.out))
-
-
-def _digest(name: str) -> str:
-    return FORGOTTEN + hashlib.sha256(name.encode()).hexdigest()
+    return replace(
+        entry, subject=forgotten_name(entry.subject), title=forgotten_name(entry.title), out=forgotten_name(entry.out)
+    )
 
 
 def _line(entry: Entry) -> bytes:
@@ -137,8 +139,8 @@ def _entries() -> Iterator[Entry]:
         try:
             values = json.loads(line)
             parse_identifier(values["identifier"])
-            yield Entry(**{**values, "source_sha256s": tuple(values.get("source_sha256s", ()))})
-        except (ValueError, TypeError, KeyError, AttributeError, FacesetError) as error:
+            yield record(Entry, values)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, FacesetError) as error:
             log.warning("%s: line %d is damaged and left out (%s)", path(), number, type(error).__name__)
 
 

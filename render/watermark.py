@@ -42,9 +42,9 @@ BLUR = 2.0
 """Standard deviation of the high-pass and of the local deviation, cells."""
 FLOOR = 0.7
 """Least local deviation, levels."""
-PSNR = 47.0
+PSNR = 45.7
 """Of the pattern before it is rounded, dB."""
-MASKING = 0.2
+MASKING = 0.1
 """The pattern grows with the local deviation to this power: less on walls and skin, more in hair and leaves."""
 BUSY = 8.0
 """Deviation from which it grows no more, levels."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 BEFORE = 3
 """Frames before a part that the artifact measures look at."""
+SHOWN = 0.5
+"""A mask that is nowhere above this shows no other face: the frame does not count as swapped."""
 LABEL = "Synthetic: face replaced"
 
 
@@ -150,7 +152,7 @@ def _write(made: Plan, folder: Path, part: Part, frames: Iterator[Composed]) -> 
                 masks_to.write(shown.frame.index, _mask(shown, clip))
             digest.update(np.ascontiguousarray(picture).data)
             times.append(shown.frame.pts)
-            swapped += shown.mask is not None and bool(shown.mask.any())
+            swapped += shown.mask is not None and float(shown.mask.max()) > SHOWN
             if len(times) % 8 == 0:
                 part.path(folder, ".count").write_text(str(len(times)))
         if not times:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from curate.damage import DAMAGED, read_parquet, told
 from curate.errors import WorkError
 from curate.faceset import atomic
 from reports.pictures import Gallery, Picture
@@ -50,12 +51,14 @@ class Part:
     def load(cls, path: Path) -> Part:
         """What `save` wrote. Raises WorkError if it is not there or damaged."""
         try:
-            rows, pictures = pd.read_parquet(path), pd.read_parquet(_pictures_of(path))
+            rows, pictures = read_parquet(path), read_parquet(_pictures_of(path))
             return cls(
                 tuple(_row(r) for r in cast("list[dict[str, Any]]", rows.to_dict("records"))), _gallery(pictures)
             )
-        except (OSError, ValueError, KeyError) as error:
-            raise WorkError(f"{path}: cannot be read as a part of an artifact report ({error}); delete it") from None
+        except (*DAMAGED, WorkError) as error:
+            raise WorkError(
+                f"{path}: cannot be read as a part of an artifact report ({told(error)}); delete it"
+            ) from None
 
 
 PICTURE = ("kind", "stretch", "value", "frame", "output", "reference")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 
 import av
 import numpy as np
@@ -109,3 +111,14 @@ def head_facesets(head_clips: dict[str, Path], tmp_path_factory: pytest.TempPath
         )
         select_faceset(curate(request).faceset, Wishes("24"))
     return {side: folder / side for side in head_clips}
+
+
+@pytest.fixture(scope="session")
+def seeds() -> ModuleType:
+    """tests/fuzz/seeds.py: small facesets, runs, clips and renders, made without any network."""
+    path = Path(__file__).parent / "fuzz" / "seeds.py"
+    spec = importlib.util.spec_from_file_location("faceset_seeds", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

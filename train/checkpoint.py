@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from curate.damage import DAMAGED, told
 from curate.errors import WorkError
 from curate.faceset import atomic
 
@@ -88,13 +89,13 @@ def read(path: Path) -> Checkpoint:
         facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         if facts["format"] != FORMAT:
             raise WorkError(
-                f"checkpoint {path} has format {facts['format']}, this faceset reads {FORMAT}: update faceset"
+                f"checkpoint {path} has format {facts['format']!r:.20}, this faceset reads {FORMAT}: update faceset"
             )
         if _sha256(path) != facts["sha256"]:
             raise WorkError(f"checkpoint {path} is damaged: its bytes have another hash than was noted")
         return Checkpoint(int(facts["step"]), load_file(str(path)), facts)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise WorkError(f"checkpoint {path} is damaged ({error})") from None
+    except (*DAMAGED, SafetensorError) as error:
+        raise WorkError(f"checkpoint {path} is damaged ({told(error)})") from None
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from curate.errors import UsageError
+from curate.records import record
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -243,7 +244,7 @@ def from_json(values: Mapping[str, Any]) -> TrainConfig:
     found = {"blur": 0.0, "compress": 0.0} | {k: v for k, v in values.items() if k in known}
     if isinstance(found.get("flip"), bool):
         found["flip"] = "all" if found["flip"] else "off"
-    return TrainConfig(**found)
+    return record(TrainConfig, found)
 
 
 def check_resume(begun: TrainConfig, asked: TrainConfig) -> tuple[str, ...]:

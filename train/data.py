@@ -231,7 +231,12 @@ def usable_rows(faceset: Faceset) -> pd.DataFrame:
     folder = faceset.folder
     if rows.empty:
         raise WorkError(f"{folder} has no selected faces: faceset select {folder} --budget 500 chooses some")
-    if faceset.settings.crop_size == 0 or rows["crop"].isna().all():
+    bare, again = int(rows["crop"].isna().sum()), f"faceset prune {folder} --restore makes them from the footage"
+    if faceset.settings.crop_size and bare == len(rows):
+        raise WorkError(f"{folder}: no selected face has its crop: {again}")
+    if faceset.settings.crop_size and bare:
+        log.warning("%s: %d of %d selected faces have no crop and are left out: %s", folder, bare, len(rows), again)
+    if faceset.settings.crop_size == 0:
         raise WorkError(f"{folder} was curated without crops: faceset curate FOOTAGE --out {folder} --crop-size 256")
     rows = rows[rows["crop"].notna() & rows["matrix"].notna()]
     return rows.sort_values(["clip", "time", "face_id"], ignore_index=True)

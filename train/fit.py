@@ -28,6 +28,7 @@ from curate import consent
 from curate.errors import WorkError
 from curate.faceset import open_faceset
 from curate.types import Progress, no_progress
+from curate.video import file_sha256
 from train import checkpoint, page, preview
 from train.config import TrainConfig
 from train.feed import Batch
@@ -116,6 +117,8 @@ def train(
     run = fit(training, run, judge, begun, progress)
     if accelerator.is_main_process:
         checkpoint.write_tensors(out / "model.safetensors", training.mean.state_dict())
+        run = replace(run, weights_sha256=file_sha256(out / "model.safetensors"))
+        run.save()
     accelerator.wait_for_everyone()
     names = ("loss", "ssim", "nearer", "device_hours", "cost")
     told = _from_main(accelerator, [run.results.get(name, math.nan) for name in names])

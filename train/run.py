@@ -22,9 +22,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from curate.damage import DAMAGED, told
 from curate.errors import UsageError, WorkError
 from curate.faceset import MANIFEST, Faceset, atomic
-from curate.types import Subject
+from curate.records import record
+from curate.types import FRAMINGS, Subject
+from curate.video import file_sha256
 from train import checkpoint
 from train.config import TrainConfig, from_json
 from train.model import Swap, build, picture
@@ -75,6 +78,8 @@ class Run:
     """Side to the seconds kept between them and the others."""
     results: Mapping[str, float] = field(default_factory=dict)
     """loss, the last held-out figures (see `train.measure`, `train.identity`), device_hours, cost."""
+    weights_sha256: str = ""
+    """Of model.safetensors; empty where there is none yet, or a faceset before 0.2 wrote it."""
     ended: str = ""
     """finished, plateau, stopped by a signal; empty while it trains."""
 
@@ -155,27 +160,20 @@ def open_run(path: Path) -> Run:
         raise UsageError(f"{path} is no run (it has no run.json): faceset train --out {path} makes one")
     try:
         values: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        if values["format"] != FORMAT:
-            raise UsageError(
-                f"{path} has format {values['format']}, this faceset reads format {FORMAT}: update faceset"
-            )
-        return Run(
-            path=path,
-            config=from_json(values["config"]),
-            size=values["size"],
-            framing=values["framing"],
-            source=_side(values["source"]),
-            target=_side(values["target"]),
-            step=values["step"],
-            parameters=values["parameters"],
-            init=values["init"],
-            held_out={k: tuple(v) for k, v in values["held_out"].items()},
-            guard=values["guard"],
-            results=values["results"],
-            ended=values.get("ended", ""),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WorkError(f"{path / 'run.json'} is damaged ({error}): train into a new folder") from None
+        if values["format"] == FORMAT:
+            return _of(path, values)
+        newer = repr(values["format"])[:20]
+    except (*DAMAGED, UsageError) as error:
+        raise WorkError(f"{path / 'run.json'} is damaged ({told(error)}): train into a new folder") from None
+    raise UsageError(f"{path} has format {newer}, this faceset reads format {FORMAT}: update faceset")
+
+
+def _of(path: Path, values: dict[str, Any]) -> Run:
+    """What run.json says. Raises one of DAMAGED, or UsageError for a configuration that no flag could give."""
+    run = record(Run, {**values, "path": path, "config": from_json(values["config"])}, strict=False)
+    if run.size != run.config.size or run.framing not in FRAMINGS or run.step < 0:
+        raise ValueError(f"size {run.size}, framing {run.framing!r}, step {run.step}")
+    return run
 
 
 def resumed_config(path: Path, preset: str | None = None, **flags: Any) -> TrainConfig:
@@ -195,10 +193,11 @@ def load_swapper(run: Run, device: str = "auto") -> Swapper:
     Raises WorkError if there is neither.
     """
     where = resolve_device(device)
-    model = build(run.config)
     path = run.path / "model.safetensors"
     try:
         if path.is_file():
+            if run.weights_sha256 not in ("", file_sha256(path)):
+                raise ValueError("its bytes have another hash than run.json notes")
             tensors = load_file(str(path))
         else:
             last = checkpoint.newest(run.path / "checkpoints")
@@ -208,9 +207,11 @@ def load_swapper(run: Run, device: str = "auto") -> Swapper:
                 )
             log.warning("%s has not ended: its network of step %d is used", run.path, last.step)
             tensors = last.part("ema")
+        _check_shapes(run.config, tensors)
+        model = build(run.config)
         model.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError) as error:
-        raise WorkError(f"{path} is damaged ({str(error).splitlines()[0]}): train --resume writes it again") from None
+    except (*DAMAGED, SafetensorError) as error:
+        raise WorkError(f"{path} is damaged ({told(error)}): train --resume writes it again") from None
     return Swapper(model.to(where).eval().requires_grad_(False), run.size, where)
 
 
@@ -225,12 +226,9 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _side(values: dict[str, Any]) -> SideInfo:
-    return SideInfo(
-        Subject(**values["subject"]),
-        tuple((name, digest) for name, digest in values["clips"]),
-        values["faceset_sha256"],
-        tuple(values["identity"]),
-        values["faces"],
-        values.get("folder", ""),
-    )
+def _check_shapes(config: TrainConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless the tensors are the network's; before anything of the network's size is allocated."""
+    with torch.device("meta"):
+        wanted = {k: (v.shape, v.dtype) for k, v in build(config).state_dict().items()}
+    if wanted != {k: (v.shape, v.dtype) for k, v in tensors.items()}:
+        raise ValueError("its tensors are not those of the run's network")

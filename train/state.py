@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from curate.damage import DAMAGED, told
 from curate.errors import UsageError, WorkError
 from train import checkpoint
 from train.adversary import Adversary, make
@@ -155,9 +156,14 @@ def restore(training: Training, saved: checkpoint.Checkpoint) -> None:
         training.mean.load_state_dict(saved.part("ema"))
         if training.adversary is not None and (judged := saved.part("adversary")):
             training.adversary.restore(judged)
-    except RuntimeError as error:
-        raise WorkError(f"checkpoint of step {saved.step}: {str(error).splitlines()[0]}: begin a new run") from None
-    checkpoint.restore_optimizer(training.model, training.optimizer, saved.part("optimizer"))
+        checkpoint.restore_optimizer(training.model, training.optimizer, saved.part("optimizer"))
+        _restore_facts(training, saved)
+    except DAMAGED as error:
+        raise WorkError(f"checkpoint of step {saved.step}: {told(error)}: begin a new run") from None
+    log.info("goes on after step %d", training.step)
+
+
+def _restore_facts(training: Training, saved: checkpoint.Checkpoint) -> None:
     if training.accelerator.scaler is not None and "scaler" in saved.facts:
         training.accelerator.scaler.load_state_dict(saved.facts["scaler"])
     training.step = saved.step
@@ -168,7 +174,6 @@ def restore(training: Training, saved: checkpoint.Checkpoint) -> None:
             setattr(training, name, saved.facts[name])
     if saved.facts["sums"] is not None:
         training.sums = torch.tensor(saved.facts["sums"], device=training.accelerator.device)
-    log.info("goes on after step %d", training.step)
 
 
 def rewind(training: Training, folder: Path, init: Path | None) -> None:

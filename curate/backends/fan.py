@@ -7,9 +7,12 @@ where torch has one, else on one core: N processes beat N threads, and sums do n
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.backends.fan_weights import DETECTOR, LANDMARKER, LANDMARKER_2D, paths
-from curate.errors import MissingError
+from curate.damage import DAMAGED
+from curate.errors import MissingError, WeightsError
 from curate.types import Detection, Floats, Image, Landmarks
 
 SIDE, CELLS = 256, 64
@@ -73,6 +77,27 @@ def _network(make: Callable[[], Any], weights: dict[str, Any]) -> Any:
     return network.eval().to(_device())
 
 
+def _depth_weights(path: Path) -> dict[str, Any]:
+    """The state of a training's checkpoint, which holds numpy's numbers too; nothing else is made of it.
+
+    Raises WeightsError if it asks for more.
+    """
+    from numpy._core.multiarray import scalar
+
+    numbers = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, (codecs.encode, "_codecs.encode")]
+    numbers += [type(np.dtype(name)) for name in ("f2", "f4", "f8", "i4", "i8", "?")]
+    torch: Any = importlib.import_module("torch")
+    try:
+        with torch.serialization.safe_globals(numbers):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        return {name.removeprefix("module."): w for name, w in checkpoint["state_dict"].items()}
+    except (*DAMAGED, torch.serialization.pickle.UnpicklingError):
+        raise WeightsError(
+            f"{path}: is no file of weights, or asks for code to be run; get it again, or use "
+            "--landmarker face-alignment-2d"
+        ) from None
+
+
 class FanLandmarker:
     """See the module. Tells nothing but points and score, the mean height of the heat maps' peaks.
 
@@ -93,10 +118,7 @@ class FanLandmarker:
         self._points = _network(lambda: FAN(STACKS), torch.load(files[0], map_location="cpu", weights_only=True))
         self._depth: Any = None
         if not flat:
-            # This file is a training's checkpoint, not only tensors: it is read because its hash is the author's.
-            checkpoint = torch.load(files[1], map_location="cpu", weights_only=False)
-            weights = {name.removeprefix("module."): w for name, w in checkpoint["state_dict"].items()}
-            self._depth = _network(ResNetDepth, weights)
+            self._depth = _network(ResNetDepth, _depth_weights(files[1]))
 
     def landmark(self, image: Image, region: NDArray[np.float64]) -> Landmarks:
         """68 points with z, or with z = 0; no blendshapes."""

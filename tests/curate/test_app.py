@@ -28,7 +28,7 @@ from curate.table import COLUMNS, SELECTION_SCHEMA, table_schema
 from curate.types import Clip, Settings, Subject
 
 FOLDER = "Łódź \"a\" <b>'c' 顔"
-CLIPS = ('say "hi"', "<i>клип</i>")
+CLIPS = ('say "hi"', "<i>клип")
 OTHER = "another person"
 FACES, NO_CROP, OTHERS = 40, 3, 6
 

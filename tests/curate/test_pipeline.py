@@ -20,7 +20,8 @@ import pytest
 from curate.errors import UsageError, WorkError
 from curate.faceset import open_faceset
 from curate.follow import follow
-from curate.pipeline import Request, choose_person, curate, lock
+from curate.lock import lock
+from curate.pipeline import Request, choose_person, curate
 from curate.table import STATUS_OK
 from curate.turntable import painted, performance, render
 from curate.video import decode, probe
@@ -178,7 +179,7 @@ def test_one_bad_clip_does_not_stop_the_others(head_clips, tmp_path) -> None:
 def test_only_one_process_writes(head_facesets, tmp_path) -> None:
     shutil.copytree(head_facesets["source"], tmp_path / "set")
     faceset = open_faceset(tmp_path / "set")
-    with lock(faceset), pytest.raises(WorkError, match="another faceset process"), lock(faceset):
+    with lock(faceset), pytest.raises(WorkError, match="is being written by process"), lock(faceset):
         pass
 
 

@@ -38,7 +38,7 @@ def test_the_verdict_says_where_to_look(artifacts):
 def test_findings_at_the_same_time_are_one_place(artifacts):
     made = artifacts.finding
     long, worst, beside, after = (
-        made("soft", 0, 249, 1.1), made("edge", 50, 60, 9), made("colour", 55, 64), made("flicker", 100, 110, 3),
+        made("soft", 0, 249, 1.1), made("edge", 50, 60, 9), made("colour", 55, 64), made("flicker", 100, 110, 7),
     )  # fmt: skip
     found = places(artifacts.report([long, worst, beside, after], 250).findings)
     assert [[f.kind for f in p.findings] for p in found] == [["edge", "colour"], ["flicker"], ["soft"]]
@@ -54,7 +54,7 @@ def test_numbers_on_top(artifacts):
     found = [artifacts.finding("edge", 10, 14), artifacts.finding("colour", 12, 19), artifacts.finding("soft", 90, 99)]
     report = artifacts.report(found, 100)
     assert affected(report) == 20
-    assert worst_second(report) == pytest.approx(0.0)  # both lie in it; the third lies alone
+    assert worst_second(report) < 0.3  # the first two lie in it; the third lies alone
     assert worst_second(artifacts.report((), 10)) is None
 
 
@@ -63,7 +63,7 @@ def test_the_timeline_hand_checked(artifacts):
     report = artifacts.report(found, 100, faceless=range(80, 90))
     made = lanes.timeline(report, places(report.findings))
     assert (made.start, made.length) == (0, pytest.approx(4))
-    assert [lane.title for lane in made.lanes] == ["visible edge around the face", "colour or light does not match"]
+    assert [lane.title for lane in made.lanes] == ["visible edge around the face", "colour does not match"]
     edge, colour = (lane.marks[0] for lane in made.lanes)
     assert (edge.x, edge.width, edge.height) == (pytest.approx(250), pytest.approx(250), 1.0)
     assert (colour.x, colour.width) == (pytest.approx(500), pytest.approx(50))
@@ -176,14 +176,15 @@ def test_the_page_is_text_pictures_and_two_links(artifacts, faceset, tmp_path):
     page = write(artifacts.report(found), tmp_path / "out.artifacts.html", meta)
     html = page.read_text(encoding="utf-8")
     assert "<script>alert" not in html and "new<b>" not in html
-    assert "It also explains: colour or light does not match." in html
+    assert "It also explains: colour does not match." in html
     assert html.count("data:image/jpeg;base64,") == 6  # two places: target, render, difference
     outside = [u for u in re.findall(r'(?:src|href)="([^"]*)"', html) if not u.startswith("data:")]
     assert len(outside) == 2 and all(u.startswith("./%3Cscript%3E") for u in outside)
     assert not re.search(r"https?://|url\(|@import|fetch\(|XMLHttpRequest|import\(|getImageData", html)
     data = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
     assert data["meta"] == {"video": name, "reference": "t.mp4"}
-    assert "Feather 10 px (now" in data["findings"][0]["remedy"] or "--feather .15" in data["findings"][0]["remedy"]
+    edge = next(f for f in data["findings"] if f["kind"] == "edge")
+    assert "Feather" in edge["remedy"] and "--feather .15" in edge["remedy"]
 
 
 def test_without_reference_video_or_face_there_is_still_a_page(artifacts, tmp_path):

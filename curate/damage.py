@@ -1,0 +1,101 @@
+"""Bytes that are not, or no longer, what their name says: what libraries raise for them, told in one line."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.errors import FootageError, WorkError
+
+DAMAGED = (
+    OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError, EOFError,
+    RecursionError, struct.error, zlib.error, zipfile.BadZipFile, cv2.error, av.error.FFmpegError, pa.ArrowException,
+)  # fmt: skip
+"""None of ours is among them. To be caught around the reading of a file alone, where a bug of ours could not hide."""
+MOST_PIXELS = 1 << 28
+"""Of a frame or photo, 16384 x 16384: as RGB .8 GB."""
+SMALL = 1 << 28
+MOST_RATIO = 400
+"""A table may be this many times larger in memory than on disk, or SMALL bytes in all (real ones: below 20)."""
+
+
+def told(error: BaseException) -> str:
+    """An error of a library in one line without control characters."""
+    text = getattr(error, "strerror", None) or str(error)
+    line = next((line for line in str(text).splitlines() if line.strip()), type(error).__name__)
+    return printable(line.strip())[:200]
+
+
+def printable(text: str) -> str:
+    """Text of somebody else without what would move a terminal's cursor or change its colours: those become `?`."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def unreadable(path: Path | str, error: BaseException) -> FootageError:
+    """That footage cannot be read."""
+    return FootageError(f"{path}: cannot be read as video ({told(error)})")
+
+
+def read_arrow(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    schema: pa.Schema | None = None,
+    known: Sequence[str] = (),
+    filters: Any = None,
+) -> pa.Table:
+    """A Parquet file, or some of its columns in the given order.
+
+    Columns that `schema` names have its types, those of `known` are never null. Raises WorkError, without a hint what
+    to do, where that is not so, the file is damaged, or it would fill the memory.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            _check_size(path, file.metadata)
+            there = file.schema_arrow
+        names = there.names if columns is None else list(columns)
+        for name in names:
+            if name not in there.names:
+                raise WorkError(f"{path} is damaged (it has no column {name})")
+            if schema is not None and name in schema.names and there.field(name).type != schema.field(name).type:
+                kind = there.field(name).type
+                raise WorkError(f"{path} is damaged (column {name} is {kind}, not {schema.field(name).type})")
+        table = pq.read_table(path, columns=names, filters=filters)
+        for name in set(known) & set(names):
+            if table[name].null_count:
+                raise WorkError(f"{path} is damaged (column {name} has rows without a value)")
+    except DAMAGED as error:
+        raise WorkError(f"{path} is damaged ({told(error)})") from None
+    return table
+
+
+def read_parquet(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    schema: pa.Schema | None = None,
+    known: Sequence[str] = (),
+    filters: Any = None,
+) -> pd.DataFrame:
+    """The same as a DataFrame."""
+    table = read_arrow(path, columns, schema, known, filters)
+    try:
+        rows: pd.DataFrame = table.to_pandas()
+    except DAMAGED as error:
+        raise WorkError(f"{path} is damaged ({told(error)})") from None
+    return rows
+
+
+def _check_size(path: Path, metadata: pq.FileMetaData) -> None:
+    size = path.stat().st_size
+    wide = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    if metadata.num_rows > size or wide > max(SMALL, MOST_RATIO * size) or min(metadata.num_rows, wide) < 0:
+        raise WorkError(f"{path} is damaged (it claims {metadata.num_rows} rows and {wide} bytes, and has {size})")

@@ -1,0 +1,1 @@
+"""Facesets of other programs, in and out: DeepFaceLab, faceswap, plain folders, WebDataset."""

@@ -1,0 +1,86 @@
+"""Whether footage is still the file that was probed: its size, time and hash."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from curate.errors import FootageError
+from curate.types import Clip
+
+PHOTO_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What the file system says of a file, or of a folder's photos together."""
+
+    size: int
+    """Bytes."""
+    changed: int
+    """Time of the last change, ns; only ever compared for equality, so a clock that is set back does no harm."""
+
+
+def photos(folder: Path) -> list[Path]:
+    """The photos in a folder, sorted by name."""
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+
+
+def stamp(path: Path) -> Stamp:
+    """Of a file, or of a folder of photos. Raises FootageError if it is gone."""
+    try:
+        found = [p.stat() for p in (photos(path) if path.is_dir() else [path])]
+    except OSError as error:
+        raise FootageError(f"{path}: cannot be read ({error.strerror})") from None
+    return Stamp(sum(s.st_size for s in found), hash(tuple(s.st_mtime_ns for s in found)))
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def footage_sha256(path: Path) -> str:
+    """Hex SHA-256 of a video's bytes, or of the sorted hashes of a folder's photos; read once while it is the same.
+
+    Raises FootageError if it changes meanwhile or cannot be read.
+    """
+    before = stamp(path)
+    try:
+        found = _sha256(path, before)
+    except OSError as error:
+        raise FootageError(f"{path}: cannot be read ({error.strerror})") from None
+    if stamp(path) != before:
+        raise FootageError(f"{path}: was changed while it was read; curate again when it is complete")
+    return found
+
+
+@functools.lru_cache(4096)
+def _sha256(path: Path, _at: Stamp) -> str:
+    if path.is_dir():
+        return hashlib.sha256("".join(sorted(map(file_sha256, photos(path)))).encode()).hexdigest()
+    return file_sha256(path)
+
+
+def verified(clip: Clip) -> Stamp:
+    """The stamp of the clip's footage, whose bytes are those that the faceset knows. Raises FootageError."""
+    path = Path(clip.path)
+    found = stamp(path)
+    if (clip.size and clip.size != found.size) or footage_sha256(path) != clip.sha256:
+        raise FootageError(
+            f"{path}: is another file than the one that the faceset knows; put that back, or name this one as footage "
+            f"(faceset curate DIR {path}): it is then a clip of its own"
+        )
+    return found
+
+
+def check_unchanged(path: Path, before: Stamp) -> None:
+    """Raise FootageError if the footage is no longer what it was."""
+    if stamp(path) != before:
+        raise FootageError(
+            f"{path}: was replaced or changed while it was read, so nothing of this stretch is kept; curate again "
+            "when it is complete"
+        )

@@ -1,0 +1,123 @@
+"""What reads files that somebody else may have made, each as a function of one path or folder."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from reader import Reader
+
+from curate import build, video
+from curate.extract import part_info
+from curate.faceset import open_faceset
+from curate.pins import read_pins
+from render import keys, look, mux, plan, registry
+from render.provenance import verify
+from reports.parts import Part
+from train import checkpoint
+from train.data import usable_rows
+from train.run import load_swapper, open_run
+
+FRAMES = 15
+
+
+def read_clip(path: Path) -> None:
+    """As `curate` does."""
+    clip = video.probe(path)
+    for segment in video.segments(clip, 8.0)[:2]:
+        for frame in itertools.islice(video.decode(clip, segment, 16), FRAMES):
+            assert frame.image.shape[:2] == frame.luma.shape == frame.deep.shape[:2]
+    if clip.kind == "video":
+        video.frame_times(path)
+
+
+def read_footage(path: Path) -> None:
+    """As `render` does."""
+    look.check_footage(path, True)
+    mux.check_sound(path, path.with_name("made.mp4"), path.with_name("header.mp4"))
+
+
+def read_faceset(folder: Path) -> None:
+    """As `select`, `report` and `train` do."""
+    faceset = open_faceset(folder)
+    faceset.selection_options()
+    read_pins(faceset)
+    faceset.identity()
+    rows = usable_rows(faceset)
+    for crop in rows["crop"]:
+        faceset.crop(crop)
+    faceset.landmarks(rows["face_id"])
+
+
+def read_parts(folder: Path) -> None:
+    """As `curate` does at its end."""
+    faceset = open_faceset(folder)
+    for path in sorted((folder / "parts").glob("*.parquet")):
+        part_info(path)
+    rows, _ = build.read_parts(faceset)
+    if len(rows):
+        build.mark_subject(rows, faceset)
+
+
+def read_run(folder: Path) -> None:
+    """As `render` and `train --resume` do."""
+    run = open_run(folder)
+    checkpoint.newest(folder / "checkpoints")
+    load_swapper(run, "cpu")
+
+
+def read_checkpoint(folder: Path) -> None:
+    """A checkpoint whose hash is that of its bytes, so that the bytes themselves are read."""
+    path = folder / "checkpoints" / "step-10.safetensors"
+    note = path.with_suffix(".json")
+    with suppress(ValueError, TypeError):  # the note itself may be what is damaged
+        values = json.loads(note.read_text())
+        note.write_text(json.dumps({**values, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
+    checkpoint.read(path).part("ema")
+
+
+def read_work(folder: Path) -> None:
+    """As a `render` does that goes on."""
+    made = plan.load(folder)
+    if made is None:
+        return
+    for part in made.parts[:3]:
+        plan.done(folder, part)
+    plan.load_face(folder, range(0, 12))
+    plan.load_typical(folder)
+    Part.load(folder / "part-00000.parquet")
+
+
+def read_papers(path: Path) -> None:
+    """As `verify` does."""
+    found = verify(path)
+    assert "\n" not in found.reason, found.reason
+    assert found.state in ("trusted", "valid", "invalid", "missing")
+
+
+def read_config(folder: Path) -> None:
+    """The registry, the trust list and the key."""
+    os.environ["FACESET_CONFIG"] = str(folder)
+    registry.find(5)
+    keys.trusted_roots()
+    keys.installation_key()
+
+
+READERS: dict[str, Reader] = {
+    "clip": Reader(read_clip, "clips", "*.*", False),
+    "footage": Reader(read_footage, "clips", "[!p]*.*", False),
+    "faceset": Reader(read_faceset, "faceset", "*.[tj]*"),
+    "table": Reader(read_faceset, "faceset", "*.parquet"),
+    "crop": Reader(read_faceset, "faceset", "crops/*/*/0000000-0.jpg"),
+    "part": Reader(read_parts, "faceset", "parts/*.parquet"),
+    "run": Reader(read_run, "run", "*.[js]*"),
+    "checkpoint": Reader(read_checkpoint, "run", "checkpoints/*"),
+    "work": Reader(read_work, "render/work", "*"),
+    "papers": Reader(read_papers, "render", "out.mp4", False),
+    "sidecar": Reader(read_papers, "render", "stripped.c2pa", False),
+    "config": Reader(read_config, "config", "*.*"),
+}

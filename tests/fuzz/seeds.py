@@ -1,0 +1,193 @@
+"""Whole files to damage: clips, photos, a faceset, a run, a render with its papers. Small, made by the project."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from curate.faceset import Faceset, create, write_faces, write_selection, write_table
+from curate.pins import Pins, write_pins
+from curate.table import COLUMNS, STATUS_OK, part_schema
+from curate.types import Clip, Settings, Subject
+from curate.video import probe
+
+CLIPS = (
+    ("h264.mp4", "libx264", "yuv420p", "aac"),
+    ("mpeg4.mov", "mpeg4", "yuv420p", None),
+    ("prores.mov", "prores_ks", "yuv422p10le", None),
+    ("vp8.webm", "libvpx", "yuv420p", "libopus"),
+    ("ffv1.mkv", "ffv1", "yuv420p10le", None),
+    ("h264.ts", "libx264", "yuv420p", "aac"),
+    ("mjpeg.avi", "mjpeg", "yuvj420p", None),
+    ("small.gif", "gif", "rgb8", None),
+)
+ROWS = 12
+
+
+def picture(number: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
+    """Smooth colours that move."""
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float64)
+    waves = [np.sin(x / 17 + number / 5), np.sin(y / 13 - number / 7), np.cos((x + y) / 23)]
+    return np.stack([128 + 60 * w for w in waves], axis=-1).astype(np.uint8)
+
+
+def clip(path: Path, codec: str, form: str, sound: str | None, frames: int = 12) -> Path:
+    """A clip of a few frames."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(codec, rate=25)
+        video.height, video.width, video.pix_fmt = 48, 64, form
+        if codec == "libx264":
+            video.options = {"preset": "ultrafast", "g": "5"}
+        audio = container.add_stream(sound, rate=48_000, layout="mono") if sound else None
+        for number in range(frames):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+        container.mux(video.encode())
+        if audio is not None:
+            for start in range(0, 8640, 960):
+                frame = av.AudioFrame.from_ndarray(np.zeros((1, 960), np.int16), format="s16", layout="mono")
+                frame.sample_rate, frame.pts = 48_000, start
+                container.mux(audio.encode(frame))
+            container.mux(audio.encode())
+    return path
+
+
+def clips(folder: Path) -> None:
+    """One clip a container and codec, one photo a format."""
+    for name, codec, form, sound in CLIPS:
+        clip(folder / name, codec, form, sound)
+    for suffix in ("png", "jpg", "tif", "bmp", "webp"):
+        cv2.imwrite(str(folder / f"photo.{suffix}"), picture(3))
+
+
+def _column(kind: pa.DataType, number: int, rng: np.random.Generator) -> Any:
+    if pa.types.is_fixed_size_list(kind):
+        return rng.random(kind.list_size).astype(np.float32)
+    if pa.types.is_list(kind):
+        return rng.random(478 * 3).astype(np.float32)
+    if pa.types.is_floating(kind):
+        return float(rng.random())
+    if pa.types.is_boolean(kind):
+        return True
+    if pa.types.is_binary(kind):
+        return bytes(rng.integers(0, 255, 30, np.uint8))
+    return number if pa.types.is_integer(kind) else STATUS_OK
+
+
+def rows() -> pd.DataFrame:
+    """Rows of a faceset whose numbers mean nothing."""
+    rng = np.random.default_rng(0)
+    made = [{c.name: _column(c.type, i, rng) for c in COLUMNS} for i in range(ROWS)]
+    for i, row in enumerate(made):
+        row |= {"face_id": f"aa-{i:07d}-0", "clip": "h264", "segment": 0, "frame": i, "shot": 0, "track": 0}
+        row |= {"crop": f"crops/h264/0000/{i:07d}-0.jpg", "stands_for": 1, "distances": np.zeros(8, np.float32)}
+    return pd.DataFrame(made)
+
+
+def faceset(folder: Path, video: Clip | None = None) -> Faceset:
+    """A faceset with part, table, selection, pins and crops."""
+    film = video or Clip("h264", "/footage/h264.mp4", "aa" * 32, "video", 64, 48, 12, 25.0, 0.48, audio=True)
+    made = create(folder, Subject("Ann", "self"), Settings()).changed(clips=(film,), references=((0.1,) * 128,))
+    table = rows()
+    write_faces(made, table)
+    chosen = table[["face_id"]].assign(rank=range(ROWS), gain=0.1, cluster=0, reason="coverage")
+    write_selection(made, chosen, {"budget": "12", "cover": "space", "floors": {}})
+    write_pins(made, Pins(("aa-0000001-0",), ("aa-0000002-0",)))
+    thumb = np.zeros((18, 32, 3), np.uint8)
+    told = {"settings": made.settings.digest(), "clip_sha256": film.sha256, "frames": "12", "skipped": "0"}
+    told |= {"thumb_shape": "18x32x3"}
+    extra = {k.encode(): v.encode() for k, v in told.items()} | {b"first_thumb": thumb.tobytes()}
+    extra |= {b"last_thumb": thumb.tobytes()}
+    schema = part_schema()
+    write_table(made.part_path("h264-0000"), pa.Table.from_pandas(table, schema, preserve_index=False).cast(
+        schema.with_metadata(extra)))  # fmt: skip
+    crops = folder / "crops" / "h264" / "0000"
+    crops.mkdir(parents=True)
+    for i in range(ROWS):
+        cv2.imwrite(str(crops / f"{i:07d}-0.jpg"), picture(i, (64, 64)))
+    return made
+
+
+def run(folder: Path) -> None:
+    """A run with weights and a checkpoint, of a network as small as there is."""
+    from train import checkpoint
+    from train.config import config_of
+    from train.model import build
+    from train.run import Run, SideInfo
+
+    config = replace(config_of("tiny"), encoder_width=8, decoder_width=8, latent=16)
+    side = SideInfo(Subject("Ann", "self"), (("h264", "aa" * 32),), "bb" * 32, (0.1,) * 128, 12, "/faceset")
+    folder.mkdir(parents=True)
+    Run(
+        folder, config, 64, "full", side, side, 10, held_out={"source": ("aa-0000001-0",)}, guard={"source": 0.1}
+    ).save()
+    tensors = dict(build(config).state_dict())
+    checkpoint.write_tensors(folder / "model.safetensors", tensors)
+    checkpoint.write(folder / "checkpoints", 10, {f"ema.{k}": v for k, v in tensors.items()}, {"losses": {}}, 2)
+
+
+def render(folder: Path) -> None:
+    """A signed and marked video, and the folder of a render in the middle of its work."""
+    from render import keys, manifest, plan, registry
+    from render.coding import coding_for
+    from render.look import check_footage
+    from render.settings import RenderSettings
+    from reports.parts import Part
+
+    folder.mkdir(parents=True)
+    footage = clip(folder / "footage.mp4", "libx264", "yuv420p", "aac")
+    unsigned = clip(folder / "unsigned.mp4", "libx264", "yuv420p", "aac")
+    subject, film = Subject("Ann", "self"), probe(footage)
+    identifier = registry.new_entry(
+        title="out.mp4", subject="Ann", basis="self", model_sha256="cc" * 32, out="/out.mp4"
+    )
+    sources = (manifest.Source("source", "a.mp4", "aa" * 32), manifest.Source("target", "b.mp4", "bb" * 32))
+    papers = manifest.Papers(subject, subject, sources, "cc" * 32, 12, 12, identifier)
+    store = manifest.sign(unsigned, folder / "out.mp4", "out.mp4", papers, footage, keys.installation_key())
+    (folder / "stripped.mp4").write_bytes(footage.read_bytes())
+    (folder / "stripped.c2pa").write_bytes(store)
+    work = folder / "work"
+    work.mkdir()
+    coding = coding_for(check_footage(footage, False), "h264", None, 18, "ultrafast")
+    made = plan.Plan("/run", "cc" * 32, film, 0, 12, RenderSettings(), coding, "cpu", identifier)
+    made.save(work)
+    places = [np.random.default_rng(i).random((478, 3)).astype(np.float32) * 40 for i in range(12)]
+    plan.save_face(work, pd.DataFrame({"frame": range(12), "shot": 0, "yaw": 1.0, "landmarks": places}))
+    np.savez(work / "typical.npz", middle=np.zeros((8, 8), np.float32), spread=np.ones((8, 8), np.float32))
+    account = {"times": list(range(12)), "swapped": 12, "pixels_sha256": "aa"}
+    made.parts[0].path(work, ".json").write_text(json.dumps(account))
+    Part(tuple({"frame": i, "time": i / 25, "x": 1.0} for i in range(12))).save(made.parts[0].path(work, ".parquet"))
+
+
+MAKERS: dict[str, Callable[[Path], object]] = {
+    "clips": lambda f: (f.mkdir(parents=True), clips(f)),
+    "faceset": lambda f: faceset(f),
+    "run": run,
+    "render": render,
+}
+
+
+def make(folder: Path) -> None:
+    """Everything, each under its name."""
+    for name, maker in MAKERS.items():
+        maker(folder / name)
+
+
+def first_second(source: Path, out: Path) -> None:
+    """The packets of a clip's first second, copied."""
+    with av.open(str(source)) as read, av.open(str(out), "w") as written:
+        stream = read.streams.video[0]
+        copy = written.add_stream_from_template(stream)
+        for packet in read.demux(stream):
+            if packet.dts is None or packet.dts * packet.time_base > 1:
+                break
+            packet.stream = copy
+            written.mux(packet)

@@ -1,0 +1,47 @@
+"""A run without one of its subjects: what shows the face or can draw it goes, run.json keeps a hash of the name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from curate.consent import forgotten_name
+from curate.forget import Piece, remove, weigh
+from curate.types import Subject
+from train.run import OWN, Run, SideInfo, open_run
+
+KEPT = ("run.json", "log.csv")
+"""Of a run: numbers without a face."""
+
+
+def run_of(folder: Path, subject: str) -> Piece | None:
+    """What of a run would be removed; None if neither side is the subject. Raises as `open_run`."""
+    run = open_run(folder)
+    return weigh("run", folder, _shown(folder)) if subject in _names(run) else None
+
+
+def forget_in_run(folder: Path, subject: str) -> None:
+    """Remove weights, checkpoints, cache, previews, reports and logs with pictures; then the name out of run.json.
+
+    The weights of either side can draw the subject's face, and nobody may use them any more (`curate.consent.require`).
+    """
+    run = open_run(folder)
+    remove(_shown(folder))
+    sides = {"source": run.source, "target": run.target}
+    cleaned = {n: _without(side) if side.subject.name == subject else side for n, side in sides.items()}
+    replace(run, **cleaned, held_out={}, weights_sha256="").save()  # type: ignore[arg-type]
+
+
+def _names(run: Run) -> set[str]:
+    return {run.source.subject.name, run.target.subject.name}
+
+
+def _shown(folder: Path) -> list[Path]:
+    return [folder / name for name in OWN if name not in KEPT and (folder / name).exists()]
+
+
+def _without(side: SideInfo) -> SideInfo:
+    """The hash of the name, the basis and the hashes; no identity vector, names of clips, document or folder."""
+    subject = Subject(forgotten_name(side.subject.name), side.subject.basis, None, side.subject.evidence_sha256)
+    clips = tuple((forgotten_name(name), sha256) for name, sha256 in side.clips)
+    return replace(side, subject=subject, clips=clips, identity=(), folder="")
