@@ -26,7 +26,6 @@ import tempfile
 import time
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from multiprocessing import get_context
@@ -36,6 +35,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from benchmarks.artifact_tables import CODED, PLAIN, Tally, calibration, table
 from benchmarks.surrogates import INJECTIONS, Footage, Injection, Scene, load, swapped
 from curate.turntable import painted, performance, render, truth, write_pictures
 from curate.types import Image
@@ -48,23 +48,6 @@ CALIBRATION = ("d0", "d18", "d19", "s18")
 TEST = ("d3", "d6", "d9", "d10", "s32")
 START, LENGTH, AFTER, LEAD = 30, 30, 6, 12
 HELD, SEEN, LATE = 0.5, 8, 10
-PLAIN, CODED = "plain", "CRF 23"
-
-
-@dataclass
-class Tally:
-    """What one clip gave."""
-
-    clip: str
-    clean: dict[tuple[bool, str], pd.DataFrame] = field(default_factory=dict)
-    alarms: list[tuple[str, bool, str, str, int, float]] = field(default_factory=list)
-    """Clip, with reference, way, kind, first frame, value."""
-    seconds: float = 0.0
-    """Of clean footage that was looked at."""
-    faults: dict[tuple[str, bool, str], np.ndarray] = field(default_factory=dict)
-    """Fault, with reference, way: the measure in the faulty frames."""
-    named: dict[tuple[str, bool, str], tuple[bool, bool, tuple[str, ...]]] = field(default_factory=dict)
-    """Found in time, named right, kinds of all findings near it."""
 
 
 def inspected(
@@ -242,48 +225,6 @@ def _points(seen: object) -> np.ndarray:
     return np.column_stack([points, np.zeros(len(points), np.float32)]) if points.shape[1] == 2 else points
 
 
-def auroc(bad: np.ndarray, good: np.ndarray) -> float:
-    """Area under the ROC curve of values that should be high against values that should be low; NaN counts as 0."""
-    both = pd.Series(np.nan_to_num(np.concatenate([bad, good]))).rank().to_numpy()
-    if not len(bad) or not len(good):
-        return float("nan")
-    return float((both[: len(bad)].sum() - len(bad) * (len(bad) + 1) / 2) / (len(bad) * len(good)))
-
-
-def _table(tallies: list[Tally]) -> list[dict[str, object]]:
-    lines = []
-    for injection in INJECTIONS:
-        line: dict[str, object] = {"fault": injection.name, "kind": injection.kind}
-        for reference in (True, False):
-            limit = next((x for x in limits(reference) if x.kind == injection.kind), None)
-            for way in (PLAIN, CODED):
-                key = (injection.name, reference, way)
-                name = f"{'ref' if reference else 'alone'} {way}"
-                bad = [t.faults[key] for t in tallies if key in t.faults]
-                if limit is None or not bad:
-                    continue
-                good = [t.clean[reference, w][limit.measure] for t in tallies for w in (way, "as it is")
-                        if (reference, w) in t.clean]  # fmt: skip
-                if injection.kind == "lips":
-                    good = [values.dropna() for values in good]
-                line[name] = round(auroc(np.concatenate(bad), np.concatenate(good)), 3)
-                hits = [t.named[key] for t in tallies if key in t.named]
-                line[f"{name} found"] = f"{sum(h[0] for h in hits)}/{len(hits)}"
-                line[f"{name} named"] = f"{sum(h[1] for h in hits)}/{len(hits)}"
-        lines.append(line)
-    return lines
-
-
-def _calibration(tallies: list[Tally]) -> None:
-    for reference in (True, False):
-        for limit in limits(reference):
-            for way in (PLAIN, CODED, "as it is"):
-                good = [t.clean[reference, way][limit.measure].dropna() for t in tallies if (reference, way) in t.clean]
-                worst = [float(v.nlargest(limit.frames).min()) if len(v) >= limit.frames else 0.0 for v in good]
-                print(f"{'ref  ' if reference else 'alone'} {limit.kind:13s} {way:9s} threshold {limit.threshold:6.2f}"
-                      f"  worst lasting {max(worst):7.2f}  each {[round(w, 2) for w in worst]}")  # fmt: skip
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=Path, required=True)
@@ -303,7 +244,7 @@ def main() -> None:
         heads = [pool.submit(turntable, s, 15 * given.minutes, given.cache) for s in seeds]
         tallies = list(found) + [h.result() for h in heads]
     if given.calibrate:
-        _calibration(tallies)
+        calibration(tallies)
     seconds = sum(t.seconds for t in tallies)
     alarms = [a for t in tallies for a in t.alarms]
     for alarm in alarms:
@@ -317,7 +258,7 @@ def main() -> None:
         "seconds": round(time.monotonic() - began, 1),
     }  # fmt: skip
     if not given.calibrate:
-        lines = _table(tallies)
+        lines = table(tallies)
         with pd.option_context("display.width", 260, "display.max_columns", 30):
             print(pd.DataFrame(lines).astype(object).fillna("").to_string(index=False))
         for t in tallies:

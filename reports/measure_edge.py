@@ -12,7 +12,7 @@ UPPER = 20
 """So many of the SECTORS, around the forehead, are looked at where there is no reference."""
 STRONGEST = 6.0
 """Luma per cent: a stronger step counts as this."""
-THIN = (0.55, 0.7)
+THIN = (0.55, 0.65)
 """Share of a line's contrast that lies within three pixels: from the first on it counts a little, from the second on
 wholly. A fringe of hair is broad, a cut is not."""
 SIDEWAYS = 0.3

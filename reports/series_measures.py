@@ -20,7 +20,7 @@ SLOWLY = 1.0
 """Octaves by which a face's detail changes as the head turns and comes nearer."""
 SPREAD = 1.0
 """Detail is lost only beyond so many times what the video's sharpest tenth has more of it than usual."""
-LINE_SECONDS = 3.0
+LINE_SECONDS = 5.0
 """The edge of a paste stays; a line without a reference is looked at over this time."""
 FAST_SHAKING, FAST_LIGHT, FAST_COLOUR = 0.3, 0.5, 1.0
 """Fast movement blurs and misleads: by so much trembling (per cent of the face's width), flicker (per cent) and colour
