@@ -1,8 +1,8 @@
 # make demo    from nothing to a rendered and reported video
 # make test    all tests
 # make check   lint, types, layering
-# make fuzz    60,000 damaged files to everything that reads files (tests have a small round)
 # make faults  kills, full disks, broken reads ...: the whole suite, with its table
+# make fuzz    60,000 damaged files to everything that reads files (tests have a small round)
 # make accuracy  how right the scores are (FACESET_CLIPS: a folder of real clips)
 # make docs    the pages as a site, into site/
 # make app     the FiftyOne App on the demo's faceset
@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 OPENCV := $(shell sed -n 's/^opencv-python-headless==//p' constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test browser check fuzz faults accuracy docs app clean
+.PHONY: setup demo test browser check faults accuracy docs app clean fuzz
 
 setup: $(VENV)/.ready
 
@@ -34,11 +34,11 @@ browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -qq && apt-get install -qq --no-install-recommends chromium >/dev/null; } || true
 
-fuzz: setup
-	$(BIN)/python tests/fuzz/run.py --inputs 60000
-
 faults: setup
 	FACESET_FAULTS=$${FACESET_FAULTS:-4} $(BIN)/python -m pytest tests/faults
+
+fuzz: setup
+	$(BIN)/python tests/fuzz/run.py --inputs 60000
 
 accuracy: setup
 	$(BIN)/python -m benchmarks.accuracy

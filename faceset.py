@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -135,23 +136,17 @@ def curate(
         "detector": detector, "landmarker": landmarker, "identifier": identifier,
     }  # fmt: skip
     settings = tuple((k, v) for k, v in given.items() if v is not None)
-    request = Request(
-        tuple(footage),
-        out,
-        subject,
-        basis,
-        evidence,
-        tuple(reference or ()),
-        person,
-        settings,
-        _workers(workers),
-        engine,
-        force,
-        gpus,
-    )
-    done = run(request, _progress(quiet))
-    chosen = _select(done.faceset.folder, wishes, target)
-    page = _report(done.faceset.folder, target)
+    from curate.mirror import mirrored
+
+    progress, cores, references = _progress(quiet), _workers(workers), tuple(reference or ())
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(mirrored(out)) if out else None
+        request = Request(
+            tuple(footage), folder, subject, basis, evidence, references, person, settings, cores, engine, force, gpus
+        )
+        done = run(request, progress)
+        chosen = _select(done.faceset.folder, wishes, target)
+        page = _report(done.faceset.folder, target)
     _say(as_json, {**done.summary(), **chosen, "report": str(page)}, _curated_text)
 
 

@@ -9,7 +9,12 @@ START to START + LENGTH of each clip. AUROC is of frames: the kind's measure in 
 Plain: frames as they leave the paste. CRF 23: output encoded by x264 at CRF 23 and decoded again (of a fault: from LEAD
 frames before it). Landmarks are the
 footage's; no mask is given. Named: share of clips in which an event of the right kind starts within 3 frames of the
-fault. Where the mouth hardly moves the lag of the lips cannot be seen; such clips are left out of that line.
+fault.
+
+A mouth that is late or held is no fault as long as the footage's own mouth does not move: frames count as faulty only
+where the reference's opening or width changes by .15 cm in a tenth of a second, root mean square over .6 s (late: that
+is where the measure is known), or is more than HELD from where it was held. The fault starts at the first of them; a
+clip with fewer than SEEN is left out. A lag is seen over a window, so its event may start up to LATE frames off.
 """
 
 from __future__ import annotations
@@ -35,12 +40,14 @@ from benchmarks.surrogates import INJECTIONS, Footage, Injection, Scene, load, s
 from curate.turntable import painted, performance, render, truth, write_pictures
 from curate.types import Image
 from curate.video import decode, probe
+from reports import measure_marks
 from reports.artifacts import ArtifactReport, Inspector, Part, merge
 from reports.thresholds import limits
 
 CALIBRATION = ("d0", "d18", "d19", "s18")
 TEST = ("d3", "d6", "d9", "d10", "s32")
 START, LENGTH, AFTER, LEAD = 30, 30, 6, 12
+HELD, SEEN, LATE = 0.5, 8, 10
 PLAIN, CODED = "plain", "CRF 23"
 
 
@@ -183,17 +190,28 @@ def _fault(
             report = merge(parts, footage.fps, reference)
             limit = next(x for x in limits(reference) if x.kind == injection.kind)
             values = report.measures[limit.measure].to_numpy()[START:end]
-            if injection.kind == "lips":
-                values = values[np.isfinite(values)]
-                if len(values) < length / 2:
-                    continue
+            seen = _seen(injection, values, footage, end)
+            if len(seen) < min(SEEN, len(values)):
+                continue
+            values, start = values[seen], START + int(seen[0])
             near = [f for f in report.findings if f.last_frame >= START - 3 and f.first_frame < end + 3]
             right = [f for f in near if f.kind == injection.kind]
-            found = any(abs(f.first_frame - START) <= 3 for f in near)
-            named = any(abs(f.first_frame - START) <= 3 for f in right)
+            off = LATE if injection.kind == "lips" else 3
+            found = any(abs(f.first_frame - start) <= off for f in near)
+            named = any(abs(f.first_frame - start) <= off for f in right)
             key = (injection.name, reference, way)
             tally.faults[key] = values
             tally.named[key] = (found, named, tuple(f.kind for f in near))
+
+
+def _seen(injection: Injection, values: np.ndarray, footage: Footage, end: int) -> np.ndarray:
+    """Positions of the fault's frames in which it can be seen at all."""
+    if injection.kind == "lips":
+        return np.flatnonzero(np.isfinite(values))
+    if injection.kind != "expression":
+        return np.arange(len(values))
+    mouth = np.array([measure_marks.read(m)[3:5] for m in footage.marks[START - 1 : end]])
+    return np.flatnonzero(np.abs(mouth[1:] - mouth[0]).max(1) > HELD)
 
 
 def turntable(seed: int, seconds: float, cache: Path) -> Tally:
@@ -246,6 +264,8 @@ def _table(tallies: list[Tally]) -> list[dict[str, object]]:
                     continue
                 good = [t.clean[reference, w][limit.measure] for t in tallies for w in (way, "as it is")
                         if (reference, w) in t.clean]  # fmt: skip
+                if injection.kind == "lips":
+                    good = [values.dropna() for values in good]
                 line[name] = round(auroc(np.concatenate(bad), np.concatenate(good)), 3)
                 hits = [t.named[key] for t in tallies if key in t.named]
                 line[f"{name} found"] = f"{sum(h[0] for h in hits)}/{len(hits)}"

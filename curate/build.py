@@ -6,62 +6,81 @@ import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import identity
-from curate.damage import read_parquet
+from curate.damage import read_arrow
 from curate.errors import UsageError, WorkError
 from curate.expression import DISTANCES
 from curate.extract import PartInfo, part_info
 from curate.faceset import Faceset, write_faces
-from curate.refine import refine, stacked
+from curate.mesh import BLENDSHAPES
+from curate.refine import Vectors, refine
 from curate.shots import is_cut
 from curate.table import COLUMNS, part_schema
 from curate.track import SAME_FACE, overlap
-from curate.types import Clip
+from curate.types import Clip, Floats
 
 BOX = ["x", "y", "width", "height"]
+VECTORS = {"matrix": 6, "expression": len(BLENDSHAPES), "gaze": 2, "distances": len(DISTANCES)}
+"""Columns of the parts that are held as arrays (N, K)."""
 OTHER_PERSON = "another person"
 SECOND_FACE = "a second face like the subject's in this frame"
 
 
 def build(faceset: Faceset) -> pd.DataFrame:
-    """Make and write faces.parquet; the table. Raises WorkError when no frame of the footage holds a face."""
-    rows = read_parts(faceset)
+    """Make and write faces.parquet; its columns that are no vectors. Raises WorkError when no frame holds a face.
+
+    Held in memory at once, a face takes about a kilobyte: its scores, expression and crop matrix. Landmarks and skin
+    stay in the parts, the identity is held once a track.
+    """
+    rows, vectors = read_parts(faceset)
     if rows.empty:
         raise WorkError(f"{faceset.folder}: no face was found in the footage; is the face at least 24 pixels wide?")
     rows = mark_subject(rows, faceset)
-    rows = rows.sort_values(["clip", "frame", "face_id"], ignore_index=True)
-    distances = stacked(rows.pop("distances"), len(DISTANCES))
-    rows = refine(rows, distances, functools.partial(_skins, faceset, rows["face_id"]))
-    write_faces(faceset, rows)
-    return rows
+    order = rows.assign(at=np.arange(len(rows)))[["clip", "frame", "face_id", "at"]]
+    at = order.sort_values(["clip", "frame", "face_id"])["at"].to_numpy()
+    rows = rows.iloc[at].reset_index(drop=True)
+    for name in vectors:
+        vectors[name] = vectors[name][at]
+    refine(rows, vectors, functools.partial(_skins, faceset, rows["face_id"]))
+    del vectors["distances"]
+    write_faces(faceset, rows, vectors)
+    return rows.drop(columns="identity")
 
 
 KNOWN = ("face_id", "clip", "segment", "frame", "stands_for", "time", "shot", "track", *BOX, "identity", "status")
 
 
-def _rows(path: Path, columns: list[str]) -> pd.DataFrame:
+def _rows(path: Path, columns: list[str]) -> pa.Table:
     try:
-        return read_parquet(path, columns, part_schema(), KNOWN)
+        return read_arrow(path, columns, part_schema(), KNOWN)
     except WorkError as error:
         raise WorkError(f"{error}: delete it, then faceset curate {path.parent.parent} makes it again") from None
 
 
-def read_parts(faceset: Faceset) -> pd.DataFrame:
-    """All parts' scalars and vectors; shots made unique in the clip, tracks in the faceset."""
+def read_parts(faceset: Faceset) -> tuple[pd.DataFrame, Vectors]:
+    """All parts' scalars, with the identity, and vectors; shots made unique in the clip, tracks in the faceset."""
     names = [*(c.name for c in COLUMNS if c.level == "both"), "distances"]
     pieces: list[pd.DataFrame] = []
+    vectors: dict[str, list[Floats]] = {name: [np.zeros((0, size), np.float32)] for name, size in VECTORS.items()}
     next_track = 0
     for clip in faceset.clips:
         shot = 0
         before: tuple[PartInfo, pd.DataFrame] | None = None
         for path, info in _parts(faceset, clip):
-            part: pd.DataFrame = _rows(path, names)
+            read = _rows(path, names)
+            for name, size in VECTORS.items():
+                vectors[name].append(_stacked(path, read[name], size))
+            part: pd.DataFrame = read.drop_columns([*VECTORS]).to_pandas()
             _without_lost_crops(faceset, part)
+            one = {t: v.copy() for t, v in zip(part["track"], part["identity"], strict=True)}
+            part["identity"] = part["track"].map(one)  # the same vector for all of a track, held once
             goes_on = before is not None and _goes_on(before[0], info)
             first = shot if before is None or goes_on else shot + 1
             shots = part["shot"].max() if len(part) else 0
@@ -74,7 +93,20 @@ def read_parts(faceset: Faceset) -> pd.DataFrame:
             shot = first + int(shots)
             before = (info, part)
             pieces.append(part)
-    return pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=names)
+    table = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=names)
+    pieces.clear()
+    return table, {name: np.concatenate(vectors.pop(name)) for name in VECTORS}
+
+
+def _stacked(path: Path, column: pa.ChunkedArray, size: int) -> Floats:
+    """(N, size) float32 out of a column of vectors; NaN where null. Raises WorkError if they have another size."""
+    out = np.full((len(column), size), np.nan, np.float32)
+    known = column.is_valid().to_numpy()
+    flat = column.drop_null().combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    if len(flat) != known.sum() * size:
+        raise WorkError(f"{path} is damaged (vectors of another size than {size}): delete it, then curate again")
+    out[known] = np.asarray(flat, np.float32).reshape(-1, size)
+    return out
 
 
 def _without_lost_crops(faceset: Faceset, part: pd.DataFrame) -> None:
@@ -102,7 +134,7 @@ def _skins(faceset: Faceset, face_ids: pd.Series[str]) -> Iterator[tuple[NDArray
     index = pd.Index(face_ids)
     for clip in faceset.clips:
         for path, _ in _parts(faceset, clip):
-            part = _rows(path, ["face_id", "skin"]).dropna(subset=["skin"])
+            part = _rows(path, ["face_id", "skin"]).to_pandas().dropna(subset=["skin"])
             if len(part):
                 colours = np.frombuffer(b"".join(part["skin"]), np.uint8).reshape(len(part), -1, 3)
                 yield index.get_indexer(pd.Index(part["face_id"])), colours
@@ -141,15 +173,24 @@ def mark_subject(rows: pd.DataFrame, faceset: Faceset) -> pd.DataFrame:
     subject = _pick(centres, faceset)
     rows = rows.copy()
     rows["person"] = rows["track"].map(dict(zip(tracks.index, labels, strict=True))).astype("int32")
-    faces = np.stack(rows["identity"].to_list())
-    rows["identity_distance"] = np.linalg.norm(faces - centres[subject], axis=1).astype(np.float32)
+    rows["identity_distance"] = _far(rows["identity"], centres[subject])
     ours = rows["person"] == subject
-    order = rows.assign(mine=~ours, small=-rows["width"] * rows["height"])
+    order = rows[["clip", "frame", "identity_distance", "face_id"]].assign(
+        mine=~ours, small=-rows["width"] * rows["height"]
+    )
     order = order.sort_values(["clip", "frame", "mine", "identity_distance", "small", "face_id"])
     rows["kept"] = ours & rows.index.isin(order.drop_duplicates(["clip", "frame"]).index)
     rows.loc[~ours, "status"] = OTHER_PERSON
     rows.loc[ours & ~rows["kept"], "status"] = SECOND_FACE
     return rows
+
+
+def _far(column: pd.Series[Any], centre: NDArray[np.float64]) -> Floats:
+    """(N,) distances of identity vectors from a centre; rows of a track may hold the same array."""
+    different = {id(v): v for v in column}
+    far = np.linalg.norm(np.stack(list(different.values())) - centre, axis=1).astype(np.float32)
+    number = {key: i for i, key in enumerate(different)}
+    return np.asarray(far[[number[id(v)] for v in column]], np.float32)
 
 
 def _pick(centres: NDArray[np.float64], faceset: Faceset) -> int:

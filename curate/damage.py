@@ -46,14 +46,14 @@ def unreadable(path: Path | str, error: BaseException) -> FootageError:
     return FootageError(f"{path}: cannot be read as video ({told(error)})")
 
 
-def read_parquet(
+def read_arrow(
     path: Path,
     columns: Sequence[str] | None = None,
     schema: pa.Schema | None = None,
     known: Sequence[str] = (),
     filters: Any = None,
-) -> pd.DataFrame:
-    """A Parquet file, or some of its columns in the given order, as a DataFrame.
+) -> pa.Table:
+    """A Parquet file, or some of its columns in the given order.
 
     Columns that `schema` names have its types, those of `known` are never null. Raises WorkError, without a hint what
     to do, where that is not so, the file is damaged, or it would fill the memory.
@@ -74,6 +74,21 @@ def read_parquet(
         for name in set(known) & set(names):
             if table[name].null_count:
                 raise WorkError(f"{path} is damaged (column {name} has rows without a value)")
+    except DAMAGED as error:
+        raise WorkError(f"{path} is damaged ({told(error)})") from None
+    return table
+
+
+def read_parquet(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    schema: pa.Schema | None = None,
+    known: Sequence[str] = (),
+    filters: Any = None,
+) -> pd.DataFrame:
+    """The same as a DataFrame."""
+    table = read_arrow(path, columns, schema, known, filters)
+    try:
         rows: pd.DataFrame = table.to_pandas()
     except DAMAGED as error:
         raise WorkError(f"{path} is damaged ({told(error)})") from None

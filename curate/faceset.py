@@ -33,6 +33,8 @@ FORMAT = 2
 KNOWN = ("face_id", "kept")
 """Columns of the table without which a row means nothing."""
 MANIFEST = "faceset.toml"
+ROWS = 50_000
+"""Rows of the table that are written at a time."""
 OPTIONS = b"faceset.options"
 """Key of the selection's metadata."""
 
@@ -282,9 +284,27 @@ def write_selection(faceset: Faceset, rows: pd.DataFrame, options: dict[str, Any
     write_table(faceset.selection_path, table.replace_schema_metadata({OPTIONS: json.dumps(options or {})}))
 
 
-def write_faces(faceset: Faceset, rows: pd.DataFrame) -> None:
-    """Write faces.parquet atomically."""
-    write_table(faceset.table_path, pa.Table.from_pandas(rows, table_schema(), preserve_index=False))
+def write_faces(faceset: Faceset, rows: pd.DataFrame, vectors: dict[str, NDArray[np.float32]] | None = None) -> None:
+    """Write faces.parquet atomically, a piece at a time.
+
+    `vectors` gives columns as (N, K) arrays, NaN rows for null; the others are columns of `rows`.
+    """
+    schema, vectors = table_schema(), vectors or {}
+
+    def column(field: pa.Field, at: slice) -> pa.Array:
+        if field.name not in vectors:
+            return pa.array(rows[field.name].iloc[at], field.type, from_pandas=True)
+        values = vectors[field.name][at]
+        null = pa.array(np.isnan(values).all(1))
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1], mask=null).cast(field.type)
+
+    with (
+        atomic(faceset.table_path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for start in range(0, max(len(rows), 1), ROWS):
+            at = slice(start, start + ROWS)
+            writer.write_table(pa.Table.from_arrays([column(f, at) for f in schema], schema=schema))
 
 
 @contextmanager

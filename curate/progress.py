@@ -35,6 +35,12 @@ def set_up_logging(quiet: bool) -> None:
         logging.getLogger(name).setLevel(logging.WARNING if quiet else logging.INFO)
 
 
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"
+
+
 @dataclass
 class Bar:
     """A Progress that draws `stage done/total rate time-left`; as JSON also the end of every stage."""
@@ -71,8 +77,7 @@ class Bar:
         rate = (done - self._first) / max(now - self._began, 1e-6)
         if rate <= 0 or done >= total:
             return f"{rate:.1f}/s"
-        left = (total - done) / rate
-        return f"{rate:.1f}/s, {left / 60:.0f} min left" if left >= 90 else f"{rate:.1f}/s, {left:.0f} s left"
+        return f"{rate:.1f}/s, {_duration((total - done) / rate)} left"
 
     def _open(self, stage: str, total: int) -> None:
         from rich.console import Console

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from curate import albedo, expression, lighting, occlusion, pose, quality
-from curate.mesh import BLENDSHAPES
 from curate.table import QUALITY, STATUS_OK, scalar_name
 from curate.types import Floats
 
@@ -28,25 +26,30 @@ LIGHT = ["light_x", "light_y", "light_z"]
 VISIBLE = "FaceOcclusionPrevention"
 FROM_ALBEDO, FROM_ONE_FRAME = "albedo", "one light"
 NO_LIGHT = "light not measured: too little skin is seen"
+NEUTRAL_FACES = 200_000
+"""Faces, spread evenly over the footage, from which the neutral is read."""
+BLOCK = 50_000
+"""Faces whose expression is read at a time."""
+Vectors = dict[str, Floats]
+"""Columns of vectors: name to (N, K) float32, a row of NaN for null."""
 Skins = Callable[[], Iterator[tuple[NDArray[np.intp], NDArray[np.uint8]]]]
 """Streams the skin colours part by part: positions of rows in the table (n,), colours (n, T, 3)."""
 
 
-def refine(rows: pd.DataFrame, distances: Floats, skins: Skins) -> pd.DataFrame:
-    """The table with its raw scores made the subject's own; `rows` in their final order, with `kept`.
+def refine(rows: pd.DataFrame, vectors: Vectors, skins: Skins) -> None:
+    """Make the table's raw scores the subject's own, in place; `rows` in their final order, with `kept`.
 
-    `distances` (N, K) mesh distances, NaN where there are none. Faces that are not the subject's keep their raw pose
-    and light and lose their expression: it has no meaning without a neutral of their own.
+    `vectors` holds `expression` (N, 52), `gaze` (N, 2) and `distances` (N, 3) as in the parts, NaN where there are
+    none; the first two are overwritten, `lighting` (N, 6) is added. Faces that are not the subject's keep their raw
+    pose and light and lose their expression: it has no meaning without a neutral of their own.
     """
-    rows = rows.copy()
     kept = rows["kept"].to_numpy(bool)
     raw_pose = rows[["yaw", "pitch", "roll"]].to_numpy(np.float64)
-    _expression(rows, kept, raw_pose, distances)
-    _light(rows, kept, raw_pose, skins)
+    _expression(rows, kept, raw_pose, vectors)
+    _light(rows, kept, raw_pose, vectors, skins)
     _pose(rows, kept)
     for column in QUALITY:
         rows[scalar_name(column.name)] = quality.scalar(column.name, rows[column.name].to_numpy(np.float64))
-    return rows
 
 
 def _pose(rows: pd.DataFrame, kept: NDArray[np.bool_]) -> None:
@@ -59,23 +62,26 @@ def _pose(rows: pd.DataFrame, kept: NDArray[np.bool_]) -> None:
     rows["pitch"] = pitch
 
 
-def _expression(rows: pd.DataFrame, kept: NDArray[np.bool_], raw_pose: NDArray[np.float64], distances: Floats) -> None:
-    shapes, gaze = stacked(rows["expression"], len(BLENDSHAPES)), stacked(rows["gaze"], 2)
-    rows["expression"] = rows["gaze"] = None
-    for name in expression.AXES:
-        rows[name] = np.float32(np.nan)
+def _expression(rows: pd.DataFrame, kept: NDArray[np.bool_], raw_pose: Doubles, vectors: Vectors) -> None:
+    shapes, gaze, lengths = (vectors[name] for name in ("expression", "gaze", "distances"))
+    axes = {name: np.full(len(rows), np.nan, np.float32) for name in expression.AXES}
     known = kept & np.isfinite(shapes).all(1) & np.isfinite(raw_pose).all(1)
-    if not known.any():
-        return
-    ours = shapes[known], gaze[known], distances[known], raw_pose[known]
-    found = expression.apply(expression.neutral_of(*ours), *ours)
-    rows["expression"] = _objects(found.shapes, known)
-    rows["gaze"] = _objects(found.gaze, known)
-    for name, values in found.axes.items():
-        rows.loc[known, name] = values.astype(np.float32)
+    shapes[~known], gaze[~known] = np.nan, np.nan
+    ours = np.flatnonzero(known)
+    if len(ours):
+        some = ours[np.unique(np.linspace(0, len(ours) - 1, min(len(ours), NEUTRAL_FACES)).astype(int))]
+        neutral = expression.neutral_of(shapes[some], gaze[some], lengths[some], raw_pose[some])
+        for start in range(0, len(ours), BLOCK):
+            at = ours[start : start + BLOCK]
+            found = expression.apply(neutral, shapes[at], gaze[at], lengths[at], raw_pose[at])
+            shapes[at], gaze[at] = found.shapes, found.gaze
+            for name, values in found.axes.items():
+                axes[name][at] = values
+    for name, values32 in axes.items():
+        rows[name] = values32
 
 
-def _light(rows: pd.DataFrame, kept: NDArray[np.bool_], raw_pose: NDArray[np.float64], skins: Skins) -> None:
+def _light(rows: pd.DataFrame, kept: NDArray[np.bool_], raw_pose: Doubles, vectors: Vectors, skins: Skins) -> None:
     """Light and occlusion from the subject's own skin where there are frames enough; else each frame by itself."""
     known: NDArray[np.bool_] = np.all(np.isfinite(raw_pose), axis=1)
     upright = pose.matrix(raw_pose[:, 0], raw_pose[:, 1], 0.0)
@@ -93,7 +99,8 @@ def _light(rows: pd.DataFrame, kept: NDArray[np.bool_], raw_pose: NDArray[np.flo
     rolled = pose.matrix(0.0, 0.0, np.nan_to_num(raw_pose[:, 2]))
     rows[LIGHT] = np.einsum("nij,nj->ni", rolled, lights.direction).astype(np.float32)
     lights.vector[:, :3] = np.einsum("nij,nj->ni", rolled, lights.vector[:, :3])
-    rows["lighting"] = _objects(lights.vector, np.all(np.isfinite(lights.vector), axis=1))
+    lights.vector[~np.all(np.isfinite(lights.vector), axis=1)] = np.nan
+    vectors["lighting"] = lights.vector
     rows[VISIBLE], rows["light_from"] = lights.visible, lights.method
 
 
@@ -149,21 +156,3 @@ def _gather(skins: Skins, sample: NDArray[np.intp]) -> tuple[NDArray[np.intp], N
     joined = np.concatenate(places)
     order = np.argsort(joined, kind="stable")
     return joined[order], np.concatenate(pieces)[order]
-
-
-def stacked(column: pd.Series[Any], size: int) -> Floats:
-    """(N, size) float32 out of a column of vectors; NaN where null."""
-    out = np.full((len(column), size), np.nan, np.float32)
-    for i, value in enumerate(column):
-        if value is not None and np.ndim(value) == 1:
-            out[i] = value
-    return out
-
-
-def _objects(values: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArray[np.object_]:
-    """(N,) vectors as a column, None where not known; `values` of all rows, or of the known ones."""
-    out = np.full(len(known), None, object)
-    rows = values[known] if len(values) == len(known) else values
-    for i, value in zip(np.flatnonzero(known), rows.astype(np.float32), strict=True):
-        out[i] = value
-    return out

@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from curate import disk, models
-from curate.errors import FootageError, MissingError, UsageError, WorkError
+from curate.errors import FacesetError, FootageError, MissingError, UsageError, WorkError
 from curate.types import Clip
 from curate.video import VIDEO_SUFFIXES, parse_footage
 
@@ -59,24 +59,22 @@ def split(text: str) -> tuple[str, float | None, float | None]:
 
 def expand(url: str) -> list[str]:
     """The URL of a video itself, or those of the videos below a folder's. Raises UsageError, FootageError."""
-    system, path = _system(url)
-    try:
-        if system.isfile(path):
+    store, path = system(url)
+    with told(url):
+        if store.isfile(path):
             return [url]
-        below = [p for p in sorted(system.find(path)) if Path(p).suffix.lower() in VIDEO_SUFFIXES]
-    except Exception as error:  # noqa: BLE001  # every store has its own errors
-        raise WorkError(f"{url}: cannot be read ({_words(error)}): check the address and the credentials") from None
+        below = [p for p in sorted(store.find(path)) if Path(p).suffix.lower() in VIDEO_SUFFIXES]
     if not below:
         raise UsageError(f"{url}: no such file, and no folder with videos")
-    return [system.unstrip_protocol(p) for p in below]
+    return [store.unstrip_protocol(p) for p in below]
 
 
 def look(url: str) -> Remote:
     """Size and tag of the file at a URL. Raises FootageError."""
-    system, path = _system(url)
+    store, path = system(url)
     try:
-        system.invalidate_cache()
-        info = system.info(path)
+        store.invalidate_cache()
+        info = store.info(path)
     except Exception as error:  # noqa: BLE001
         raise FootageError(f"{url}: cannot be read ({_words(error)})") from None
     tag = next((str(info[k]) for k in ("ETag", "etag", "LastModified", "mtime", "created") if info.get(k)), "")
@@ -119,7 +117,7 @@ def make_room(clip: Clip) -> None:
 
 def _copy(remote: Remote, part: Path) -> None:
     """Copy on where an earlier try ended."""
-    system, path = _system(remote.url)
+    store, path = system(remote.url)
     for number in range(TRIES):
         have = part.stat().st_size if part.exists() else 0
         if have > remote.size:
@@ -128,7 +126,7 @@ def _copy(remote: Remote, part: Path) -> None:
         try:
             with part.open("ab") as to:
                 while have < remote.size:
-                    block = system.cat_file(path, start=have, end=min(have + BLOCK, remote.size))
+                    block = store.cat_file(path, start=have, end=min(have + BLOCK, remote.size))
                     if not block:
                         raise OSError("it ends early")
                     to.write(block)
@@ -159,13 +157,25 @@ def _words(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:160]
 
 
-def _system(url: str) -> tuple[Any, str]:
+@contextlib.contextmanager
+def told(url: str) -> Iterator[None]:
+    """Raise WorkError for whatever a store says, but for our own errors."""
+    try:
+        yield
+    except FacesetError:
+        raise
+    except Exception as error:  # noqa: BLE001  # every store has its own errors
+        raise WorkError(f"{url}: cannot be reached ({_words(error)}): check the address and the credentials") from None
+
+
+def system(url: str) -> tuple[Any, str]:
+    """The store of a URL, and the path in it. Raises MissingError, UsageError."""
     try:
         import fsspec
 
-        system, path = fsspec.core.url_to_fs(url)
+        store, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
         raise MissingError(f"{url}: {error.name or 'a package'} is missing: pip install 'faceset[cloud]'") from None
     except ValueError as error:
         raise UsageError(f"{url}: {error}") from None
-    return system, str(path)
+    return store, str(path)

@@ -35,6 +35,8 @@ Answer = tuple[Exception | None, str]
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at the workers' progress and memory."""
+START = 120.0
+"""Seconds that a process has at least to import what it needs before its first task."""
 OF_MEMORY = 0.85
 """Share of the machine's memory that all workers may hold together."""
 CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
@@ -124,7 +126,7 @@ class _Worker:
             now = time.monotonic()
             if self.beats.value != self.seen:
                 self.seen, self.since = self.beats.value, now
-            elif now - self.since > limits.stall:
+            elif now - self.since > (limits.stall if self.seen else max(limits.stall, START)):
                 return f"its worker made no progress for {limits.stall:.0f} s and was ended"
         if limits.memory is not None:
             with suppress(psutil.Error):
@@ -212,7 +214,11 @@ def _serve(connection: Connection, beats: Any, parent: int) -> None:
         except (EOFError, OSError):
             return
         beat()
-        connection.send(_answer(work, task))
+        answer = _answer(work, task)
+        try:
+            connection.send(answer)
+        except OSError:  # the process that gave the task is gone
+            return
 
 
 def _answer(work: Work[T], task: T) -> Answer:

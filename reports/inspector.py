@@ -18,9 +18,9 @@ from reports.parts import Part
 from reports.patch import Patch, cells, cover, mouth, patch, region_cells, upright
 from reports.pictures import Gallery
 from reports.thresholds import limits
-from reports.view import Colours, Pyramid, View, cut, look, moved, shrunk, times
+from reports.view import Colours, Pyramid, View, cut, halves, look, moved, shrunk, times
 
-SMALL = 160
+SMALL = 224
 """Longest side in pixels at which movement is measured."""
 KEPT = 3
 """So many frames before are held: slow movement is judged over so many."""
@@ -202,7 +202,7 @@ class Inspector:
 
 
 def _thumbnail(image: Image) -> Image:
-    return thumbnail(shrunk(image, 1 << max((image.shape[1] // THUMB).bit_length() - 1, 0)))
+    return thumbnail(shrunk(image, max(halves(image.shape[1], THUMB) // 2, 1)))
 
 
 def _patch(colours: Colours, view: View, place: NDArray[np.float64]) -> Patch:

@@ -12,6 +12,9 @@ UPPER = 20
 """So many of the SECTORS, around the forehead, are looked at where there is no reference."""
 STRONGEST = 6.0
 """Luma per cent: a stronger step counts as this."""
+THIN = (0.55, 0.7)
+"""Share of a line's contrast that lies within three pixels: from the first on it counts a little, from the second on
+wholly. A fringe of hair is broad, a cut is not."""
 SIDEWAYS = 0.3
 """Luma per cent that it costs a chain of steps to turn aside."""
 NEAR = 0.012
@@ -87,7 +90,18 @@ def line(output: Floats, at: Zones, roll: float) -> float:
     rows, columns = np.arange(UPPER), np.arange(sharp.shape[1])
     others = np.where(np.abs(columns - first[:, None]) <= 2, 0.0, sharp)
     second = _chain(others)
-    return float(np.median(sharp[rows, first]) - np.median(others[rows, second]))
+    stands_out = float(np.median(sharp[rows, first]) - np.median(others[rows, second]))
+    return stands_out * float(np.clip((_thin(values, first + 3) - THIN[0]) / (THIN[1] - THIN[0]), 0, 1))
+
+
+def _thin(values: Doubles, at: NDArray[np.int64]) -> float:
+    """How much of the contrast within 5 pixels of the columns `at` (S,) lies in 3 of them: median over the rows."""
+    rows, last = np.arange(len(values)), values.shape[1] - 1
+    around = np.stack([values[rows, np.clip(at + k, 0, last)] for k in range(-5, 6)])
+    with np.errstate(invalid="ignore"):
+        whole = np.fmax.reduce(around) - np.fmin.reduce(around)
+        share = np.abs(around[6] - around[4]) / np.maximum(whole, 0.5)
+    return float(np.nanmedian(share))
 
 
 def _chain(values: Doubles) -> NDArray[np.int64]:

@@ -42,6 +42,20 @@ def middle(values: Doubles, width: int) -> Doubles:
     return out
 
 
+def speed(move: Doubles) -> Doubles:
+    """(T,) length of the mean of (T, 2) movements over five frames: what trembles goes nowhere. Unknown is 0."""
+    known = np.nan_to_num(move)
+    padded = np.pad(known, ((2, 2), (0, 0)), mode="edge")
+    means = np.lib.stride_tricks.sliding_window_view(padded, 5, axis=0).mean(-1)
+    return np.asarray(np.linalg.norm(means, axis=1))
+
+
+def fastest(values: Doubles, reach: int = 3) -> Doubles:
+    """(T,) the highest of the values within `reach` frames."""
+    padded = np.pad(values, reach, mode="edge")
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(-1))
+
+
 def sustained(values: Doubles) -> Doubles:
     """(T,) the bend that lasts: running median over 5 frames. A single step bends two frames and is no flicker."""
     return middle(bend(values), 5)
@@ -117,55 +131,58 @@ def popped(cells: Doubles, weight: Doubles, longest: int = 4, floor: float = 1.0
     return out
 
 
-def lag(output: Doubles, reference: Doubles, fps: float, least: float) -> tuple[Doubles, Doubles]:
-    """(T,) frames by which `output` (T, K) comes after `reference` (T, K), and how surely (0..1), by cross-correlation.
+LAG_WINDOW, LAG_SLOW, LAG_NEAR, LAG_ACTIVE, LAG_REACH = 0.8, 0.7, 0.3, 0.6, 0.2
+"""Seconds: over how much a lag is looked for, what is slower than that is left out, how near a frame must be to a
+window's middle, over how much the movement must be enough, and the longest lag."""
+LAG_GAIN = (0.25, 0.55)
+"""A lag counts from where shifting takes away the first part of the difference, and wholly from the second part on."""
 
-    Both are freed of what is slower than half a second; a window of a second is looked at. NaN where the reference
-    hardly moves (root mean square under `least`). Negative: the output comes first.
+LAG_ALIKE = 0.7
+"""What moves less than this part of the reference's movement is held, not late."""
+
+
+def lag(output: Doubles, reference: Doubles, fps: float, least: float) -> Doubles:
+    """(T,) frames, with fractions, between the movements of `output` (T, K) and of `reference` (T, K), early or late.
+
+    In each window the shift that leaves the least squared difference, refined by a parabola, times how much of the
+    difference it takes away; a frame has the most that a window around it shows. NaN where the reference changes less
+    than `least` in a tenth of a second (root mean square): the lag of what stands still cannot be seen.
     """
     frames = len(output)
-    reach, half = max(round(0.27 * fps), 2), max(round(0.4 * fps), 4)
-    if frames <= 2 * half:
-        return np.full(frames, np.nan), np.full(frames, np.nan)
-    a, b = _quick(output, half), _quick(reference, half)
-    window = np.ones(2 * half + 1)
-    energy_a = _summed((a**2).mean(1), window)
-    energy_b = _summed((b**2).mean(1), window)
-    square = (b**2).mean(1)[:, None]
-    lags = np.arange(-reach, reach + 1)
-    score = np.full((len(lags), frames), -1.0)
-    for row, shift in enumerate(range(-reach, reach + 1)):
-        moved, energy = _moved(b, shift), _summed(_moved(square, shift)[:, 0], window)
-        product = _summed((a * moved).mean(1), window)
-        score[row] = product / np.sqrt(np.maximum(energy_a * energy, 1e-6))
-    best = score.argmax(0)
-    now = score[reach]
-    sure = np.clip((score.max(0) - np.maximum(now, 0)) / 0.04, 0, 1) * np.clip((score.max(0) - 0.3) / 0.2, 0, 1)
-    active = np.sqrt(energy_b / len(window)) >= least
-    edge = np.abs(lags[best]) == reach
-    found = np.where(active & ~edge, lags[best], np.where(active, 0, np.nan)).astype(np.float64)
-    return found, np.where(active, np.where(edge, 0, sure), np.nan)
+    half, reach, step = max(round(LAG_WINDOW / 2 * fps), 4), max(round(LAG_REACH * fps), 2), max(round(0.1 * fps), 1)
+    if frames <= 2 * half + 1:
+        return np.full(frames, np.nan)
+    change, own = np.zeros((2, frames))
+    change[step:] = ((reference[step:] - reference[:-step]) ** 2).sum(1)
+    own[step:] = ((output[step:] - output[:-step]) ** 2).sum(1)
+    slow = 2 * max(round(LAG_SLOW / 2 * fps), 3) + 1
+    mine, theirs = output - _box(output, slow), reference - _box(reference, slow)
+    here = np.arange(frames)
+    left = np.stack([
+        _box(((mine - theirs[np.clip(here - shift, 0, frames - 1)]) ** 2).sum(1), 2 * half + 1)
+        for shift in range(-reach, reach + 1)
+    ])  # fmt: skip
+    best = left.argmin(0)
+    inner = np.clip(best, 1, 2 * reach - 1)
+    before, least_left, after = left[inner - 1, here], left[inner, here], left[inner + 1, here]
+    part = np.clip(0.5 * (before - after) / np.maximum(before - 2 * least_left + after, 1e-12), -0.5, 0.5)
+    gain = 1 - least_left / np.maximum(left[reach], 1e-9)
+    sure = np.clip((gain - LAG_GAIN[0]) / (LAG_GAIN[1] - LAG_GAIN[0]), 0, 1) * (best == inner)
+    due, done = (np.sqrt(_box(c, 2 * half + 1).clip(0)) for c in (change, own))
+    moves = (due >= least) & (done >= LAG_ALIKE * due)
+    found = fastest(np.abs(inner - reach + part) * sure * moves, round(LAG_NEAR * fps))
+    active = np.sqrt(_box(change, 2 * max(round(LAG_ACTIVE / 2 * fps), 1) + 1).clip(0)) >= least
+    return np.asarray(np.where(active, found, np.nan))
 
 
-def _summed(values: Doubles, window: Doubles) -> Doubles:
-    return np.asarray(np.convolve(values, window, mode="same"), np.float64)
-
-
-def _quick(values: Doubles, half: int) -> Doubles:
-    padded = np.pad(values, ((half, half), (0, 0)), mode="edge")
-    box = np.ones(2 * half + 1) / (2 * half + 1)
-    slow = np.apply_along_axis(lambda v: np.convolve(v, box, "valid"), 0, padded)
-    return np.asarray(values - slow)
-
-
-def _moved(values: Doubles, shift: int) -> Doubles:
-    """values[t - shift] at t, 0 outside."""
-    out = np.zeros_like(values)
-    if shift >= 0:
-        out[shift:] = values[: len(values) - shift]
-    else:
-        out[:shift] = values[-shift:]
-    return out
+def _box(values: Doubles, width: int) -> Doubles:
+    """Running mean of (T,) or (T, K) over an odd number of frames; the ends are held."""
+    flat = values.reshape(len(values), -1)
+    padded = np.pad(flat, ((width // 2, width // 2), (0, 0)), mode="edge")
+    sums = np.cumsum(np.vstack([np.zeros((1, flat.shape[1])), padded]), axis=0)
+    return np.asarray(((sums[width:] - sums[:-width]) / width).clip(None if values.ndim > 1 else 0)).reshape(
+        values.shape
+    )
 
 
 def hole(cells: Doubles, apart: Doubles, weight: Doubles, usual: float) -> tuple[Doubles, NDArray[np.int64]]:

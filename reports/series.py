@@ -14,7 +14,7 @@ from curate import shots
 from reports import measure_time as t
 from reports.measure_marks import NAMES
 from reports.patch import EDGE, GRID, REGIONS, WHOLE
-from reports.series_measures import SCALE, alone, beside, frozen, median, softness, stacked
+from reports.series_measures import FAST_LIGHT, SCALE, alone, beside, frozen, median, softness, stacked
 from reports.thresholds import SWAP
 
 Doubles = NDArray[np.float64]
@@ -76,15 +76,19 @@ def _cuts(rows: pd.DataFrame) -> NDArray[np.bool_]:
     return out
 
 
-def _usual(rows: pd.DataFrame, has_reference: bool) -> dict[str, float]:
-    """Levels of the whole video that single frames are compared with."""
+def _usual(rows: pd.DataFrame, has_reference: bool) -> dict[str, tuple[float, float]]:
+    """Levels of the whole video that single frames are compared with, and how far the sharpest tenth is from them."""
     if has_reference:
         return {}
-    return {name: median(values) for name, values in softness(rows).items()}
+    found = {}
+    for name, values in softness(rows).items():
+        level = median(values)
+        found[name] = (level, level - float(values.quantile(0.1)) if values.notna().any() else 0.0)
+    return found
 
 
 def _stretch(
-    rows: pd.DataFrame, fps: float, has_reference: bool, usual: dict[str, float]
+    rows: pd.DataFrame, fps: float, has_reference: bool, usual: dict[str, tuple[float, float]]
 ) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
     colours = stacked(rows, "cells", GRID * GRID * 3).reshape(len(rows), GRID * GRID, 3) / SCALE
     weight = (stacked(rows, "weight", GRID * GRID) >= 90).astype(np.float64)
@@ -103,8 +107,12 @@ def _stretch(
         where["colour"] = np.where(cell >= 0, region[np.arange(len(rows)), np.maximum(cell, 0)], WHOLE)
         where["light"] = _darker_side(rows)
     else:
-        out |= alone(rows, colours, weight, usual)
+        out |= alone(rows, fps, colours, weight, usual)
     out["flicker"] = 100 * t.sustained(light)
+    if not has_reference:
+        move = t.fastest(t.speed(rows[["move_x", "move_y"]].to_numpy()))
+        own = 100 * t.sustained(rows["light"].to_numpy())
+        out["flicker"] = (np.fmin(out["flicker"], own) - FAST_LIGHT * move).clip(0)
     where["flicker"] = _largest(colours, weight, region)
     where["edge" if has_reference else "edge_line"] = np.full(len(rows), float(EDGE))
     out["popped"] = t.popped(colours, weight)

@@ -10,21 +10,28 @@ from reports.measure_marks import NAMES
 from reports.thresholds import ALONE_MOTION, MOTION
 
 Doubles = t.Doubles
-LIPS_OPEN = 0.06
-"""The same in cm of an average head, by landmarks."""
+LIPS_OPEN = 0.15
+"""cm of an average head: where opening and width of the mouth change less in a tenth of a second, a lag is not seen."""
 SCALE = 100
 """Colours of cells are kept as whole hundredths."""
 TOLERANCE = 1.5
 """Per cent of the face's width: another face's features may lie so far from the reference's all the time."""
 SLOWLY = 1.0
 """Octaves by which a face's detail changes as the head turns and comes nearer."""
-LIPS_MOVE = 0.8
-"""L* levels: a mouth that moves less says nothing about the lag of the lips."""
+SPREAD = 1.0
+"""Detail is lost only beyond so many times what the video's sharpest tenth has more of it than usual."""
+LINE_SECONDS = 3.0
+"""The edge of a paste stays; a line without a reference is looked at over this time."""
+FAST_SHAKING, FAST_LIGHT, FAST_COLOUR = 0.3, 0.5, 1.0
+"""Fast movement blurs and misleads: by so much trembling (per cent of the face's width), flicker (per cent) and colour
+(CIELAB) for each per cent of its width that the face moves a frame a measure without reference is less."""
+LIPS_MOVE = 1.5
+"""L* levels: the same for the picture of the mouth, where there are no landmarks of the output."""
 
 
 def beside(rows: pd.DataFrame, fps: float) -> dict[str, Doubles]:
     shift = rows[["shift_x", "shift_y"]].to_numpy()
-    far = np.fmax(t.jumps(shift, 0.1, 3.0), np.hypot(*shift.T) - TOLERANCE)
+    far = np.fmax(t.jumps(shift, 0.2, 4.0), np.hypot(*shift.T) - TOLERANCE)
     marks, output = stacked(rows, "marks", len(NAMES)), stacked(rows, "output_marks", len(NAMES))
     away = output - marks
     out = {
@@ -46,18 +53,23 @@ def beside(rows: pd.DataFrame, fps: float) -> dict[str, Doubles]:
     return out
 
 
-def alone(rows: pd.DataFrame, colours: Doubles, weight: Doubles, usual: dict[str, float]) -> dict[str, Doubles]:
+def alone(
+    rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubles, usual: dict[str, tuple[float, float]]
+) -> dict[str, Doubles]:
     soft = softness(rows)
     total = weight.sum(1)
     mean = (colours * weight[..., None]).sum(1) / np.maximum(total, 1)[:, None]
     mean[:, 0] -= 100 * 0.4 * rows["light_ring"].to_numpy()
     move = rows[["move_x", "move_y"]].to_numpy()
     ring = rows[["ring_x", "ring_y"]].to_numpy()
+    fast = t.fastest(t.speed(move))
+    less = [soft[n] - usual[n][0] - SPREAD * usual[n][1] for n in ("slope", "below_ring")]
+    window = 2 * (min(round(LINE_SECONDS * fps), len(rows)) // 2) + 1
     return {
-        "colour_jump": t.jumps(mean, 1.5),
-        "detail_lost": _softer(np.column_stack([soft[n] - usual[n] for n in ("slope", "below_ring")])),
-        "edge_line": t.middle(rows["line"].to_numpy(), 5),
-        "jitter": t.middle(_shaking(move) - _shaking(ring), 5).clip(0),
+        "colour_jump": (t.jumps(mean, 1.5) - FAST_COLOUR * fast).clip(0),
+        "detail_lost": _softer(np.column_stack(less)),
+        "edge_line": t.middle(rows["line"].to_numpy(), window),
+        "jitter": (t.middle(_shaking(move) - _shaking(ring), 5) - FAST_SHAKING * fast).clip(0),
         "identity": _identity(rows),
     }
 
@@ -105,17 +117,15 @@ def _less_usual(values: Doubles) -> Doubles:
 
 def _lips(rows: pd.DataFrame, output: Doubles, marks: Doubles, fps: float) -> Doubles:
     """(T,) frames between the mouths' movements: by landmarks where the output's are known, else by their pictures."""
-    out = np.full(len(rows), np.nan)
-    mine, theirs = stacked(rows, "mouth", 0), stacked(rows, "reference_mouth", 0)
-    if mine.size:
-        found, sure = t.lag(mine / SCALE, theirs / SCALE, fps, LIPS_MOVE)
-        out = np.abs(found) * sure
     known = np.isfinite(output[:, 3]) & np.isfinite(marks[:, 3])
     if known.mean() > 0.9:
         filled = [pd.DataFrame(v[:, 3:5]).interpolate(limit_direction="both").to_numpy() for v in (output, marks)]
-        found, sure = t.lag(filled[0], filled[1], fps, LIPS_OPEN)
-        out = np.where(np.isfinite(found), np.abs(found) * sure, out)
-    return np.asarray(pd.Series(out).ffill(limit=round(0.5 * fps)))
+        return t.lag(filled[0], filled[1], fps, LIPS_OPEN)
+    mine, theirs = stacked(rows, "mouth", 0), stacked(rows, "reference_mouth", 0)
+    if not mine.size or not np.isfinite(mine).all():
+        return np.full(len(rows), np.nan)
+    size = SCALE * mine.shape[1] ** 0.5
+    return t.lag(mine / size, theirs / size, fps, LIPS_MOVE)
 
 
 def _identity(rows: pd.DataFrame) -> Doubles:

@@ -14,8 +14,8 @@ from reports.measures import Zones, zones
 
 Grey = NDArray[np.uint8]
 
-WORK = 256
-"""Longest side in pixels to which the region around the face is shrunk; smaller ones stay as they are."""
+WORK = 320
+"""Longest side in pixels to which the region around the face is shrunk by whole times, if it is larger."""
 COLOURS, RING = 192, 48
 """Longest side in pixels at which the colours of the face, and of what is around it, are looked at."""
 AROUND = 0.25
@@ -69,9 +69,9 @@ def look(
     if min(wide, tall) < LEAST:
         return None
     seen = cut(output, box)
-    zoom = seen.shape[1] / wide
+    zoom = 1 / times(box, WORK)
     if mask is None:
-        points = (polygon - np.array([x0, y0], np.float32)) * np.float32(zoom)
+        points = (polygon - np.array([x0, y0], np.float32) + np.float32(0.5)) * np.float32(zoom) - np.float32(0.5)
         pasted = hull_mask(points, *seen.shape[:2])
     else:
         pasted = cv2.resize(
@@ -93,35 +93,33 @@ def _box(low: NDArray[np.floating], high: NDArray[np.floating], width: int, heig
 
 
 def cut(image: NDArray[np.uint8], box: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-    """The box (x, y, width, height) of an image, shrunk so that its longer side is at most WORK pixels.
-
-    By halves as far as that goes, the rest by linear interpolation.
-    """
+    """The box (x, y, width, height) of an image, shrunk by whole times so that its longer side is at most WORK."""
     x, y, width, height = box
-    region = image[y : y + height, x : x + width]
-    zoom = WORK / max(width, height)
-    if zoom >= 1:
-        return region
-    size = (max(round(width * zoom), 1), max(round(height * zoom), 1))
-    halved = shrunk(region, 1 << max(int(np.floor(np.log2(1 / zoom))), 0))
-    return np.asarray(cv2.resize(halved, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return shrunk(image[y : y + height, x : x + width], times(box, WORK))
 
 
 def times(box: tuple[int, int, int, int], longest: int) -> int:
-    """The power of two by which a box is shrunk so that its longer side has at most `longest` pixels."""
-    return 1 << max(int(np.ceil(np.log2(max(box[2:]) / longest))), 0)
+    """By how many whole times a box is shrunk so that its longer side has at most `longest` pixels."""
+    return max(-(-max(box[2:]) // longest), 1)
+
+
+def halves(side: int, longest: int) -> int:
+    """The power of two by which `side` pixels are divided so that at most `longest` are left."""
+    return 1 << max(int(np.ceil(np.log2(side / longest))), 0)
 
 
 def shrunk(image: NDArray[np.uint8], whole: int) -> NDArray[np.uint8]:
-    """Means of `whole` x `whole` pixels, a power of two; what is left at right and bottom is dropped.
+    """Means of `whole` x `whole` pixels; what is left at right and bottom is dropped.
 
-    By halves, as OpenCV has its fastest code for these.
+    By halves as far as that goes, as OpenCV has its fastest code for these.
     """
     while whole > 1:
-        height, width = (n // 2 for n in image.shape[:2])
-        region = image[: height * 2, : width * 2]
-        image = np.asarray(cv2.resize(region, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-        whole //= 2
+        by = 2 if whole % 2 == 0 else whole
+        height, width = (n // by for n in image.shape[:2])
+        image = np.asarray(
+            cv2.resize(image[: height * by, : width * by], (width, height), interpolation=cv2.INTER_AREA), np.uint8
+        )
+        whole //= by
     return image
 
 
@@ -145,8 +143,8 @@ class Colours:
 
     def __init__(self, image: Image, box: tuple[int, int, int, int]) -> None:
         x, y, width, height = box
-        whole = times(box, COLOURS)
+        whole = halves(max(width, height), COLOURS)
         self.face: Image = shrunk(image[y : y + height, x : x + width], whole)
         self.whole = whole
         """Pixels of the frame in one of `face`."""
-        self.ring: Image = shrunk(self.face, times(box, RING) // whole)
+        self.ring: Image = shrunk(self.face, halves(max(width, height), RING) // whole)

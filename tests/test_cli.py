@@ -13,7 +13,7 @@ import pytest
 
 import faceset
 
-VERBS = "curate select people report app train render inspect verify forget doctor demo import export prune".split()
+VERBS = ("curate select people report app train render inspect verify doctor demo import export prune forget").split()
 HELP = """
 import sys, faceset
 for verb in {verbs}:

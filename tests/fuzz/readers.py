@@ -58,7 +58,7 @@ def read_parts(folder: Path) -> None:
     faceset = open_faceset(folder)
     for path in sorted((folder / "parts").glob("*.parquet")):
         part_info(path)
-    rows = build.read_parts(faceset)
+    rows, _ = build.read_parts(faceset)
     if len(rows):
         build.mark_subject(rows, faceset)
 

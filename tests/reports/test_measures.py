@@ -183,14 +183,17 @@ def test_jumps_keep_bursts_and_follow_drifts():
     assert max(found[:20].max(), found[40:].max()) < 0.3
 
 
-def test_lag_is_found_where_the_mouth_moves():
-    signal = np.random.default_rng(2).normal(0, 4, (100, 6)).cumsum(0)
-    late, sure = t.lag(np.roll(signal, 3, axis=0), signal, 25.0, 0.5)
-    assert (late[20:80] == 3).all() and sure[20:80].min() > 0.9
-    assert (
-        np.isnan(t.lag(signal * 0, signal * 0, 25.0, 0.5)[1]).all()
-        or not np.nan_to_num(t.lag(signal, signal, 25.0, 0.5)[0]).any()
-    )
+def test_lag_is_found_to_part_of_a_frame_where_the_mouth_moves():
+    time = np.arange(150) / 25
+
+    def mouth(late):
+        shifted = time - late / 25
+        return np.stack([np.sin(9 * shifted) + 0.5 * np.sin(5 * shifted), np.cos(7 * shifted)], axis=1)
+
+    for late in (3, -2, 2.4):
+        assert t.lag(mouth(late), mouth(0), 25.0, 0.15)[20:130] == pytest.approx(abs(late), abs=0.3)
+    assert t.lag(mouth(0) + 0.3, mouth(0), 25.0, 0.15).max() < 0.3
+    assert np.isnan(t.lag(0.1 * mouth(3), 0.1 * mouth(0), 25.0, 0.15)).all()
 
 
 def test_popped_is_away_from_both_neighbours_and_back():

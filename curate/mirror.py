@@ -1,0 +1,121 @@
+"""A faceset at a URL: worked on in a folder of this machine's cache, and brought there part by part.
+
+A part goes up after its crops, as one object, so that it is there whole or not at all; the manifest goes first, table
+and selection at the end. Another machine that is given the same URL fetches what is there and goes on. Stores have no
+locks: only one machine at a time may write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from curate import models, storage
+from curate.errors import WorkError
+from curate.faceset import MANIFEST, atomic
+
+log = logging.getLogger(__name__)
+
+EVERY = 5.0
+"""Seconds between two looks for finished parts."""
+_URL = re.compile(r"^([A-Za-z][A-Za-z0-9]*):/+(?=[^/])")
+
+
+def url_of(out: Path) -> str | None:
+    """The URL that a path of the command line stands for (`s3:/bucket/set`); None for a folder."""
+    match = _URL.match(out.as_posix())
+    return None if match is None or out.exists() else f"{match[1]}://{out.as_posix()[match.end() :]}"
+
+
+@contextmanager
+def mirrored(out: Path) -> Iterator[Path]:
+    """The folder to work in: `out` itself, or a mirror of the faceset at that URL, which is kept up to date there."""
+    url = url_of(out)
+    if url is None:
+        yield out
+        return
+    folder = models.cache_folder() / "facesets" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    mirror = Mirror(url, folder)
+    mirror.pull()
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(EVERY):
+            try:
+                mirror.push_parts()
+            except WorkError as error:
+                log.warning("%s; tried again", error)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield folder
+    finally:
+        stop.set()
+        thread.join()
+        if folder.is_dir():
+            mirror.push()
+
+
+class Mirror:
+    """A faceset's URL and its folder here."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self.folder = url, folder
+        self._system, self._root = storage.system(url)
+        self._there: dict[str, tuple[int, int]] = {}
+        """What is known to be at the URL: name to size and time of change of the file here."""
+
+    def pull(self) -> None:
+        """Fetch what is not here yet, or is of another size. Raises WorkError."""
+        with storage.told(self.url):
+            self._system.invalidate_cache()
+            found = self._system.find(self._root, detail=True) if self._system.exists(self._root) else {}
+            for path, info in sorted(found.items()):
+                name = path[len(self._root) :].strip("/")
+                here = self.folder / name
+                if not here.resolve().is_relative_to(self.folder.resolve()):
+                    raise WorkError(f"{self.url}: {name!r} leaves the faceset")
+                if not (here.is_file() and here.stat().st_size == info["size"]):
+                    with atomic(here) as temporary:
+                        self._system.get_file(path, str(temporary))
+                self._there[name] = _state(here)
+
+    def push_parts(self) -> None:
+        """Bring the manifest, and every finished part after its crops. Raises WorkError."""
+        if (self.folder / MANIFEST).is_file():
+            self._push(self.folder / MANIFEST)
+        for part in sorted(self.folder.glob("parts/[!.]*.parquet")):
+            if self._is_new(part):
+                clip, _, segment = part.stem.rpartition("-")
+                for crop in sorted((self.folder / "crops" / clip / segment).glob("*")):
+                    self._push(crop)
+                self._push(part)
+
+    def push(self) -> None:
+        """Bring everything. Raises WorkError."""
+        self.push_parts()
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file() and not path.name.startswith("."):
+                self._push(path)
+
+    def _is_new(self, path: Path) -> bool:
+        return self._there.get(path.relative_to(self.folder).as_posix()) != _state(path)
+
+    def _push(self, path: Path) -> None:
+        name = path.relative_to(self.folder).as_posix()
+        if self._is_new(path):
+            state = _state(path)
+            with storage.told(self.url):
+                self._system.put_file(str(path), f"{self._root.rstrip('/')}/{name}")
+            self._there[name] = state
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
