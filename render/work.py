@@ -152,7 +152,7 @@ def _write(made: Plan, folder: Path, part: Part, frames: Iterator[Composed]) -> 
                 masks_to.write(shown.frame.index, _mask(shown, clip))
             digest.update(np.ascontiguousarray(picture).data)
             times.append(shown.frame.pts)
-            swapped += shown.mask is not None and float(shown.mask.max()) > SHOWN
+            swapped += shown.face is not None and float(shown.face.mask.max()) > SHOWN
             if len(times) % 8 == 0:
                 part.path(folder, ".count").write_text(str(len(times)))
         if not times:

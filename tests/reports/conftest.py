@@ -18,7 +18,7 @@ from curate.faceset import Faceset, create, write_faces, write_selection
 from curate.table import COLUMNS, QUALITY
 from curate.types import Clip, Image, Settings, Subject
 
-NASTY = '<script>alert("x")</script> "q" & \'s\' 日本 ünï.mp4'
+NASTY = '<script>alert("x")<script> "q" & \'s\' 日本 ünï.mp4'
 SIZE = 240
 
 

@@ -20,7 +20,7 @@ from reports.coverage_page import verdict, write
 from reports.gallery import TILE, TOP, people, people_sheet
 from reports.page import clock, duration, figure, to_text
 
-NASTY = '<script>alert("x")</script> "q" & \'s\' 日本 ünï.mp4'
+NASTY = '<script>alert("x")<script> "q" & \'s\' 日本 ünï.mp4'
 
 
 class _Page(HTMLParser):
