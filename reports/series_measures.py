@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 
@@ -22,7 +24,7 @@ SPREAD = 1.0
 """Detail is lost only beyond so many times what the video's sharpest tenth has more of it than usual."""
 LINE_SECONDS = 5.0
 """The edge of a paste stays; a line without a reference is looked at over this time."""
-FAST_SHAKING, FAST_LIGHT, FAST_COLOUR = 0.3, 0.5, 1.0
+FAST_SHAKING, FAST_LIGHT, FAST_COLOUR = 0.5, 0.5, 1.0
 """Fast movement blurs and misleads: by so much trembling (per cent of the face's width), flicker (per cent) and colour
 (CIELAB) for each per cent of its width that the face moves a frame a measure without reference is less."""
 LIPS_MOVE = 1.5
@@ -57,16 +59,17 @@ def alone(
     rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubles, usual: dict[str, tuple[float, float]]
 ) -> dict[str, Doubles]:
     soft = softness(rows)
-    total = weight.sum(1)
-    mean = (colours * weight[..., None]).sum(1) / np.maximum(total, 1)[:, None]
-    mean[:, 0] -= 100 * 0.4 * rows["light_ring"].to_numpy()
+    face = np.where((weight > 0)[..., None], colours, np.nan)
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a frame without a cell that is all face
+        middle = np.nanmedian(face, axis=1)
+    middle[:, 0] -= 100 * 0.4 * rows["light_ring"].to_numpy()
     move = rows[["move_x", "move_y"]].to_numpy()
     ring = rows[["ring_x", "ring_y"]].to_numpy()
     fast = t.fastest(t.speed(move))
     less = [soft[n] - usual[n][0] - SPREAD * usual[n][1] for n in ("slope", "below_ring")]
     window = 2 * (min(round(LINE_SECONDS * fps), len(rows)) // 2) + 1
     return {
-        "colour_jump": (t.jumps(mean, 1.5) - FAST_COLOUR * fast).clip(0),
+        "colour_jump": (t.jumps(middle, 1.5) - FAST_COLOUR * fast).clip(0),
         "detail_lost": _softer(np.column_stack(less)),
         "edge_line": t.middle(rows["line"].to_numpy(), window),
         "jitter": (t.middle(_shaking(move) - _shaking(ring), 5) - FAST_SHAKING * fast).clip(0),
