@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 
@@ -24,7 +22,7 @@ SPREAD = 1.0
 """Detail is lost only beyond so many times what the video's sharpest tenth has more of it than usual."""
 LINE_SECONDS = 5.0
 """The edge of a paste stays; a line without a reference is looked at over this time."""
-FAST_SHAKING, FAST_LIGHT, FAST_COLOUR = 0.5, 0.5, 1.0
+FAST_SHAKING, FAST_LIGHT, FAST_COLOUR = 0.5, 0.5, 2.0
 """Fast movement blurs and misleads: by so much trembling (per cent of the face's width), flicker (per cent) and colour
 (CIELAB) for each per cent of its width that the face moves a frame a measure without reference is less."""
 LIPS_MOVE = 1.5
@@ -59,9 +57,7 @@ def alone(
     rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubles, usual: dict[str, tuple[float, float]]
 ) -> dict[str, Doubles]:
     soft = softness(rows)
-    face = np.where((weight > 0)[..., None], colours, np.nan)
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # a frame without a cell that is all face
-        middle = np.nanmedian(face, axis=1)
+    middle = _middle_half(colours, weight)
     middle[:, 0] -= 100 * 0.4 * rows["light_ring"].to_numpy()
     move = rows[["move_x", "move_y"]].to_numpy()
     ring = rows[["ring_x", "ring_y"]].to_numpy()
@@ -75,6 +71,18 @@ def alone(
         "jitter": (t.middle(_shaking(move) - _shaking(ring), 5) - FAST_SHAKING * fast).clip(0),
         "identity": _identity(rows),
     }
+
+
+def _middle_half(colours: Doubles, weight: Doubles) -> Doubles:
+    """(T, 3) means of the middle half of (T, K, 3) colours where `weight` (T, K) is not 0, channel by channel.
+
+    A hole is no part of it. NaN for a frame without weight.
+    """
+    ordered = np.sort(np.where((weight > 0)[..., None], colours, np.nan), axis=1)  # NaN last
+    count, rank = (weight > 0).sum(1)[:, None], np.arange(weight.shape[1])
+    inner = (rank >= count // 4) & (rank < count - count // 4)
+    total = np.where(inner[..., None], ordered, 0).sum(1)
+    return np.asarray(np.where(count > 0, total / np.maximum(inner.sum(1), 1)[:, None], np.nan))
 
 
 def _softer(octaves: Doubles) -> Doubles:

@@ -86,7 +86,7 @@ ALONE: tuple[Limit, ...] = (
           "How far a face that returns within four frames was from both neighbours"),
     Limit("flicker", "brightness flickers", "flicker", "%", 1.2, 4.0, 10.0, 3,
           "How abruptly the face's brightness changes against its surroundings"),
-    Limit("edge", "visible edge around the face", "edge_line", "L*", 1.0, 1.5, 3.0, 5,
+    Limit("edge", "visible edge around the face", "edge_line", "L*", 1.5, 1.6, 3.0, 5,
           "Sharp step of brightness on a line around the upper face, the middle one of the directions"),
     Limit("colour", "colour changes abruptly", "colour_jump", "CIELAB", 3.0, 6.0, 12.0, 3,
           "How far jumps from one frame to the next have carried the face's colour from its usual one"),
