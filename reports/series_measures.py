@@ -57,15 +57,18 @@ def alone(
     rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubles, usual: dict[str, tuple[float, float]]
 ) -> dict[str, Doubles]:
     soft = softness(rows)
-    middle = _middle_half(colours, weight)
-    middle[:, 0] -= 100 * 0.4 * rows["light_ring"].to_numpy()
+    whole = (colours * weight[..., None]).sum(1) / np.maximum(weight.sum(1), 1)[:, None]
+    jumps = []
+    for seen in (whole, _middle_half(colours, weight)):
+        seen[:, 0] -= 100 * 0.4 * rows["light_ring"].to_numpy()
+        jumps.append(t.jumps(seen, 1.5))
     move = rows[["move_x", "move_y"]].to_numpy()
     ring = rows[["ring_x", "ring_y"]].to_numpy()
     fast = t.fastest(t.speed(move))
     less = [soft[n] - usual[n][0] - SPREAD * usual[n][1] for n in ("slope", "below_ring")]
     window = 2 * (min(round(LINE_SECONDS * fps), len(rows)) // 2) + 1
     return {
-        "colour_jump": (t.jumps(middle, 1.5) - FAST_COLOUR * fast).clip(0),
+        "colour_jump": (np.fmin(*jumps) - FAST_COLOUR * fast).clip(0),
         "detail_lost": _softer(np.column_stack(less)),
         "edge_line": t.middle(rows["line"].to_numpy(), window),
         "jitter": (t.middle(_shaking(move) - _shaking(ring), 5) - FAST_SHAKING * fast).clip(0),
