@@ -746,6 +746,9 @@ def main() -> None:
         if error.errno not in MACHINE:
             raise
         code = _failed(f"{error.filename or 'writing'}: {error.strerror}; what was finished is kept", 1)
+    except MemoryError:
+        sys.stderr.write("faceset: the memory is full; what was finished is kept; try fewer --workers\n")
+        code = 1
     except (KeyboardInterrupt, typer.Abort):
         code = _failed("interrupted; what was finished is kept", 130)
     sys.exit(code if isinstance(code, int) else 0)

@@ -31,6 +31,8 @@ from curate.extract import part_info
 LOOK = 2.0
 """Seconds between samples."""
 CLIP_MINUTES = 5.0
+ENOUGH = 10_000
+"""Faces by which two tables must differ, to tell what one takes."""
 ROOT = Path(__file__).parents[1]
 
 
@@ -219,7 +221,8 @@ def report(
 ) -> None:
     """Print the table and the line."""
     (few, little), (many_faces, much) = built
-    a_face = max(much - little, 0.0) / max(many_faces - few, 1)
+    enough = many_faces - few >= ENOUGH
+    a_face = max(much - little, 0.0) / (many_faces - few) if enough else None
     (worker1, worker2), (main1, main2), (rate1, rate2) = (
         halves(course, course.workers), halves(course, course.main), rates(course),
     )  # fmt: skip
@@ -232,7 +235,7 @@ def report(
         "seconds": round(seconds, 1), "disk_mb": round(said["disk"] / 1e6, 1),
         "worker_mb": [round(worker1, 1), round(worker2, 1)], "main_mb": [round(main1, 1), round(main2, 1)],
         "fps": [round(rate1, 2), round(rate2, 2)], "peak_main_mb": round(peak, 1),
-        "table_kb_a_face": round(1e3 * a_face, 3),
+        "table_kb_a_face": None if a_face is None else round(1e3 * a_face, 3),
     }  # fmt: skip
     print(f"{minutes:.1f} minutes, {frames} frames, {faces} faces, {seconds:.0f} s, {course.kills} kills")
     print(f"{'':26}{'first half':>12}{'second half':>12}{'ratio':>8}")
@@ -240,16 +243,18 @@ def report(
     for label, first, second in (*rows, ("frames a second", rate1, rate2)):
         print(f"{label:26}{first:12.1f}{second:12.1f}{second / max(first, 1e-9):8.3f}")
     print(f"segments lost or done twice: {course.lost}; clips failed: {len(said['failed'])}")
-    print(f"main process (table, selection, page): {peak:.0f} MB; {1e3 * a_face:.2f} KB a face for the table")
+    table_words = "too few faces to tell" if a_face is None else f"{1e3 * a_face:.2f} KB a face"
+    print(f"main process at its largest (table, selection, page): {peak:.0f} MB; table: {table_words}")
     for hours in (10, 100):
         many = hours * 60 / minutes
         alone = many * seconds / 3600
         extracting = None if grows is None else round((main2 + grows * frames * many) / 1e3, 2)
-        table = round((much + a_face * faces * (many - 1)) / 1e3, 2)
+        table = None if a_face is None else round((much + a_face * faces * (many - 1)) / 1e3, 2)
         told = "not told by a run with kills" if extracting is None else f"{extracting} GB"
         print(
             f"{hours} h of such footage: {alone:.1f} h here, {alone / given.machines:.2f} h on {given.machines}; "
-            f"main process while extracting: {told}; for the table: {table} GB; disk {said['disk'] * many / 1e9:.0f} GB"
+            f"main process while extracting: {told}; for the table: {table or '?'} GB; "
+            f"disk {said['disk'] * many / 1e9:.0f} GB"
         )
         found[f"hours_{hours}"] = {"here": round(alone, 2), "extracting_gb": extracting, "table_gb": table}
     print(json.dumps(found))

@@ -70,6 +70,7 @@ def read_arrow(
                 kind = there.field(name).type
                 raise WorkError(f"{path} is damaged (column {name} is {kind}, not {schema.field(name).type})")
         table = pq.read_table(path, columns=names, filters=filters)
+        table.validate(full=True)  # text that is no UTF-8 would fail only where it is used
         for name in set(known) & set(names):
             if table[name].null_count:
                 raise WorkError(f"{path} is damaged (column {name} has rows without a value)")

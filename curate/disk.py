@@ -8,7 +8,7 @@ from pathlib import Path
 
 from curate.types import Settings
 
-ROW = 5_000
+ROW = 11_000
 """Bytes of a face's row in its part and in the table, compressed."""
 PIXEL = 0.45
 """Bytes of a crop's pixel (JPEG, quality 95, 4:4:4)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
 import time
@@ -55,13 +56,19 @@ class Curated:
     """What extraction gave."""
 
     faceset: Faceset
-    table: pd.DataFrame
+    rows: pd.DataFrame
+    """The table's columns that are no vectors."""
     clips: tuple[dict[str, Any], ...]
     """path, frames, faces, kept, seconds of each clip."""
     failed: tuple[Failure, ...]
     seconds: float
     disk: int = 0
     """Bytes of the faceset."""
+
+    @functools.cached_property
+    def table(self) -> pd.DataFrame:
+        """The whole table, read when it is first asked for."""
+        return self.faceset.table()
 
     @property
     def minutes(self) -> float:
@@ -76,8 +83,8 @@ class Curated:
             "clips": list(self.clips),
             "frames": frames,
             "skipped": sum(c["skipped"] for c in self.clips),
-            "faces": len(self.table),
-            "kept": int(self.table["kept"].sum()),
+            "faces": len(self.rows),
+            "kept": int(self.rows["kept"].sum()),
             "minutes": round(self.minutes, 4),
             "failed": [{"path": f.path, "reason": f.reason} for f in self.failed],
             "seconds": round(self.seconds, 3),

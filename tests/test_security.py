@@ -454,6 +454,9 @@ def test_tables_of_other_columns_or_types_are_told(tmp_path, seeds: ModuleType):
             good.schema.get_field_index("face_id"), "face_id", pa.nulls(len(good), pa.string())
         ),
     }
+    offsets = pa.array(range(len(good) + 1), pa.int32()).buffers()[1]
+    bytes_ = pa.StringArray.from_buffers(len(good), offsets, pa.py_buffer(b"\xff" * len(good)))
+    wrong["Invalid UTF8"] = good.set_column(good.schema.get_field_index("face_id"), "face_id", bytes_)
     for words, table in wrong.items():
         pq.write_table(table, faceset.table_path)
         with pytest.raises(WorkError, match=words):
