@@ -22,7 +22,7 @@ SPREAD = 1.0
 """Detail is lost only beyond so many times what the video's sharpest tenth has more of it than usual."""
 LINE_SECONDS = 5.0
 """The edge of a paste stays; a line without a reference is looked at over this time."""
-FAST_SHAKING, FAST_LIGHT, FAST_COLOUR = 0.3, 0.5, 1.0
+FAST_SHAKING, FAST_LIGHT, FAST_COLOUR = 0.5, 0.5, 2.0
 """Fast movement blurs and misleads: by so much trembling (per cent of the face's width), flicker (per cent) and colour
 (CIELAB) for each per cent of its width that the face moves a frame a measure without reference is less."""
 LIPS_MOVE = 1.5
@@ -57,21 +57,35 @@ def alone(
     rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubles, usual: dict[str, tuple[float, float]]
 ) -> dict[str, Doubles]:
     soft = softness(rows)
-    total = weight.sum(1)
-    mean = (colours * weight[..., None]).sum(1) / np.maximum(total, 1)[:, None]
-    mean[:, 0] -= 100 * 0.4 * rows["light_ring"].to_numpy()
+    whole = (colours * weight[..., None]).sum(1) / np.maximum(weight.sum(1), 1)[:, None]
+    jumps = []
+    for seen in (whole, _middle_half(colours, weight)):
+        seen[:, 0] -= 100 * 0.4 * rows["light_ring"].to_numpy()
+        jumps.append(t.jumps(seen, 1.5))
     move = rows[["move_x", "move_y"]].to_numpy()
     ring = rows[["ring_x", "ring_y"]].to_numpy()
     fast = t.fastest(t.speed(move))
     less = [soft[n] - usual[n][0] - SPREAD * usual[n][1] for n in ("slope", "below_ring")]
     window = 2 * (min(round(LINE_SECONDS * fps), len(rows)) // 2) + 1
     return {
-        "colour_jump": (t.jumps(mean, 1.5) - FAST_COLOUR * fast).clip(0),
+        "colour_jump": (np.fmin(*jumps) - FAST_COLOUR * fast).clip(0),
         "detail_lost": _softer(np.column_stack(less)),
         "edge_line": t.middle(rows["line"].to_numpy(), window),
         "jitter": (t.middle(_shaking(move) - _shaking(ring), 5) - FAST_SHAKING * fast).clip(0),
         "identity": _identity(rows),
     }
+
+
+def _middle_half(colours: Doubles, weight: Doubles) -> Doubles:
+    """(T, 3) means of the middle half of (T, K, 3) colours where `weight` (T, K) is not 0, channel by channel.
+
+    A hole is no part of it. NaN for a frame without weight.
+    """
+    ordered = np.sort(np.where((weight > 0)[..., None], colours, np.nan), axis=1)  # NaN last
+    count, rank = (weight > 0).sum(1)[:, None], np.arange(weight.shape[1])
+    inner = (rank >= count // 4) & (rank < count - count // 4)
+    total = np.where(inner[..., None], ordered, 0).sum(1)
+    return np.asarray(np.where(count > 0, total / np.maximum(inner.sum(1), 1)[:, None], np.nan))
 
 
 def _softer(octaves: Doubles) -> Doubles:
