@@ -222,7 +222,7 @@ def decode(clip: Clip, segment: Segment | None = None, depth: int = 8) -> Iterat
                 last = pts
                 index = segment.first_frame + bisect.bisect_left(segment.pts, pts)
                 place = place or siting(stream, frame)
-                yield _frame(index, pts, pts * stream.time_base, frame, place, depth)
+                yield _frame(clip.path, index, pts, pts * stream.time_base, frame, place, depth)
     except DAMAGED as error:
         raise unreadable(clip.path, error) from None
 
@@ -236,9 +236,22 @@ def _decode_photos(clip: Clip, segment: Segment | None, depth: int) -> Iterator[
             yield _photo(index, image, depth)
 
 
-def _frame(index: int, pts: int, time: Fraction, frame: Any, place: Callable[[Any], Any], depth: int) -> Frame:
-    deep = (lambda: to_deep(place(frame))) if depth == 16 else None
-    return Frame(index, pts, time, lambda: to_rgb(place(frame)), lambda: luma_of(frame), deep)
+def _frame(
+    path: str, index: int, pts: int, time: Fraction, frame: Any, place: Callable[[Any], Any], depth: int
+) -> Frame:
+    def told(convert: Callable[[], Any]) -> Callable[[], Any]:
+        """Pictures are made when they are asked for, and may turn out damaged only then."""
+
+        def run() -> Any:
+            try:
+                return convert()
+            except av.error.FFmpegError as error:
+                raise unreadable(path, error) from None
+
+        return run
+
+    deep = told(lambda: to_deep(place(frame))) if depth == 16 else None
+    return Frame(index, pts, time, told(lambda: to_rgb(place(frame))), told(lambda: luma_of(frame)), deep)
 
 
 def _photo(index: int, image: Image, depth: int) -> Frame:

@@ -162,3 +162,15 @@ def test_a_range_limits_the_frames(clip_path: Path) -> None:
         parse_footage("x.mp4@3-2")
     with pytest.raises(UsageError, match="is no time"):
         parse_footage("x.mp4@1.2.3-4")
+
+
+def test_a_picture_that_cannot_be_made_is_footage_that_cannot_be_read(clip_path: Path, monkeypatch) -> None:
+    def fails(frame: object) -> None:
+        raise av.error.OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("curate.video.to_rgb", fails)
+    monkeypatch.setattr("curate.video.luma_of", fails)
+    frame = next(decode(probe(clip_path)))
+    for name in ("image", "luma"):
+        with pytest.raises(FootageError, match="n.mp4: cannot be read"):
+            getattr(frame, name)
