@@ -172,5 +172,5 @@ def test_a_picture_that_cannot_be_made_is_footage_that_cannot_be_read(clip_path:
     monkeypatch.setattr("curate.video.luma_of", fails)
     frame = next(decode(probe(clip_path)))
     for name in ("image", "luma"):
-        with pytest.raises(FootageError, match="n.mp4: cannot be read"):
+        with pytest.raises(FootageError, match=r"n\.mp4: cannot be read"):
             getattr(frame, name)
