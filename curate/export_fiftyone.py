@@ -18,11 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from curate.app import finish, prepare, remember
 from curate.app_dataset import begin_map, load_faces, load_selection, save_views
 from curate.consent import require
+from curate.damage import read_arrow
 from curate.errors import UsageError
 from curate.faceset import Faceset, create, open_faceset, write_selection, write_table
 
@@ -154,7 +153,7 @@ def copy_faces(faceset: Faceset, faces: Sequence[str], out: Path) -> Faceset:
     faceset is gone.
     """
     subject = require(faceset.subject, str(faceset.folder))
-    rows = pq.read_table(faceset.table_path, filters=[("face_id", "in", list(faces))])
+    rows = read_arrow(faceset.table_path, filters=[("face_id", "in", list(faces))])
     made = create(out, subject, faceset.settings)
     segments = {(c, s) for c, s in zip(rows["clip"].to_pylist(), rows["segment"].to_pylist(), strict=True)}
     for part in sorted(f"parts/{clip}-{segment:04d}.parquet" for clip, segment in segments):

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import align, storage
+from curate.damage import read_arrow
 from curate.engine import is_done
 from curate.errors import WorkError
 from curate.extract import crop_path, write_crop
@@ -23,6 +24,7 @@ from curate.faceset import Faceset, atomic, without_crop
 from curate.footage import check_unchanged, verified
 from curate.lock import lock
 from curate.pins import read_pins
+from curate.table import part_schema
 from curate.types import Clip, Progress, Segment, no_progress
 from curate.video import decode, segments
 
@@ -136,7 +138,7 @@ def _of_clip(faceset: Faceset, clip: Clip, rows: pd.DataFrame) -> Iterator[tuple
 
 def _of_segment(faceset: Faceset, clip: Clip, segment: Segment, rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
     s = faceset.settings
-    part = pq.read_table(faceset.part_path(segment.key), columns=["face_id", "landmarks"])
+    part = read_arrow(faceset.part_path(segment.key), ["face_id", "landmarks"], part_schema(), ("face_id",))
     faces = dict(zip(part["face_id"].to_pylist(), part["landmarks"], strict=True))
     wanted = {int(str(frame)): some["face_id"].tolist() for frame, some in rows.groupby("frame")}
     for frame in decode(clip, segment):

@@ -180,9 +180,12 @@ def segments(clip: Clip, seconds: float) -> list[Segment]:
     return found
 
 
-def times_of(clip: Clip) -> tuple[list[int], list[int]]:
-    """Presentation timestamps of all frames of a video, and of its key frames, sorted, in its time base."""
-    times, keys, _ = _times(Path(clip.path))
+def times_of(path: Path) -> tuple[list[int], list[int]]:
+    """Presentation timestamps of a video's frames, and of its key frames, sorted, in its time base; nothing is decoded.
+
+    Raises FootageError.
+    """
+    times, keys, _ = _times(path)
     return times, keys
 
 
@@ -305,11 +308,6 @@ def _video_stream(container: Any, path: Path) -> Any:
     stream.thread_type = "AUTO"
     stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     return stream
-
-
-def frame_times(path: Path) -> list[int]:
-    """Sorted presentation times of a video's frames, in its time base, without decoding. Raises FootageError."""
-    return _times(path)[0]
 
 
 def _times(path: Path) -> tuple[list[int], list[int], Fraction]:

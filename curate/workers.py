@@ -105,6 +105,7 @@ class _Worker:
 
     @classmethod
     def start(cls) -> _Worker:
+        """A new process, which waits for a task."""
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ.setdefault(name, "1")
         context = multiprocessing.get_context("spawn")

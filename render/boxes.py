@@ -62,9 +62,10 @@ def is_media(path: Path) -> bool:
         return False
 
 
-def append_xmp(path: Path, title: str, creator: str) -> None:
-    """Add an XMP box with IPTC DigitalSourceType at the end of the file, before it is signed."""
-    packet = (
+def xmp_packet(title: str, creator: str, *, writable: bool = True) -> str:
+    """XMP with IPTC DigitalSourceType and the notice; `writable` says whether others may edit it in place."""
+    end = "w" if writable else "r"
+    return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
         '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""'
         ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
@@ -72,8 +73,13 @@ def append_xmp(path: Path, title: str, creator: str) -> None:
         f" Iptc4xmpExt:DigitalSourceType={quoteattr(COMPOSITE)} xmp:CreatorTool={quoteattr(creator)}>"
         f'<dc:title><rdf:Alt><rdf:li xml:lang="x-default">{escape(title)}</rdf:li></rdf:Alt></dc:title>'
         f'<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{escape(NOTICE)}</rdf:li></rdf:Alt></dc:description>'
-        '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
-    ).encode()
+        f'</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="{end}"?>'
+    )
+
+
+def append_xmp(path: Path, title: str, creator: str) -> None:
+    """Add an XMP box at the end of the file, before it is signed."""
+    packet = xmp_packet(title, creator).encode()
     with path.open("ab") as stream:
         stream.write((8 + len(XMP_ID) + len(packet)).to_bytes(4, "big") + b"uuid" + XMP_ID + packet)
 

@@ -50,6 +50,7 @@ def encoder(
         pipe = cast(BinaryIO, process.stdin)
 
         def write(image: Pixels) -> None:
+            """Hand one frame to the encoder."""
             if image.dtype != kind:
                 raise ValueError(f"a frame of {image.dtype}, where {coding.bits} bits take {np.dtype(kind)}")
             if image.shape != (height, width, 3):

@@ -66,12 +66,6 @@ class Look:
         return self.transfer in (PQ, HLG)
 
 
-def look_of(footage: Path, width: int, height: int) -> Look:
-    """How `footage` shows its colours; width and height are those of the upright frames. Raises FootageError."""
-    with _frames(footage) as (stream, frames):
-        return _look(stream, next(frames), width, height)
-
-
 def check_footage(footage: Path, allow_hdr: bool = False) -> Look:
     """The look of footage that can be rendered as it is.
 

@@ -17,7 +17,7 @@ from typing import Any
 import av
 
 from curate.errors import UsageError, WorkError
-from curate.video import frame_times
+from curate.video import times_of
 from render.parts import Joined, join, steps
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def _moved(packet: Any, shift: int, length: int | None) -> Any:
 
 def _end_of(span: tuple[int, int], source: Any, footage: Path, times: Sequence[int]) -> int:
     """When the frame after the span is shown, or the footage ends."""
-    following = frame_times(footage)[span[1] + 1 :]
+    following = times_of(footage)[0][span[1] + 1 :]
     return following[0] if following and following[0] > times[-1] else _end(source, times)
 
 

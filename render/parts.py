@@ -67,14 +67,6 @@ def join(parts: Sequence[Path]) -> Joined:
     return Joined(tuple(parts), tuple(order))
 
 
-def frames_in(part: Path) -> int:
-    """How many frames a part holds; 0 if it is not there, cut short, or does not begin with a key frame."""
-    try:
-        return len(join([part]).order)
-    except WorkError:
-        return 0
-
-
 def steps(times: Sequence[int]) -> list[int]:
     """Differences of successive times, sorted; [1] where there are none."""
     return sorted(b - a for a, b in itertools.pairwise(times)) or [1]

@@ -112,14 +112,14 @@ def render(
     began = time.monotonic()
     wishes = wishes or Wishes()
     _check_call(out, footage, wishes)
-    opened, clip, coding = _opened(run, footage, wishes)
+    opened, clip, seen, coding = _opened(run, footage, wishes)
     check_coding(coding, out)
     signing = keys.signing_key(wishes.key, wishes.cert)
     with _folder(out) as folder:
         sound = mux.check_sound(footage, out, folder / f"header{out.suffix}")
         wanted = _planned(opened, clip, coding, wishes, 0)
         made = _begin(folder, wanted, opened, out, wishes, progress)
-        for writer in work.writers(made, look.check_footage(footage, allow_hdr=True)):
+        for writer in work.writers(made, seen):
             if writer is not None:
                 writer.prepare(wishes.force, resume=(folder / "pictures").exists())
         (folder / "pictures").touch()
@@ -128,7 +128,7 @@ def render(
         report, offset = _measured(folder, made)
         times = [t for account in accounts for t in account["times"]]
         swapped = sum(account["swapped"] for account in accounts)
-        notes = _notes(folder, made, swapped)
+        notes = _notes(sum(account["faces"] for account in accounts), swapped)
         papers = _papers(opened, made, len(times), swapped)
         _close(folder, made, times, out, papers, signing, wishes)
         page, sidecar = _publish(folder, report, offset, out, opened, made)
@@ -150,7 +150,7 @@ def still(run: Path, footage: Path, moment: str, out: Path, wishes: Wishes | Non
         raise UsageError(f"--out {out}: a still is a .png")
     if out.exists() and not wishes.force:
         raise UsageError(f"--out {out}: exists; --force writes it anew")
-    opened, clip, coding = _opened(run, footage, wishes)
+    opened, clip, _, coding = _opened(run, footage, wishes)
     try:
         first, _ = _frames(clip, f"{moment}-")
     except UsageError:
@@ -183,7 +183,7 @@ def _check_call(out: Path, footage: Path, wishes: Wishes) -> None:
         raise UsageError(f"--out {out}: exists; --force writes it anew")
 
 
-def _opened(run: Path, footage: Path, wishes: Wishes) -> tuple[Run, Clip, Coding]:
+def _opened(run: Path, footage: Path, wishes: Wishes) -> tuple[Run, Clip, look.Look, Coding]:
     """The run, whose subjects may be used; the footage, which can be rendered; how it is to be coded."""
     from train.run import open_run
 
@@ -194,7 +194,7 @@ def _opened(run: Path, footage: Path, wishes: Wishes) -> tuple[Run, Clip, Coding
     if clip.kind != "video":
         raise UsageError(f"--footage {footage}: photos have no timing to render; give a video")
     seen = look.check_footage(footage, wishes.allow_hdr)
-    return opened, clip, coding_for(seen, wishes.codec, wishes.bits, wishes.crf, wishes.preset)
+    return opened, clip, seen, coding_for(seen, wishes.codec, wishes.bits, wishes.crf, wishes.preset)
 
 
 @contextmanager
@@ -345,8 +345,7 @@ def _measured(folder: Path, made: plan.Plan) -> tuple[ArtifactReport, float]:
     return merge(parts, made.clip.fps, has_reference=True), offset
 
 
-def _notes(folder: Path, made: plan.Plan, swapped: int) -> tuple[str, ...]:
-    faces = sum(made.first <= i < made.end for i in plan.load_face(folder))
+def _notes(faces: int, swapped: int) -> tuple[str, ...]:
     if swapped >= 0.5 * faces:
         return ()
     note = (

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from xml.sax.saxutils import escape, quoteattr
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import WorkError
-from render.boxes import COMPOSITE, NOTICE
+from render.boxes import NOTICE, xmp_packet
 from render.look import Look
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -70,18 +69,6 @@ def _colours(look: Look | None) -> bytes:
 
 
 def _words(title: str, creator: str) -> bytes:
-    texts = {"Title": title, "Comment": NOTICE, "Software": creator, "XML:com.adobe.xmp": _xmp(title, creator)}
+    xmp = xmp_packet(title, creator, writable=False)
+    texts = {"Title": title, "Comment": NOTICE, "Software": creator, "XML:com.adobe.xmp": xmp}
     return b"".join(_chunk(b"iTXt", key.encode() + bytes(5) + text.encode()) for key, text in texts.items() if text)
-
-
-def _xmp(title: str, creator: str) -> str:
-    return (
-        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
-        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""'
-        ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-        ' xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/"'
-        f" Iptc4xmpExt:DigitalSourceType={quoteattr(COMPOSITE)} xmp:CreatorTool={quoteattr(creator)}>"
-        f'<dc:title><rdf:Alt><rdf:li xml:lang="x-default">{escape(title)}</rdf:li></rdf:Alt></dc:title>'
-        f'<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{escape(NOTICE)}</rdf:li></rdf:Alt></dc:description>'
-        '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
-    )

@@ -93,7 +93,12 @@ def network(run: str, weights_sha256: str, device: str) -> tuple[Swapper, Framin
 
 @functools.lru_cache(2)
 def _times(clip: Clip) -> tuple[list[int], list[int]]:
-    return video.times_of(clip)
+    return video.times_of(Path(clip.path))
+
+
+@functools.lru_cache(2)
+def _look(clip: Clip) -> Look:
+    return check_footage(Path(clip.path), allow_hdr=True)
 
 
 def segment(clip: Clip, frames: range) -> Segment:
@@ -127,13 +132,13 @@ def _write(made: Plan, folder: Path, part: Part, frames: Iterator[Composed]) -> 
     from reports.artifacts import Inspector
 
     clip = made.clip
-    look = check_footage(Path(clip.path), allow_hdr=True)
+    look = _look(clip)
     rate = Fraction(clip.fps or 25).limit_denominator(1001)
     marker, inspector = Marker(made.identifier, clip.width, clip.height), Inspector(clip.fps, has_reference=True)
     frames_to, masks_to = writers(made, look)
     digest = hashlib.sha256()
     times: list[int] = []
-    swapped = 0
+    faces = swapped = 0
     with (
         atomic(part.path(folder, made.coding.suffix)) as path,
         encode.encoder(path, clip.width, clip.height, rate, look, made.coding) as write,
@@ -152,13 +157,14 @@ def _write(made: Plan, folder: Path, part: Part, frames: Iterator[Composed]) -> 
                 masks_to.write(shown.frame.index, _mask(shown, clip))
             digest.update(np.ascontiguousarray(picture).data)
             times.append(shown.frame.pts)
+            faces += shown.face is not None
             swapped += shown.face is not None and float(shown.face.mask.max()) > SHOWN
             if len(times) % 8 == 0:
                 part.path(folder, ".count").write_text(str(len(times)))
         if not times:
             raise WorkError(f"{clip.path}: no frame from {part.first} to {part.end - 1} can be decoded")
     inspector.part().save(part.path(folder, ".parquet"))
-    account = {"times": times, "swapped": swapped, "pixels_sha256": digest.hexdigest()}
+    account = {"times": times, "faces": faces, "swapped": swapped, "pixels_sha256": digest.hexdigest()}
     part.path(folder, ".count").write_text(str(part.end - part.first))
     with atomic(part.path(folder, ".json")) as temporary:
         temporary.write_text(json.dumps(account))

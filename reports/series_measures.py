@@ -30,6 +30,7 @@ LIPS_MOVE = 1.5
 
 
 def beside(rows: pd.DataFrame, fps: float) -> dict[str, Doubles]:
+    """Measures (T,) of a stretch's rows beside the reference, by their columns' names; NaN where not known."""
     shift = rows[["shift_x", "shift_y"]].to_numpy()
     far = np.fmax(t.jumps(shift, 0.2, 4.0), np.hypot(*shift.T) - TOLERANCE)
     marks, output = stacked(rows, "marks", len(NAMES)), stacked(rows, "output_marks", len(NAMES))

@@ -16,7 +16,7 @@ from reports.training_page import write as write_page
 from train.data import Side
 from train.journal import Journal
 from train.measure import Face
-from train.run import Run, SideInfo
+from train.run import Run
 from train.state import Training
 
 LARGEST = 128
@@ -48,10 +48,6 @@ def write(run: Run, training: Training, journal: Journal | None) -> Path | None:
     )
     (run.path / "reports").mkdir(exist_ok=True)
     return write_page(figures, run.path / "reports" / "training.html")
-
-
-def _who(side: SideInfo) -> str:
-    return f"{side.subject.name} ({side.subject.basis})"
 
 
 def _in_set(side: Side) -> Counter[str]:

@@ -141,6 +141,7 @@ def _faceswap(
     clips = cutting.clips_of(faceset)
 
     def make(row: cutting.Row, frame: Image | None, points: Floats, source: str) -> tuple[str, bytes]:
+        """Suffix and bytes of one face."""
         clip, face = clips[row["clip"]], row["face_id"]
         matrix = faceswap_matrix(points, size)
         shape = (clip.height, clip.width) if frame is None else frame.shape[:2]
@@ -216,6 +217,7 @@ def _plain(
     def run(
         faceset: Faceset, rows: pd.DataFrame, out: Path, done: Exported, _: bool, __: int, progress: Progress
     ) -> None:
+        """Write the faces, one after the other."""
         landmarks = faceset.landmarks(rows["face_id"])
         items: list[plain.Item] = []
         for row in rows.to_dict("records"):

@@ -188,6 +188,7 @@ class _Machine:
         self.stack.append(_call(called.name, given))
 
     def build(self, _: Any) -> None:
+        """Give an array its state."""
         state, target = self.stack.pop(), self.stack[-1]
         if isinstance(target, _Array):
             _, shape, dtype, fortran, raw = state

@@ -61,6 +61,7 @@ class _Operator(foo.Operator):  # type: ignore[misc]  # FiftyOne has no types
 
     @property
     def config(self) -> Any:
+        """Name, label and risk, as the App wants them."""
         return foo.OperatorConfig(
             name=self.name,
             label=self.label,

@@ -14,7 +14,7 @@ from curate.errors import FootageError, WorkError
 from render import mux
 from render.coding import Coding
 from render.encode import encoder
-from render.look import look_of
+from render.look import check_footage
 
 
 def pictures(count: int, height: int, width: int) -> list[np.ndarray]:
@@ -29,7 +29,7 @@ def pictures(count: int, height: int, width: int) -> list[np.ndarray]:
 def test_decoding_what_was_encoded_gives_the_colours_back(make_clip, tmp_path, size, tags):
     """The same matrix and range both ways, tagged or guessed: within a level on average, and no cast."""
     footage = make_clip(tmp_path / "a.mp4", [512, 1024, 1536], size=size, tags=tags, codec="")
-    look = look_of(footage, size[1], size[0])
+    look = check_footage(footage, allow_hdr=True)
     frames = pictures(3, *size)
     with encoder(tmp_path / "b.mp4", size[1], size[0], Fraction(25), look, Coding(crf=1)) as write:
         for frame in frames:
@@ -42,7 +42,7 @@ def test_decoding_what_was_encoded_gives_the_colours_back(make_clip, tmp_path, s
 
 def test_the_wrong_matrix_would_be_seen(make_clip, tmp_path):
     footage = make_clip(tmp_path / "a.mp4", [512, 1024], tags=(1, 1, 1, 1), codec="")
-    right = look_of(footage, 128, 96)
+    right = check_footage(footage, allow_hdr=True)
     wrong = replace(right, matrix=video.Colorspace.ITU601)
     frame = pictures(1, 96, 128)[0]
     with encoder(tmp_path / "b.mp4", 128, 96, Fraction(25), wrong, Coding(crf=1)) as write:
@@ -53,7 +53,7 @@ def test_the_wrong_matrix_would_be_seen(make_clip, tmp_path):
 
 def test_an_encoder_that_fails_gives_its_reason(make_clip, tmp_path):
     footage = make_clip(tmp_path / "a.mp4", [512, 1024], codec="")
-    look = look_of(footage, 128, 96)
+    look = check_footage(footage, allow_hdr=True)
     with (
         pytest.raises(WorkError, match="encoder failed"),
         encoder(tmp_path / "none" / "b.mp4", 128, 96, Fraction(25), look, Coding()) as write,
@@ -63,7 +63,7 @@ def test_an_encoder_that_fails_gives_its_reason(make_clip, tmp_path):
 
 
 def test_a_frame_of_another_size_is_refused(make_clip, tmp_path):
-    look = look_of(make_clip(tmp_path / "a.mp4", [512, 1024], codec=""), 128, 96)
+    look = check_footage(make_clip(tmp_path / "a.mp4", [512, 1024], codec=""), allow_hdr=True)
     with (
         pytest.raises(WorkError, match="128x96"),
         encoder(tmp_path / "b.mp4", 128, 96, Fraction(25), look, Coding()) as write,
@@ -74,7 +74,7 @@ def test_a_frame_of_another_size_is_refused(make_clip, tmp_path):
 def test_the_look_of_what_is_no_video(tmp_path):
     (tmp_path / "a.mp4").write_text("text")
     with pytest.raises(FootageError):
-        look_of(tmp_path / "a.mp4", 128, 96)
+        check_footage(tmp_path / "a.mp4", allow_hdr=True)
 
 
 def test_packets_never_come_before_they_are_decoded(make_clip, tmp_path, uneven_times):
@@ -95,7 +95,7 @@ def test_packets_never_come_before_they_are_decoded(make_clip, tmp_path, uneven_
 
 
 def encode(path: Path, footage: Path, count: int) -> None:
-    look = look_of(footage, 128, 96)
+    look = check_footage(footage, allow_hdr=True)
     with encoder(path, 128, 96, Fraction(25), look, Coding()) as write:
         for number in range(count):
             write(np.roll(pictures(1, 96, 128)[0], 3 * number, axis=1))
