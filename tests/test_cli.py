@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import faceset
+from tests.command import call
 
 VERBS = ("curate select people report app train render inspect verify doctor demo import export prune forget").split()
 HELP = """
@@ -48,18 +49,6 @@ def test_help_of_every_verb_imports_nothing_heavy() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert all(f"faceset {verb}" in done.stdout for verb in VERBS)
-
-
-def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
-    """Run the command line in this process: exit code, stdout, stderr."""
-    old, sys.argv = sys.argv, ["faceset", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as end:
-            faceset.main()
-    finally:
-        sys.argv = old
-    out, err = capsys.readouterr()
-    return int(end.value.code or 0), out, err
 
 
 ME = ("--subject", "A", "--basis", "research")

@@ -16,23 +16,17 @@ import av
 import numpy as np
 import pytest
 
-import faceset
 from render import pipeline, plan
 from render.mask import MaskSettings
 from render.settings import RenderSettings
+from tests import command
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict]:
     """Run the command line in this process with --json: exit code and the object."""
-    old, sys.argv = sys.argv, ["faceset", *map(str, arguments), "--json", "-q"]
-    try:
-        with pytest.raises(SystemExit) as end:
-            faceset.main()
-    finally:
-        sys.argv = old
-    captured = capsys.readouterr()
-    assert captured.out, captured.err
-    return int(end.value.code or 0), json.loads(captured.out)
+    code, out, err = command.call(capsys, *arguments, "--json", "-q")
+    assert out, err
+    return code, json.loads(out)
 
 
 def streams(path: Path) -> tuple[list[float], bytes, tuple[int, int]]:
@@ -138,13 +132,7 @@ def test_a_faceset_without_its_papers_is_refused(head_facesets, work: Path, caps
     shutil.copytree(head_facesets["source"], tmp_path / "set")
     manifest = tmp_path / "set" / "faceset.toml"
     manifest.write_text(manifest.read_text().replace('basis = "public-domain"\n', ""))
-    old, sys.argv = sys.argv, ["faceset", "train", "--source", str(tmp_path / "set")]
-    sys.argv += ["--target", str(head_facesets["target"]), "--out", str(tmp_path / "run")]
-    try:
-        with pytest.raises(SystemExit) as end:
-            faceset.main()
-    finally:
-        sys.argv = old
-    message = capsys.readouterr().err.strip()
-    assert end.value.code == 2 and "basis" in message and len(message.splitlines()) == 1
+    sides = ("--source", tmp_path / "set", "--target", head_facesets["target"])
+    code, _, message = command.call(capsys, "train", *sides, "--out", tmp_path / "run")
+    assert code == 2 and "basis" in message and len(message.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()

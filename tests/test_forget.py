@@ -10,13 +10,13 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-import faceset as front
 from curate import forget as facesets
 from curate.errors import ConsentError, UsageError
 from curate.faceset import is_faceset, open_faceset
 from curate.types import Subject
 from render import registry
 from render.forget import forget
+from tests import command
 from train.run import open_run
 
 
@@ -48,14 +48,8 @@ def listing(folder: Path) -> dict[str, bytes]:
 
 
 def call(capsys, *arguments: object) -> tuple[int, str]:
-    old, sys.argv = sys.argv, ["faceset", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as end:
-            front.main()
-    finally:
-        sys.argv = old
-    out, err = capsys.readouterr()
-    return int(end.value.code or 0), out or err
+    code, out, err = command.call(capsys, *arguments)
+    return code, out or err
 
 
 def test_without_yes_it_only_tells(place, capsys):

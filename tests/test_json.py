@@ -22,6 +22,7 @@ import typer.main
 import faceset
 from curate import complete, output
 from curate.progress import Bar
+from tests.command import call as called
 
 ROOT = Path(faceset.__file__).parent
 COMMANDS = typer.main.get_command(faceset.app).commands  # type: ignore[attr-defined]  # it is a group
@@ -42,15 +43,9 @@ def _untouched() -> Iterator[None]:
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict, str]:
     """Run the command line in this process: exit code, the one object on stdout, stderr."""
-    old, sys.argv = sys.argv, ["faceset", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as end:
-            faceset.main()
-    finally:
-        sys.argv = old
-    out, err = capsys.readouterr()
+    code, out, err = called(capsys, *arguments)
     assert out.count("\n") == 1, out
-    return int(end.value.code or 0), json.loads(out, parse_constant=lambda word: pytest.fail(word)), err
+    return code, json.loads(out, parse_constant=lambda word: pytest.fail(word)), err
 
 
 def test_every_verb_has_json_and_quiet() -> None:

@@ -17,7 +17,6 @@ import cv2
 import numpy as np
 import pytest
 
-import faceset as front
 from curate.align import transform
 from curate.consent import make_subject
 from curate.errors import ConsentError, UsageError, WorkError
@@ -26,6 +25,7 @@ from curate.exchange.exporting import export
 from curate.exchange.importing import TABLE, import_faceset, records_of
 from curate.exchange.layout import ibug68
 from curate.faceset import open_faceset, write_selection
+from tests.command import call
 
 FACES = 5
 SIZE = 320
@@ -216,19 +216,6 @@ class Runs:
         return os.mkdir, (str(self.path),)
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    import sys
-
-    old, sys.argv = sys.argv, ["faceset", *map(str, arguments)]
-    try:
-        with pytest.raises(SystemExit) as end:
-            front.main()
-    finally:
-        sys.argv = old
-    out, err = capsys.readouterr()
-    return int(end.value.code or 0), out, err
-
-
 def test_bad_files_are_listed_and_the_rest_goes_on(exported, tmp_path, capsys) -> None:
     folder = tmp_path / "theirs"
     folder.mkdir()
@@ -244,20 +231,20 @@ def test_bad_files_are_listed_and_the_rest_goes_on(exported, tmp_path, capsys) -
     (folder / "short.jpg").write_bytes(raw[:300])
     (folder / "notes.txt").write_text("left alone")
     named = ("--subject", "Source", "--basis", "research", "--workers", 1, "--quiet")
-    code, out, err = run(capsys, "import", folder, "--out", tmp_path / "in", *named, "--json")
+    code, out, err = call(capsys, "import", folder, "--out", tmp_path / "in", *named, "--json")
     assert code == 0, err
     told = json.loads(out)
     reasons = {Path(f["path"]).name: f["reason"] for f in told["failed"]}
     assert set(reasons) == {"evil.jpg", "plain.jpg", "short.jpg"} and "posix.mkdir" in reasons["evil.jpg"]
     assert (told["format"], told["pictures"], told["kept"], told["recognised"]) == ("dfl", 2, 2, 2)
     assert not (tmp_path / "made").exists() and Path(told["report"]).is_file()
-    code, out, err = run(capsys, "import", folder, "--out", tmp_path / "in", *named)
+    code, out, err = call(capsys, "import", folder, "--out", tmp_path / "in", *named)
     assert code == 2 and "is a faceset already" in err
     for path in good:
         (folder / path.name).unlink()
-    code, out, err = run(capsys, "import", folder, "--out", tmp_path / "none", *named)
+    code, out, err = call(capsys, "import", folder, "--out", tmp_path / "none", *named)
     assert code == 1 and "nothing in" in err and "posix.mkdir" in err and not (tmp_path / "none").exists()
-    code, out, err = run(capsys, "export", tmp_path / "in", "--format", "folder", "--out", tmp_path / "o", "--all")
+    code, out, err = call(capsys, "export", tmp_path / "in", "--format", "folder", "--out", tmp_path / "o", "--all")
     assert code == 0 and "2 faces (2 as they were)" in out
 
 

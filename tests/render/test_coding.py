@@ -301,4 +301,6 @@ def test_a_damaged_packet_at_the_start_is_passed_over(make_clip, tmp_path):
 
 def test_progressive_footage_passes_with_its_look(make_clip, tmp_path):
     footage = make_clip(tmp_path / "a.mp4", [512, 1024], tags=TAGS["bt709"], codec="")
-    assert check_footage(footage).bits > 0
+    look = check_footage(footage)
+    assert (look.matrix_tag, look.primaries, look.transfer, look.bits, look.hdr) == (1, 1, 1, 8, False)
+    assert look.pixel_format == "yuv420p"
