@@ -32,7 +32,7 @@ def read_clip(path: Path) -> None:
         for frame in itertools.islice(video.decode(clip, segment, 16), FRAMES):
             assert frame.image.shape[:2] == frame.luma.shape == frame.deep.shape[:2]
     if clip.kind == "video":
-        video.frame_times(path)
+        video.times_of(path)
 
 
 def read_footage(path: Path) -> None:
