@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.accuracy_table import Row, at_least, figure
-from curate.build import mark_subject
+from curate.build import build
 from curate.faceset import Faceset
 from curate.pipeline import Request, curate
 from curate.types import Image
@@ -113,7 +113,8 @@ def _with_reference(faceset: Faceset, table: pd.DataFrame, owner: np.ndarray, pe
     points = faceset.landmarks([row["face_id"]])[row["face_id"]]
     vector = backends.identifier.identify(backends.identifier.chip(image, points))
     given = replace(faceset, references=(tuple(float(v) for v in vector),))
-    return mark_subject(table.drop(columns=["person", "kept", "identity_distance"]), given)
+    build(given)
+    return given.table(["frame", "kept"])
 
 
 def _score(table: pd.DataFrame, owner: np.ndarray, person: str) -> _Score:

@@ -225,8 +225,8 @@ from curate.faceset import open_faceset
 if __name__ == "__main__":
     faceset = open_faceset(Path(sys.argv[1]))
     count = max(1, round(float(sys.argv[2]) * len(faceset.clips)))
-    rows = build(replace(faceset, clips=faceset.clips[:count]))
-    print(len(rows), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+    counts = build(replace(faceset, clips=faceset.clips[:count]))
+    print(sum(c.faces for c in counts.values()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
 """
 
 

@@ -1,210 +1,162 @@
-"""Parts to faces.parquet: what only the whole faceset can know. Made from the parts alone, in the same order always."""
+"""Parts to faces.parquet: what only the whole faceset can know. Made from the parts alone, in the same order always.
+
+Memory does not grow with the faces: the parts are read one at a time, three times over. First their tracks, which say
+who is who; then an even sample of the subject's faces, which says what is its own (`curate.refine.learn`); then every
+part is refined with that and written.
+"""
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from curate import identity
-from curate.damage import read_arrow
-from curate.errors import UsageError, WorkError
-from curate.expression import DISTANCES
-from curate.extract import PartInfo, part_info
+from curate import jobs
+from curate.errors import WorkError
 from curate.faceset import Faceset, write_faces
-from curate.mesh import BLENDSHAPES
-from curate.refine import Vectors, refine
-from curate.shots import is_cut
-from curate.table import COLUMNS, part_schema
-from curate.track import SAME_FACE, overlap
-from curate.types import Clip, Floats
+from curate.lighting import skin
+from curate.parts import VECTORS, Part, Vectors, joined, rows_of, spread, without_lost_crops
+from curate.refine import ALBEDO_FACES, NEUTRAL_FACES, POSE, Own, Sample, learn, refine
+from curate.subject import People, find_people, mark
+from curate.table import COLUMNS, table_schema
+from curate.types import Progress, no_progress
 
-BOX = ["x", "y", "width", "height"]
-VECTORS = {"matrix": 6, "expression": len(BLENDSHAPES), "gaze": 2, "distances": len(DISTANCES)}
-"""Columns of the parts that are held as arrays (N, K)."""
-OTHER_PERSON = "another person"
-SECOND_FACE = "a second face like the subject's in this frame"
+A_WORKER = 10_000
+"""Faces that are worth a worker's start."""
+PIECES = ".table-"
+"""How the folder begins in which the table's pieces are."""
+WHO = ["clip", "track", "width", "height", "identity", "status"]
+"""What tells which face of a frame is the subject's."""
 
 
-def build(faceset: Faceset) -> pd.DataFrame:
-    """Make and write faces.parquet; its columns that are no vectors. Raises WorkError when no frame holds a face.
+@dataclass(frozen=True)
+class Count:
+    """Of one clip."""
 
-    Held in memory at once, a face takes about a kilobyte: its scores, expression and crop matrix. Landmarks and skin
-    stay in the parts, the identity is held once a track.
-    """
-    rows, vectors = read_parts(faceset)
-    if rows.empty:
+    faces: int = 0
+    kept: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One part to be refined."""
+
+    folder: Path
+    part: Part
+    people: People
+    own: Own
+    out: Path
+
+
+def build(faceset: Faceset, workers: int = 1, progress: Progress = no_progress) -> dict[str, Count]:
+    """Make and write faces.parquet; what each clip gave. Raises WorkError when no frame holds a face."""
+    parts, tracks = joined(faceset)
+    if not tracks.frames:
         raise WorkError(f"{faceset.folder}: no face was found in the footage; is the face at least 24 pixels wide?")
-    rows = mark_subject(rows, faceset)
-    order = rows.assign(at=np.arange(len(rows)))[["clip", "frame", "face_id", "at"]]
-    at = order.sort_values(["clip", "frame", "face_id"])["at"].to_numpy()
-    rows = rows.iloc[at].reset_index(drop=True)
-    for name in vectors:
-        vectors[name] = vectors[name][at]
-    refine(rows, vectors, functools.partial(_skins, faceset, rows["face_id"]))
-    del vectors["distances"]
-    write_faces(faceset, rows, vectors)
-    return rows.drop(columns="identity")
+    people = find_people(tracks.frames, tracks.identity, faceset)
+    with threadpool_limits(1):  # sums are taken in the same order everywhere
+        own = learn(_sample(parts, people))
+    for left in faceset.folder.glob(f"{PIECES}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=PIECES, dir=faceset.folder) as name:
+        pieces = [Path(name) / part.path.name for part in parts]
+        tasks = [
+            _Task(faceset.folder, part, people.of([*part.tracks.values()]), own, piece)
+            for part, piece in zip(parts, pieces, strict=True)
+        ]
+        done, total = 0, sum(part.rows for part in parts)
+        for task, problem in jobs.run(_refine, tasks, min(workers, 1 + total // A_WORKER)):
+            if problem is not None:
+                raise problem
+            done += task.part.rows
+            progress("scores", done, total)
+        counts: dict[str, Count] = {}
+        write_faces(faceset, _counted(parts, pieces, counts))
+    return counts
 
 
-KNOWN = ("face_id", "clip", "segment", "frame", "stands_for", "time", "shot", "track", *BOX, "identity", "status")
+def _counted(parts: Sequence[Part], pieces: Sequence[Path], counts: dict[str, Count]) -> Iterator[pa.Table]:
+    """The pieces of the table; what they hold is added to `counts`."""
+    for part, path in zip(parts, pieces, strict=True):
+        piece = pq.read_table(path)
+        path.unlink()
+        had, kept = counts.get(part.clip, Count()), sum(piece["kept"].to_pylist())
+        counts[part.clip] = Count(had.faces + len(piece), had.kept + kept)
+        yield piece
 
 
-def _rows(path: Path, columns: list[str]) -> pa.Table:
-    try:
-        return read_arrow(path, columns, part_schema(), KNOWN)
-    except WorkError as error:
-        raise WorkError(f"{error}: delete it, then faceset curate {path.parent.parent} makes it again") from None
+def _refine(task: _Task) -> None:
+    """Write one part's piece of the table."""
+    names = [*(c.name for c in COLUMNS if c.level == "both"), "distances", "skin"]
+    rows, vectors = rows_of(task.part, names)
+    without_lost_crops(task.folder, rows)
+    mark(rows, task.people)
+    refine(rows, vectors, *_skins(rows), task.own)
+    pq.write_table(_piece(rows, vectors), task.out, compression="lz4")
 
 
-def read_parts(faceset: Faceset) -> tuple[pd.DataFrame, Vectors]:
-    """All parts' scalars, with the identity, and vectors; shots made unique in the clip, tracks in the faceset."""
-    names = [*(c.name for c in COLUMNS if c.level == "both"), "distances"]
-    pieces: list[pd.DataFrame] = []
-    vectors: dict[str, list[Floats]] = {name: [np.zeros((0, size), np.float32)] for name, size in VECTORS.items()}
-    next_track = 0
-    for clip in faceset.clips:
-        shot = 0
-        before: tuple[PartInfo, pd.DataFrame] | None = None
-        for path, info in _parts(faceset, clip):
-            read = _rows(path, names)
-            for name, size in VECTORS.items():
-                vectors[name].append(_stacked(path, read[name], size))
-            part: pd.DataFrame = read.drop_columns([*VECTORS]).to_pandas()
-            _without_lost_crops(faceset, part)
-            one = {t: v.copy() for t, v in zip(part["track"], part["identity"], strict=True)}
-            part["identity"] = part["track"].map(one)  # the same vector for all of a track, held once
-            goes_on = before is not None and _goes_on(before[0], info)
-            first = shot if before is None or goes_on else shot + 1
-            shots = part["shot"].max() if len(part) else 0
-            part["shot"] += first
-            same = _same_tracks(before[1], part) if before is not None and goes_on else {}
-            fresh = [t for t in sorted(part["track"].unique()) if t not in same]
-            names_of = same | {t: next_track + i for i, t in enumerate(fresh)}
-            next_track += len(fresh)
-            part["track"] = part["track"].map(names_of).astype("int32")
-            shot = first + int(shots)
-            before = (info, part)
-            pieces.append(part)
-    table = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame(columns=names)
-    pieces.clear()
-    return table, {name: np.concatenate(vectors.pop(name)) for name in VECTORS}
+def _skins(rows: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+    """(N,) whether a face has its skin's colours, and (N, T, 3) those, 0 where it has none; `rows` lose them."""
+    column = rows.pop("skin")
+    known = column.notna().to_numpy()
+    colours = np.zeros((len(rows), len(skin()[0]), 3), np.uint8)
+    if known.any():
+        colours[known] = np.frombuffer(b"".join(column[known]), np.uint8).reshape(known.sum(), -1, 3)
+    return known, colours
 
 
-def _stacked(path: Path, column: pa.ChunkedArray, size: int) -> Floats:
-    """(N, size) float32 out of a column of vectors; NaN where null. Raises WorkError if they have another size."""
-    out = np.full((len(column), size), np.nan, np.float32)
-    known = column.is_valid().to_numpy()
-    flat = column.drop_null().combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    if len(flat) != known.sum() * size:
-        raise WorkError(f"{path} is damaged (vectors of another size than {size}): delete it, then curate again")
-    out[known] = np.asarray(flat, np.float32).reshape(-1, size)
-    return out
+def _piece(rows: pd.DataFrame, vectors: Vectors) -> pa.Table:
+    """Rows of the table, of its schema."""
+
+    def column(field: pa.Field) -> pa.Array:
+        if field.name not in vectors:
+            return pa.array(rows[field.name], field.type, from_pandas=True)
+        values = vectors[field.name]
+        null = pa.array(np.isnan(values).all(1))
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1], mask=null).cast(field.type)
+
+    schema = table_schema()
+    return pa.Table.from_arrays([column(field) for field in schema], schema=schema)
 
 
-def _without_lost_crops(faceset: Faceset, part: pd.DataFrame) -> None:
-    """Null where a crop is no longer there (pruned), or has no bytes (a power cut)."""
-    for folder in sorted({str(Path(crop).parent) for crop in part["crop"].dropna()}):
-        try:
-            with os.scandir(faceset.folder / folder) as entries:
-                there = {f"{folder}/{entry.name}" for entry in entries if entry.stat().st_size}
-        except FileNotFoundError:
-            there = set()
-        lost = part["crop"].str.startswith(f"{folder}/", na=False) & ~part["crop"].isin(there)
-        part.loc[lost, "crop"] = None
+def _ours(part: Part, people: People, more: Sequence[str]) -> tuple[pd.DataFrame, Vectors]:
+    """The subject's faces of a part that have a pose, with more columns."""
+    rows, vectors = rows_of(part, [*WHO, *POSE, *more])
+    mark(rows, people)
+    ours = rows["kept"].to_numpy(bool) & np.isfinite(rows[POSE[:3]].to_numpy(np.float64)).all(1)
+    return rows[ours].reset_index(drop=True), {name: values[ours] for name, values in vectors.items()}
 
 
-def _parts(faceset: Faceset, clip: Clip) -> Iterator[tuple[Path, PartInfo]]:
-    """The clip's parts in order, without the stale: made from other bytes or with other settings."""
-    for path in faceset.parts_of(clip):
-        info = part_info(path)
-        if info is not None and info.settings == faceset.settings.digest() and info.clip_sha256 == clip.sha256:
-            yield path, info
-
-
-def _skins(faceset: Faceset, face_ids: pd.Series[str]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.uint8]]]:
-    """Each part's skin colours (n, T, 3), and where its faces stand in the table (n,)."""
-    index = pd.Index(face_ids)
-    for clip in faceset.clips:
-        for path, _ in _parts(faceset, clip):
-            part = _rows(path, ["face_id", "skin"]).to_pandas().dropna(subset=["skin"])
-            if len(part):
-                colours = np.frombuffer(b"".join(part["skin"]), np.uint8).reshape(len(part), -1, 3)
-                yield index.get_indexer(pd.Index(part["face_id"])), colours
-
-
-def _goes_on(before: PartInfo, after: PartInfo) -> bool:
-    """Whether the shot at the end of one segment goes on in the next."""
-    if before.last_thumb is None or after.first_thumb is None:
-        return False
-    return not is_cut(before.last_thumb, after.first_thumb)
-
-
-def _same_tracks(before: pd.DataFrame, after: pd.DataFrame) -> dict[int, int]:
-    """Tracks of the new segment that go on from the last frame of the one before: their old numbers."""
-    if before.empty or after.empty:
-        return {}
-    last = before[before["frame"] == before["frame"].max()]
-    first = after[after["frame"] == after["frame"].min()]
-    same: dict[int, int] = {}
-    for new in first.itertuples():
-        box = np.array([getattr(new, c) for c in BOX], np.float64)
-        for old in last.itertuples():
-            if old.track not in same.values() and overlap(box, np.array([getattr(old, c) for c in BOX])) > SAME_FACE:
-                same[int(new.track)] = int(old.track)
-                break
-    return same
-
-
-def mark_subject(rows: pd.DataFrame, faceset: Faceset) -> pd.DataFrame:
-    """Add person, identity_distance, kept and the reasons of those that are not kept."""
-    tracks = rows.groupby("track", sort=True).agg(frames=("stands_for", "sum"), identity=("identity", "first"))
-    vectors = np.stack(tracks["identity"].to_list()).astype(np.float64)
-    weights = tracks["frames"].to_numpy(np.float64)
-    labels = identity.people(vectors, weights)
-    centres = np.stack([identity.centre(vectors[labels == k], weights[labels == k]) for k in range(labels.max() + 1)])
-    subject = _pick(centres, faceset)
-    rows = rows.copy()
-    rows["person"] = rows["track"].map(dict(zip(tracks.index, labels, strict=True))).astype("int32")
-    rows["identity_distance"] = _far(rows["identity"], centres[subject])
-    ours = rows["person"] == subject
-    order = rows[["clip", "frame", "identity_distance", "face_id"]].assign(
-        mine=~ours, small=-rows["width"] * rows["height"]
+def _sample(parts: Sequence[Part], people: People) -> Sample:
+    """Faces of the subject, evenly over the footage."""
+    counts = [len(_ours(part, people, ())[0]) for part in parts]
+    poses = [np.zeros((0, len(POSE)))]
+    vectors: dict[str, list[NDArray[np.float32]]] = {
+        name: [np.zeros((0, VECTORS[name]), np.float32)] for name in ("expression", "gaze", "distances")
+    }
+    for part, at in spread(parts, counts, NEUTRAL_FACES):
+        rows, own = _ours(part, people, [*vectors])
+        poses.append(rows.iloc[at][POSE].to_numpy(np.float64))
+        for name, some in vectors.items():
+            some.append(own[name][at])
+    skins, turned = [np.zeros((0, len(skin()[0]), 3), np.uint8)], [np.zeros((0, 2))]
+    for part, at in spread(parts, counts, ALBEDO_FACES):
+        rows = _ours(part, people, ["skin"])[0].iloc[at].reset_index(drop=True)
+        known, colours = _skins(rows)
+        skins.append(colours[known])
+        turned.append(rows.loc[known, POSE[:2]].to_numpy(np.float64))
+    return Sample(
+        np.concatenate(poses),
+        {name: np.concatenate(some) for name, some in vectors.items()},
+        np.concatenate(turned),
+        np.concatenate(skins),
     )
-    order = order.sort_values(["clip", "frame", "mine", "identity_distance", "small", "face_id"])
-    rows["kept"] = ours & rows.index.isin(order.drop_duplicates(["clip", "frame"]).index)
-    rows.loc[~ours, "status"] = OTHER_PERSON
-    rows.loc[ours & ~rows["kept"], "status"] = SECOND_FACE
-    return rows
-
-
-def _far(column: pd.Series[Any], centre: NDArray[np.float64]) -> Floats:
-    """(N,) distances of identity vectors from a centre; rows of a track may hold the same array."""
-    different = {id(v): v for v in column}
-    far = np.linalg.norm(np.stack(list(different.values())) - centre, axis=1).astype(np.float32)
-    number = {key: i for i, key in enumerate(different)}
-    return np.asarray(far[[number[id(v)] for v in column]], np.float32)
-
-
-def _pick(centres: NDArray[np.float64], faceset: Faceset) -> int:
-    """The subject's cluster: --person, else nearest to --reference, else the one with the most faces."""
-    if faceset.person is not None:
-        if not 0 <= faceset.person < len(centres):
-            raise UsageError(f"--person {faceset.person}: the footage shows persons 0 to {len(centres) - 1}")
-        return faceset.person
-    if faceset.references:
-        found = identity.nearest(centres, np.mean(np.array(faceset.references), axis=0))
-        distance = float(np.linalg.norm(centres[found] - np.mean(np.array(faceset.references), axis=0)))
-        if distance > identity.NOT_THE_PERSON:
-            raise WorkError(
-                f"nobody in the footage looks like the --reference (nearest distance {distance:.2f}, not below .6)"
-            )
-        return found
-    return 0

@@ -5,17 +5,19 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import av
 import cv2
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import FootageError, WorkError
+from curate.types import Floats
 
 DAMAGED = (
     OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError, EOFError,
@@ -60,23 +62,27 @@ def read_arrow(
     """
     try:
         with pq.ParquetFile(path) as file:
-            _check_size(path, file.metadata)
-            there = file.schema_arrow
-        names = there.names if columns is None else list(columns)
-        for name in names:
-            if name not in there.names:
-                raise WorkError(f"{path} is damaged (it has no column {name})")
-            if schema is not None and name in schema.names and there.field(name).type != schema.field(name).type:
-                kind = there.field(name).type
-                raise WorkError(f"{path} is damaged (column {name} is {kind}, not {schema.field(name).type})")
+            names = _checked_names(path, file, columns, schema)
         table = pq.read_table(path, columns=names, filters=filters)
-        table.validate(full=True)  # text that is no UTF-8 would fail only where it is used
-        for name in set(known) & set(names):
-            if table[name].null_count:
-                raise WorkError(f"{path} is damaged (column {name} has rows without a value)")
+        _check_values(path, table, known)
     except DAMAGED as error:
         raise WorkError(f"{path} is damaged ({told(error)})") from None
     return table
+
+
+def read_groups(
+    path: Path, columns: Sequence[str] | None = None, schema: pa.Schema | None = None, known: Sequence[str] = ()
+) -> Iterator[pa.Table]:
+    """The same one row group at a time."""
+    try:
+        with pq.ParquetFile(path) as file:
+            names = _checked_names(path, file, columns, schema)
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, names)
+                _check_values(path, table, known)
+                yield table
+    except DAMAGED as error:
+        raise WorkError(f"{path} is damaged ({told(error)})") from None
 
 
 def read_parquet(
@@ -93,6 +99,40 @@ def read_parquet(
     except DAMAGED as error:
         raise WorkError(f"{path} is damaged ({told(error)})") from None
     return rows
+
+
+def stacked(path: Path, column: pa.ChunkedArray, size: int) -> Floats:
+    """(N, size) float32 out of a column of vectors; NaN where null. Raises WorkError if they have another size."""
+    out = np.full((len(column), size), np.nan, np.float32)
+    known = column.is_valid().to_numpy()
+    flat = column.drop_null().combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    if len(flat) != known.sum() * size:
+        raise WorkError(f"{path} is damaged (vectors of another size than {size})")
+    out[known] = np.asarray(flat, np.float32).reshape(-1, size)
+    return out
+
+
+def _checked_names(
+    path: Path, file: pq.ParquetFile, columns: Sequence[str] | None, schema: pa.Schema | None
+) -> list[str]:
+    """The columns to read."""
+    _check_size(path, file.metadata)
+    there = file.schema_arrow
+    names = there.names if columns is None else list(columns)
+    for name in names:
+        if name not in there.names:
+            raise WorkError(f"{path} is damaged (it has no column {name})")
+        if schema is not None and name in schema.names and there.field(name).type != schema.field(name).type:
+            kind = there.field(name).type
+            raise WorkError(f"{path} is damaged (column {name} is {kind}, not {schema.field(name).type})")
+    return names
+
+
+def _check_values(path: Path, table: pa.Table, known: Sequence[str]) -> None:
+    table.validate(full=True)  # text that is no UTF-8 would fail only where it is used
+    for name in set(known) & set(table.column_names):
+        if table[name].null_count:
+            raise WorkError(f"{path} is damaged (column {name} has rows without a value)")
 
 
 def _check_size(path: Path, metadata: pq.FileMetaData) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -84,7 +84,7 @@ class _Plan:
 
     def tasks(self) -> Iterator[Task]:
         """Every segment that has no part yet."""
-        clips = self.faceset.clips
+        clips, parts = self.faceset.clips, self.faceset.parts()
         self.total = sum(map(_expected, clips))
         self.progress("faces", 0, self.total)
         for clip in clips:
@@ -94,7 +94,7 @@ class _Plan:
                     plan = segments(here, self.faceset.settings.segment_seconds)
             except (FacesetError, OSError) as error:
                 self.total -= _expected(clip)
-                if not _all_parts(self.faceset, clip):
+                if not _all_done(self.faceset, clip, parts.get(clip.name, [])):
                     self.failures[clip.name] = Failure(clip.path, str(error))
                 continue
             found = [s for s in plan if not is_done(self.faceset, clip, s.key)]
@@ -135,7 +135,8 @@ def is_done(faceset: Faceset, clip: Clip, key: str) -> bool:
 def tell_disk(faceset: Faceset) -> None:
     """Say how much disk the faceset will take at most, and warn if that is not there."""
     frames = sum(map(_expected, faceset.clips))
-    there = sum(i.frames for c in faceset.clips for p in faceset.parts_of(c) if (i := part_info(p)) is not None)
+    parts = faceset.parts()
+    there = sum(i.frames for c in faceset.clips for p in parts.get(c.name, ()) if (i := part_info(p)) is not None)
     needed, free = disk.needed(max(frames - there, 0), faceset.settings), disk.free(faceset.folder)
     words = f"{faceset.folder}: {frames} frames, up to {disk.text(needed)} more on the disk, {disk.text(free)} free"
     if needed > free:
@@ -146,9 +147,8 @@ def tell_disk(faceset: Faceset) -> None:
         log.info("%s", words)
 
 
-def _all_parts(faceset: Faceset, clip: Clip) -> bool:
+def _all_done(faceset: Faceset, clip: Clip, parts: Sequence[Path]) -> bool:
     """Footage may be gone once its parts are there (a moved faceset): one after another, with all of its frames."""
-    parts = faceset.parts_of(clip)
     numbers = [int(p.stem.rpartition("-")[2]) for p in parts]
     if not parts or numbers != list(range(numbers[0], numbers[0] + len(parts))):
         return False
@@ -159,9 +159,9 @@ def _all_parts(faceset: Faceset, clip: Clip) -> bool:
     return None in planned or abs(frames - _expected(clip)) <= (2 if clip.start or clip.end else 0)
 
 
-def any_part(faceset: Faceset, clip: Clip) -> bool:
-    """Whether anything of the clip is done."""
-    return any(is_done(faceset, clip, p.stem) for p in faceset.parts_of(clip))
+def any_done(faceset: Faceset, clip: Clip, parts: Mapping[str, Sequence[Path]]) -> bool:
+    """Whether anything of the clip is done, where `parts` are all of the faceset by clip."""
+    return any(is_done(faceset, clip, p.stem) for p in parts.get(clip.name, ()))
 
 
 @functools.cache

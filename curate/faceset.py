@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 import tomli_w
 from numpy.typing import NDArray
 
-from curate.damage import DAMAGED, read_parquet, told
+from curate.damage import DAMAGED, read_arrow, read_groups, read_parquet, stacked, told
 from curate.errors import UsageError, WorkError
 from curate.records import checked, record, safe_name
-from curate.table import SELECTION_SCHEMA, part_schema, table_schema
+from curate.table import IDENTITY, SELECTION_SCHEMA, part_schema, table_schema
 from curate.types import Clip, Image, Settings, Subject
 
 FORMAT = 2
@@ -33,6 +33,8 @@ FORMAT = 2
 KNOWN = ("face_id", "kept")
 """Columns of the table without which a row means nothing."""
 MANIFEST = "faceset.toml"
+PART = re.compile(r"(.+)-(\d{4,})\.parquet")
+"""A part's file: clip, number of the segment."""
 ROWS = 50_000
 """Rows of the table that are written at a time."""
 OPTIONS = b"faceset.options"
@@ -73,16 +75,28 @@ class Faceset:
 
     def parts_of(self, clip: Clip) -> list[Path]:
         """The clip's parts in order, current or stale."""
-        pattern = re.compile(re.escape(clip.name) + r"-\d{4,}\.parquet")
-        folder = self.folder / "parts"
-        return sorted(p for p in folder.iterdir() if pattern.fullmatch(p.name)) if folder.is_dir() else []
+        return self.parts().get(clip.name, [])
+
+    def parts(self) -> dict[str, list[Path]]:
+        """All parts, current or stale, by their clip's name and in order."""
+        found: dict[str, list[tuple[int, Path]]] = {}
+        for path in (self.folder / "parts").glob("*.parquet"):
+            if match := PART.fullmatch(path.name):
+                found.setdefault(match[1], []).append((int(match[2]), path))
+        return {name: [path for _, path in sorted(numbered)] for name, numbered in found.items()}
 
     def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """faces.parquet as a DataFrame in order of clip, frame and face; vectors are (n,) float32 arrays."""
+        with self._table_there():
+            return read_parquet(self.table_path, columns or None, table_schema(), KNOWN)
+
+    @contextmanager
+    def _table_there(self) -> Iterator[None]:
+        """Says what to do where the table is missing or damaged."""
         if not self.table_path.is_file():
             raise WorkError(f"{self.folder} has no faces.parquet: faceset curate {self.folder} makes it from the parts")
         try:
-            return read_parquet(self.table_path, columns or None, table_schema(), KNOWN)
+            yield
         except WorkError as error:
             raise WorkError(f"{error}: faceset curate {self.folder} makes it again from the parts") from None
 
@@ -123,6 +137,8 @@ class Faceset:
         wanted = set(face_ids)
         found: dict[str, NDArray[np.float32]] = {}
         for path in sorted((self.folder / "parts").glob("*.parquet")):
+            if wanted.isdisjoint(read_arrow(path, ["face_id"], part_schema())["face_id"].to_pylist()):
+                continue
             part = read_parquet(path, ("face_id", "landmarks"), part_schema())
             for face, points in zip(part["face_id"], part["landmarks"], strict=True):
                 if face in wanted and points is not None and len(points) % 3 == 0:
@@ -142,11 +158,14 @@ class Faceset:
 
     def identity(self) -> NDArray[np.float32]:
         """(128,) mean identity vector of the subject's kept faces."""
-        table = self.table(["identity", "kept"])
-        vectors = [v for v in table.loc[table["kept"], "identity"] if v is not None]
-        if not vectors:
+        total, count = np.zeros(IDENTITY), 0
+        with self._table_there():
+            for rows in read_groups(self.table_path, ["identity", "kept"], table_schema(), KNOWN):
+                vectors = stacked(self.table_path, rows.filter(rows["kept"])["identity"].drop_null(), IDENTITY)
+                total, count = total + vectors.sum(axis=0, dtype=np.float64), count + len(vectors)
+        if not count:
             raise WorkError(f"{self.folder} keeps no face with an identity")
-        return np.asarray(np.mean(np.stack(vectors), axis=0, dtype=np.float64), np.float32)
+        return (total / count).astype(np.float32)
 
     def save(self) -> None:
         """Write the manifest."""
@@ -284,27 +303,19 @@ def write_selection(faceset: Faceset, rows: pd.DataFrame, options: dict[str, Any
     write_table(faceset.selection_path, table.replace_schema_metadata({OPTIONS: json.dumps(options or {})}))
 
 
-def write_faces(faceset: Faceset, rows: pd.DataFrame, vectors: dict[str, NDArray[np.float32]] | None = None) -> None:
-    """Write faces.parquet atomically, a piece at a time.
-
-    `vectors` gives columns as (N, K) arrays, NaN rows for null; the others are columns of `rows`.
-    """
-    schema, vectors = table_schema(), vectors or {}
-
-    def column(field: pa.Field, at: slice) -> pa.Array:
-        if field.name not in vectors:
-            return pa.array(rows[field.name].iloc[at], field.type, from_pandas=True)
-        values = vectors[field.name][at]
-        null = pa.array(np.isnan(values).all(1))
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1], mask=null).cast(field.type)
-
+def write_faces(faceset: Faceset, pieces: Iterable[pa.Table]) -> None:
+    """Write faces.parquet atomically from pieces of the table in order, ROWS rows at a time."""
+    held: list[pa.Table] = []
     with (
         atomic(faceset.table_path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        pq.ParquetWriter(temporary, table_schema(), compression="zstd") as writer,
     ):
-        for start in range(0, max(len(rows), 1), ROWS):
-            at = slice(start, start + ROWS)
-            writer.write_table(pa.Table.from_arrays([column(f, at) for f in schema], schema=schema))
+        for piece in pieces:
+            held.append(piece)
+            if sum(map(len, held)) >= ROWS:
+                writer.write_table(pa.concat_tables(held))
+                held.clear()
+        writer.write_table(pa.concat_tables([*held, table_schema().empty_table()]))
 
 
 @contextmanager

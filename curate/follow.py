@@ -47,9 +47,10 @@ def follow(
         if failures:
             raise WorkError(f"{failures[0].path}: {failures[0].reason}")
         try:
-            table = build(faceset)
+            build(faceset, workers)
         except WorkError:
             return pd.DataFrame(columns=[*COLUMNS, "landmarks"])
+        table = faceset.table([*COLUMNS, "kept"])
         kept = table.loc[table["kept"], COLUMNS].sort_values("frame", ignore_index=True)
         landmarks = faceset.landmarks(kept["face_id"])
         kept["landmarks"] = pd.Series([landmarks[i] for i in kept["face_id"]], index=kept.index, dtype=object)

@@ -16,9 +16,9 @@ import pandas as pd
 
 from curate import disk, jobs
 from curate.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, make, weights
-from curate.build import build
+from curate.build import Count, build
 from curate.consent import make_subject
-from curate.engine import any_part, extract, tell_disk
+from curate.engine import any_done, extract, tell_disk
 from curate.errors import FacesetError, UsageError, WorkError
 from curate.extract import part_info
 from curate.faceset import Faceset, check_new, create, is_faceset, open_faceset
@@ -56,8 +56,6 @@ class Curated:
     """What extraction gave."""
 
     faceset: Faceset
-    rows: pd.DataFrame
-    """The table's columns that are no vectors."""
     clips: tuple[dict[str, Any], ...]
     """path, frames, faces, kept, seconds of each clip."""
     failed: tuple[Failure, ...]
@@ -83,8 +81,8 @@ class Curated:
             "clips": list(self.clips),
             "frames": frames,
             "skipped": sum(c["skipped"] for c in self.clips),
-            "faces": len(self.rows),
-            "kept": int(self.rows["kept"].sum()),
+            "faces": sum(c["faces"] for c in self.clips),
+            "kept": sum(c["kept"] for c in self.clips),
             "minutes": round(self.minutes, 4),
             "failed": [{"path": f.path, "reason": f.reason} for f in self.failed],
             "seconds": round(self.seconds, 3),
@@ -125,17 +123,18 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
             tell_disk(faceset)
             failed += extract(faceset, request.workers, request.engine, progress, gpus=request.gpus)
             bad = {f.path for f in failed}
-            usable = tuple(c for c in faceset.clips if c.path not in bad or any_part(faceset, c))
+            parts = faceset.parts()
+            usable = tuple(c for c in faceset.clips if c.path not in bad or any_done(faceset, c, parts))
             faceset = faceset.changed(clips=usable)
             if not faceset.clips:
                 raise WorkError(f"none of the footage is usable: {failed[0].reason}")
-            table = build(faceset)
+            counts = build(faceset, request.workers, progress)
     except FacesetError:
         if old is None and not _holds_faces(faceset):
             shutil.rmtree(out, ignore_errors=True)
         raise
-    rows = tuple(_clip_summary(faceset, c, table) for c in faceset.clips)
-    return Curated(faceset, table, rows, tuple(failed), time.monotonic() - began, disk.used(out))
+    clips_told = tuple(_clip_summary(c, parts.get(c.name, []), counts.get(c.name, Count())) for c in faceset.clips)
+    return Curated(faceset, clips_told, tuple(failed), time.monotonic() - began, disk.used(out))
 
 
 def _holds_faces(faceset: Faceset) -> bool:
@@ -209,17 +208,15 @@ def _reference(path: Path, settings: Settings) -> tuple[float, ...]:
     return tuple(float(v) for v in np.asarray(vector, np.float64))
 
 
-def _clip_summary(faceset: Faceset, clip: Clip, table: pd.DataFrame) -> dict[str, Any]:
-    rows = table[table["clip"] == clip.name]
-    infos: Sequence[Any] = [part_info(p) for p in faceset.parts_of(clip)]
-    known = [i for i in infos if i is not None]
+def _clip_summary(clip: Clip, parts: Sequence[Path], count: Count) -> dict[str, Any]:
+    known = [info for path in parts if (info := part_info(path)) is not None]
     return {
         "path": clip.path,
         "name": clip.name,
         "frames": sum(i.frames for i in known),
         "skipped": sum(i.skipped for i in known),
-        "faces": len(rows),
-        "kept": int(rows["kept"].sum()),
+        "faces": count.faces,
+        "kept": count.kept,
         "seconds": round(clip.seconds, 4),
     }
 

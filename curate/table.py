@@ -10,6 +10,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+IDENTITY = 128
+"""Length of an identity vector."""
 Level = Literal["part", "table", "both"]
 """part: only in parts; table: what only the whole faceset can know; both: written to parts, carried to the table."""
 
@@ -167,7 +169,7 @@ COLUMNS: tuple[Column, ...] = (
         "N x 3, row-major: x, y in frame pixels, z in pixels, negative to camera",
         "part",
     ),
-    Column("identity", _vector(128), "Identity vector of the face's track (dlib ResNet)", group="identity"),
+    Column("identity", _vector(IDENTITY), "Identity vector of the face's track (dlib ResNet)", group="identity"),
     Score(
         "identity_distance", "", 0, 2, False, "Distance of `identity` from the subject's centre", "identity", "table"
     ),

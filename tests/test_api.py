@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 
 import faceset
 from curate.errors import ConsentError, UsageError, WorkError
-from curate.faceset import open_faceset, write_faces
+from curate.faceset import open_faceset
 from curate.table import SCORES
+from tests.tables import write_rows
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +108,12 @@ def test_nulls_are_nan_and_faces_without_a_crop_are_left_out(copy: Path) -> None
     rows.loc[kept[0], "crop"] = None
     rows.loc[kept[1], "Sharpness"] = np.nan
     rows.at[kept[1], "expression"] = None
-    write_faces(opened, rows)
+    write_rows(opened, rows)
     dataset = faceset.read(copy).dataset(columns=["Sharpness", "expression"], selected=False)
     assert len(dataset) == len(kept) - 1
     values = dataset[0][1]
     assert torch.isnan(values["Sharpness"]) and torch.isnan(values["expression"]).all()
-    write_faces(opened, rows.assign(crop=None))
+    write_rows(opened, rows.assign(crop=None))
     with pytest.raises(WorkError, match="no crops"):
         faceset.read(copy).dataset()
 

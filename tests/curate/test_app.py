@@ -22,10 +22,11 @@ from curate import app, app_dataset, app_panel, mongod
 from curate.app_map import Drawing
 from curate.cluster import map2d
 from curate.errors import MissingError, UsageError, WorkError
-from curate.faceset import Faceset, create, open_faceset, write_faces, write_selection
+from curate.faceset import Faceset, create, open_faceset, write_selection
 from curate.space import Space
 from curate.table import COLUMNS, SELECTION_SCHEMA, table_schema
 from curate.types import Clip, Settings, Subject
+from tests.tables import write_rows
 
 FOLDER = "Łódź \"a\" <b>'c' 顔"
 CLIPS = ('say "hi"', "<i>клип")
@@ -79,7 +80,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, write_video) -> Path:
     for crop in rows["crop"].dropna():
         (path / crop).parent.mkdir(parents=True, exist_ok=True)
         cv2.imencode(".jpg", np.full((32, 32, 3), 90, np.uint8))[1].tofile(path / crop)
-    write_faces(faceset, rows)
+    write_rows(faceset, rows)
     write_selection(faceset, chosen([10, 4, 20, 2]))  # face 2 has no crop
     return path
 
@@ -185,7 +186,7 @@ def story(folder: Path) -> dict[str, object]:
         rows = faces().drop(index=[8, 9])
         rows["status"], rows["kept"] = "ok", True
         rows["yaw"] = 12.5
-        write_faces(faceset, rows)
+        write_rows(faceset, rows)
         app.load([folder])
         told["other faces"] = look(fo, name, drawn)
         told["other yaw"] = fo.load_dataset(name).distinct("yaw")
@@ -316,7 +317,7 @@ def failures(fo, folder: Path) -> dict[str, object]:
     told = {}
     for what, crop in (("no crops", None), ("outside", "../../x.jpg")):
         faceset: Faceset = create(folder.parent / what, None, Settings(crop_size=0))
-        write_faces(faceset, faces().assign(crop=crop))
+        write_rows(faceset, faces().assign(crop=crop))
         try:
             app.load([faceset.folder])
         except WorkError as error:

@@ -21,10 +21,11 @@ import pytest
 
 from curate import app, app_panel, mongod
 from curate.errors import MissingError
-from curate.faceset import Faceset, create, write_faces, write_selection
+from curate.faceset import Faceset, create, write_selection
 from curate.pins import read_pins
 from curate.table import table_schema
 from curate.types import Settings, Subject
+from tests.tables import write_rows
 
 FACES = 60
 
@@ -52,7 +53,7 @@ def faceset(tmp_path_factory: pytest.TempPathFactory) -> Faceset:
     (made.folder / "crops").mkdir()
     for i in range(FACES):
         cv2.imwrite(str(made.folder / f"crops/{i}.jpg"), np.full((32, 32, 3), 4 * i, np.uint8))
-    write_faces(made, rows)
+    write_rows(made, rows)
     chosen = pd.DataFrame({"face_id": rows["face_id"][[0, 15, 40]], "rank": range(3), "gain": 0.1, "cluster": 0})
     write_selection(made, chosen.assign(reason="covers 'frontal'"))
     return made

@@ -12,9 +12,10 @@ import pytest
 
 from curate import consent
 from curate.errors import ConsentError, UsageError, WorkError
-from curate.faceset import Faceset, atomic, create, open_faceset, write_faces, write_selection
+from curate.faceset import Faceset, atomic, create, open_faceset, write_selection
 from curate.table import BY_NAME, COLUMNS, QUALITY, SCORES, part_schema, table_schema
 from curate.types import Clip, Settings, Subject
+from tests.tables import write_rows
 
 SUBJECT = Subject("Jane Doe", "research")
 
@@ -42,13 +43,13 @@ def test_manifest_round_trip(faceset: Faceset) -> None:
 
 
 def test_a_moved_faceset_works(faceset: Faceset, tmp_path: Path) -> None:
-    write_faces(faceset, rows(3))
+    write_rows(faceset, rows(3))
     faceset.folder.rename(tmp_path / "moved")
     assert len(open_faceset(tmp_path / "moved").table()) == 3
 
 
 def test_table_and_selection(faceset: Faceset) -> None:
-    write_faces(faceset, rows(5))
+    write_rows(faceset, rows(5))
     chosen = {"face_id": ["id-3", "id-1"], "rank": [1, 0], "gain": [0.2, 0.8], "cluster": [0, 1], "reason": ["", ""]}
     write_selection(faceset, pd.DataFrame(chosen))
     assert faceset.selected(["yaw"])["yaw"].to_list() == [1, 3]

@@ -12,13 +12,14 @@ from curate.coverage import effective
 from curate.eligible import Budget, Floors, parse_budget
 from curate.errors import UsageError, WorkError
 from curate.expression import AXES
-from curate.faceset import create, open_faceset, write_faces
+from curate.faceset import create, open_faceset
 from curate.metric import Kernel
 from curate.pins import Pins
 from curate.select import Wishes, choose, select_columns, select_faceset
 from curate.space import Weights
 from curate.table import BY_NAME, SELECTION_SCHEMA, table_schema
 from curate.types import Clip, Settings, Subject
+from tests.tables import write_rows
 
 
 def faces(count: int, seed: int = 0) -> pd.DataFrame:
@@ -319,7 +320,7 @@ def test_on_a_faceset(tmp_path):
     faceset = create(tmp_path / "set", Subject("A", "self"), Settings()).changed(clips=(clip,))
     rows = faces(300).assign(clip="a", status="ok")
     empty = {name: None for name in table_schema().names if name not in rows}
-    write_faces(faceset, rows.assign(**empty))
+    write_rows(faceset, rows.assign(**empty))
     choice = select_faceset(open_faceset(faceset.folder), Wishes(".05min"))
     assert len(choice.rows) == 90
     pd.testing.assert_frame_equal(faceset.selection(), choice.rows, check_dtype=False)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from reader import Reader
 
-from curate import build, video
+from curate import video
+from curate.build import build
 from curate.extract import part_info
 from curate.faceset import open_faceset
 from curate.pins import read_pins
@@ -58,9 +59,7 @@ def read_parts(folder: Path) -> None:
     faceset = open_faceset(folder)
     for path in sorted((folder / "parts").glob("*.parquet")):
         part_info(path)
-    rows, _ = build.read_parts(faceset)
-    if len(rows):
-        build.mark_subject(rows, faceset)
+    build(faceset)
 
 
 def read_run(folder: Path) -> None:

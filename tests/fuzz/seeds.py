@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from curate.faceset import Faceset, create, write_faces, write_selection, write_table
+from curate.faceset import Faceset, create, write_selection, write_table
 from curate.pins import Pins, write_pins
 from curate.table import COLUMNS, STATUS_OK, part_schema
 from curate.types import Clip, Settings, Subject
 from curate.video import probe
+from tests.tables import write_rows
 
 CLIPS = (
     ("h264.mp4", "libx264", "yuv420p", "aac"),
@@ -97,7 +98,7 @@ def faceset(folder: Path, video: Clip | None = None) -> Faceset:
     film = video or Clip("h264", "/footage/h264.mp4", "aa" * 32, "video", 64, 48, 12, 25.0, 0.48, audio=True)
     made = create(folder, Subject("Ann", "self"), Settings()).changed(clips=(film,), references=((0.1,) * 128,))
     table = rows()
-    write_faces(made, table)
+    write_rows(made, table)
     chosen = table[["face_id"]].assign(rank=range(ROWS), gain=0.1, cluster=0, reason="coverage")
     write_selection(made, chosen, {"budget": "12", "cover": "space", "floors": {}})
     write_pins(made, Pins(("aa-0000001-0",), ("aa-0000002-0",)))

@@ -14,9 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from curate.expression import AXES
-from curate.faceset import Faceset, create, write_faces, write_selection
+from curate.faceset import Faceset, create, write_selection
 from curate.table import COLUMNS, QUALITY
 from curate.types import Clip, Image, Settings, Subject
+from tests.tables import write_rows
 
 NASTY = '<script>alert("x")<script> "q" & \'s\' 日本 ünï.mp4'
 SIZE = 240
@@ -66,7 +67,7 @@ def faceset(tmp_path: Path) -> Faceset:
     )
     made = create(tmp_path / "set", Subject(NASTY, "research"), Settings()).changed(clips=clips)
     table = _table(made, rng)
-    write_faces(made, table)
+    write_rows(made, table)
     kept = table[table["kept"]]
     chosen = kept.iloc[rng.permutation(len(kept))[:20]]
     group = np.arange(20) % 3

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from curate.errors import UsageError, WorkError
-from curate.faceset import open_faceset, write_faces, write_selection
+from curate.faceset import open_faceset, write_selection
 from curate.types import Subject
 from reports.charts import grid_map, shade, timeline
 from reports.compare_page import write as write_comparison
@@ -19,6 +19,7 @@ from reports.coverage_figures import figures
 from reports.coverage_page import verdict, write
 from reports.gallery import TILE, TOP, people, people_sheet
 from reports.page import clock, duration, figure, to_text
+from tests.tables import write_rows
 
 NASTY = '<script>alert("x")<script> "q" & \'s\' 日本 ünï.mp4'
 
@@ -101,7 +102,7 @@ def test_figures_count_what_is_in_the_table(faceset):
 def test_light_from_above_left_is_at_the_top_left(faceset):
     table = faceset.table()
     table["light_x"], table["light_y"] = np.float32(-0.9), np.float32(0.4)
-    write_faces(faceset, table)
+    write_rows(faceset, table)
     row, column = np.argwhere(figures(faceset).light.footage)[0]
     assert column == 0
     assert 0 < row < 6
@@ -128,7 +129,7 @@ def test_the_page_goes_where_it_is_told_and_is_made_again_freely(faceset, tmp_pa
 def test_a_faceset_that_keeps_nobody_still_has_a_page(faceset):
     table = faceset.table()
     table["kept"] = False
-    write_faces(faceset, table)
+    write_rows(faceset, table)
     found = figures(faceset)
     assert found.coverage is None
     assert verdict(found) == "None of 60 faces is kept."
@@ -155,7 +156,7 @@ def other(faceset, tmp_path):
     made = open_faceset(folder).changed(subject=Subject("<i>other</i>", "research"))
     table = made.table()
     table["yaw"] += np.float32(35)
-    write_faces(made, table)
+    write_rows(made, table)
     return made
 
 
@@ -164,7 +165,7 @@ def test_with_a_target_the_gaps_are_listed_in_words_and_pictures(faceset, other)
         table = made.table()
         for name in ("expression", "gaze", "lighting"):
             table[name] = [np.zeros_like(v) for v in table[name]]
-        write_faces(made, table)
+        write_rows(made, table)
     found = figures(faceset, other)
     assert found.target is not None and found.target.faces == 49
     assert found.pose.target.sum() == found.target.faces
@@ -270,7 +271,7 @@ def test_a_big_selection_does_not_make_a_big_page(faceset):
     table = pd.concat([faceset.table()] * 40, ignore_index=True)
     table["face_id"] = [f"{i:012x}-0" for i in range(len(table))]
     table["kept"] = True
-    write_faces(faceset, table)
+    write_rows(faceset, table)
     chosen = pd.DataFrame({"face_id": table["face_id"].head(2000), "rank": range(2000)})
     write_selection(faceset, chosen.assign(gain=0.0, cluster=[i % 40 for i in range(2000)], reason="covers 'x'"))
     assert write(faceset).stat().st_size < 2_000_000

@@ -18,6 +18,7 @@ from curate import faceset as folder
 from curate.faceset import Faceset
 from curate.table import part_schema, table_schema
 from curate.types import Clip, Framing, Settings, Subject
+from tests.tables import write_rows
 from train.config import TrainConfig, config_of
 
 MakeFaceset = Callable[..., Faceset]
@@ -101,7 +102,7 @@ def make(
     for column in {*part_schema().names, *table_schema().names} - set(table.columns):
         table[column] = None
     folder.write_table(made.part_path(f"{name}-0000"), pa.Table.from_pandas(table, part_schema(), preserve_index=False))
-    folder.write_faces(made, table)
+    write_rows(made, table)
     order = np.random.default_rng(0).permutation(count)
     chosen = {"face_id": table["face_id"].to_numpy()[order], "rank": np.arange(count), "gain": 1 / count, "reason": ""}
     folder.write_selection(made, pd.DataFrame({**chosen, "cluster": order % 4}))

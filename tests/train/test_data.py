@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from curate.errors import WorkError
-from curate.faceset import open_faceset, write_faces, write_selection
+from curate.faceset import open_faceset, write_selection
 from curate.quality import detail
 from curate.types import no_progress
+from tests.tables import write_rows
 from train.augment import Limits
 from train.config import RANGES, TrainConfig
 from train.data import CLARITY, HARSHEST, SCORED, Side, chance, clarity, load_side, matched, split, usable_rows
@@ -162,7 +163,7 @@ def test_a_side_knows_its_limits_and_who_may_be_mirrored(
     # Leaning by 90 degrees, light from above in the frame comes from the side in the crop.
     rows.at[5, "matrix"] = np.array([0, -0.5, 10, 0.5, 0, -10], np.float32)
     rows["Sharpness"], rows["CompressionArtifacts"] = np.float32(1.0), np.float32([0.1, 0.3] * 20)
-    write_faces(made, rows)
+    write_rows(made, rows)
     poor = medians(0.0, 0.5)
     side = load_side("source", open_faceset(tmp_path / "a"), config, tmp_path, False, no_progress, poor)
     numbers = np.array([int(i.split("-")[1]) for i in side.ids])

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from curate.faceset import Faceset, open_faceset, write_faces
+from curate.faceset import Faceset, open_faceset
 from curate.types import Floats, Image
+from tests.tables import write_rows
 from train.config import TrainConfig
 from train.data import load_side
 from train.fit import train
@@ -97,7 +98,7 @@ def test_identity_is_measured_where_it_can_be(
     made = make_faceset(tmp_path / "bare", "a")
     table = made.table()
     table["kept"] = False
-    write_faces(made, table)
+    write_rows(made, table)
     assert judge_for({"source": made, "target": facesets["target"]}, side, replace(config, identity=3)) is None
     assert "the identity of swaps is not measured" in caplog.text
 
