@@ -24,7 +24,7 @@ from curate import jobs
 from curate.errors import WorkError
 from curate.faceset import Faceset, write_faces
 from curate.lighting import skin
-from curate.parts import VECTORS, Part, Vectors, joined, rows_of, spread, without_lost_crops
+from curate.parts import VECTORS, Part, Vectors, joined, rows_of, skins, spread, without_lost_crops
 from curate.refine import ALBEDO_FACES, NEUTRAL_FACES, POSE, Own, Sample, learn, refine
 from curate.subject import People, find_people, mark
 from curate.table import COLUMNS, table_schema
@@ -100,18 +100,8 @@ def _refine(task: _Task) -> None:
     rows, vectors = rows_of(task.part, names)
     without_lost_crops(task.folder, rows)
     mark(rows, task.people)
-    refine(rows, vectors, *_skins(rows), task.own)
+    refine(rows, vectors, *skins(task.part, rows), task.own)
     pq.write_table(_piece(rows, vectors), task.out, compression="lz4")
-
-
-def _skins(rows: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
-    """(N,) whether a face has its skin's colours, and (N, T, 3) those, 0 where it has none; `rows` lose them."""
-    column = rows.pop("skin")
-    known = column.notna().to_numpy()
-    colours = np.zeros((len(rows), len(skin()[0]), 3), np.uint8)
-    if known.any():
-        colours[known] = np.frombuffer(b"".join(column[known]), np.uint8).reshape(known.sum(), -1, 3)
-    return known, colours
 
 
 def _piece(rows: pd.DataFrame, vectors: Vectors) -> pa.Table:
@@ -148,15 +138,15 @@ def _sample(parts: Sequence[Part], people: People) -> Sample:
         poses.append(rows.iloc[at][POSE].to_numpy(np.float64))
         for name, some in vectors.items():
             some.append(own[name][at])
-    skins, turned = [np.zeros((0, len(skin()[0]), 3), np.uint8)], [np.zeros((0, 2))]
+    shown, turned = [np.zeros((0, len(skin()[0]), 3), np.uint8)], [np.zeros((0, 2))]
     for part, at in spread(parts, counts, ALBEDO_FACES):
         rows = _ours(part, people, ["skin"])[0].iloc[at].reset_index(drop=True)
-        known, colours = _skins(rows)
-        skins.append(colours[known])
+        known, colours = skins(part, rows)
+        shown.append(colours[known])
         turned.append(rows.loc[known, POSE[:2]].to_numpy(np.float64))
     return Sample(
         np.concatenate(poses),
         {name: np.concatenate(some) for name, some in vectors.items()},
         np.concatenate(turned),
-        np.concatenate(skins),
+        np.concatenate(shown),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from curate.errors import WorkError
 from curate.expression import DISTANCES
 from curate.extract import PartInfo, part_info
 from curate.faceset import Faceset
+from curate.lighting import skin
 from curate.mesh import BLENDSHAPES
 from curate.shots import is_cut
 from curate.table import part_schema
@@ -99,7 +101,8 @@ def rows_of(part: Part, columns: Sequence[str]) -> tuple[pd.DataFrame, Vectors]:
     found = read(part.path, list(dict.fromkeys(["face_id", "frame", *columns]))).sort_by(
         [("frame", "ascending"), ("face_id", "ascending")]
     )
-    vectors = {name: stacked(part.path, found[name], size) for name, size in VECTORS.items() if name in columns}
+    with _damage(part.path):
+        vectors = {name: stacked(part.path, found[name], size) for name, size in VECTORS.items() if name in columns}
     rows: pd.DataFrame = found.drop_columns([*vectors]).to_pandas()
     if "shot" in rows:
         rows["shot"] += part.shot
@@ -110,8 +113,28 @@ def rows_of(part: Part, columns: Sequence[str]) -> tuple[pd.DataFrame, Vectors]:
 
 def read(path: Path, columns: list[str]) -> pa.Table:
     """Columns of a part; raises WorkError that says what to do with one that is damaged."""
-    try:
+    with _damage(path):
         return read_arrow(path, columns, part_schema(), KNOWN)
+
+
+def skins(part: Part, rows: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+    """(N,) whether a face has its skin's colours, and (N, T, 3) those, 0 where it has none; `rows` lose them."""
+    column = rows.pop("skin")
+    known = column.notna().to_numpy()
+    colours = np.zeros((len(rows), len(skin()[0]), 3), np.uint8)
+    with _damage(part.path):
+        if any(len(own) != colours[0].size for own in column[known]):
+            raise WorkError(f"{part.path} is damaged (its skin is of another size)")
+    if known.any():
+        colours[known] = np.frombuffer(b"".join(column[known]), np.uint8).reshape(known.sum(), -1, 3)
+    return known, colours
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Says what to do with a part that is damaged."""
+    try:
+        yield
     except WorkError as error:
         raise WorkError(f"{error}: delete it, then faceset curate {path.parent.parent} makes it again") from None
 

@@ -6,6 +6,7 @@ import copy
 import json
 import random
 import tomllib
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ VALUES: tuple[Any, ...] = (
 
 def mutate(data: bytes, kind: str, rng: random.Random) -> bytes:
     """A damaged copy of a file's bytes; `kind` is its suffix, which says what structure may be broken too."""
-    structured = {".json": _json, ".toml": _toml, ".jsonl": _json, ".mp4": _boxes, ".mov": _boxes, ".safetensors": _st}
+    structured = {
+        ".json": _json, ".toml": _toml, ".jsonl": _json, ".mp4": _boxes, ".mov": _boxes, ".safetensors": _st,
+        ".png": _text, ".fsa": _packed,
+    }  # fmt: skip
     if kind in structured and rng.random() < 0.6:
         return structured[kind](data, rng)
     for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
@@ -118,6 +122,22 @@ def _st(data: bytes, rng: random.Random) -> bytes:
     head = _json(data[8 : 8 + size], rng)
     told = len(head) if rng.random() < 0.8 else rng.choice((0, 1 << 40, 1 << 63, len(data)))
     return told.to_bytes(8, "little") + head + data[8 + size :]
+
+
+def _text(data: bytes, rng: random.Random) -> bytes:
+    """The text of a PNG, with a sum that is right again."""
+    place = data.find(b"iTXt")
+    if place < 4:
+        return _flip(data, rng)
+    end = place + 4 + int.from_bytes(data[place - 4 : place], "big")
+    body = b"iTXt" + rng.choice(BYTES)(data[place + 4 : end], rng)
+    chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    return data[: place - 4] + chunk + data[end + 4 :]
+
+
+def _packed(data: bytes, rng: random.Random) -> bytes:
+    """What zlib packed, packed again."""
+    return zlib.compress(rng.choice(BYTES)(zlib.decompress(data), rng))
 
 
 def _value(root: Any, rng: random.Random) -> Any:

@@ -13,6 +13,9 @@ from reader import Reader
 
 from curate import video
 from curate.build import build
+from curate.errors import WorkError
+from curate.exchange.pictures import pictures, program_of
+from curate.exchange.record import to_table
 from curate.extract import part_info
 from curate.faceset import open_faceset
 from curate.pins import read_pins
@@ -60,6 +63,15 @@ def read_parts(folder: Path) -> None:
     for path in sorted((folder / "parts").glob("*.parquet")):
         part_info(path)
     build(faceset)
+
+
+def read_foreign(folder: Path) -> None:
+    """As `import` does: facesets of other programs."""
+    found = [p for kind in sorted(folder.iterdir()) for p in pictures(kind, program_of(kind))]
+    to_table([(None, record) for picture in found for record in picture.records])
+    for picture in found:
+        if picture.failure is not None:
+            raise WorkError(picture.failure)
 
 
 def read_run(folder: Path) -> None:
@@ -113,6 +125,7 @@ READERS: dict[str, Reader] = {
     "table": Reader(read_faceset, "faceset", "*.parquet"),
     "crop": Reader(read_faceset, "faceset", "crops/*/*/0000000-0.jpg"),
     "part": Reader(read_parts, "faceset", "parts/*.parquet"),
+    "foreign": Reader(read_foreign, "foreign", "*/*.*"),
     "run": Reader(read_run, "run", "*.[js]*"),
     "checkpoint": Reader(read_checkpoint, "run", "checkpoints/*"),
     "work": Reader(read_work, "render/work", "*"),

@@ -27,7 +27,7 @@ PATIENCE = 20.0
 Piece = tuple[str, int, int]
 """Reader, first input, end."""
 FAULTS = ("traceback", "crash", "hang")
-SHARES = {"clip": 6, "footage": 2, "papers": 2, "run": 2}
+SHARES = {"clip": 6, "footage": 2, "foreign": 3, "papers": 2, "run": 2}
 """Inputs of a reader relative to the others'; 1 where it is not named."""
 
 
@@ -137,7 +137,7 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds after which an input hangs")
     parser.add_argument("--keep", type=int, default=3, help="examples shown of each fault")
     asked = parser.parse_args()
-    names = "clip footage faceset table crop part run checkpoint work papers sidecar config".split()
+    names = "clip footage faceset table crop part foreign run checkpoint work papers sidecar config".split()
     names = asked.readers.split(",") if asked.readers else names
     began, counts, faults = time.monotonic(), Counter[tuple[str, str]](), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="fuzz-seeds-") as folder, ThreadPoolExecutor(asked.workers) as pool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from curate.exchange import dfl, faceswap, pak, pickled
+from curate.exchange.cutting import jpeg, png
+from curate.expression import DISTANCES
 from curate.faceset import Faceset, create, write_selection, write_table
+from curate.lighting import skin
 from curate.pins import Pins, write_pins
-from curate.table import COLUMNS, STATUS_OK, part_schema
+from curate.table import COLUMNS, IDENTITY, STATUS_OK, part_schema
 from curate.types import Clip, Settings, Subject
 from curate.video import probe
 from tests.tables import write_rows
@@ -89,14 +94,18 @@ def rows() -> pd.DataFrame:
     made = [{c.name: _column(c.type, i, rng) for c in COLUMNS} for i in range(ROWS)]
     for i, row in enumerate(made):
         row |= {"face_id": f"aa-{i:07d}-0", "clip": "h264", "segment": 0, "frame": i, "shot": 0, "track": 0}
-        row |= {"crop": f"crops/h264/0000/{i:07d}-0.jpg", "stands_for": 1, "distances": np.zeros(8, np.float32)}
+        row |= {"crop": f"crops/h264/0000/{i:07d}-0.jpg", "stands_for": 1, "skin": rng.bytes(3 * len(skin()[0]))}
+        row |= {
+            "distances": rng.random(len(DISTANCES)).astype(np.float32),
+            "identity": np.full(IDENTITY, 0.1, np.float32),
+        }
     return pd.DataFrame(made)
 
 
 def faceset(folder: Path, video: Clip | None = None) -> Faceset:
     """A faceset with part, table, selection, pins and crops."""
     film = video or Clip("h264", "/footage/h264.mp4", "aa" * 32, "video", 64, 48, 12, 25.0, 0.48, audio=True)
-    made = create(folder, Subject("Ann", "self"), Settings()).changed(clips=(film,), references=((0.1,) * 128,))
+    made = create(folder, Subject("Ann", "self"), Settings()).changed(clips=(film,), references=((0.1,) * IDENTITY,))
     table = rows()
     write_rows(made, table)
     chosen = table[["face_id"]].assign(rank=range(ROWS), gain=0.1, cluster=0, reason="coverage")
@@ -115,6 +124,23 @@ def faceset(folder: Path, video: Clip | None = None) -> Faceset:
     for i in range(ROWS):
         cv2.imwrite(str(crops / f"{i:07d}-0.jpg"), picture(i, (64, 64)))
     return made
+
+
+def foreign(folder: Path) -> None:
+    """A picture of each kind that other programs make, with what they write of the face in it."""
+    points = np.random.default_rng(0).random((68, 2)) * 40
+    box = (0.0, 0.0, 40.0, 40.0)
+    for name in ("dfl", "faceswap", "frames", "pack"):
+        (folder / name).mkdir(parents=True)
+    known = dfl.described(points, np.eye(2, 3), "0001.png", box)
+    for name in ("a.jpg", "b.jpg"):
+        (folder / "dfl" / name).write_bytes(dfl.with_metadata(jpeg(picture(1)), known))
+    pak.write(folder / "pack" / pak.NAME, sorted((folder / "dfl").iterdir()))
+    face = faceswap.described(points, box, "a_0.png", ("a.png", 0, False, (48, 64)))
+    (folder / "faceswap" / "a_0.png").write_bytes(faceswap.with_header(png(picture(2, (64, 64))), face))
+    (folder / "frames" / "a.jpg").write_bytes(jpeg(picture(3)))
+    frames = {"__meta__": {"version": 2.4}, "__data__": {"a.jpg": {"faces": [face["alignments"]], "video_meta": {}}}}
+    (folder / "frames" / "alignments.fsa").write_bytes(zlib.compress(pickled.dumps(frames)))
 
 
 def run(folder: Path) -> None:
@@ -171,6 +197,7 @@ def render(folder: Path) -> None:
 MAKERS: dict[str, Callable[[Path], object]] = {
     "clips": lambda f: (f.mkdir(parents=True), clips(f)),
     "faceset": lambda f: faceset(f),
+    "foreign": foreign,
     "run": run,
     "render": render,
 }
