@@ -271,10 +271,10 @@ def _begin(folder: Path, wanted: plan.Plan, run: Run, out: Path, wishes: Wishes,
         out=str(out.resolve()), source_sha256s=tuple(sha256 for _, sha256 in run.source.clips),
     )  # fmt: skip
     made = replace(wanted, identifier=identifier)
-    made.save(folder)
     plan.save_face(folder, rows)
     if made.settings.occlusion:
         plan.save_typical(folder, work.learn(made, folder))
+    made.save(folder)  # last: a plan says that the rest is there
     return made
 
 

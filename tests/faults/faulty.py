@@ -22,6 +22,8 @@ from curate.pipeline import Curated, Request, curate
 ROOT = Path(__file__).parents[2]
 TRIES = int(os.environ.get("FACESET_FAULTS", "1"))
 """Factor on the number of tries; above 1 is the whole suite."""
+KILLS = 2 if TRIES == 1 else 8
+"""Of one faceset; a training and a render are killed TRIES times as often."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from faulty import ROOT, TRIES, Row, Watched, begin, remount, start, table_hash, told
+from faulty import KILLS, ROOT, TRIES, Row, Watched, begin, remount, start, table_hash, told
 
 from curate.build import build
 from curate.faceset import open_faceset
@@ -34,7 +34,7 @@ def test_killed_at_random(clip, whole, script, ledger, tmp_path) -> None:
     for attempt in range(TRIES):
         out = tmp_path / f"set{attempt}"
         watched = Watched(out, row)
-        for _ in range(2 if TRIES == 1 else 6):
+        for _ in range(KILLS):
             before, process = parts(out), start(script, clip, out, 1 + attempt % 2)
             end = time.monotonic() + 60
             while process.poll() is None and parts(out) == before and time.monotonic() < end:

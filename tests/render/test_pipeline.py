@@ -7,6 +7,7 @@ import json
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import cv2
@@ -161,6 +162,18 @@ def test_a_failure_in_the_middle_keeps_what_was_there_and_goes_on_later(clip, st
     assert ".out.mp4.render" not in left_in(folder)
     assert times_of(folder / "out.mp4") == times_of(clip)
     assert verify(folder / "out.mp4").state == "trusted"
+
+
+def test_a_beginning_that_was_cut_off_is_begun_anew(clip, stub, tmp_path, monkeypatch):
+    out, learn, learned = tmp_path / "out.mp4", work.learn, []
+    whole = render(stub.path, clip, out).pixels_sha256
+    monkeypatch.setattr(work, "learn", lambda *given: learned.append(learn(*given)) or learned[-1])
+    for holder, name in ((work, "learn"), (plan, "save_face")):
+        with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+            broken.setattr(holder, name, Mock(side_effect=KeyboardInterrupt))
+            render(stub.path, clip, out, force=True)
+        assert render(stub.path, clip, out, force=True).pixels_sha256 == whole
+    assert len(learned) == 2, "what lies before the face is learned, however far the first try came"
 
 
 def test_parts_are_the_whole_and_another_plan_begins_anew(clip, stub, tmp_path, monkeypatch):
