@@ -43,8 +43,8 @@ def propose(dataset: Any, wishes: Wishes, target: Path | None = None) -> Choice:
 
     faceset = faceset_of(dataset)
     budget = parse_budget(wishes.budget, frame_rate(faceset.clips))
-    wanted = open_faceset(target).table(select_columns()) if target else None
-    table, pins = faceset.table(select_columns()), read_pins(faceset)
+    wanted = open_faceset(target).table(select_columns(), kept=True) if target else None
+    table, pins = faceset.table(select_columns(), kept=True), read_pins(faceset)
     table = table[table["face_id"].isin(dataset.values("face_id"))]  # those without a crop cannot be shown
     choice = choose(table, budget, wishes.floors, wishes.weights, wishes.seed, wishes.cover, pins, wanted)
     show_selection(dataset, faceset, choice.rows)

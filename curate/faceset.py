@@ -85,10 +85,14 @@ class Faceset:
                 found.setdefault(match[1], []).append((int(match[2]), path))
         return {name: [path for _, path in sorted(numbered)] for name, numbered in found.items()}
 
-    def table(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """faces.parquet as a DataFrame in order of clip, frame and face; vectors are (n,) float32 arrays."""
+    def table(self, columns: Sequence[str] | None = None, kept: bool = False) -> pd.DataFrame:
+        """faces.parquet as a DataFrame in order of clip, frame and face; vectors are (n,) float32 arrays.
+
+        `kept`: the subject's faces alone, which takes less memory where others are seen too.
+        """
+        only = [("kept", "==", True)] if kept else None
         with self._table_there():
-            return read_parquet(self.table_path, columns or None, table_schema(), KNOWN)
+            return read_parquet(self.table_path, columns or None, table_schema(), KNOWN, only)
 
     @contextmanager
     def _table_there(self) -> Iterator[None]:

@@ -98,9 +98,9 @@ def select_faceset(faceset: Faceset, wishes: Wishes | None = None, target: Faces
     """
     wishes = wishes or Wishes()
     budget = parse_budget(wishes.budget, coverage.frame_rate(faceset.clips))
-    wanted = target.table(select_columns()) if target else None
+    wanted = target.table(select_columns(), kept=True) if target else None
     choice = choose(
-        faceset.table(select_columns()),
+        faceset.table(select_columns(), kept=True),
         budget,
         wishes.floors,
         wishes.weights,
@@ -118,7 +118,7 @@ def summary(
     faceset: Faceset, choice: Choice, weights: Weights | None = None, target: Faceset | None = None
 ) -> dict[str, Any]:
     """What there is to say of a choice, as JSON values; with `target` its coverage and gaps."""
-    minutes = coverage.effective(faceset.table(select_columns()), coverage.frame_rate(faceset.clips)).minutes
+    minutes = coverage.effective(faceset.table(select_columns(), kept=True), coverage.frame_rate(faceset.clips)).minutes
     found: dict[str, Any] = {
         "eligible": choice.eligible,
         "selected": len(choice.rows),

@@ -83,7 +83,7 @@ def mutual(facesets: Sequence[Faceset]) -> np.ndarray:
     """
     tables = []
     for faceset in facesets:
-        table = posed(faceset.table(["face_id", "kept", "stands_for", *SPACE_COLUMNS]))
+        table = posed(faceset.table(["face_id", "kept", "stands_for", *SPACE_COLUMNS], kept=True))
         rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), SAMPLE)).astype(int))
         tables.append(table.iloc[rows])
     space = Space.fit(together(*tables))

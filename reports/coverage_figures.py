@@ -159,7 +159,7 @@ def figures(faceset: Faceset, target: Faceset | None = None, examples: int = 8, 
     selection = faceset.selection()
     kept = table[table["kept"]]
     chosen = selection.merge(kept, on="face_id", how="inner").sort_values("rank", ignore_index=True)
-    wanted = None if target is None else posed(target.table(COLUMNS))
+    wanted = None if target is None else posed(target.table(COLUMNS, kept=True))
     steps, more, most = _coverage(kept, chosen)
     rate = coverage.frame_rate(faceset.clips)
     worth = coverage.effective(kept, rate)

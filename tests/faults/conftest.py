@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ def pytest_terminal_summary(terminalreporter) -> None:
         return
     terminalreporter.write_line(f"{'fault':44}{'tries':>6}{'lost':>6}{'half':>6}  message")
     for row in LEDGER.rows.values():
-        terminalreporter.write_line(f"{row.fault:44}{row.tries:6}{row.lost:6}{row.half:6}  {row.message[:110]}")
+        message = re.sub(r"/\S+/", "", row.message)[:110]
+        terminalreporter.write_line(f"{row.fault:44}{row.tries:6}{row.lost:6}{row.half:6}  {message}")
 
 
 @pytest.fixture(scope="session")
