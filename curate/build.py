@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from curate import jobs
-from curate.errors import WorkError
+from curate.errors import NobodyError
 from curate.faceset import Faceset, write_faces
 from curate.lighting import skin
 from curate.parts import VECTORS, Part, Vectors, joined, rows_of, skins, spread, without_lost_crops
@@ -58,10 +58,13 @@ class _Task:
 
 
 def build(faceset: Faceset, workers: int = 1, progress: Progress = no_progress) -> dict[str, Count]:
-    """Make and write faces.parquet; what each clip gave. Raises WorkError when no frame holds a face."""
+    """Make and write faces.parquet; what each clip gave.
+
+    Raises NobodyError where no frame holds a face, or none one like the reference; the old table stays.
+    """
     parts, tracks = joined(faceset)
     if not tracks.frames:
-        raise WorkError(f"{faceset.folder}: no face was found in the footage; is the face at least 24 pixels wide?")
+        raise NobodyError(f"{faceset.folder}: no face was found in the footage; is the face at least 24 pixels wide?")
     people = find_people(tracks.frames, tracks.identity, faceset)
     with threadpool_limits(1):  # sums are taken in the same order everywhere
         own = learn(_sample(parts, people))

@@ -5,6 +5,7 @@
     |   `-- ConsentError    a faceset without subject or basis was about to be used
     `-- WorkError           the work failed (exit 1): footage, disk, network, a missing package
         |-- FootageError    a file cannot be read as footage; `reason` becomes a row in the summary
+        |-- NobodyError     the footage shows nobody, or nobody like the one who was asked for
         |-- WeightsError    weights are neither cached nor to be had
         `-- MissingError    an optional package is not installed; the message holds the command
 
@@ -36,6 +37,10 @@ class WorkError(FacesetError):
 
 class FootageError(WorkError):
     """A file that cannot be read as footage."""
+
+
+class NobodyError(WorkError):
+    """Footage that shows nobody, or nobody like the one who was asked for."""
 
 
 class WeightsError(WorkError):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curate.build import build
 from curate.engine import extract
-from curate.errors import WorkError
+from curate.errors import NobodyError, WorkError
 from curate.faceset import create
 from curate.types import Progress, Settings, no_progress
 from curate.video import probe
@@ -48,7 +48,7 @@ def follow(
             raise WorkError(f"{failures[0].path}: {failures[0].reason}")
         try:
             build(faceset, workers)
-        except WorkError:
+        except NobodyError:
             return pd.DataFrame(columns=[*COLUMNS, "landmarks"])
         table = faceset.table([*COLUMNS, "kept"])
         kept = table.loc[table["kept"], COLUMNS].sort_values("frame", ignore_index=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate import identity
-from curate.errors import UsageError, WorkError
+from curate.errors import NobodyError, UsageError
 from curate.faceset import Faceset
 from curate.types import Floats
 
@@ -71,7 +71,7 @@ def _pick(centres: NDArray[np.float64], faceset: Faceset) -> int:
         found = identity.nearest(centres, np.mean(np.array(faceset.references), axis=0))
         distance = float(np.linalg.norm(centres[found] - np.mean(np.array(faceset.references), axis=0)))
         if distance > identity.NOT_THE_PERSON:
-            raise WorkError(
+            raise NobodyError(
                 f"nobody in the footage looks like the --reference (nearest distance {distance:.2f}, not below .6)"
             )
         return found
