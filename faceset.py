@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
@@ -56,10 +55,21 @@ def _one_of(name: str, text: str) -> Any:
     return typer.Option(help=text, autocompletion=values(name))
 
 
+def _at_url(context: typer.Context, value: Any) -> Any:
+    """Facesets at URLs as folders of this machine, which are brought there when the verb ends."""
+    if isinstance(value, list):
+        return [_at_url(context, one) for one in value]
+    if ":/" not in str(value) or context.resilient_parsing:
+        return value
+    from curate.mirror import mirrored
+
+    return context.with_resource(mirrored(value))
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only warnings and the result.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Workers = Annotated[int, typer.Option(help="Processes; 0: as many as there are cores.")]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A faceset.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A faceset; a folder or a URL.", callback=_at_url)]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 Budget = Annotated[str, _one_of("budget", "How many faces to select: a number, minutes (9min), or auto.")]
 Cover = Annotated[
@@ -68,7 +78,12 @@ Cover = Annotated[
 ]
 For = Annotated[
     Path | None,
-    typer.Option("--for", metavar="TARGETSET", help="Faceset whose performance is to be covered; its gaps are listed."),
+    typer.Option(
+        "--for",
+        metavar="TARGETSET",
+        help="Faceset whose performance is to be covered; its gaps are listed.",
+        callback=_at_url,
+    ),
 ]
 Weight = Annotated[float, typer.Option(help="Weight of this block in the diversity space; 0 leaves it out.")]
 Floor = Annotated[float | None, typer.Option(help="Faces below are not selected; raw value of the column.")]
@@ -90,7 +105,9 @@ def curate(
             help="Videos, folders of them, folders of photos, clip.mp4@00:10-01:20, or a faceset to go on in."
         ),
     ],
-    out: Annotated[Path | None, typer.Option(help="Folder of the faceset; made, or gone on in.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the faceset, or a URL; made, or gone on in.", callback=_at_url)
+    ] = None,
     subject: Annotated[str | None, typer.Option(help="Name of the person whose face this is.")] = None,
     basis: Annotated[str | None, _one_of("basis", "self, release, public-domain or research.")] = None,
     evidence: Annotated[Path | None, typer.Option(help="Document that shows the basis; its hash is kept.")] = None,
@@ -136,17 +153,13 @@ def curate(
         "detector": detector, "landmarker": landmarker, "identifier": identifier,
     }  # fmt: skip
     settings = tuple((k, v) for k, v in given.items() if v is not None)
-    from curate.mirror import mirrored
-
     progress, cores, references = _progress(quiet), _workers(workers), tuple(reference or ())
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(mirrored(out)) if out else None
-        request = Request(
-            tuple(footage), folder, subject, basis, evidence, references, person, settings, cores, engine, force, gpus
-        )
-        done = run(request, progress)
-        chosen = _select(done.faceset.folder, wishes, target)
-        page = _report(done.faceset.folder, target)
+    request = Request(
+        tuple(footage), out, subject, basis, evidence, references, person, settings, cores, engine, force, gpus
+    )
+    done = run(request, progress)
+    chosen = _select(done.faceset.folder, wishes, target)
+    page = _report(done.faceset.folder, target)
     _say(as_json, {**done.summary(), **chosen, "report": str(page)}, _curated_text)
 
 
@@ -235,7 +248,9 @@ def people(
 
 @app.command()
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Facesets; several are also compared.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Facesets; several are also compared.", callback=_at_url)
+    ],
     target: For = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -254,7 +269,7 @@ def report(
 
 @app.command("app")
 def open_app(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Facesets.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Facesets.", callback=_at_url)],
     port: Annotated[int, typer.Option(help="Port on this machine (loopback).")] = 5151,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
     clips: Annotated[
@@ -278,8 +293,8 @@ def open_app(
 
 @app.command()
 def train(
-    source: Annotated[Path, typer.Option(help="Faceset that gives the face.")],
-    target: Annotated[Path, typer.Option(help="Faceset whose performance is kept.")],
+    source: Annotated[Path, typer.Option(help="Faceset that gives the face.", callback=_at_url)],
+    target: Annotated[Path, typer.Option(help="Faceset whose performance is kept.", callback=_at_url)],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     preset: Annotated[
         str | None, _one_of("preset", "tiny (64 px), small (128 px, the default) or full (256 px).")

@@ -98,11 +98,16 @@ class Mirror:
                 self._push(part)
 
     def push(self) -> None:
-        """Bring everything. Raises WorkError."""
+        """Bring everything, and remove there what was removed here. Raises WorkError."""
         self.push_parts()
         for path in sorted(self.folder.rglob("*")):
-            if path.is_file() and not path.name.startswith("."):
+            if path.is_file() and not any(p.startswith(".") for p in path.relative_to(self.folder).parts):
                 self._push(path)
+        if (self.folder / MANIFEST).is_file():  # else the folder itself is gone, and nobody asked for that
+            for name in [name for name in self._there if not (self.folder / name).exists()]:
+                with storage.told(self.url):
+                    self._system.rm_file(self._at(name))
+                del self._there[name]
 
     def _is_new(self, path: Path) -> bool:
         return self._there.get(path.relative_to(self.folder).as_posix()) != _state(path)
@@ -112,8 +117,12 @@ class Mirror:
         if self._is_new(path):
             state = _state(path)
             with storage.told(self.url):
-                self._system.put_file(str(path), f"{self._root.rstrip('/')}/{name}")
+                self._system.put_file(str(path), self._at(name))
             self._there[name] = state
+
+    def _at(self, name: str) -> str:
+        """The file of that name, as the store calls it."""
+        return f"{self._root.rstrip('/')}/{name}"
 
 
 def _state(path: Path) -> tuple[int, int]:

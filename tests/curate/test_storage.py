@@ -16,6 +16,7 @@ from curate.errors import FootageError, UsageError, WorkError
 from curate.faceset import open_faceset
 from curate.pipeline import Request, curate
 from curate.types import Clip
+from tests.command import call
 
 
 @pytest.fixture
@@ -123,7 +124,28 @@ def test_a_faceset_at_a_url_goes_on_where_another_machine_was(
     assert len([n for n in memory.find("/b/set") if "/parts/" in n]) == 3
 
 
-def test_an_s3_server(cache: Path, head_clips, monkeypatch, tmp_path: Path) -> None:
+def test_verbs_take_a_faceset_at_a_url(memory, cache: Path, head_facesets, monkeypatch, tmp_path: Path, capsys) -> None:
+    from curate import mirror
+
+    def there(folder: str) -> int:
+        return len(memory.find(f"/verbs/set/{folder}"))
+
+    memory.put(str(head_facesets["source"]), "/verbs/set", recursive=True)
+    crops = there("crops")
+    monkeypatch.setattr(mirror.models, "cache_folder", lambda: tmp_path / "one")
+    assert call(capsys, "select", "memory://verbs/set", "--budget", 5, "-q")[0] == 0
+    code, out, _ = call(capsys, "report", "memory://verbs/set", "-q")
+    assert code == 0 and memory.exists("/verbs/set/reports/coverage.html") and Path(out.strip()).is_file()
+    assert call(capsys, "prune", "memory://verbs/set", "--yes", "-q")[0] == 0
+    assert there("crops") == 5 < crops
+    monkeypatch.setattr(mirror.models, "cache_folder", lambda: tmp_path / "another")
+    assert call(capsys, "export", "memory://verbs/set", "--format", "folder", "--out", tmp_path / "out", "-q")[0] == 0
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 5
+    code, _, err = call(capsys, "select", "memory://verbs/none", "-q")
+    assert code == 2 and "is no faceset" in err
+
+
+def test_an_s3_server(cache: Path, head_clips, monkeypatch, tmp_path: Path, capsys) -> None:
     moto = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]' s3fs")
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'faceset[cloud]'")
     server = moto.ThreadedMotoServer(port=0)
@@ -142,9 +164,15 @@ def test_an_s3_server(cache: Path, head_clips, monkeypatch, tmp_path: Path) -> N
         assert len(open_faceset(tmp_path / "set").table()) == 10 and not list(cache.iterdir())
         from curate import mirror
 
+        monkeypatch.setattr(mirror.models, "cache_folder", lambda: tmp_path / "one")
         with mirror.mirrored(Path("s3:/bucket/set")) as folder:
             curate(Request(("s3://bucket/in/target.mp4@0-0.4",), folder, "A", "research"))
         assert system.exists("bucket/set/faces.parquet") and system.exists("bucket/set/parts/target-0000.parquet")
+        monkeypatch.setattr(mirror.models, "cache_folder", lambda: tmp_path / "two")
+        assert call(capsys, "select", "s3://bucket/set", "--budget", 3, "-q")[0] == 0
+        assert call(capsys, "prune", "s3://bucket/set", "--yes", "-q")[0] == 0
+        system.invalidate_cache()
+        assert len(system.find("bucket/set/crops")) == 3 and system.exists("bucket/set/selection.parquet")
     finally:
         fsspec.config.conf.pop("s3", None)
         server.stop()
