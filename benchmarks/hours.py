@@ -220,8 +220,10 @@ BUILD = """
 import resource, sys
 from dataclasses import replace
 from pathlib import Path
+from curate import build as building
 from curate.build import build
 from curate.faceset import open_faceset
+building.NEUTRAL_FACES = 1000
 if __name__ == "__main__":
     faceset = open_faceset(Path(sys.argv[1]))
     count = max(1, round(float(sys.argv[2]) * len(faceset.clips)))
@@ -231,7 +233,10 @@ if __name__ == "__main__":
 
 
 def building(folder: Path, share: float) -> tuple[int, float]:
-    """Faces, and MB at most, of the table of a share of the clips, made in a process of its own."""
+    """Faces, and MB at most, of the table of a share of the clips, made in a process of its own.
+
+    The sample from which the neutral is read is of the same size for every share: it would grow up to 50,000 faces.
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", BUILD, str(folder), str(share)]
     faces, most = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from curate import jobs
 from curate.errors import NobodyError
-from curate.faceset import Faceset, write_faces
+from curate.faceset import Faceset, atomic, write_faces
 from curate.lighting import skin
 from curate.parts import VECTORS, Part, Vectors, joined, rows_of, skins, spread, without_lost_crops
 from curate.refine import ALBEDO_FACES, NEUTRAL_FACES, POSE, Own, Sample, learn, refine
@@ -57,8 +57,10 @@ class _Task:
     out: Path
 
 
-def build(faceset: Faceset, workers: int = 1, progress: Progress = no_progress) -> dict[str, Count]:
-    """Make and write faces.parquet; what each clip gave.
+def build(
+    faceset: Faceset, workers: int = 1, progress: Progress = no_progress, engine: str = "local"
+) -> dict[str, Count]:
+    """Make and write faces.parquet; what each clip gave. `workers` and `engine` as in `curate.jobs.run`.
 
     Raises NobodyError where no frame holds a face, or none one like the reference; the old table stays.
     """
@@ -77,7 +79,8 @@ def build(faceset: Faceset, workers: int = 1, progress: Progress = no_progress) 
             for part, piece in zip(parts, pieces, strict=True)
         ]
         done, total = 0, sum(part.rows for part in parts)
-        for task, problem in jobs.run(_refine, tasks, min(workers, 1 + total // A_WORKER)):
+        many = min(workers, 1 + total // A_WORKER)
+        for task, problem in jobs.run(_refine, tasks, many, engine if many > 1 else "local"):
             if problem is not None:
                 raise problem
             done += task.part.rows
@@ -104,7 +107,8 @@ def _refine(task: _Task) -> None:
     without_lost_crops(task.folder, rows)
     mark(rows, task.people)
     refine(rows, vectors, *skins(task.part, rows), task.own)
-    pq.write_table(_piece(rows, vectors), task.out, compression="lz4")
+    with atomic(task.out) as temporary:  # on a cluster a worker that was given up may still be writing it
+        pq.write_table(_piece(rows, vectors), temporary, compression="lz4")
 
 
 def _piece(rows: pd.DataFrame, vectors: Vectors) -> pa.Table:

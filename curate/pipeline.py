@@ -128,7 +128,7 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
             faceset = faceset.changed(clips=usable)
             if not faceset.clips:
                 raise WorkError(f"none of the footage is usable: {failed[0].reason}")
-            counts = build(faceset, request.workers, progress)
+            counts = build(faceset, request.workers, progress, request.engine)
     except FacesetError:
         if old is None and not _holds_faces(faceset):
             shutil.rmtree(out, ignore_errors=True)

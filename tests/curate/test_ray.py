@@ -18,8 +18,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import ray
 from ray.cluster_utils import Cluster
-from curate import jobs
+from curate import build
 from curate.pipeline import Request, curate
+build.A_WORKER = 1  # the table too is made on both nodes
+
 
 def hashed(folder):
     rows = pq.read_table(folder / "faces.parquet").sort_by("face_id").to_pylist()
