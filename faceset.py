@@ -66,6 +66,16 @@ def _at_url(context: typer.Context, value: Any) -> Any:
     return context.with_resource(mirrored(value))
 
 
+def _no_url(value: Path) -> Path:
+    """What is written to a folder of this machine only."""
+    if ":/" in str(value):
+        from curate.mirror import url_of
+
+        if url_of(value):
+            raise UsageError(f"--out {url_of(value)}: must be on this machine; only facesets can be at URLs")
+    return value
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only warnings and the result.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 Workers = Annotated[int, typer.Option(help="Processes; 0: as many as there are cores.")]
@@ -295,7 +305,7 @@ def open_app(
 def train(
     source: Annotated[Path, typer.Option(help="Faceset that gives the face.", callback=_at_url)],
     target: Annotated[Path, typer.Option(help="Faceset whose performance is kept.", callback=_at_url)],
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.", callback=_no_url)],
     preset: Annotated[
         str | None, _one_of("preset", "tiny (64 px), small (128 px, the default) or full (256 px).")
     ] = None,
@@ -366,7 +376,7 @@ def train(
 def render(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished training.")],
     footage: Annotated[Path, typer.Option(help="Video whose performance is kept.")],
-    out: Annotated[Path, typer.Option(help="The video to write: .mp4, .m4v or .mov.")],
+    out: Annotated[Path, typer.Option(help="The video to write: .mp4, .m4v or .mov.", callback=_no_url)],
     span: Annotated[
         str | None, typer.Option("--range", metavar="START-END", help="Only this much of it, as 00:10-01:20.")
     ] = None,
@@ -475,7 +485,7 @@ def verify(
 @app.command("import")
 def import_(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of aligned faces or photos, or a faceset.pak.")],
-    out: Annotated[Path, typer.Option(help="Folder of the new faceset.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new faceset, or a URL.", callback=_at_url)],
     subject: Annotated[str, typer.Option(help="Name of the person whose face this is.")],
     basis: Annotated[str, _one_of("basis", "self, release, public-domain or research.")],
     evidence: Annotated[Path | None, typer.Option(help="Document that shows the basis; its hash is kept.")] = None,
@@ -512,7 +522,7 @@ def export(
         str,
         typer.Option("--format", help="dfl, faceswap, folder or webdataset.", autocompletion=values("export-format")),
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write, new or empty.")],
+    out: Annotated[Path, typer.Option(help="Folder to write, new or empty.", callback=_no_url)],
     everything: Annotated[bool, typer.Option("--all", help="All kept faces, not only the selected.")] = False,
     pack: Annotated[bool, typer.Option("--pak", help="dfl: one faceset.pak instead of pictures.")] = False,
     size: Annotated[int, typer.Option(help="dfl, faceswap: side in pixels of the faces, cut out anew.")] = 512,

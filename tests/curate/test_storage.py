@@ -143,6 +143,8 @@ def test_verbs_take_a_faceset_at_a_url(memory, cache: Path, head_facesets, monke
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == 5
     code, _, err = call(capsys, "select", "memory://verbs/none", "-q")
     assert code == 2 and "is no faceset" in err
+    code, _, err = call(capsys, "export", "memory://verbs/set", "--format", "folder", "--out", "s3://b/out", "-q")
+    assert code == 2 and "s3://b/out: must be on this machine" in err and not Path("s3:").exists()
 
 
 def test_an_s3_server(cache: Path, head_clips, monkeypatch, tmp_path: Path, capsys) -> None:
