@@ -21,7 +21,7 @@ than LEAST_WIDTH (thinned as above), and never less than LEAST_WIDTH: two typica
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -53,6 +53,8 @@ GAZE_WEIGHT = 0.5
 LIGHT_STEPS = np.array([0.3, 0.3, 0.3, 1.0, 0.4, 0.2])
 NEAR_CONSTANT = 0.02
 """A blendshape with a smaller standard deviation over the footage says nothing and is dropped."""
+PIECE = 50_000
+"""Faces that are turned into arrays at a time."""
 SAMPLE, NET = 4000, 600
 """Faces from which scales and width are read; distinct faces among them at most."""
 
@@ -105,10 +107,10 @@ class Space:
         """
         table, neutral, used = _begin(table)
         weights = weights or Weights()
-        raw = _blocks(table, neutral, used)
         rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), SAMPLE)).astype(int))
-        scale = {name: spread(raw[name][rows], FLOOR[name]) for name in BLOCKS}
-        points = _join({name: raw[name][rows] for name in BLOCKS}, scale, weights)
+        raw = _blocks(table.iloc[rows], neutral, used)
+        scale = {name: spread(raw[name], FLOOR[name]) for name in BLOCKS}
+        points = _join(raw, scale, weights)
         return cls(weights, neutral, used, scale, max(LEAST_WIDTH, spread(points, LEAST_WIDTH) / 2))
 
     @classmethod
@@ -122,7 +124,11 @@ class Space:
 
     def embed(self, table: pd.DataFrame, neutral: Neutral | None = None) -> Floats:
         """(N, D) float32 points of the table's faces; for another subject give `neutral_of(their table)`."""
-        return _join(_blocks(table, neutral or self.neutral, self.used), self.scale, self.weights).astype(np.float32)
+        neutral = neutral or self.neutral
+        pieces = [
+            _join(_blocks(p, neutral, self.used), self.scale, self.weights).astype(np.float32) for p in _pieces(table)
+        ]
+        return np.concatenate(pieces)
 
     def block(self, points: Floats, name: str) -> Floats:
         """(N, d) the columns of one of BLOCKS."""
@@ -154,8 +160,16 @@ def _begin(table: pd.DataFrame) -> tuple[pd.DataFrame, Neutral, NDArray[np.bool_
     if "face_id" in table:
         table = table.sort_values("face_id")
     neutral = neutral_of(table)
-    varies = _expression(table).std(0) >= NEAR_CONSTANT
+    mean = sum(_expression(p).sum(0) for p in _pieces(table)) / len(table)
+    variance = sum(np.square(_expression(p) - mean).sum(0) for p in _pieces(table)) / len(table)
+    varies = np.sqrt(variance) >= NEAR_CONSTANT
     return table, neutral, varies if varies.any() else np.ones_like(varies)
+
+
+def _pieces(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """At most PIECE rows at a time, at least one piece: its columns as arrays take more memory than the table."""
+    for start in range(0, max(len(table), 1), PIECE):
+        yield table.iloc[start : start + PIECE]
 
 
 def together(*tables: pd.DataFrame) -> pd.DataFrame:
