@@ -47,12 +47,12 @@ def run(
     `work` is a function of a module and a task can be pickled; each task is done on one core. `tasks` are taken one by
     one as workers become free, so they may be made as they are asked for. A task whose worker is lost (it dies, or
     breaks the `limits`) is tried once more, alone; then its outcome is `WorkerLostError`. One worker works in this
-    process, which no limit holds. `gpus` is the share of a GPU that a task needs on Ray. Errors that are no
-    FacesetError are raised.
+    process, which no limit holds; Ray tries RETRIES times and watches memory by itself. `gpus` is the share of a GPU
+    that a task needs on Ray. Errors that are no FacesetError are raised.
     """
     check(engine, workers)
     if engine == "ray":
-        return _ray(work, tasks, workers, gpus)
+        return _ray(work, tasks, workers, gpus, limits or Limits())
     if workers == 1 or (isinstance(tasks, Sequence) and len(tasks) == 1):
         return _here(work, tasks)
     return local.run(work, tasks, workers, limits)
@@ -69,20 +69,21 @@ def _here(work: Work[T], tasks: Iterable[T]) -> Iterator[Outcome[T]]:
             yield task, None
 
 
-def _ray(work: Work[T], tasks: Iterable[T], workers: int, gpus: float) -> Iterator[Outcome[T]]:
+def _ray(work: Work[T], tasks: Iterable[T], workers: int, gpus: float, limits: Limits) -> Iterator[Outcome[T]]:
     try:
         import ray
     except ImportError:
         raise MissingError("--engine ray: Ray is not installed: pip install 'faceset[cluster]'") from None
     if not ray.is_initialized():
-        ray.init(num_cpus=None if os.environ.get("RAY_ADDRESS") else workers, log_to_driver=False)
+        address = os.environ.get("RAY_ADDRESS")
+        ray.init(address or "local", num_cpus=None if address else workers, log_to_driver=False)
     needs: dict[str, Any] = {"max_retries": RETRIES} | ({"num_gpus": gpus} if gpus else {})
-    remote = ray.remote(**needs)(work)
+    remote = ray.remote(**needs)(local.guarded)
     queue = iter(tasks)
     waiting: dict[Any, T] = {}
     while True:
         room = max(IN_FLIGHT * int(ray.cluster_resources().get("CPU", workers)), 1) - len(waiting)
-        waiting |= {remote.remote(task): task for task in itertools.islice(queue, max(room, 0))}
+        waiting |= {remote.remote(work, task, limits.stall): task for task in itertools.islice(queue, max(room, 0))}
         if not waiting:
             return
         finished, _ = ray.wait(list(waiting), num_returns=1)

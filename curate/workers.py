@@ -39,6 +39,8 @@ START = 120.0
 """Seconds that a process has at least to import what it needs before its first task."""
 OF_MEMORY = 0.85
 """Share of the machine's memory that all workers may hold together."""
+STALLED = 75
+"""Exit code of a process that ended itself because it stood still."""
 CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -63,6 +65,34 @@ def beat() -> None:
     """Say that the task goes on; costs nothing, and does nothing outside a worker."""
     if _beats is not None:
         _beats.value += 1
+
+
+def guarded(work: Work[T], task: T, stall: float | None) -> None:
+    """Do a task in a process that nobody here watches (one of Ray's): it ends itself after `stall` seconds of silence.
+
+    Not where a library keeps Python's lock while it stands still. Ray then gives the task to another process.
+    """
+    global _beats
+    if stall is None:
+        work(task)
+        return
+    _beats, over = RawValue("Q", 0), threading.Event()
+    watcher = threading.Thread(target=_end_when_stalled, args=(stall, over), daemon=True)
+    watcher.start()
+    try:
+        work(task)
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _end_when_stalled(stall: float, over: threading.Event) -> None:
+    seen, since = _beats.value, time.monotonic()
+    while not over.wait(min(LOOK_EVERY, stall)):
+        if _beats.value != seen:
+            seen, since = _beats.value, time.monotonic()
+        elif time.monotonic() - since > stall:
+            os._exit(STALLED)
 
 
 def memory_limit(workers: int) -> int:

@@ -95,3 +95,32 @@ def test_two_nodes_make_the_same_table(clip: Path, how: str, tmp_path: Path) -> 
     assert digest == hashlib.sha256(repr(rows).encode()).hexdigest()
     assert int(failed) == 0 and int(most) <= 4
     assert int(done_then) == -1 if how == "whole" else 2 <= int(done_then) < 10, "the node was lost half-way"
+
+
+STANDS_STILL = """
+import sys
+from curate import jobs
+from curate.workers import Limits, WorkerLostError
+sys.path.insert(0, sys.argv[1])
+import misbehave
+
+tasks = [(kind, sys.argv[2] + "/" + kind.replace(" ", "-")) for kind in ("hangs", "hangs once", "slow", "fails", "ok")]
+jobs.RETRIES = 1
+found = {t[0]: p for t, p in jobs.run(misbehave.work, tasks, 2, "ray", Limits(stall=2.0))}
+assert isinstance(found["hangs"], WorkerLostError), found
+assert str(found["fails"]) == "it cannot be done", found
+assert found["hangs once"] is None and found["slow"] is None and found["ok"] is None, found
+print("RESULT")
+"""
+
+
+def test_what_stands_still_is_ended_and_done_again(tmp_path: Path) -> None:
+    script, root = tmp_path / "still.py", Path(__file__).parents[2]
+    script.write_text(STANDS_STILL)
+    faults = str(root / "tests" / "faults")
+    paths = os.pathsep.join([str(root), faults, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": paths, "RAY_worker_niceness": "0"}
+    command = [sys.executable, str(script), faults, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+    assert "RESULT" in done.stdout, done.stderr[-3000:]
+    assert (tmp_path / "hangs").read_text() == "xx", "tried twice"

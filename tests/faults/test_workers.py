@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from faulty import ROOT
 
 from curate import jobs, workers
 from curate.errors import FacesetError
@@ -82,3 +86,12 @@ def test_leaving_early_ends_the_workers(work, tmp_path: Path) -> None:
     assert next(running)[1] is None
     running.close()
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(("kind", "ended"), [("hangs", workers.STALLED), ("slow", 0), ("fails", 1)])
+def test_a_process_that_watches_itself_ends_when_it_stands_still(kind: str, ended: int, tmp_path: Path) -> None:
+    code = "import sys, misbehave; from curate.workers import guarded; guarded(misbehave.work, tuple(sys.argv[1:]), .5)"
+    paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
+    command = [sys.executable, "-c", code, kind, str(tmp_path / "tries")]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, check=False, stderr=subprocess.DEVNULL)
+    assert done.returncode == ended
