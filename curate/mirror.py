@@ -8,12 +8,14 @@ locks: only one machine at a time may write.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from curate import models, storage
 from curate.errors import WorkError
@@ -23,6 +25,9 @@ log = logging.getLogger(__name__)
 
 EVERY = 5.0
 """Seconds between two looks for finished parts."""
+FIXED = ("parts/", "crops/")
+"""Folders of files that are written once: another file under that name has another size."""
+TAGS = ".mirror.json"
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9]*):/+(?=[^/])")
 
 
@@ -70,9 +75,12 @@ class Mirror:
         self._system, self._root = storage.system(url)
         self._there: dict[str, tuple[int, int]] = {}
         """What is known to be at the URL: name to size and time of change of the file here."""
+        self._tags: dict[str, tuple[str, int, int]] = {}
+        """The store's tag of what may change, and what the file here was like when they were the same."""
 
     def pull(self) -> None:
-        """Fetch what is not here yet, or is of another size. Raises WorkError."""
+        """Fetch what is not here yet, or was changed there. Raises WorkError."""
+        self._tags = _read_tags(self.folder / TAGS)
         with storage.told(self.url):
             self._system.invalidate_cache()
             found = self._system.find(self._root, detail=True) if self._system.exists(self._root) else {}
@@ -81,10 +89,14 @@ class Mirror:
                 here = self.folder / name
                 if not here.resolve().is_relative_to(self.folder.resolve()):
                     raise WorkError(f"{self.url}: {name!r} leaves the faceset")
-                if not (here.is_file() and here.stat().st_size == info["size"]):
+                tag, size, changed = self._tags.get(name, ("", 0, 0))
+                if not name.startswith(FIXED) and tag and tag == storage.tag_of(info) and here.is_file():
+                    self._there[name] = size, changed  # what was changed here since is newer
+                    continue
+                if not (name.startswith(FIXED) and here.is_file() and here.stat().st_size == info["size"]):
                     with atomic(here) as temporary:
                         self._system.get_file(path, str(temporary))
-                self._there[name] = _state(here)
+                self._same(name, info)
 
     def push_parts(self) -> None:
         """Bring the manifest, and every finished part after its crops. Raises WorkError."""
@@ -118,11 +130,31 @@ class Mirror:
             state = _state(path)
             with storage.told(self.url):
                 self._system.put_file(str(path), self._at(name))
-            self._there[name] = state
+                self._there[name] = state
+                if not name.startswith(FIXED):
+                    self._system.invalidate_cache()
+                    self._same(name, self._system.info(self._at(name)), state)
+
+    def _same(self, name: str, info: dict[str, Any], state: tuple[int, int] | None = None) -> None:
+        """Note that a file is the same here and there."""
+        self._there[name] = state or _state(self.folder / name)
+        if not name.startswith(FIXED):
+            self._tags[name] = (storage.tag_of(info), *self._there[name])
+            with atomic(self.folder / TAGS) as temporary:
+                temporary.write_text(json.dumps(self._tags))
 
     def _at(self, name: str) -> str:
         """The file of that name, as the store calls it."""
         return f"{self._root.rstrip('/')}/{name}"
+
+
+def _read_tags(path: Path) -> dict[str, tuple[str, int, int]]:
+    """What `Mirror` noted; nothing where it is not there, or damaged."""
+    try:
+        found = json.loads(path.read_text())
+        return {name: (str(tag), int(size), int(changed)) for name, (tag, size, changed) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _state(path: Path) -> tuple[int, int]:

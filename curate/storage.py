@@ -77,8 +77,13 @@ def look(url: str) -> Remote:
         info = store.info(path)
     except Exception as error:  # noqa: BLE001
         raise FootageError(f"{url}: cannot be read ({_words(error)})") from None
+    return Remote(url, int(info.get("size") or 0), tag_of(info))
+
+
+def tag_of(info: dict[str, Any]) -> str:
+    """ETag or time of change in what a store says of a file; "" where it says neither."""
     tag = next((str(info[k]) for k in ("ETag", "etag", "LastModified", "mtime", "created") if info.get(k)), "")
-    return Remote(url, int(info.get("size") or 0), tag.strip('"'))
+    return tag.strip('"')
 
 
 def fetch(url: str) -> Path:

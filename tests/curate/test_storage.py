@@ -147,6 +147,30 @@ def test_verbs_take_a_faceset_at_a_url(memory, cache: Path, head_facesets, monke
     assert code == 2 and "s3://b/out: must be on this machine" in err and not Path("s3:").exists()
 
 
+def test_what_another_machine_changed_is_fetched_and_what_was_changed_here_is_brought(
+    memory, cache: Path, monkeypatch, tmp_path: Path
+) -> None:
+    from curate import mirror
+
+    def at(machine: str) -> Path:
+        monkeypatch.setattr(mirror.models, "cache_folder", lambda: tmp_path / machine)
+        with mirror.mirrored(Path("memory:/change/set")) as folder:
+            return folder
+
+    memory.pipe("/change/set/faceset.toml", b"format = 1")
+    memory.pipe("/change/set/crops/a/0000/1.jpg", b"jpg")
+    one, two = at("one"), at("two")
+    (two / "faceset.toml").write_bytes(b"format = 2")  # of the same size
+    assert (at("two") / "faceset.toml").read_bytes() == b"format = 2", "a verb that was killed is not undone"
+    assert memory.cat("/change/set/faceset.toml") == b"format = 2"
+    assert (at("one") / "faceset.toml").read_bytes() == b"format = 2"
+    (one / "faceset.toml").write_bytes(b"format = 3")
+    memory.pipe("/change/set/faceset.toml", b"format = 4")
+    assert (at("one") / "faceset.toml").read_bytes() == b"format = 4", "what is there was changed last"
+    (one / ".mirror.json").write_bytes(b"{")
+    assert (at("one") / "faceset.toml").read_bytes() == b"format = 4" and not memory.exists("/change/set/.mirror.json")
+
+
 def test_an_s3_server(cache: Path, head_clips, monkeypatch, tmp_path: Path, capsys) -> None:
     moto = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]' s3fs")
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'faceset[cloud]'")
