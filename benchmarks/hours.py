@@ -34,8 +34,9 @@ from curate.extract import part_info
 LOOK = 2.0
 """Seconds between samples."""
 CLIP_MINUTES = 5.0
-ENOUGH = 10_000
-"""Faces by which two tables must differ, to tell what one takes."""
+ENOUGH = 50_000
+"""Faces of half the footage from which on a table tells what a face takes: so many rows are written at a time, and up
+to there what is held grows."""
 ROOT = Path(__file__).parents[1]
 
 
@@ -248,7 +249,7 @@ def report(
 ) -> None:
     """Print the table and the line."""
     (few, little), (many_faces, much) = built
-    enough = many_faces - few >= ENOUGH
+    enough = few >= ENOUGH and many_faces > few
     a_face = max(much - little, 0.0) / (many_faces - few) if enough else None
     (worker1, worker2), (main1, main2), (rate1, rate2) = (
         halves(course, course.workers), halves(course, course.main), rates(course),
