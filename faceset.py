@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 import typer.main
 
+from curate import words
 from curate.complete import values
 from curate.errors import FacesetError, UsageError
 
@@ -170,7 +171,7 @@ def curate(
     done = run(request, progress)
     chosen = _select(done.faceset.folder, wishes, target)
     page = _report(done.faceset.folder, target)
-    _say(as_json, {**done.summary(), **chosen, "report": str(page)}, _curated_text)
+    _say(as_json, {**done.summary(), **chosen, "report": str(page)}, words.curated)
 
 
 @app.command()
@@ -202,7 +203,7 @@ def select(
     wishes = _wishes(locals())
     _progress(quiet)
     _pin(folder, pin or [], ban or [], free or [])
-    _say(as_json, {"faceset": str(folder), **_select(folder, wishes, target)}, _selected_text)
+    _say(as_json, {"faceset": str(folder), **_select(folder, wishes, target)}, words.selected)
 
 
 @app.command()
@@ -228,8 +229,8 @@ def prune(
         return
     found = asdict(run(faceset, yes))
     size = f"{found['crops']} crops, {text(found['bytes'])}"
-    words = f"{size} freed" if yes else f"would free {size}; --yes does it"
-    _say(as_json, found, lambda r: f"{words}; {r['kept']} crops of selected or pinned faces stay")
+    told = f"{size} freed" if yes else f"would free {size}; --yes does it"
+    _say(as_json, found, lambda r: f"{told}; {r['kept']} crops of selected or pinned faces stay")
 
 
 @app.command()
@@ -369,7 +370,7 @@ def train(
         done = run(config, source, target, out, resume, force, init, cache, progress)
     if os.environ.get("RANK", "0") != "0":
         return  # under torchrun the first process speaks for all
-    _say(as_json, asdict(done), _trained_text(out))
+    _say(as_json, asdict(done), words.trained(out))
 
 
 @app.command()
@@ -462,7 +463,7 @@ def inspect(
     _say(
         as_json,
         result,
-        lambda r: "\n".join([*map(_finding_text, r["findings"]), f"{len(r['findings'])} findings", str(page)]),
+        lambda r: "\n".join([*map(words.finding, r["findings"]), f"{len(r['findings'])} findings", str(page)]),
     )
 
 
@@ -512,7 +513,7 @@ def import_(
     done = import_faceset(path, out, subject, basis, evidence, program, _workers(workers), _progress(quiet))
     chosen = _select(out, wishes, None)
     page = _report(out)
-    _say(as_json, {**done.summary(), **chosen, "report": str(page)}, _imported_text)
+    _say(as_json, {**done.summary(), **chosen, "report": str(page)}, words.imported)
 
 
 @app.command()
@@ -533,7 +534,7 @@ def export(
     from curate.exchange.exporting import export as run
 
     done = asdict(run(folder, out, program, everything, pack, size, _progress(quiet)))
-    _say(as_json, done, _exported_text)
+    _say(as_json, done, words.exported)
 
 
 @app.command()
@@ -550,7 +551,7 @@ def forget(
     from render.forget import forget as run
 
     _progress(quiet)
-    _say(as_json, asdict(run(subject, folders or [], yes)), _forgotten_text)
+    _say(as_json, asdict(run(subject, folders or [], yes)), words.forgotten)
 
 
 @app.command()
@@ -672,71 +673,6 @@ def _writable_page(video: Path) -> Path:
     rendered = video.with_suffix(".c2pa").is_file() and video.with_suffix(".artifacts.html").is_file()
     page = video.with_suffix(".inspect.html" if rendered else ".artifacts.html")
     return page if os.access(video.parent, os.W_OK) else Path.cwd() / page.name
-
-
-def _selected_text(r: dict[str, Any]) -> str:
-    covered = f"{100 * r['coverage']:.0f} % of the footage covered"
-    lines = [f"{r['selected']} of {r['eligible']} eligible faces selected, {covered}"]
-    lines += [f"note: {note}" for note in r["notes"]]
-    if "target" in r:
-        before, after = (100 * r["target"]["coverage"][k] for k in ("before", "after"))
-        lines.append(f"{after:.0f} % of the target covered; by all eligible faces {before:.0f} %")
-        gaps = [f"gap: {gap['sentence']}" for gap in r["target"]["gaps"]]
-        lines += gaps or ["no gap: the source has faces like all of the target's"]
-    return "\n".join(lines)
-
-
-def _curated_text(r: dict[str, Any]) -> str:
-    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
-    skipped = f" ({r['skipped']} skipped: nothing changed)" if r["skipped"] else ""
-    lines.append(
-        f"{r['frames']} frames{skipped}, {r['kept']} faces kept, {r['selected']} selected, "
-        f"{r['seconds']:.0f} s, {r['disk'] / 1e6:.0f} MB"
-    )
-    return "\n".join([*lines, str(r["report"])])
-
-
-def _imported_text(r: dict[str, Any]) -> str:
-    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
-    lines.append(f"{r['pictures']} pictures ({r['format']}), {r['kept']} faces kept, {r['selected']} selected")
-    return "\n".join([*lines, str(r["report"])])
-
-
-def _exported_text(r: dict[str, Any]) -> str:
-    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
-    ways = {"as they were": "kept", "cut out of the footage": "from_footage", "cut out of the crops": "from_crops"}
-    told = ", ".join(f"{r[key]} {words}" for words, key in ways.items() if r[key])
-    return "\n".join([*lines, f"{r['faces']} faces ({told})", r["out"]])
-
-
-def _trained_text(out: Path) -> Any:
-    def text(r: dict[str, Any]) -> str:
-        parts = [f"{out}: {r['steps']} steps ({r['ended']})", f"held-out SSIM {r['ssim']:.3f}"]
-        if r["nearer"] is not None:
-            parts.append(f"{100 * r['nearer']:.0f} % of swaps nearer to the source")
-        parts.append(f"{r['seconds']:.0f} s")
-        if r["device_hours"] is not None:
-            parts.append(f"{r['device_hours']:.2f} device hours" + (f", cost {r['cost']:.2f}" if r["cost"] else ""))
-        return ", ".join(parts) + f"\n{out / 'reports' / 'training.html'}"
-
-    return text
-
-
-def _forgotten_text(r: dict[str, Any]) -> str:
-    word = "removed" if r["done"] else "would be removed"
-    size = {"dataset": "samples"}
-    lines = [f"{p['kind']} {p['where']}: {p['files']} {size.get(p['kind'], 'files')}, {p['bytes'] / 1e6:.1f} MB {word}"
-             for p in r["pieces"]]  # fmt: skip
-    lines += [f"{r['entries']} entries in the list of renders: names {word}, hashes kept"] if r["entries"] else []
-    lines += [f"left alone: {path}: {why}" for path, why in r["left"].items()]
-    if not r["pieces"] and not r["entries"]:
-        return "\n".join([*lines, f"nothing of {r['subject']} was found"])
-    return "\n".join(lines if r["done"] else [*lines, "nothing was removed yet: --yes does it"])
-
-
-def _finding_text(f: dict[str, Any]) -> str:
-    where = f"{f['start']:8.2f}-{f['end']:.2f} s"
-    return f"{f['severity']:7}{f['kind']:18}{where}  {f['measure']} {f['value']:.3g} (limit {f['threshold']:.3g})"
 
 
 def _say(as_json: bool, result: dict[str, Any], text: Any) -> None:

@@ -73,10 +73,6 @@ class Faceset:
         """Part of the segment `key`."""
         return self.folder / "parts" / f"{key}.parquet"
 
-    def parts_of(self, clip: Clip) -> list[Path]:
-        """The clip's parts in order, current or stale."""
-        return self.parts().get(clip.name, [])
-
     def parts(self) -> dict[str, list[Path]]:
         """All parts, current or stale, by their clip's name and in order."""
         found: dict[str, list[tuple[int, Path]]] = {}

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 EVERY = 5.0
 """Seconds between two looks for finished parts."""
 FIXED = ("parts/", "crops/")
-"""Folders of files that are written once: another file under that name has another size."""
+"""Folders of files that are written once. Their size tells one from another, made with other settings."""
 TAGS = ".mirror.json"
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9]*):/+(?=[^/])")
 

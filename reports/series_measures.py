@@ -57,6 +57,11 @@ def beside(rows: pd.DataFrame, fps: float) -> dict[str, Doubles]:
 def alone(
     rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubles, usual: dict[str, tuple[float, float]]
 ) -> dict[str, Doubles]:
+    """Measures (T,) of a stretch's rows without a reference, by their columns' names; NaN where not known.
+
+    `colours` (T, P, 3) CIELAB of the face's cells, `weight` (T, P) 1 for a cell that counts; `usual`: middle and spread
+    of each measure of softness.
+    """
     soft = softness(rows)
     whole = (colours * weight[..., None]).sum(1) / np.maximum(weight.sum(1), 1)[:, None]
     jumps = []

@@ -106,6 +106,7 @@ class ChooseAgain(_Operator):
         """Do it; the sentence that says so."""
 
         def work() -> str:
+            """Choose and show it; what was chosen."""
             floors = {name: ctx.params[name] for name in FLOORS if ctx.params.get(name) is not None}
             weights = Weights(*(float(ctx.params.get(f"weight_{b}", 1.0)) for b in BLOCKS))
             cover = ctx.params.get("cover", "space")

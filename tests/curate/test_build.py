@@ -28,8 +28,11 @@ def test_two_workers_make_the_table_that_one_makes(faceset, monkeypatch) -> None
     assert counts == {faceset.clips[0].name: Count(len(alone), sum(alone["kept"].to_pylist()))}
     monkeypatch.setattr(building, "A_WORKER", 1)
     steps: list[tuple[str, int, int]] = []
+    asked, run = [], building.jobs.run
+    monkeypatch.setattr(building.jobs, "run", lambda *given: asked.append(given[2]) or run(*given))
     assert build(faceset, 2, lambda *step: steps.append(step)) == counts
     assert pq.read_table(faceset.table_path).equals(alone)
+    assert asked == [2]
     assert steps[-1] == ("scores", len(alone), len(alone)) and [s[1] for s in steps] == sorted(s[1] for s in steps)
 
 

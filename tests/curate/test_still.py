@@ -83,7 +83,7 @@ def test_a_held_pose_is_read_once_and_stands_for_its_frames(write_video, tmp_pat
     faceset = open_faceset(tmp_path / "set")
     assert done.table["frame"].tolist() == [0, 10, 20] and done.table["stands_for"].tolist() == [10, 10, 10]
     assert (done.summary()["frames"], done.summary()["skipped"]) == (30, 27)
-    info = part_info(faceset.parts_of(faceset.clips[0])[0])
+    info = part_info(faceset.parts()[faceset.clips[0].name][0])
     assert info is not None and (info.frames, info.skipped) == (30, 27)
     again = curate(Request((str(tmp_path / "set"),), settings=(("every", 4),)))
     assert again.table["frame"].tolist() == list(range(0, 30, 4)) and set(again.table["stands_for"]) == {4}

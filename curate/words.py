@@ -1,0 +1,79 @@
+"""What the verbs say to people, out of the results that `--json` gives to machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def selected(r: dict[str, Any]) -> str:
+    """Of `select`: how many faces, what they cover, notes and gaps."""
+    covered = f"{100 * r['coverage']:.0f} % of the footage covered"
+    lines = [f"{r['selected']} of {r['eligible']} eligible faces selected, {covered}"]
+    lines += [f"note: {note}" for note in r["notes"]]
+    if "target" in r:
+        before, after = (100 * r["target"]["coverage"][k] for k in ("before", "after"))
+        lines.append(f"{after:.0f} % of the target covered; by all eligible faces {before:.0f} %")
+        gaps = [f"gap: {gap['sentence']}" for gap in r["target"]["gaps"]]
+        lines += gaps or ["no gap: the source has faces like all of the target's"]
+    return "\n".join(lines)
+
+
+def curated(r: dict[str, Any]) -> str:
+    """Of `curate`: what failed, how much there was, the page."""
+    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
+    skipped = f" ({r['skipped']} skipped: nothing changed)" if r["skipped"] else ""
+    lines.append(
+        f"{r['frames']} frames{skipped}, {r['kept']} faces kept, {r['selected']} selected, "
+        f"{r['seconds']:.0f} s, {r['disk'] / 1e6:.0f} MB"
+    )
+    return "\n".join([*lines, str(r["report"])])
+
+
+def imported(r: dict[str, Any]) -> str:
+    """Of `import`."""
+    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
+    lines.append(f"{r['pictures']} pictures ({r['format']}), {r['kept']} faces kept, {r['selected']} selected")
+    return "\n".join([*lines, str(r["report"])])
+
+
+def exported(r: dict[str, Any]) -> str:
+    """Of `export`: how many faces, and how each came to be."""
+    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
+    ways = {"as they were": "kept", "cut out of the footage": "from_footage", "cut out of the crops": "from_crops"}
+    told = ", ".join(f"{r[key]} {words}" for words, key in ways.items() if r[key])
+    return "\n".join([*lines, f"{r['faces']} faces ({told})", r["out"]])
+
+
+def trained(out: Path) -> Any:
+    """Of `train` into the run `out`."""
+
+    def text(r: dict[str, Any]) -> str:
+        parts = [f"{out}: {r['steps']} steps ({r['ended']})", f"held-out SSIM {r['ssim']:.3f}"]
+        if r["nearer"] is not None:
+            parts.append(f"{100 * r['nearer']:.0f} % of swaps nearer to the source")
+        parts.append(f"{r['seconds']:.0f} s")
+        if r["device_hours"] is not None:
+            parts.append(f"{r['device_hours']:.2f} device hours" + (f", cost {r['cost']:.2f}" if r["cost"] else ""))
+        return ", ".join(parts) + f"\n{out / 'reports' / 'training.html'}"
+
+    return text
+
+
+def forgotten(r: dict[str, Any]) -> str:
+    """Of `forget`: what was, or would be, removed and what was left alone."""
+    word = "removed" if r["done"] else "would be removed"
+    size = {"dataset": "samples"}
+    lines = [f"{p['kind']} {p['where']}: {p['files']} {size.get(p['kind'], 'files')}, {p['bytes'] / 1e6:.1f} MB {word}"
+             for p in r["pieces"]]  # fmt: skip
+    lines += [f"{r['entries']} entries in the list of renders: names {word}, hashes kept"] if r["entries"] else []
+    lines += [f"left alone: {path}: {why}" for path, why in r["left"].items()]
+    if not r["pieces"] and not r["entries"]:
+        return "\n".join([*lines, f"nothing of {r['subject']} was found"])
+    return "\n".join(lines if r["done"] else [*lines, "nothing was removed yet: --yes does it"])
+
+
+def finding(f: dict[str, Any]) -> str:
+    """One finding of a report of artifacts."""
+    where = f"{f['start']:8.2f}-{f['end']:.2f} s"
+    return f"{f['severity']:7}{f['kind']:18}{where}  {f['measure']} {f['value']:.3g} (limit {f['threshold']:.3g})"
