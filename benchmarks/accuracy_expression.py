@@ -11,14 +11,14 @@ from scipy.stats import spearmanr
 
 from benchmarks.accuracy_heads import read, report_heads
 from benchmarks.accuracy_table import Row, at_least, at_most, figure
-from curate import expression
-from curate.backends.litert import LiteRTDetector, LiteRTLandmarker
-from curate.expression import AXES, GAZE
-from curate.mesh import BLENDSHAPES
-from curate.pose import head_pose
-from curate.track import Tracker
+from curate.face.backends.litert import LiteRTDetector, LiteRTLandmarker
+from curate.face.mesh import BLENDSHAPES
+from curate.face.pose import head_pose
+from curate.face.track import Tracker
+from curate.footage.video import decode, probe
+from curate.scores import expression
+from curate.scores.expression import AXES, GAZE
 from curate.turntable import View
-from curate.video import decode, probe
 
 CLIPS = ("d0", "d3", "d6", "d9", "d10", "d18", "d19")
 FACES = [i for i, name in enumerate(BLENDSHAPES) if i not in GAZE and name != "neutral"]

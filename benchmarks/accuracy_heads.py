@@ -11,11 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from curate.backends.litert import LiteRTDetector, LiteRTLandmarker
-from curate.track import region_of, region_of_detection
+from curate.face.backends.litert import LiteRTDetector, LiteRTLandmarker
+from curate.face.track import region_of, region_of_detection
+from curate.footage.video import decode, probe
 from curate.turntable import Head, View, hopper, painted, photographed, render
 from curate.types import Clip
-from curate.video import decode, probe
 
 PHOTO_CLIPS = ("d0", "d9", "d19")
 

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.accuracy_table import Row, at_least, figure
-from curate.build import build
-from curate.faceset import Faceset
-from curate.pipeline import Request, curate
+from curate.dataset.faceset import Faceset
+from curate.extract.pipeline import Request, curate
+from curate.extract.table import build
+from curate.footage.video import decode, probe
 from curate.types import Image
-from curate.video import decode, probe
 
 SIZE, FPS = (480, 640), 25
 SHOT_SECONDS = (0.5, 3.0)
@@ -104,7 +104,7 @@ def _film_rows(name: str, owner: list[str], film: Path, out: Path) -> list[Row]:
 
 def _with_reference(faceset: Faceset, table: pd.DataFrame, owner: np.ndarray, person: str) -> pd.DataFrame:
     """The table as if a photo of the person had been given: one frame's own identity vector."""
-    from curate.extract import Backends
+    from curate.extract.segment import Backends
 
     backends = Backends.of(faceset.settings)
     frame = int(np.flatnonzero(owner == person)[REFERENCE_FRAME])

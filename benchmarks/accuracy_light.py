@@ -9,8 +9,9 @@ import numpy as np
 
 from benchmarks.accuracy_heads import read, report_heads
 from benchmarks.accuracy_table import Row, at_least, at_most, figure
-from curate import albedo, align, lighting
-from curate.pose import head_pose, matrix
+from curate.face import align
+from curate.face.pose import head_pose, matrix
+from curate.scores import albedo, lighting
 from curate.turntable import Head, View, performance
 
 OFF_AXIS = 15.0

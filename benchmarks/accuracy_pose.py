@@ -10,12 +10,12 @@ import numpy as np
 
 from benchmarks.accuracy_heads import Read, read, report_heads
 from benchmarks.accuracy_table import Row, at_least, at_most, figure
-from curate.backends.litert import LiteRTDetector, LiteRTLandmarker
-from curate.pose import HeadPose, head_pose, zero
-from curate.track import region_of, region_of_detection
+from curate.face.backends.litert import LiteRTDetector, LiteRTLandmarker
+from curate.face.pose import HeadPose, head_pose, zero
+from curate.face.track import region_of, region_of_detection
+from curate.footage.video import decode, probe
 from curate.turntable import View
 from curate.types import Image
-from curate.video import decode, probe
 
 TURN = 20.0
 CLIPS = ("d0", "d3", "d6", "d9", "d10", "d18", "d19", "s18", "s32")

@@ -12,13 +12,14 @@ from scipy.stats import spearmanr
 
 from benchmarks.accuracy_heads import collins
 from benchmarks.accuracy_table import Row, at_least, figure
-from curate import albedo, align, lighting, occlusion, quality
-from curate.backends.litert import LiteRTDetector, LiteRTLandmarker
-from curate.pose import head_pose, matrix
-from curate.track import Tracker
+from curate.face import align
+from curate.face.backends.litert import LiteRTDetector, LiteRTLandmarker
+from curate.face.pose import head_pose, matrix
+from curate.face.track import Tracker
+from curate.footage.video import decode, probe
+from curate.scores import albedo, lighting, occlusion, quality
 from curate.turntable import performance, render
 from curate.types import Floats, Image
-from curate.video import decode, probe
 
 SIZE = 256
 FRAMES = 60

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.surrogates import INJECTIONS
-from reports.thresholds import limits
+from reports.artifacts.kinds import limits
 
 PLAIN, CODED = "plain", "CRF 23"
 

@@ -37,12 +37,12 @@ import pandas as pd
 
 from benchmarks.artifact_tables import CODED, PLAIN, Tally, calibration, table
 from benchmarks.surrogates import INJECTIONS, Footage, Injection, Scene, load, swapped
+from curate.footage.video import decode, probe
 from curate.turntable import painted, performance, render, truth, write_pictures
 from curate.types import Image
-from curate.video import decode, probe
-from reports import measure_marks
-from reports.artifacts import ArtifactReport, Inspector, Part, merge
-from reports.thresholds import limits
+from reports.artifacts import landmarks
+from reports.artifacts.inspect import ArtifactReport, Inspector, Part, merge
+from reports.artifacts.kinds import limits
 
 CALIBRATION = ("d0", "d18", "d19", "s18")
 TEST = ("d3", "d6", "d9", "d10", "s32")
@@ -66,8 +66,8 @@ _LANDMARKER: list[object] = []
 
 
 def _landmarks(image: Image, near: np.ndarray | None) -> np.ndarray | None:
-    from curate.backends.litert import LiteRTLandmarker
-    from curate.track import region_of
+    from curate.face.backends.litert import LiteRTLandmarker
+    from curate.face.track import region_of
     from curate.types import Landmarks
 
     if near is None:
@@ -193,7 +193,7 @@ def _seen(injection: Injection, values: np.ndarray, footage: Footage, end: int) 
         return np.flatnonzero(np.isfinite(values))
     if injection.kind != "expression":
         return np.arange(len(values))
-    mouth = np.array([measure_marks.read(m)[3:5] for m in footage.marks[START - 1 : end]])
+    mouth = np.array([landmarks.read(m)[3:5] for m in footage.marks[START - 1 : end]])
     return np.flatnonzero(np.abs(mouth[1:] - mouth[0]).max(1) > HELD)
 
 

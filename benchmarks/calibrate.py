@@ -1,4 +1,5 @@
-"""Fits the constants of curate/pose.py and curate/expression.py on the calibration heads, and prints them."""
+"""Fits the constants of curate/face/pose.py and curate/scores/expression.py on the calibration heads, and prints
+them."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ import numpy as np
 
 from benchmarks import accuracy_expression, accuracy_pose
 from benchmarks.accuracy_heads import calibration_heads, read
-from curate.expression import DISTANCES, distances
-from curate.pose import euler, fit_mesh, head_pose, zero
+from curate.face.pose import euler, fit_mesh, head_pose, zero
+from curate.scores.expression import DISTANCES, distances
 
 REACH = 62.0
 RIDGE = 1e-3

@@ -7,9 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-FRONT = str(Path(__file__).parent.parent / "faceset.py")
 VERBS = ("curate", "select", "people", "report", "app", "train", "render", "inspect", "verify", "doctor", "demo")
 RUNS = 3
 
@@ -26,7 +24,7 @@ def seconds(*command: str) -> float:
 
 def main() -> None:
     bare = seconds(sys.executable, "-c", "pass")
-    found = {verb: seconds(sys.executable, FRONT, verb, "--help") for verb in VERBS}
+    found = {verb: seconds(sys.executable, "-m", "faceset", verb, "--help") for verb in VERBS}
     print(f"{'verb':10}{'seconds':>9}{'x bare python':>15}")
     for verb, took in found.items():
         print(f"{verb:10}{took:9.2f}{took / bare:15.1f}")

@@ -21,12 +21,12 @@ from typing import Any
 import av
 import numpy as np
 
-from curate import video
+from curate.footage import video
 from curate.turntable import painted, performance, write_clip
 from curate.types import Frame
-from render.coding import Coding
-from render.encode import encoder
-from render.look import Look, check_footage
+from render.output.coding import Coding
+from render.output.encode import encoder
+from render.output.footage_format import Look, check_footage
 
 CODINGS = (
     Coding(),

@@ -26,13 +26,13 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from curate import coverage
-from curate.eligible import Budget
-from curate.faceset import Faceset
-from curate.metric import squared
-from curate.pipeline import Request, curate
-from curate.select import choose
-from curate.space import Space
+from curate.dataset.faceset import Faceset
+from curate.extract.pipeline import Request, curate
+from curate.select import coverage
+from curate.select.eligible import Budget
+from curate.select.selection import choose
+from curate.select.similarity import squared
+from curate.select.space import Space
 
 SIZE = 48
 CALM_SECONDS, CALM_SHARE = 1.5, 0.9

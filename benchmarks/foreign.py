@@ -20,11 +20,11 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.align import hull_mask
-from curate.follow import follow
+from curate.extract.follow import follow
+from curate.face.align import hull_mask
+from curate.footage.video import decode, probe
 from curate.types import Image
-from curate.video import decode, probe
-from reports.artifacts import inspect
+from reports.artifacts.inspect import inspect
 
 POINTS = (33, 133, 362, 263, 1, 61, 291, 152)
 """Corners of the eyes and the mouth, tip of the nose, chin."""

@@ -29,7 +29,7 @@ import av
 import numpy as np
 import psutil
 
-from curate.extract import part_info
+from curate.extract.segment import part_info
 
 LOOK = 2.0
 """Seconds between samples."""
@@ -222,8 +222,8 @@ import resource, sys
 from dataclasses import replace
 from pathlib import Path
 from curate import build as building
-from curate.build import build
-from curate.faceset import open_faceset
+from curate.extract.table import build
+from curate.dataset.faceset import open_faceset
 building.NEUTRAL_FACES = 1000
 if __name__ == "__main__":
     faceset = open_faceset(Path(sys.argv[1]))

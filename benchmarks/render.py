@@ -27,19 +27,21 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from curate.align import hull_mask, transform
-from curate.follow import follow
+from curate.extract.follow import follow
+from curate.face.align import hull_mask, transform
+from curate.footage.video import decode, probe
 from curate.types import Floats, Frame, Image
-from curate.video import decode, probe
-from render import blend, encode, occlusion, pipeline, work
-from render.coding import coding_for
-from render.colour import METHODS
-from render.compose import compose
-from render.look import check_footage
-from render.mask import MaskSettings
-from render.settings import RenderSettings
-from render.swap import Place, Swapped, places, swap_frames
-from reports.artifacts import Inspector
+from render import part, pipeline
+from render.compositing import blend, occlusion
+from render.compositing.colour import METHODS
+from render.compositing.compose import compose
+from render.compositing.mask import MaskSettings
+from render.compositing.settings import RenderSettings
+from render.compositing.swap import Place, Swapped, places, swap_frames
+from render.output import encode
+from render.output.coding import coding_for
+from render.output.footage_format import check_footage
+from reports.artifacts.inspect import Inspector
 
 SHOWN = ("edge", "colour", "flicker")
 Faces = list[tuple[Frame, Swapped | None]]
@@ -91,13 +93,13 @@ def main() -> None:
     cv2.setNumThreads(1)
     clip = probe(told.footage)
     seconds = told.frames / clip.fps
-    swapper, framing = work.network(str(told.run), "", "cpu")
+    swapper, framing = part.network(str(told.run), "", "cpu")
     identity = json.loads((told.run / "run.json").read_text())["target"]["identity"] or None
     where = places(follow(told.footage, identity, end=seconds))
     frames = [f for f in decode(clip) if f.index < told.frames]
 
     def network() -> Faces:
-        with work.one_thread("cpu"):
+        with part.one_thread("cpu"):
             return list(swap_frames(frames, where, swapper, framing, MaskSettings(), reconstruct=True))
 
     faces = network()
@@ -141,7 +143,7 @@ def speed(told: argparse.Namespace, clip: Any, frames: list[Frame], network: Cal
             wishes = pipeline.Wishes(span=f"0-{end:.3f}", device="cpu")
             pipeline.render(told.run, told.footage, Path(folder) / "out.mp4", wishes)
 
-    segment = work.segment(clip, range(told.frames))
+    segment = part.segment(clip, range(told.frames))
     jobs: dict[str, Callable[[], Any]] = {
         "decode": lambda: [f.image for f in decode(clip, segment)],
         "find": lambda: follow(told.footage, None, end=end),

@@ -29,8 +29,8 @@ MINUTE = 1500
 
 def footage(count: int, seed: int = 0) -> pd.DataFrame:
     """A table of `count` faces that wander through scenes of a minute each."""
-    from curate.expression import AXES
-    from curate.select import select_columns
+    from curate.scores.expression import AXES
+    from curate.select.selection import select_columns
 
     rng = np.random.default_rng(seed)
 
@@ -55,8 +55,8 @@ def footage(count: int, seed: int = 0) -> pd.DataFrame:
 def measured(count: int, budget: int) -> dict[str, float]:
     """Called in a process of its own."""
     began = time.perf_counter()
-    from curate.eligible import Budget
-    from curate.select import choose
+    from curate.select.eligible import Budget
+    from curate.select.selection import choose
 
     imports = time.perf_counter() - began
     table = footage(count)
@@ -73,15 +73,15 @@ def measured(count: int, budget: int) -> dict[str, float]:
 
 def peer() -> dict[str, float]:
     """apricot's lazy greedy and ours on the same similarities: seconds, and ours' value over its."""
-    from curate import greedy
-    from curate.metric import Kernel
-    from curate.space import Space
+    from curate.select import facility_location
+    from curate.select.similarity import Kernel
+    from curate.select.space import Space
 
     points = Space.fit(table := footage(PEER_SIZE)).embed(table)
     width = Space.fit(table).width
-    problem = greedy.Problem(points, points, width, np.ones(len(points)), np.ones(len(points), np.float32))
+    problem = facility_location.Problem(points, points, width, np.ones(len(points)), np.ones(len(points), np.float32))
     began = time.perf_counter()
-    ours = greedy.order(problem, PEER_BUDGET).chosen
+    ours = facility_location.order(problem, PEER_BUDGET).chosen
     mine = time.perf_counter() - began
     if importlib.util.find_spec("apricot") is None:
         return {"ours": mine}
@@ -98,16 +98,16 @@ def peer() -> dict[str, float]:
 
 def exactness() -> dict[str, float]:
     """Value over that of exact greedy (in double precision): as it is, and as sets beyond EXACT are done."""
-    from curate import greedy, select
-    from curate.coverage import demand
-    from curate.eligible import Budget
-    from curate.space import Space
+    from curate.select import facility_location, selection
+    from curate.select.coverage import demand
+    from curate.select.eligible import Budget
+    from curate.select.space import Space
 
     table = footage(5_000, 1)
     space = Space.fit(table)
     points = space.embed(table)
     weight = demand(space, points)
-    worth = select._worth(table)
+    worth = selection._worth(table)
     squares = np.square(points.astype(np.float64)).sum(1)
     exact = -np.inf
     similar = (
@@ -127,10 +127,10 @@ def exactness() -> dict[str, float]:
         return float(similar[rows].max(0) @ share) / exact
 
     def choose_ids() -> pd.Series:
-        return select.choose(table, Budget(PEER_BUDGET, "")).rows["face_id"]
+        return selection.choose(table, Budget(PEER_BUDGET, "")).rows["face_id"]
 
     found = {"exact": ratio()}
-    greedy.EXACT, greedy.REFERENCE = 2_000, 1_500
+    facility_location.EXACT, facility_location.REFERENCE = 2_000, 1_500
     return found | {"sampled": ratio()}
 
 

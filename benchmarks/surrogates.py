@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.align import crop_matrix, transform, warp
+from curate.face.align import crop_matrix, transform, warp
 from curate.types import Floats, Image
-from render.blend import paste
-from render.mask import MaskSettings, face_mask
+from render.compositing.blend import paste
+from render.compositing.mask import MaskSettings, face_mask
 
 SIZE = 256
 
@@ -314,8 +314,8 @@ def faulty(scene: Scene, injection: Injection, start: int, end: int) -> list[Ima
 
 def load(clip: Path, cache: Path, first: int, count: int) -> Footage:
     """Frames first..first+count of a clip with its face's landmarks, followed once and cached."""
-    from curate.follow import follow
-    from curate.video import decode, probe
+    from curate.extract.follow import follow
+    from curate.footage.video import decode, probe
 
     stored = cache / f"{clip.stem}.npz"
     if not stored.is_file():

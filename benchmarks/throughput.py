@@ -22,14 +22,14 @@ import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 
-from curate import coverage
-from curate.eligible import parse_budget
-from curate.extract import Backends, extract_segment
-from curate.pipeline import Request, curate
-from curate.select import choose
-from curate.space import Space
+from curate.extract.pipeline import Request, curate
+from curate.extract.segment import Backends, extract_segment
+from curate.footage.video import decode, probe, segments
+from curate.select import coverage
+from curate.select.eligible import parse_budget
+from curate.select.selection import choose
+from curate.select.space import Space
 from curate.types import AUTO, Settings
-from curate.video import decode, probe, segments
 
 FULL, STILL = ("d0", "d3", "d6", "d9", "d10", "d18", "d19"), ("d18", "d19")
 LOOPS = 5

@@ -25,9 +25,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from curate.faceset import Faceset, open_faceset
-from curate.pipeline import Request, curate
-from curate.select import Wishes, select_faceset
+from curate.dataset.faceset import Faceset, open_faceset
+from curate.extract.pipeline import Request, curate
+from curate.select.selection import Wishes, select_faceset
 from train.config import TrainConfig, config_of
 from train.data import Side, load_side
 from train.feed import Feed

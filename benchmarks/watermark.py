@@ -24,9 +24,9 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import video
-from render.watermark import WINDOW, Marker, measure
-from render.watermark_code import BITS, THRESHOLD, codeword, decode, false_positive_bound
+from curate.footage import video
+from render.provenance.watermark import WINDOW, Marker, measure
+from render.provenance.watermark_code import BITS, THRESHOLD, codeword, decode, false_positive_bound
 
 Frames = NDArray[np.uint8]
 

@@ -2,5 +2,5 @@
 
 import os
 
-# OpenCV reads it when it is loaded; the same as curate.damage.MOST_PIXELS.
+# OpenCV reads it when it is loaded; the same as curate.safe_io.MOST_PIXELS.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))

@@ -140,7 +140,7 @@ class Landmarks:
     score: float
     """0..1, that there is a face."""
     blendshapes: Floats | None
-    """(52,) 0..1 in the order of `curate.mesh.BLENDSHAPES`, or None where the landmarker has none."""
+    """(52,) 0..1 in the order of `curate.face.mesh.BLENDSHAPES`, or None where the landmarker has none."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,8 @@ class Settings:
     """Everything that changes what a part holds. Another value makes existing parts stale."""
 
     every: int = 1
-    """Read every Nth frame of the footage; AUTO: leave out frames in which nothing has changed (`curate.still`)."""
+    """Read every Nth frame of the footage; AUTO: leave out frames in which nothing has changed
+    (`curate.footage.skip`)."""
     detect_every: int = 10
     """Run the detector on every Nth read frame, and whenever a face was lost."""
     segment_seconds: float = 8.0

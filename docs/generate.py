@@ -21,10 +21,10 @@ sys.path.insert(0, str(ROOT))
 
 import typer.main  # noqa: E402  # once the project can be imported
 
-import faceset  # noqa: E402
-from curate.reading import Faces  # noqa: E402
-from curate.table import AXIS_DOCS, BY_NAME, COLUMNS, SELECTION_COLUMNS, Column  # noqa: E402
-from reports.thresholds import ALONE, REFERENCE  # noqa: E402
+from curate.dataset.reading import Faces  # noqa: E402
+from curate.schema import AXIS_DOCS, BY_NAME, COLUMNS, SELECTION_COLUMNS, Column  # noqa: E402
+from faceset import cli  # noqa: E402
+from reports.artifacts.kinds import ALONE, REFERENCE  # noqa: E402
 
 KINDS = {"text": "TEXT", "str": "TEXT", "path": "PATH", "integer": "N", "int": "N", "float": "X"}
 SKELETON = """# faceset {verb}
@@ -38,7 +38,7 @@ SKELETON = """# faceset {verb}
 
 def verbs() -> dict[str, Any]:
     """Name and command of every verb, in the order of the command line."""
-    return dict(typer.main.get_command(faceset.app).commands)  # type: ignore[attr-defined]  # it is a group
+    return dict(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]  # it is a group
 
 
 def verb_text(name: str, command: Any) -> str:
@@ -108,7 +108,7 @@ def formats() -> dict[str, str]:
 
 def api() -> dict[str, str]:
     """Signatures and docstrings of what `faceset.read` gives."""
-    entries = [("faceset.read(folder, columns=None)", sys.modules["curate.reading"].read)]
+    entries = [("faceset.read(folder, columns=None)", sys.modules["curate.dataset.reading"].read)]
     entries += [("Faces", Faces), ("Faces.table", Faces.table), ("Faces.selected", Faces.selected)]
     signature = "size=128, transform=None, columns=None, selected=True"
     entries.append((f"Faces.dataset({signature})", Faces.dataset))

@@ -9,15 +9,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from curate.dataset.faceset import open_faceset
 from curate.errors import UsageError
-from curate.faceset import open_faceset
-from curate.pipeline import Request, curate
-from curate.select import Wishes as Budget
-from curate.select import select_faceset
+from curate.extract.pipeline import Request, curate
+from curate.select.selection import Wishes as Budget
+from curate.select.selection import select_faceset
 from curate.turntable import hopper, painted, performance, write_clip
 from curate.types import Progress, no_progress
 from render.pipeline import Wishes, render
-from reports.coverage_page import write as write_coverage
+from reports.coverage.page import write as write_coverage
 from train.config import config_of
 from train.fit import train
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate import forget as facesets
+from curate.dataset.faceset import is_faceset
 from curate.errors import UsageError
-from curate.faceset import is_faceset
-from curate.forget import Piece
-from render import registry
+from curate.upkeep import forget as facesets
+from curate.upkeep.forget import Piece
+from render.provenance import registry
 from train.forget import forget_in_run, run_of
 from train.run import is_run
 

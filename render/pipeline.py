@@ -1,6 +1,6 @@
 """From a run and a video to the finished, signed, reported render.
 
-The video is cut into parts; each is decoded, swapped, composed, marked, encoded and measured on its own (`work.py`), in
+The video is cut into parts; each is decoded, swapped, composed, marked, encoded and measured on its own (`part.py`), in
 this process, in several, or on a Ray cluster: the pixels are the same. What is done lies in a hidden folder beside the
 output, and a render that was stopped goes on there. At the end the parts are joined and signed; the video comes last.
 """
@@ -23,20 +23,25 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from curate import consent, jobs, video
+from curate.dataset import consent
+from curate.dataset.faceset import atomic
 from curate.errors import UsageError, WorkError
-from curate.faceset import atomic
+from curate.footage import video
+from curate.runtime import jobs
 from curate.types import Clip, Progress, no_progress
-from render import boxes, keys, look, manifest, mux, plan, registry, work
-from render.coding import Coding, check_coding, coding_for
-from render.compose import RADIUS
-from render.png import png
-from render.settings import RenderSettings
-from render.watermark import Marker
-from render.watermark_code import identifier_text
+from render import part as work
+from render import plan
+from render.compositing.compose import RADIUS
+from render.compositing.settings import RenderSettings
+from render.output import footage_format, mux
+from render.output.coding import Coding, check_coding, coding_for
+from render.output.png import png
+from render.provenance import keys, manifest, mp4_boxes, registry
+from render.provenance.watermark import Marker
+from render.provenance.watermark_code import identifier_text
 
 if TYPE_CHECKING:
-    from reports.artifacts import ArtifactReport
+    from reports.artifacts.inspect import ArtifactReport
     from train.run import Run
 
 log = logging.getLogger(__name__)
@@ -183,7 +188,7 @@ def _check_call(out: Path, footage: Path, wishes: Wishes) -> None:
         raise UsageError(f"--out {out}: exists; --force writes it anew")
 
 
-def _opened(run: Path, footage: Path, wishes: Wishes) -> tuple[Run, Clip, look.Look, Coding]:
+def _opened(run: Path, footage: Path, wishes: Wishes) -> tuple[Run, Clip, footage_format.Look, Coding]:
     """The run, whose subjects may be used; the footage, which can be rendered; how it is to be coded."""
     from train.run import open_run
 
@@ -193,7 +198,7 @@ def _opened(run: Path, footage: Path, wishes: Wishes) -> tuple[Run, Clip, look.L
     clip = video.probe(footage)
     if clip.kind != "video":
         raise UsageError(f"--footage {footage}: photos have no timing to render; give a video")
-    seen = look.check_footage(footage, wishes.allow_hdr)
+    seen = footage_format.check_footage(footage, wishes.allow_hdr)
     return opened, clip, seen, coding_for(seen, wishes.codec, wishes.bits, wishes.crf, wishes.preset)
 
 
@@ -280,7 +285,7 @@ def _begin(folder: Path, wanted: plan.Plan, run: Run, out: Path, wishes: Wishes,
 
 def _face(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> Any:
     """Rows of the frames with the target's face. Raises WorkError if there are none."""
-    from curate.follow import follow
+    from curate.extract.follow import follow
 
     clip = wanted.clip
     start = end = None
@@ -335,8 +340,8 @@ def _watched(folder: Path, made: plan.Plan, frames: int, progress: Progress) -> 
 
 def _measured(folder: Path, made: plan.Plan) -> tuple[ArtifactReport, float]:
     """The artifact report, and the footage's time in seconds at which the output begins."""
-    from reports.artifacts import merge
-    from reports.parts import Part
+    from reports.artifacts.inspect import merge
+    from reports.artifacts.parts import Part
 
     parts = [Part.load(part.path(folder, ".parquet")) for part in made.parts]
     # The output of a range begins at 0, the footage does not.
@@ -377,7 +382,7 @@ def _close(
     unsigned, footage = folder / f"unsigned{out.suffix}", Path(made.clip.path)
     parts = [part.path(folder, made.coding.suffix) for part in made.parts]
     span = None if whole(made) else (made.first, made.end - 1)
-    mux.mux(parts, footage, unsigned, out.suffix.lower(), times, boxes.NOTICE, span)
+    mux.mux(parts, footage, unsigned, out.suffix.lower(), times, mp4_boxes.NOTICE, span)
     store = manifest.sign(unsigned, folder / "signed", out.name, papers, footage, signing, wishes.tsa)
     (folder / "manifest.c2pa").write_bytes(store)
     unsigned.unlink()
@@ -400,7 +405,7 @@ def _publish(
     folder: Path, report: ArtifactReport, offset: float, out: Path, run: Run, made: plan.Plan
 ) -> tuple[Path, Path]:
     """Everything under its name, the video last; the paths of the report's page and of the sidecar."""
-    from reports import artifact_page
+    from reports.artifact_page import page as artifact_page
 
     meta: dict[str, Any] = {
         "video": out.name,

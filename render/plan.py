@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.damage import DAMAGED, read_parquet, told
+from curate.dataset.faceset import atomic
 from curate.errors import UsageError, WorkError
-from curate.faceset import atomic
 from curate.records import record
+from curate.safe_io import DAMAGED, read_parquet, told
 from curate.types import Clip
-from render.coding import Coding
-from render.compose import RADIUS
-from render.occlusion import Typical
-from render.settings import RenderSettings
-from render.swap import BATCH, Place, places
+from render.compositing.compose import RADIUS
+from render.compositing.occlusion import Typical
+from render.compositing.settings import RenderSettings
+from render.compositing.swap import BATCH, Place, places
+from render.output.coding import Coding
 
 FORMAT = 1
 MOST_FRAMES = 10_000_000
@@ -132,7 +132,7 @@ def load(folder: Path) -> Plan | None:
 
 
 def save_face(folder: Path, rows: pd.DataFrame) -> None:
-    """Write face.parquet from the rows of `curate.follow.follow`."""
+    """Write face.parquet from the rows of `curate.extract.follow.follow`."""
     kept = rows.reindex(columns=["frame", "shot", "yaw"]).copy()
     kept["points"] = [len(p) for p in rows["landmarks"]]
     kept["landmarks"] = [np.asarray(p, np.float32).tobytes() for p in rows["landmarks"]]

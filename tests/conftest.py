@@ -101,8 +101,8 @@ def head_clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def head_facesets(head_clips: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Those clips curated, 24 faces selected. Not to be changed: copy first."""
-    from curate.pipeline import Request, curate
-    from curate.select import Wishes, select_faceset
+    from curate.extract.pipeline import Request, curate
+    from curate.select.selection import Wishes, select_faceset
 
     folder = tmp_path_factory.mktemp("facesets")
     for side, clip in head_clips.items():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pyarrow as pa
 
-from curate.faceset import Faceset, write_faces
-from curate.table import table_schema
+from curate.dataset.faceset import Faceset, write_faces
+from curate.schema import table_schema
 
 
 def write_rows(faceset: Faceset, rows: pd.DataFrame) -> None:

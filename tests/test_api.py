@@ -15,9 +15,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 import faceset
+from curate.dataset.faceset import open_faceset
 from curate.errors import ConsentError, UsageError, WorkError
-from curate.faceset import open_faceset
-from curate.table import SCORES
+from curate.schema import SCORES
 from tests.tables import write_rows
 
 
@@ -151,4 +151,4 @@ def test_without_a_selection(copy: Path) -> None:
 
 def test_torch_is_imported_when_it_is_needed(folder: Path) -> None:
     code = f"import sys, faceset; faceset.read({str(folder)!r}).table; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(faceset.__file__).parent)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=Path(faceset.__file__).parents[1])

@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 
-import faceset
 from tests.command import call
 
 VERBS = ("curate select people report app train render inspect verify doctor demo import export prune forget").split()
 HELP = """
-import sys, faceset
+import sys; from faceset import cli
 for verb in {verbs}:
     sys.argv = ["faceset", verb, "--help"]
     try:
-        faceset.main()
+        cli.main()
     except SystemExit as end:
         assert end.code == 0, (verb, end.code)
 heavy = [m for m in ("torch", "fiftyone", "cv2", "sklearn", "umap", "pandas", "av") if m in sys.modules]
@@ -39,7 +38,7 @@ def _levels() -> Iterator[None]:
 
 
 def run(*arguments: str | Path, **kwargs) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(Path(faceset.__file__)), *map(str, arguments)]
+    command = [sys.executable, "-m", "faceset", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **kwargs)
 
 
@@ -120,7 +119,7 @@ def test_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/data/set/parts/a.parquet")
 
-    monkeypatch.setattr("curate.pipeline.curate", full)
+    monkeypatch.setattr("curate.extract.pipeline.curate", full)
     code, line = refused(capsys, "curate", tmp_path, "--out", tmp_path / "set", *ME)
     assert code == 1 and "/data/set/parts/a.parquet: No space left on device" in line
 

@@ -16,12 +16,12 @@ from types import ModuleType
 import pytest
 import typer.main
 
-import faceset
+from faceset import cli
 
-ROOT = Path(faceset.__file__).parent
+ROOT = Path(cli.__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md"])
-COMMAND = typer.main.get_command(faceset.app)
+COMMAND = typer.main.get_command(cli.app)
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -82,7 +82,7 @@ def test_every_verb_has_examples() -> None:
 
 @pytest.mark.parametrize(("page", "call"), EXAMPLES, ids=lambda x: " ".join(x[:2]) if isinstance(x, list) else str(x))
 def test_commands_on_the_pages_parse(page: Path, call: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("curate.mirror.mirrored", nullcontext)  # nothing is asked of a URL
+    monkeypatch.setattr("curate.dataset.mirror.mirrored", nullcontext)  # nothing is asked of a URL
     if "VERB" in call or "DIR" in call or "..." in " ".join(call) or "[OPTIONS]" in call:
         return
     if call[0].startswith("-"):
@@ -113,7 +113,7 @@ def test_python_of_the_api_page_runs(
     for name, side in (("her", "source"), ("him", "target")):
         shutil.copytree(head_facesets[side], tmp_path / name)
     monkeypatch.chdir(tmp_path)
-    page = [b for b in blocks(DOCS / "api.md", "python") if "fiftyone" not in b]  # that one: test_export_fiftyone.py
+    page = [b for b in blocks(DOCS / "api.md", "python") if "fiftyone" not in b]  # that one: test_dataset_type.py
     assert len(page) >= 8
     names: dict[str, object] = {"__name__": "__main__"}
     for number, block in enumerate(page):

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from render import pipeline, plan
-from render.mask import MaskSettings
-from render.settings import RenderSettings
+from render.compositing.mask import MaskSettings
+from render.compositing.settings import RenderSettings
 from tests import command
 
 
@@ -107,7 +107,9 @@ def test_two_processes_and_a_killed_render_make_the_same_pixels(head_clips, work
     two = pipeline.render(*calls[1], pipeline.Wishes(settings, workers=2))
     assert two.pixels_sha256 == one.pixels_sha256 and two.resumed == 0
     script = "import sys; from pathlib import Path; from render import pipeline, plan; plan.PART = 10; "
-    script += "from render.mask import MaskSettings; from render.settings import RenderSettings; "
+    script += (
+        "from render.compositing.mask import MaskSettings; from render.compositing.settings import RenderSettings; "
+    )
     script += "hull = pipeline.Wishes(RenderSettings(MaskSettings('hull'))); "
     script += "pipeline.render(*map(Path, sys.argv[1:]), hull)"
     folder = work / ".killed.mp4.render"

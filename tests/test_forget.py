@@ -10,12 +10,12 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from curate import forget as facesets
+from curate.dataset.faceset import is_faceset, open_faceset
 from curate.errors import ConsentError, UsageError
-from curate.faceset import is_faceset, open_faceset
 from curate.types import Subject
-from render import registry
+from curate.upkeep import forget as facesets
 from render.forget import forget
+from render.provenance import registry
 from tests import command
 from train.run import open_run
 
@@ -84,7 +84,7 @@ def test_with_yes_the_subject_is_gone_and_nothing_else(place, capsys):
 
 
 def test_a_run_keeps_hash_and_basis_and_cannot_be_used(place):
-    from curate import consent
+    from curate.dataset import consent
 
     before = open_run(place / "run")
     forget("Ann", [place / "run"], True)
@@ -155,11 +155,11 @@ class _Fo:
 
 
 def test_the_apps_datasets_of_the_subject_go(place, monkeypatch):
-    import curate.app
+    import curate.app.launch
 
     fo = _Fo(place)
     monkeypatch.setattr(facesets, "app_was_used", lambda: True)
-    monkeypatch.setattr(curate.app, "connect", lambda: fo)
+    monkeypatch.setattr(curate.app.launch, "connect", lambda: fo)
     told = forget("Ann", [], False)
     assert [p.where for p in told.pieces] == ["ann-1", "ann-1-clips"] and len(fo.infos) == 4
     assert told.left == {str(place / "ann"): "a faceset of this subject that was not named"}

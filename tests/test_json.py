@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 import typer.main
 
-import faceset
-from curate import complete, output
-from curate.progress import Bar
+from curate.runtime import logs
+from curate.runtime.progress import Bar
+from faceset import cli, completion
 from tests.command import call as called
 
-ROOT = Path(faceset.__file__).parent
-COMMANDS = typer.main.get_command(faceset.app).commands  # type: ignore[attr-defined]  # it is a group
+ROOT = Path(cli.__file__).parents[1]
+COMMANDS = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]  # it is a group
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def _untouched() -> Iterator[None]:
         logging.getLogger(name).setLevel(level)
     logging.captureWarnings(False)
     sys.excepthook = hook
-    os.environ.pop(output.VARIABLE, None)
+    os.environ.pop(logs.VARIABLE, None)
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, dict, str]:
@@ -76,7 +76,7 @@ def test_work_that_fails_says_so_in_json(capsys, tmp_path) -> None:
 
 
 def test_verbs_that_no_other_test_asks_for_json(capsys, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr("curate.app.load", lambda folders: [f"{f.name}-1" for f in folders])
+    monkeypatch.setattr("curate.app.launch.load", lambda folders: [f"{f.name}-1" for f in folders])
     monkeypatch.setattr("curate.app.launch", lambda folders, opened, **_: opened("http://127.0.0.1:5151/x"))
     monkeypatch.setattr("render.demo.demo", lambda out, **_: [("render", out / "render.mp4")])
     assert call(capsys, "app", "her", "him", "--load-only", "--json")[:2] == (0, {"datasets": ["her-1", "him-1"]})
@@ -89,11 +89,11 @@ def test_verbs_that_no_other_test_asks_for_json(capsys, monkeypatch, tmp_path) -
 
 def test_a_bug_is_an_object_too(tmp_path) -> None:
     script = (
-        "import sys, curate.pipeline, faceset\n"
+        "import sys, curate.extract.pipeline, faceset\n"
         "def broken(*_): raise ValueError('odd')\n"
-        "curate.pipeline.curate = broken\n"
+        "curate.extract.pipeline.curate = broken\n"
         f"sys.argv = ['faceset', *sys.argv[1:], 'curate', 'x', '--out', {str(tmp_path / 'set')!r}, '--json']\n"
-        "faceset.main()"
+        "cli.main()"
     )
     for more in ([], ["--log-json"]):
         command = [sys.executable, "-c", script, *more]
@@ -122,11 +122,11 @@ def test_logs_and_progress_as_json_lines(head_clips, tmp_path) -> None:
 
 
 def test_errors_as_json_lines(capsys, monkeypatch, tmp_path) -> None:
-    monkeypatch.setenv(output.VARIABLE, "json")
+    monkeypatch.setenv(logs.VARIABLE, "json")
     _, found, err = call(capsys, "select", tmp_path, "--json")
     line = json.loads(err)
     assert (line["level"], line["logger"], line["message"]) == ("error", "faceset", found["error"])
-    monkeypatch.setenv(output.VARIABLE, "yaml")
+    monkeypatch.setenv(logs.VARIABLE, "yaml")
     code, found, _ = call(capsys, "select", tmp_path, "--json")
     assert code == 2 and "FACESET_LOG=yaml" in found["error"]
 
@@ -137,7 +137,7 @@ def test_a_line_holds_an_exception_and_the_time() -> None:
     except KeyError:
         record = logging.LogRecord("curate.x", logging.ERROR, "f.py", 1, "two\nlines %d", (3,), sys.exc_info())
     record.created = 0.25
-    text = output.JsonLines().format(record)
+    text = logs.JsonLines().format(record)
     assert "\n" not in text
     line = json.loads(text)
     assert (line["time"], line["level"], line["message"]) == ("1970-01-01T00:00:00.250Z", "error", "two\nlines 3")
@@ -145,7 +145,7 @@ def test_a_line_holds_an_exception_and_the_time() -> None:
 
 
 def test_progress_says_the_end_of_a_stage(capsys, monkeypatch) -> None:
-    monkeypatch.setenv(output.VARIABLE, "json")
+    monkeypatch.setenv(logs.VARIABLE, "json")
     bar = Bar()
     for done in range(4):
         bar("reading", done, 3)
@@ -159,7 +159,7 @@ def test_json_is_strict() -> None:
         "yes": np.bool_(True),
         "path": Path("a/b"), "rows": (np.array([1, 2]), {"deep": -math.inf}), "none": None, 5: "five",
     }  # fmt: skip
-    assert json.loads(output.to_json(odd)) == {
+    assert json.loads(logs.to_json(odd)) == {
         "nan": None, "inf": None, "half": 0.5, "count": 3, "yes": True,
         "path": "a/b", "rows": [[1, 2], {"deep": None}], "none": None, "5": "five",
     }  # fmt: skip
@@ -171,7 +171,7 @@ def test_json_is_strict() -> None:
 def completed(words: str) -> list[str]:
     """What bash is offered for the last of the words."""
     told = {"_FACESET_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
-    command = [sys.executable, "-c", "import faceset; faceset.main()"]
+    command = [sys.executable, "-c", "from faceset import cli; cli.main()"]
     done = subprocess.run(
         command, env=os.environ | told, capture_output=True, text=True, check=False, timeout=30, cwd=ROOT
     )
@@ -188,7 +188,7 @@ def test_the_shell_completes_verbs_options_and_values() -> None:
 
 def test_the_script_for_bash() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import faceset; faceset.main()"],
+        [sys.executable, "-c", "from faceset import cli; cli.main()"],
         env=os.environ | {"_FACESET_COMPLETE": "source_bash"},
         capture_output=True,
         text=True,
@@ -202,14 +202,18 @@ def test_the_script_for_bash() -> None:
 
 
 def test_completed_values_are_those_that_are_taken() -> None:
-    from curate import backends, jobs, select, types
+    from curate import types
     from curate.exchange import exporting, pictures
-    from render import coding, mask
+    from curate.face import backends
+    from curate.runtime import jobs
+    from curate.select import selection
+    from render.compositing import mask
+    from render.output import coding
     from train import config
 
-    given = complete.VALUES
+    given = completion.VALUES
     assert given["basis"] == types.BASES and given["framing"] == types.FRAMINGS
-    assert given["cover"] == get_args(select.Cover)
+    assert given["cover"] == get_args(selection.Cover)
     assert given["detector"] == tuple(backends.DETECTORS) and given["landmarker"] == tuple(backends.LANDMARKERS)
     assert given["identifier"] == tuple(backends.IDENTIFIERS) and given["engine"] == jobs.ENGINES
     assert given["import-format"] == pictures.PROGRAMS and given["export-format"] == exporting.FORMATS
@@ -219,4 +223,4 @@ def test_completed_values_are_those_that_are_taken() -> None:
     taken = (config.DEVICES, config.PRECISIONS, config.SAMPLINGS, config.STOPS, config.FLIPS)
     assert [set(given[n]) for n in names] == [set(t) for t in taken]
     assert mask.MaskSettings("both", 0.03, 0.1, tuple(given["keep"][-1].split(",")))
-    assert select.Wishes(given["budget"][1]) and select.Wishes(given["budget"][2])
+    assert selection.Wishes(given["budget"][1]) and selection.Wishes(given["budget"][2])

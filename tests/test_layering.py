@@ -33,7 +33,7 @@ def test_a_package_imports_only_from_those_to_its_left(package: str) -> None:
 
 
 def test_the_rule_sees_a_wrong_import() -> None:
-    assert imported(ast.parse("def f():\n    from render.swap import x\n")) == {"render"}
+    assert imported(ast.parse("def f():\n    from render.compositing.swap import x\n")) == {"render"}
 
 
 def test_nothing_is_pickled_or_evaluated() -> None:

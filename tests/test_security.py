@@ -26,12 +26,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate import models, video
+from curate.dataset.faceset import inside, open_faceset
 from curate.errors import FacesetError, WeightsError, WorkError
-from curate.faceset import inside, open_faceset
+from curate.face import weights as models
+from curate.footage import video
 from curate.types import Clip, Subject
-from render import keys, manifest
-from render.provenance import verify
+from render.provenance import keys, manifest, verify
 from train.run import load_swapper, open_run
 
 ROOT = Path(__file__).parent.parent
@@ -117,7 +117,7 @@ class _Code:
 
 
 def test_weights_of_others_run_no_code(tmp_path):
-    from curate.backends.fan import _depth_weights
+    from curate.face.backends.fan import _depth_weights
 
     file, trace = tmp_path / "depth.pth.tar", tmp_path / "trace"
     torch.save({"state_dict": {}, "extra": _Code(trace)}, file, _use_new_zipfile_serialization=False)
@@ -184,7 +184,7 @@ def test_names_of_clips_stay_in_the_faceset(tmp_path, seeds: ModuleType, name):
 
 
 def test_names_of_footage_become_names_of_clips_that_are_safe():
-    from curate.intake import _take_in
+    from curate.extract.intake import _take_in
     from curate.records import safe_name
 
     for number, stem in enumerate(("..", "a\nb", " x ", "...", "a\\b", "x\u202e", "-rf")):
@@ -197,7 +197,7 @@ def test_names_of_footage_become_names_of_clips_that_are_safe():
 
 
 def test_markup_in_names_is_text_on_every_page(tmp_path, seeds: ModuleType, monkeypatch):
-    from reports.page import environment
+    from reports.page.page import environment
 
     shown = environment().from_string("{{ name }}").render(name=MARKUP)
     assert "<" not in shown and '"' not in shown and "'" not in shown
@@ -268,7 +268,7 @@ def test_keys_are_the_users_alone(config, caplog):
 
 
 def test_the_app_listens_on_this_machine_only(monkeypatch, tmp_path):
-    import curate.app as app
+    import curate.app.launch as app
 
     asked: dict[str, object] = {}
 
@@ -304,11 +304,11 @@ class Socket(socket.socket):
         return super().connect(address)
     connect_ex = connect
 socket.socket, socket.create_connection, socket.getaddrinfo = Socket, refuse, refuse
-import faceset
+from faceset import cli
 for call in {calls!r}:
     sys.argv = ["faceset", *call]
     try:
-        faceset.main()
+        cli.main()
     except SystemExit as end:
         assert end.code in (0, None), (call, end.code)
 """
@@ -359,7 +359,7 @@ def png(width: int, height: int) -> bytes:
 
 LIMITED = """
 import resource, sys
-import curate.video as video
+import curate.footage.video as video
 from pathlib import Path
 pages = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (pages + (1200 << 20),) * 2)
@@ -429,7 +429,7 @@ def test_a_table_that_unpacks_to_more_than_the_memory(tmp_path, seeds: ModuleTyp
     assert faceset.selection_path.stat().st_size < 1 << 20
     code = """
 from curate.errors import WorkError
-from curate.faceset import open_faceset
+from curate.dataset.faceset import open_faceset
 try:
     open_faceset(Path(sys.argv[1])).selection()
 except WorkError as error:
@@ -468,7 +468,7 @@ def test_tables_of_other_columns_or_types_are_told(tmp_path, seeds: ModuleType):
 
 @pytest.mark.parametrize("file", ["faceset.toml", "faces.parquet", "selection.parquet", "pins.json"])
 def test_a_damaged_faceset_is_one_line(tmp_path, seeds: ModuleType, file, capsys):
-    import faceset as front
+    from faceset import cli as front
 
     seeds.faceset(tmp_path / "set")
     (tmp_path / "set" / file).write_bytes(b"\0\xff" * 50)
@@ -545,7 +545,7 @@ def test_random_values_are_a_record_or_one_line(data, records):
 @pytest.fixture(scope="module")
 def records(seeds: ModuleType, tmp_path_factory: pytest.TempPathFactory):
     """Files of JSON, each with what reads it."""
-    from curate.pins import read_pins
+    from curate.dataset.pins import read_pins
     from render import plan
     from train import checkpoint
 

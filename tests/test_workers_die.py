@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from curate import jobs
+from curate.runtime import jobs
 
 
 def dies_on_the_marked(task: str) -> None:

@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from curate import align
+from curate.dataset.faceset import Faceset, atomic
 from curate.errors import WorkError
-from curate.faceset import Faceset, atomic
+from curate.face import align
 from curate.types import Framing, Progress
 from train.augment import Limits
 from train.config import RANGES, TrainConfig
@@ -39,7 +39,7 @@ OVERSAMPLE = 2
 """The cache is kept at twice the network's size where the crops have it, so that turning a crop does not blur it."""
 FRONTAL = 0.25
 """Sideways part of the unit vector to the light below which a face may be mirrored: its light is then at most 2 asin
-.25 = 29 degrees off, no more than a single frame is misread by (see `curate.lighting`)."""
+.25 = 29 degrees off, no more than a single frame is misread by (see `curate.scores.lighting`)."""
 CLARITY = ("Sharpness", "CompressionArtifacts")
 """Columns that tell how clear the footage is."""
 SCORED = 256

@@ -24,11 +24,11 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from curate import consent
+from curate.dataset import consent
+from curate.dataset.faceset import open_faceset
 from curate.errors import WorkError
-from curate.faceset import open_faceset
+from curate.footage.video import file_sha256
 from curate.types import Progress, no_progress
-from curate.video import file_sha256
 from train import checkpoint, page, preview
 from train.config import TrainConfig
 from train.feed import Batch

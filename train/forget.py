@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from curate.consent import forgotten_name
-from curate.forget import Piece, remove, weigh
+from curate.dataset.consent import forgotten_name
 from curate.types import Subject
+from curate.upkeep.forget import Piece, remove, weigh
 from train.run import OWN, Run, SideInfo, open_run
 
 KEPT = ("run.json", "log.csv")
@@ -23,7 +23,8 @@ def run_of(folder: Path, subject: str) -> Piece | None:
 def forget_in_run(folder: Path, subject: str) -> None:
     """Remove weights, checkpoints, cache, previews, reports and logs with pictures; then the name out of run.json.
 
-    The weights of either side can draw the subject's face, and nobody may use them any more (`curate.consent.require`).
+    The weights of either side can draw the subject's face, and nobody may use them any more
+    (`curate.dataset.consent.require`).
     """
     run = open_run(folder)
     remove(_shown(folder))

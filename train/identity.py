@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import torch
 
-from curate import align
-from curate.backends import Identifier
+from curate.dataset.faceset import Faceset
 from curate.errors import MissingError, WorkError
-from curate.faceset import Faceset
+from curate.face import align
+from curate.face.backends import Identifier
 from curate.types import Floats, Image
 from train.config import TrainConfig
 from train.data import Side
@@ -89,6 +89,6 @@ def _in_crop(points: Floats, matrix: Sequence[float]) -> Floats:
 
 
 def _identifier() -> Identifier:
-    from curate.backends.dlib import DlibIdentifier
+    from curate.face.backends.dlib import DlibIdentifier
 
     return DlibIdentifier()

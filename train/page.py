@@ -10,9 +10,9 @@ import cv2
 import torch
 
 from curate.types import Image
-from reports.training_page import HeldOut
-from reports.training_page import Training as Figures
-from reports.training_page import write as write_page
+from reports.training.page import HeldOut
+from reports.training.page import Training as Figures
+from reports.training.page import write as write_page
 from train.data import Side
 from train.journal import Journal
 from train.measure import Face

@@ -22,12 +22,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from curate.damage import DAMAGED, told
+from curate.dataset.faceset import MANIFEST, Faceset, atomic
 from curate.errors import UsageError, WorkError
-from curate.faceset import MANIFEST, Faceset, atomic
+from curate.footage.video import file_sha256
 from curate.records import record
+from curate.safe_io import DAMAGED, told
 from curate.types import FRAMINGS, Subject
-from curate.video import file_sha256
 from train import checkpoint
 from train.config import TrainConfig, from_json
 from train.model import Swap, build, picture

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 
-from reports.training_figures import tidy, trend
+from reports.training.figures import tidy, trend
 from train.config import TrainConfig
 
 COOL = 0.15

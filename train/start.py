@@ -9,8 +9,8 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
+from curate.dataset.faceset import Faceset
 from curate.errors import UsageError, WorkError
-from curate.faceset import Faceset
 from curate.types import Progress, Subject
 from train.config import TrainConfig, check_resume, flag
 from train.data import Side, clarity, load_side, usable_rows

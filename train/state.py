@@ -11,8 +11,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from curate.damage import DAMAGED, told
 from curate.errors import UsageError, WorkError
+from curate.safe_io import DAMAGED, told
 from train import checkpoint
 from train.adversary import Adversary, make
 from train.config import TrainConfig, same_encoder

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate import align
+from curate.dataset.faceset import Faceset
 from curate.errors import FootageError, WorkError
 from curate.exchange.record import PICTURES
-from curate.faceset import Faceset
-from curate.footage import PHOTO_SUFFIXES
+from curate.face import align
+from curate.footage.source import PHOTO_SUFFIXES
+from curate.footage.video import decode, file_sha256, segments
 from curate.types import Clip, Image
-from curate.video import decode, file_sha256, segments
 
 log = logging.getLogger(__name__)
 

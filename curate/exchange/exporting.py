@@ -14,13 +14,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from curate import consent
+from curate.dataset import consent
+from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import UsageError, WorkError
 from curate.exchange import cutting, dfl, faceswap, pak, plain
 from curate.exchange.importing import records_of
 from curate.exchange.layout import dfl_matrix, faceswap_matrix, ibug68
 from curate.exchange.record import BASIS, PICTURES
-from curate.faceset import Faceset, open_faceset
 from curate.types import Failure, Floats, Image, Progress, Subject, no_progress
 
 Format = Literal["dfl", "faceswap", "folder", "webdataset"]

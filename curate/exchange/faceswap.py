@@ -20,10 +20,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.align import transform
 from curate.exchange import pickled
 from curate.exchange.layout import Centring, faceswap_matrix, raised_hull
 from curate.exchange.record import ForeignError, Record, numbers, text
+from curate.face.align import transform
 from curate.types import Floats
 
 VERSION = 2.3

@@ -12,16 +12,16 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from curate.backends import weights
-from curate.consent import make_subject
-from curate.damage import read_parquet
+from curate.dataset.consent import make_subject
+from curate.dataset.faceset import Faceset, create, is_faceset, write_table
 from curate.errors import FacesetError, UsageError, WorkError
 from curate.exchange.layout import ibug68
 from curate.exchange.pictures import PROGRAMS, Picture, Program, about, pictures, program_of
 from curate.exchange.record import BASIS, PICTURES, Record, to_table
-from curate.faceset import Faceset, create, is_faceset, write_table
-from curate.footage import PHOTO_SUFFIXES
-from curate.pipeline import Curated, Request, curate
+from curate.extract.pipeline import Curated, Request, curate
+from curate.face.backends import weights
+from curate.footage.source import PHOTO_SUFFIXES
+from curate.safe_io import read_parquet
 from curate.types import Failure, Floats, Progress, Settings, Subject, no_progress
 
 log = logging.getLogger(__name__)

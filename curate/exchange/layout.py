@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.mesh import canonical
-from curate.pose68 import FIRST, MESH_OF_68
+from curate.face.mesh import canonical
+from curate.face.pose68 import FIRST, MESH_OF_68
 from curate.types import Floats
 
 Doubles = NDArray[np.float64]

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.align import transform
+from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
 from curate.exchange.layout import ibug68
-from curate.faceset import Faceset
+from curate.face.align import transform
 from curate.types import Floats
 
 PER_SHARD = 1000

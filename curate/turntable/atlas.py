@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curate.turntable.anatomy import MERIDIANS, Hair, hairline
 from curate.turntable.brush import TEXELS, Colour, Picture, inside, mix, noise
 from curate.turntable.mesh import REGIONS, Array, smoothstep
-from curate.turntable.parts import MERIDIANS, Hair, hairline
 
 
 @dataclass(frozen=True)

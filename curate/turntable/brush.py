@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.mesh import FACE_OVAL, canonical
+from curate.face.mesh import FACE_OVAL, canonical
 from curate.turntable.mesh import Array
 
 TEXELS = 1024

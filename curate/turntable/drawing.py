@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import pose
-from curate.mesh import AT
+from curate.face import pose
+from curate.face.mesh import AT
 from curate.turntable.brush import linear, noise
 from curate.turntable.mesh import EYE, POINTS, Array
 from curate.turntable.model import Head, expressed, normals

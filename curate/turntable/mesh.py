@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.mesh import FACE_OVAL, INNER_LIPS, LEFT_EYE, RIGHT_EYE, canonical
+from curate.face.mesh import FACE_OVAL, INNER_LIPS, LEFT_EYE, RIGHT_EYE, canonical
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int32]

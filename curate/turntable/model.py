@@ -8,24 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import pose
-from curate.mesh import AT, INNER_LIPS, LEFT_EYE, RIGHT_EYE
-from curate.turntable.mesh import (
-    BODY,
-    FACE,
-    MOUTH,
-    POINTS,
-    RIM,
-    Array,
-    Build,
-    Face,
-    Ints,
-    jaw_weights,
-    smoothstep,
-    subdivided,
-    turn_jaw,
-)
-from curate.turntable.parts import (
+from curate.face import pose
+from curate.face.mesh import AT, INNER_LIPS, LEFT_EYE, RIGHT_EYE
+from curate.turntable.anatomy import (
     EYE_BAG,
     MOUTH_BAG,
     ON_THE_EDGE,
@@ -40,6 +25,21 @@ from curate.turntable.parts import (
     add_teeth,
     eyeball,
     funnel,
+)
+from curate.turntable.mesh import (
+    BODY,
+    FACE,
+    MOUTH,
+    POINTS,
+    RIM,
+    Array,
+    Build,
+    Face,
+    Ints,
+    jaw_weights,
+    smoothstep,
+    subdivided,
+    turn_jaw,
 )
 
 JAW_DEGREES = 20.0
@@ -75,7 +75,8 @@ class Head:
 
 
 def rest_shape(points: Array) -> Array:
-    """(468, 3) with the lips closed, turned, shifted and scaled so that `curate.pose.fit_mesh` finds no turn in it."""
+    """(468, 3) with the lips closed, turned, shifted and scaled so that `curate.face.pose.fit_mesh` finds no turn
+    in it."""
     shape = points.copy()
     lower, upper = list(INNER_LIPS[1:10]), list(INNER_LIPS[19:10:-1])
     shape[lower] = shape[upper] = (shape[lower] + shape[upper]) / 2

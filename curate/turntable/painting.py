@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 
 from curate.errors import UsageError
-from curate.mesh import LEFT_BROW, LEFT_EYE, LIPS, RIGHT_BROW, RIGHT_EYE
+from curate.face.mesh import LEFT_BROW, LEFT_EYE, LIPS, RIGHT_BROW, RIGHT_EYE
+from curate.turntable.anatomy import Hair
 from curate.turntable.atlas import Look, blended, surroundings, texels
 from curate.turntable.brush import TEXELS, Colour, Picture, area, blob, darken, lay, line, linear, noise, uv_pixels
 from curate.turntable.mesh import Array, smoothstep
 from curate.turntable.model import Head, assemble, rest_shape
-from curate.turntable.parts import Hair
 from curate.turntable.shaping import FIRST_SHAPE, random_shape, shaped
 
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import MissingError, WorkError
-from curate.mesh import LEFT_EYE, RIGHT_EYE, canonical
-from curate.track import region_of_detection
+from curate.face.mesh import LEFT_EYE, RIGHT_EYE, canonical
+from curate.face.track import region_of_detection
+from curate.turntable.anatomy import Hair
 from curate.turntable.atlas import Look, blended, surroundings, texels
 from curate.turntable.brush import TEXELS, Picture, area, darken, inside, lay, line, linear, mix, uv_pixels
 from curate.turntable.mesh import POINTS, Array, smoothstep
 from curate.turntable.model import LEFT_FOLD, RIGHT_FOLD, Head, assemble, rest_shape
-from curate.turntable.parts import Hair
 from curate.turntable.raster import interpolate, look_up, samples
 from curate.types import Image
 
@@ -48,7 +48,7 @@ def photographed(image: Image, region: NDArray[np.float64] | None, name: str, se
     `image` (H, W, 3) uint8 RGB; `region` (5,) as a landmarker takes it, or None: the largest face that is detected.
     Raises WorkError where no face is found.
     """
-    from curate.backends.litert import LiteRTDetector, LiteRTLandmarker
+    from curate.face.backends.litert import LiteRTDetector, LiteRTLandmarker
 
     if region is None:
         found = LiteRTDetector().detect(image)

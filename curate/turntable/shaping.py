@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.mesh import AT, LEFT_EYE, RIGHT_EYE, canonical
+from curate.face.mesh import AT, LEFT_EYE, RIGHT_EYE, canonical
 from curate.turntable.mesh import Array, smoothstep
 
 

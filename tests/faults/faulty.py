@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import faceset as front
-from curate.pipeline import Curated, Request, curate
+from curate.extract.pipeline import Curated, Request, curate
 
 ROOT = Path(__file__).parents[2]
 TRIES = int(os.environ.get("FACESET_FAULTS", "1"))
@@ -86,7 +86,7 @@ def table_hash(folder: Path) -> str:
 CURATE = """
 import sys
 from pathlib import Path
-from curate.pipeline import Request, curate
+from curate.extract.pipeline import Request, curate
 if __name__ == "__main__":
     settings = (("segment_seconds", 0.2),)
     curate(Request((sys.argv[1],), Path(sys.argv[2]), "A", "research", settings=settings, workers=int(sys.argv[3])))

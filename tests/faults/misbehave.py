@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from curate.errors import WorkError
-from curate.workers import beat
+from curate.runtime.workers import beat
 
 Task = tuple[str, str]
 """What to do, and the file that says how often it was tried."""

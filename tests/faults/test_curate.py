@@ -15,11 +15,11 @@ import psutil
 import pytest
 from faulty import KILLS, ROOT, TRIES, Row, Watched, begin, remount, start, table_hash, told
 
-from curate.build import build
-from curate.faceset import open_faceset
-from curate.footage import file_sha256
-from curate.lock import holder, lock
-from curate.pipeline import Request, curate
+from curate.dataset.faceset import open_faceset
+from curate.dataset.lock import holder, lock
+from curate.extract.pipeline import Request, curate
+from curate.extract.table import build
+from curate.footage.source import file_sha256
 
 ME = ("--subject", "A", "--basis", "research")
 
@@ -158,8 +158,8 @@ def test_read_errors_and_short_reads(clip, whole, script, failing, ledger, tmp_p
 
 
 def test_a_disk_that_fails_in_the_middle_keeps_what_was_read(clip, whole, ledger, tmp_path, monkeypatch) -> None:
-    from curate import engine
     from curate.errors import FootageError
+    from curate.extract import engine
 
     row, out = ledger.row("curate: the footage's disk fails later"), tmp_path / "set"
     real, calls = engine.extract_segment, 0
@@ -238,8 +238,8 @@ def test_power_failures_and_a_clock_that_is_set_back(clip, whole, ledger, tmp_pa
 HOLD = """
 import sys, time
 from pathlib import Path
-from curate.faceset import open_faceset
-from curate.lock import lock
+from curate.dataset.faceset import open_faceset
+from curate.dataset.lock import lock
 with lock(open_faceset(Path(sys.argv[1]))):
     print("held", flush=True)
     time.sleep(600)

@@ -17,7 +17,7 @@ from faulty import KILLS, ROOT, TRIES, remount
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from curate.footage import file_sha256
+from curate.footage.source import file_sha256
 from render import plan
 
 pytestmark = pytest.mark.skipif(TRIES == 1, reason="FACESET_FAULTS is not set: make faults kills trainings and renders")
@@ -27,10 +27,10 @@ import sys
 sys.path.insert(0, {root!r})
 from render import plan
 plan.PART = 5
-import faceset
+from faceset import cli
 sys.argv = ["faceset", *sys.argv[1:]]
 if __name__ == "__main__":
-    faceset.main()
+    cli.main()
 """
 
 

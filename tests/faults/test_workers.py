@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from faulty import ROOT
 
-from curate import jobs, workers
 from curate.errors import FacesetError
-from curate.workers import Limits, WorkerLostError
+from curate.runtime import jobs, workers
+from curate.runtime.workers import Limits, WorkerLostError
 
 
 @pytest.fixture
@@ -90,7 +90,8 @@ def test_leaving_early_ends_the_workers(work, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "ended"), [("hangs", workers.STALLED), ("slow", 0), ("fails", 1)])
 def test_a_process_that_watches_itself_ends_when_it_stands_still(kind: str, ended: int, tmp_path: Path) -> None:
-    code = "import sys, misbehave; from curate.workers import guarded; guarded(misbehave.work, tuple(sys.argv[1:]), .5)"
+    code = "import sys, misbehave; from curate.runtime.workers import guarded; "
+    code += "guarded(misbehave.work, tuple(sys.argv[1:]), .5)"
     paths = os.pathsep.join([str(ROOT), str(Path(__file__).parent)])
     command = [sys.executable, "-c", code, kind, str(tmp_path / "tries")]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, check=False, stderr=subprocess.DEVNULL)

@@ -11,17 +11,18 @@ from pathlib import Path
 
 from reader import Reader
 
-from curate import video
-from curate.build import build
+from curate.dataset.faceset import open_faceset
+from curate.dataset.pins import read_pins
 from curate.errors import WorkError
 from curate.exchange.pictures import pictures, program_of
 from curate.exchange.record import to_table
-from curate.extract import part_info
-from curate.faceset import open_faceset
-from curate.pins import read_pins
-from render import keys, look, mux, plan, registry
-from render.provenance import verify
-from reports.parts import Part
+from curate.extract.segment import part_info
+from curate.extract.table import build
+from curate.footage import video
+from render import plan
+from render.output import footage_format, mux
+from render.provenance import keys, registry, verify
+from reports.artifacts.parts import Part
 from train import checkpoint
 from train.data import usable_rows
 from train.run import load_swapper, open_run
@@ -41,7 +42,7 @@ def read_clip(path: Path) -> None:
 
 def read_footage(path: Path) -> None:
     """As `render` does."""
-    look.check_footage(path, True)
+    footage_format.check_footage(path, True)
     mux.check_sound(path, path.with_name("made.mp4"), path.with_name("header.mp4"))
 
 

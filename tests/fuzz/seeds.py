@@ -15,15 +15,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from curate.dataset.faceset import Faceset, create, write_selection, write_table
+from curate.dataset.pins import Pins, write_pins
 from curate.exchange import dfl, faceswap, pak, pickled
 from curate.exchange.cutting import jpeg, png
-from curate.expression import DISTANCES
-from curate.faceset import Faceset, create, write_selection, write_table
-from curate.lighting import skin
-from curate.pins import Pins, write_pins
-from curate.table import COLUMNS, IDENTITY, STATUS_OK, part_schema
+from curate.footage.video import probe
+from curate.schema import COLUMNS, IDENTITY, STATUS_OK, part_schema
+from curate.scores.expression import DISTANCES
+from curate.scores.lighting import skin
 from curate.types import Clip, Settings, Subject
-from curate.video import probe
 from tests.tables import write_rows
 
 CLIPS = (
@@ -163,11 +163,12 @@ def run(folder: Path) -> None:
 
 def render(folder: Path) -> None:
     """A signed and marked video, and the folder of a render in the middle of its work."""
-    from render import keys, manifest, plan, registry
-    from render.coding import coding_for
-    from render.look import check_footage
-    from render.settings import RenderSettings
-    from reports.parts import Part
+    from render import plan
+    from render.compositing.settings import RenderSettings
+    from render.output.coding import coding_for
+    from render.output.footage_format import check_footage
+    from render.provenance import keys, manifest, registry
+    from reports.artifacts.parts import Part
 
     folder.mkdir(parents=True)
     footage = clip(folder / "footage.mp4", "libx264", "yuv420p", "aac")

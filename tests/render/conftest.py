@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.mesh import canonical
+from curate.face.mesh import canonical
 from curate.types import Subject
 
 SIZE = (96, 128)
@@ -120,8 +120,8 @@ class Network:
 @pytest.fixture
 def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A run whose network is `stub.network`, and a follower that sees the face in `stub.frames`."""
-    import curate.follow
-    import render.work
+    import curate.extract.follow
+    import render.part
     import train.run
 
     folder = tmp_path / "run"
@@ -149,8 +149,8 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         rows = [{"frame": i, "shot": 0, "landmarks": face_points(64 + i / 4, 48, 3.5)} for i in made.frames]
         return pd.DataFrame(rows, columns=["frame", "shot", "landmarks"])
 
-    render.work.network.cache_clear()
+    render.part.network.cache_clear()
     monkeypatch.setattr(train.run, "open_run", open_run)
     monkeypatch.setattr(train.run, "load_swapper", lambda run, device="auto": made.network)
-    monkeypatch.setattr(curate.follow, "follow", follow)
+    monkeypatch.setattr(curate.extract.follow, "follow", follow)
     return made

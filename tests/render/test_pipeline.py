@@ -15,15 +15,15 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from curate import video
 from curate.errors import ConsentError, FootageError, UsageError, WorkError
+from curate.footage import video
 from curate.types import Subject, no_progress
-from render import pipeline, plan, work
-from render.compose import compose
-from render.mask import MaskSettings
-from render.provenance import verify
-from render.settings import RenderSettings
-from render.swap import places, swap_frames
+from render import part, pipeline, plan
+from render.compositing.compose import compose
+from render.compositing.mask import MaskSettings
+from render.compositing.settings import RenderSettings
+from render.compositing.swap import places, swap_frames
+from render.provenance.verify import verify
 
 
 def times_of(path: Path) -> list:
@@ -113,9 +113,9 @@ def test_a_face_that_is_lost_in_a_shot_fades(clip, stub):
 
 
 def composed(clip, stub, batch):
-    import curate.follow
+    import curate.extract.follow
 
-    where = places(curate.follow.follow(clip))
+    where = places(curate.extract.follow.follow(clip))
     frames = video.decode(video.probe(clip))
     faces = swap_frames(frames, where, stub.network, "full", MaskSettings(), batch)
     return list(compose(faces, RenderSettings()))
@@ -165,10 +165,10 @@ def test_a_failure_in_the_middle_keeps_what_was_there_and_goes_on_later(clip, st
 
 
 def test_a_beginning_that_was_cut_off_is_begun_anew(clip, stub, tmp_path, monkeypatch):
-    out, learn, learned = tmp_path / "out.mp4", work.learn, []
+    out, learn, learned = tmp_path / "out.mp4", part.learn, []
     whole = render(stub.path, clip, out).pixels_sha256
-    monkeypatch.setattr(work, "learn", lambda *given: learned.append(learn(*given)) or learned[-1])
-    for holder, name in ((work, "learn"), (plan, "save_face")):
+    monkeypatch.setattr(part, "learn", lambda *given: learned.append(learn(*given)) or learned[-1])
+    for holder, name in ((part, "learn"), (plan, "save_face")):
         with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
             broken.setattr(holder, name, Mock(side_effect=KeyboardInterrupt))
             render(stub.path, clip, out, force=True)
@@ -181,7 +181,7 @@ def test_parts_are_the_whole_and_another_plan_begins_anew(clip, stub, tmp_path, 
         monkeypatch.setattr(plan, "PART", part)
         stub.network.fail_at = 0
         frames = []
-        monkeypatch.setattr(work.Marker, "mark", lambda self, image: frames.append(image.tobytes()) or image)
+        monkeypatch.setattr(part.Marker, "mark", lambda self, image: frames.append(image.tobytes()) or image)
         done = render(stub.path, clip, tmp_path / "out.mp4", force=True, **wishes)
         assert done.resumed == 0
         return [hashlib.sha256(f).hexdigest() for f in frames]

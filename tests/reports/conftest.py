@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from curate.expression import AXES
-from curate.faceset import Faceset, create, write_selection
-from curate.table import COLUMNS, QUALITY
+from curate.dataset.faceset import Faceset, create, write_selection
+from curate.schema import COLUMNS, QUALITY
+from curate.scores.expression import AXES
 from curate.types import Clip, Image, Settings, Subject
 from tests.tables import write_rows
 

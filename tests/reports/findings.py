@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.artifacts import ArtifactReport
-from reports.events import Finding, by_severity
-from reports.pictures import Picture, jpeg
-from reports.thresholds import Limit, limits
+from reports.artifacts.events import Finding, by_severity
+from reports.artifacts.inspect import ArtifactReport
+from reports.artifacts.kinds import Limit, limits
+from reports.page.pictures import Picture, jpeg
 
 FPS = 25.0
 LATER: dict[str, Any] = {"region_name": "", "pose": None, "also": ()}

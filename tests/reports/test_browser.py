@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from curate.faceset import Faceset
-from reports.artifact_page import write as write_artifacts
-from reports.coverage_page import write
+from curate.dataset.faceset import Faceset
+from reports.artifact_page.page import write as write_artifacts
+from reports.coverage.page import write
 
 NASTY = '<script>alert("x")</script> "q" & \'s\' 日本 ünï #1?.mp4'
 

@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from curate.dataset.faceset import open_faceset, write_selection
 from curate.errors import UsageError, WorkError
-from curate.faceset import open_faceset, write_selection
 from curate.types import Subject
-from reports.charts import grid_map, shade, timeline
-from reports.compare_page import write as write_comparison
-from reports.coverage_figures import figures
-from reports.coverage_page import verdict, write
-from reports.gallery import TILE, TOP, people, people_sheet
-from reports.page import clock, duration, figure, to_text
+from reports.coverage.compare import write as write_comparison
+from reports.coverage.figures import figures
+from reports.coverage.gallery import TILE, TOP, people, people_sheet
+from reports.coverage.page import verdict, write
+from reports.page.grids import grid_map, shade, timeline
+from reports.page.page import clock, duration, figure, to_text
 from tests.tables import write_rows
 
 NASTY = '<script>alert("x")<script> "q" & \'s\' 日本 ünï.mp4'

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.held_out import summary, worst_groups
-from reports.lines import Series, decimal, line_chart, scientific, short, ticks
-from reports.timelapse import LARGE, MOST, lapse, within
-from reports.training_figures import compact, points, quality, sentence, tidy, trend
-from reports.training_page import write
-from reports.training_words import money, pace, rows, spell
+from reports.page.curves import Series, decimal, line_chart, scientific, short, ticks
+from reports.training.figures import compact, points, quality, sentence, tidy, trend
+from reports.training.held_out import summary, worst_groups
+from reports.training.page import write
+from reports.training.text import money, pace, rows, spell
+from reports.training.timelapse import LARGE, MOST, lapse, within
 
 
 def _beside(name: str) -> ModuleType:

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from reports.held_out import HeldOut
-from reports.training_page import Training
+from reports.training.held_out import HeldOut
+from reports.training.page import Training
 
 NASTY = '<script>alert("x")</script> "q" & \'s\' 日本 ünï.mp4'
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from curate import faceset as folder
-from curate.faceset import Faceset
-from curate.table import part_schema, table_schema
+from curate.dataset import faceset as folder
+from curate.dataset.faceset import Faceset
+from curate.schema import part_schema, table_schema
 from curate.types import Clip, Framing, Settings, Subject
 from tests.tables import write_rows
 from train.config import TrainConfig, config_of

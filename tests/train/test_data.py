@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from curate.dataset.faceset import open_faceset, write_selection
 from curate.errors import WorkError
-from curate.faceset import open_faceset, write_selection
-from curate.quality import detail
+from curate.scores.quality import detail
 from curate.types import no_progress
 from tests.tables import write_rows
 from train.augment import Limits

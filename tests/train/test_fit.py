@@ -22,8 +22,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import ConsentError, MissingError, UsageError, WorkError
-from curate.faceset import Faceset, open_faceset
 from curate.types import Subject
 from train import checkpoint, fit, health
 from train.config import TrainConfig

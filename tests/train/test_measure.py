@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from curate.faceset import Faceset, open_faceset
+from curate.dataset.faceset import Faceset, open_faceset
 from curate.types import Floats, Image
 from tests.tables import write_rows
 from train.config import TrainConfig

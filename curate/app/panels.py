@@ -1,0 +1,96 @@
+"""What the App's panels show: counts over two axes, the faces behind a cell, the gaps of a target. No FiftyOne here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate.dataset.faceset import Faceset
+from curate.errors import UsageError
+from curate.select.coverage import PITCH_EDGES, YAW_EDGES
+from curate.select.gaps import Gap
+
+Edges = NDArray[np.float64]
+_UNIT = np.linspace(-0.25, 1, 26)
+_SPHERE = np.linspace(-1, 1, 13)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Two columns of the table, and the cells in which faces are counted."""
+
+    label: str
+    x: str
+    y: str
+    x_edges: Edges
+    y_edges: Edges
+    x_title: str
+    y_title: str
+    down: bool = False
+    """y grows downwards."""
+
+
+CHARTS: dict[str, Chart] = {
+    "pose": Chart(
+        "Head pose", "yaw", "pitch", YAW_EDGES, PITCH_EDGES, "yaw, own left to the right", "pitch, down is down", True
+    ),
+    "mouth": Chart("Mouth", "jawOpen", "smile", _UNIT, _UNIT, "mouth open", "smile"),
+    "eyes": Chart("Eyes and brows", "blink", "browUp", _UNIT, _UNIT, "eyes closed", "brows up"),
+    "lips": Chart("Lips and frown", "pucker", "frown", _UNIT, _UNIT, "lips pursed", "mouth corners down"),
+    "light": Chart("Light", "light_x", "light_y", _SPHERE, _SPHERE, "from image right", "from above"),
+}
+COLUMNS = ("face_id", "kept", *sorted({name for c in CHARTS.values() for name in (c.x, c.y)}))
+
+
+def counts(chart: Chart, table: pd.DataFrame) -> NDArray[np.int64]:
+    """(Y, X) faces in each cell; faces beyond the edges are in the outermost cells, those with a null in none."""
+    x, y = (table[name].to_numpy(np.float64, na_value=np.nan) for name in (chart.x, chart.y))
+    known = np.isfinite(x) & np.isfinite(y)
+    across = np.clip(x[known], chart.x_edges[0], chart.x_edges[-1])
+    along = np.clip(y[known], chart.y_edges[0], chart.y_edges[-1])
+    found, _, _ = np.histogram2d(along, across, bins=(chart.y_edges, chart.x_edges))
+    return np.asarray(found, np.int64)
+
+
+def bounds(chart: Chart, x: float, y: float) -> dict[str, dict[str, float]]:
+    """A MongoDB match for the faces of the cell that holds (x, y); the outermost cells are open to the outside.
+
+    Raises UsageError for a point beyond the chart.
+    """
+    found = {}
+    for name, edges, value in ((chart.x, chart.x_edges, x), (chart.y, chart.y_edges, y)):
+        if not edges[0] <= value <= edges[-1]:
+            raise UsageError(f"{name} {value}: the chart goes from {edges[0]:g} to {edges[-1]:g}")
+        cell = int(np.clip(np.searchsorted(edges, value, side="right") - 1, 0, len(edges) - 2))
+        last = cell == len(edges) - 2
+        found[name] = {
+            "$gte": -1e9 if cell == 0 else float(edges[cell]),
+            "$lt": 1e9 if last else float(edges[cell + 1]),
+        }
+    return found
+
+
+def maps(
+    chart: Chart, faceset: Faceset, selected: set[str], target: Faceset | None = None
+) -> dict[str, NDArray[np.int64]]:
+    """Counts of footage, selection and, where there is one, target."""
+    table = faceset.table(COLUMNS)
+    kept = table[table["kept"]]
+    found = {"footage": counts(chart, kept), "selection": counts(chart, kept[kept["face_id"].isin(selected)])}
+    if target is not None:
+        asked = target.table(COLUMNS)
+        found["target"] = counts(chart, asked[asked["kept"]])
+    return found
+
+
+def gap_text(number: int, gap: Gap) -> str:
+    """A gap as Markdown in which names are only text."""
+    return f"**{number}.** {escaped(gap.sentence())}"
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+!|~&" else c for c in text)

@@ -1,0 +1,333 @@
+"""The App's side of `curate.app.actions` and `curate.app.panels`: forms, buttons, charts. No logic of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from curate.app import actions, launch, panels
+from curate.dataset.faceset import open_faceset
+from curate.errors import FacesetError
+from curate.select.eligible import Floors
+from curate.select.gaps import gaps_for
+from curate.select.selection import Wishes
+from curate.select.space import Weights
+
+BLOCKS = ("pose", "expression", "lighting")
+FLOORS = {
+    "min_sharpness": "Least sharpness", "min_eye_distance": "Least distance of the eyes, px",
+    "min_pose_confidence": "Least pose confidence", "max_compression": "Most compression artifacts",
+    "max_motion_blur": "Most motion blur",
+}  # fmt: skip
+NO_TARGET = "none"
+SHADES = [[0, "#262a31"], [0.001, "#1d4a78"], [0.4, "#4489c9"], [1, "#d2e8fb"]]
+
+
+def facesets() -> dict[str, str]:
+    """Folder to dataset name, of all facesets that are loaded."""
+    found = {}
+    for name in fo.list_datasets():
+        folder = dict(fo.load_dataset(name).info.get(launch.INFO, {})).get("folder")
+        if folder:
+            found[folder] = name
+    return found
+
+
+def target_of(folder: str | None) -> Path | None:
+    return Path(folder) if folder and folder != NO_TARGET else None
+
+
+def told(ctx: Any, work: Callable[[], str]) -> dict[str, str]:
+    """Do the work; its sentence, or that of its error, is shown."""
+    try:
+        message, variant = work(), "success"
+    except FacesetError as error:
+        message, variant = str(error), "error"
+    ctx.ops.notify(message, variant=variant)
+    return {"message": message}
+
+
+class _Operator(foo.Operator):  # type: ignore[misc]  # FiftyOne has no types
+    """One that answers with a sentence."""
+
+    name, label, hint, icon = "", "", "", ""
+    risk = "low"
+    form = False
+
+    @property
+    def config(self) -> Any:
+        """Name, label and risk, as the App wants them."""
+        return foo.OperatorConfig(
+            name=self.name,
+            label=self.label,
+            description=self.hint,
+            icon=self.icon,
+            dynamic=self.form,
+            risk_level=types.RiskLevel(self.risk),
+        )
+
+    def resolve_placement(self, ctx: Any) -> Any:
+        """A button above the faces, on datasets of a faceset."""
+        if launch.INFO not in ctx.dataset.info:
+            return None
+        button = types.Button(label=self.label, icon=self.icon, prompt=self.form)
+        return types.Placement(types.Places.SAMPLES_GRID_SECONDARY_ACTIONS, button)
+
+
+class ChooseAgain(_Operator):
+    name, label = "choose_again", "Choose again"
+    hint = "Show another selection; nothing is written until Write selection"
+    icon, form = "shuffle", True
+
+    def resolve_input(self, ctx: Any) -> Any:
+        """The form."""
+        inputs = types.Object()
+        inputs.str(
+            "budget", label="Budget", description="A number, minutes (9min), or auto", default="auto", required=True
+        )
+        cover = types.Dropdown()
+        for value, text in (("space", "every kind of face alike"), ("footage", "as filmed"), ("target", "a target")):
+            cover.add_choice(value, label=text)
+        inputs.enum("cover", cover.values(), label="Represent", default="space", view=cover)
+        if ctx.params.get("cover") == "target":
+            inputs.enum("target", _targets(ctx).values(), label="Target", required=True, view=_targets(ctx))
+        for block in BLOCKS:
+            inputs.float(f"weight_{block}", label=f"Weight of {block}", default=1.0)
+        for name, text in FLOORS.items():
+            inputs.float(name, label=text, required=False)
+        return types.Property(inputs, view=types.View(label=self.label))
+
+    def execute(self, ctx: Any) -> dict[str, str]:
+        """Do it; the sentence that says so."""
+
+        def work() -> str:
+            """Choose and show it; what was chosen."""
+            floors = {name: ctx.params[name] for name in FLOORS if ctx.params.get(name) is not None}
+            weights = Weights(*(float(ctx.params.get(f"weight_{b}", 1.0)) for b in BLOCKS))
+            cover = ctx.params.get("cover", "space")
+            wishes = Wishes(str(ctx.params.get("budget", "auto")), cover, Floors(**floors), weights)
+            choice = actions.propose(ctx.dataset, wishes, target_of(ctx.params.get("target")))
+            ctx.ops.reload_dataset()
+            notes = "".join(f" {note}." for note in choice.notes)
+            return (
+                f"{len(choice.rows)} of {choice.eligible} eligible faces chosen, {100 * choice.coverage:.0f} % of the "
+                f"footage covered; not written yet.{notes}"
+            )
+
+        return told(ctx, work)
+
+
+class WriteSelection(_Operator):
+    name, label = "write_selection", "Write selection"
+    hint = "Write the shown selection to the faceset"
+    icon = "save"
+
+    def execute(self, ctx: Any) -> dict[str, str]:
+        """Do it; the sentence that says so."""
+        return told(ctx, lambda: f"{actions.write(ctx.dataset)} faces written to selection.parquet")
+
+
+class _Mark(_Operator):
+    how: Literal["pin", "ban", "free"]
+    done = ""
+
+    def execute(self, ctx: Any) -> dict[str, str]:
+        """Do it; the sentence that says so."""
+
+        def work() -> str:
+            count = actions.mark(ctx.dataset, ctx.selected, self.how)
+            ctx.ops.clear_selected_samples()
+            ctx.ops.reload_dataset()
+            return f"{count} {'face' if count == 1 else 'faces'} {self.done}; Choose again honours it"
+
+        return told(ctx, work)
+
+
+class Pin(_Mark):
+    how, icon = "pin", "push_pin"
+    name, label, hint, done = "pin", "Pin faces", "The ticked faces are always chosen", "pinned"
+
+
+class Ban(_Mark):
+    how, icon = "ban", "block"
+    name, label, hint, done = "ban", "Ban faces", "The ticked faces are never chosen", "banned"
+
+
+class Free(_Mark):
+    how, icon = "free", "link_off"
+    name, label, hint, done = "free", "Free faces", "The ticked faces are neither pinned nor banned", "freed"
+
+
+class ThisIsTheSubject(_Operator):
+    name, label = "this_is_the_subject", "This is the subject"
+    hint = "The person of the ticked faces becomes the subject; the faceset chooses anew"
+    icon, risk = "how_to_reg", "medium"
+
+    def execute(self, ctx: Any) -> dict[str, str]:
+        """Do it; the sentence that says so."""
+
+        def work() -> str:
+            person = actions.make_subject(ctx.dataset, ctx.selected)
+            ctx.ops.clear_selected_samples()
+            ctx.ops.reload_dataset()
+            return f"person {person} is the subject now, and faces were chosen anew"
+
+        return told(ctx, work)
+
+
+def _targets(ctx: Any) -> Any:
+    """The other facesets."""
+    choices = types.Dropdown(label="Target")
+    choices.add_choice(NO_TARGET, label="no target")
+    for folder, name in facesets().items():
+        if name != ctx.dataset.name:
+            choices.add_choice(folder, label=name)
+    return choices
+
+
+class CoveragePanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
+    @property
+    def config(self) -> Any:
+        return foo.PanelConfig(name="coverage", label="Coverage", icon="grid_on")
+
+    def on_load(self, ctx: Any) -> None:
+        ctx.panel.state.chart = ctx.panel.state.chart or "pose"
+        ctx.panel.state.target = ctx.panel.state.target or NO_TARGET
+        self._fill(ctx)
+
+    def on_change_dataset(self, ctx: Any) -> None:
+        ctx.panel.state.target = NO_TARGET
+        self._fill(ctx)
+
+    def on_chart(self, ctx: Any) -> None:
+        ctx.panel.state.chart = ctx.params["value"]
+        self._fill(ctx)
+
+    def on_target(self, ctx: Any) -> None:
+        ctx.panel.state.target = ctx.params["value"]
+        self._fill(ctx)
+
+    def again(self, ctx: Any) -> None:
+        self._fill(ctx)
+
+    def on_footage(self, ctx: Any) -> None:
+        self._show(ctx, {"kept": True})
+
+    def on_selection(self, ctx: Any) -> None:
+        self._show(ctx, {"kept": True, "selected": True})
+
+    def _show(self, ctx: Any, faces: dict[str, Any]) -> None:
+        chart = panels.CHARTS[ctx.panel.state.chart]
+        try:
+            cell = panels.bounds(chart, float(ctx.params["x"]), float(ctx.params["y"]))
+        except FacesetError as error:
+            ctx.ops.notify(str(error), variant="error")
+            return
+        ctx.ops.set_view(ctx.dataset.match({**faces, **cell}))
+
+    def _fill(self, ctx: Any) -> None:
+        chart = panels.CHARTS[ctx.panel.state.chart or "pose"]
+        try:
+            faceset = actions.faceset_of(ctx.dataset)
+            target = target_of(ctx.panel.state.target)
+            wanted = open_faceset(target) if target else None
+            selected = set(ctx.dataset.match({"selected": True}).values("face_id"))
+            found = panels.maps(chart, faceset, selected, wanted)
+            ctx.panel.state.error = ""
+        except FacesetError as error:
+            ctx.panel.state.error = str(error)
+            return
+        ctx.panel.state.has_target = "target" in found
+        middles = [(edges[:-1] + edges[1:]) / 2 for edges in (chart.x_edges, chart.y_edges)]
+        for name, cells in found.items():
+            # Shades by root, or a pose that was held long hides all others; the text is the count.
+            heat = {
+                "type": "heatmap", "x": middles[0].tolist(), "y": middles[1].tolist(), "z": (cells**0.5).tolist(),
+                "text": cells.tolist(), "hovertemplate": "%{x:.3g}, %{y:.3g}: %{text} faces<extra></extra>",
+                "colorscale": SHADES, "showscale": False, "xgap": 1, "ygap": 1,
+            }  # fmt: skip
+            ctx.panel.set_data(name, [heat])
+
+    def render(self, ctx: Any) -> Any:
+        """The panel as it stands."""
+        panel = types.Object()
+        if ctx.panel.state.error:
+            panel.md(panels.escaped(ctx.panel.state.error), name="error")
+            return types.Property(panel)
+        chart = panels.CHARTS[ctx.panel.state.chart or "pose"]
+        bar = panel.h_stack("bar", gap=2)
+        shown = types.Dropdown(label="Axes")
+        for name, entry in panels.CHARTS.items():
+            shown.add_choice(name, label=entry.label)
+        bar.enum("chart_choice", shown.values(), default=ctx.panel.state.chart, view=shown, on_change=self.on_chart)
+        targets = _targets(ctx)
+        bar.enum(
+            "target_choice", targets.values(), default=ctx.panel.state.target, view=targets, on_change=self.on_target
+        )
+        bar.btn("again", label="Refresh", on_click=self.again)
+        clicks = {"footage": self.on_footage, "selection": self.on_selection}
+        for name in ("footage", "selection", *(("target",) if ctx.panel.state.has_target else ())):
+            layout = {
+                "title": {"text": name.capitalize()}, "width": 460, "height": 340, "autosize": False,
+                "margin": {"l": 60, "r": 20, "t": 40, "b": 50}, "xaxis": {"title": {"text": chart.x_title}},
+                "yaxis": {"title": {"text": chart.y_title}, "autorange": "reversed" if chart.down else True},
+            }  # fmt: skip
+            panel.plot(name, layout=layout, config={"displayModeBar": False}, on_click=clicks.get(name))
+        return types.Property(panel)
+
+
+class GapsPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
+    @property
+    def config(self) -> Any:
+        return foo.PanelConfig(name="gaps", label="Gaps", icon="rule")
+
+    def on_load(self, ctx: Any) -> None:
+        ctx.panel.state.gaps = []
+        ctx.panel.state.said = "Choose the faceset whose performance is to be covered."
+
+    def on_target(self, ctx: Any) -> None:
+        """Another target: its gaps."""
+        target = target_of(ctx.params["value"])
+        ctx.panel.state.gaps, ctx.panel.state.target = [], ctx.params["value"]
+        if target is None:
+            ctx.panel.state.said = "Choose the faceset whose performance is to be covered."
+            return
+        try:
+            found = gaps_for(actions.faceset_of(ctx.dataset), open_faceset(target))
+        except FacesetError as error:
+            ctx.panel.state.said = panels.escaped(str(error))
+            return
+        texts = [{"text": panels.gap_text(i, gap), "near": list(gap.nearest)} for i, gap in enumerate(found, 1)]
+        ctx.panel.state.gaps = texts
+        ctx.panel.state.said = (
+            f"{len(found)} gaps, the largest first:"
+            if found
+            else "No gap: the footage has faces like all of the target's."
+        )
+
+    def show(self, ctx: Any) -> None:
+        faces = ctx.panel.state.gaps[int(ctx.params["number"])]["near"]
+        ctx.ops.set_view(ctx.dataset.match({"face_id": {"$in": faces}}))
+
+    def render(self, ctx: Any) -> Any:
+        """The panel as it stands."""
+        panel = types.Object()
+        targets = _targets(ctx)
+        chosen = ctx.panel.state.target or NO_TARGET
+        panel.enum("target_choice", targets.values(), default=chosen, view=targets, on_change=self.on_target)
+        panel.md(ctx.panel.state.said or "", name="said")
+        for i, gap in enumerate(ctx.panel.state.gaps or []):
+            panel.md(gap["text"], name=f"gap_{i}")
+            panel.btn(f"show_{i}", label="Show the nearest faces", on_click=self.show, params={"number": i})
+        return types.Property(panel)
+
+
+def register(plugin: Any) -> None:
+    """FiftyOne's entry."""
+    for operator in (ChooseAgain, WriteSelection, Pin, Ban, Free, ThisIsTheSubject, CoveragePanel, GapsPanel):
+        plugin.register(operator)

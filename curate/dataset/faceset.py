@@ -1,0 +1,357 @@
+"""The folder: manifest, parts, crops, table, selection. Every file is written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tomli_w
+from numpy.typing import NDArray
+
+from curate.errors import UsageError, WorkError
+from curate.records import checked, record, safe_name
+from curate.safe_io import DAMAGED, read_arrow, read_groups, read_parquet, stacked, told
+from curate.schema import IDENTITY, SELECTION_SCHEMA, part_schema, table_schema
+from curate.types import Clip, Image, Settings, Subject
+
+FORMAT = 2
+"""Version of the manifest. 2: clips have a size in bytes."""
+KNOWN = ("face_id", "kept")
+"""Columns of the table without which a row means nothing."""
+MANIFEST = "faceset.toml"
+PART = re.compile(r"(.+)-(\d{4,})\.parquet")
+"""A part's file: clip, number of the segment."""
+ROWS = 50_000
+"""Rows of the table that are written at a time."""
+OPTIONS = b"faceset.options"
+"""Key of the selection's metadata."""
+
+
+@dataclass(frozen=True)
+class Faceset:
+    """A faceset on disk. Cheap to make: holds the manifest only."""
+
+    folder: Path
+    subject: Subject | None
+    clips: tuple[Clip, ...]
+    settings: Settings
+    person: int | None = None
+    """Identity cluster that was picked with --person; None: chosen automatically."""
+    references: tuple[tuple[float, ...], ...] = ()
+    """Identity vectors of --reference photos."""
+
+    @property
+    def table_path(self) -> Path:
+        """faces.parquet."""
+        return self.folder / "faces.parquet"
+
+    @property
+    def selection_path(self) -> Path:
+        """selection.parquet."""
+        return self.folder / "selection.parquet"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the pages."""
+        return self.folder / "reports"
+
+    def part_path(self, key: str) -> Path:
+        """Part of the segment `key`."""
+        return self.folder / "parts" / f"{key}.parquet"
+
+    def parts(self) -> dict[str, list[Path]]:
+        """All parts, current or stale, by their clip's name and in order."""
+        found: dict[str, list[tuple[int, Path]]] = {}
+        for path in (self.folder / "parts").glob("*.parquet"):
+            if match := PART.fullmatch(path.name):
+                found.setdefault(match[1], []).append((int(match[2]), path))
+        return {name: [path for _, path in sorted(numbered)] for name, numbered in found.items()}
+
+    def table(self, columns: Sequence[str] | None = None, kept: bool = False) -> pd.DataFrame:
+        """faces.parquet as a DataFrame in order of clip, frame and face; vectors are (n,) float32 arrays.
+
+        `kept`: the subject's faces alone, which takes less memory where others are seen too.
+        """
+        only = [("kept", "==", True)] if kept else None
+        with self._table_there():
+            return read_parquet(self.table_path, columns or None, table_schema(), KNOWN, only)
+
+    @contextmanager
+    def _table_there(self) -> Iterator[None]:
+        """Says what to do where the table is missing or damaged."""
+        if not self.table_path.is_file():
+            raise WorkError(f"{self.folder} has no faces.parquet: faceset curate {self.folder} makes it from the parts")
+        try:
+            yield
+        except WorkError as error:
+            raise WorkError(f"{error}: faceset curate {self.folder} makes it again from the parts") from None
+
+    def selection(self) -> pd.DataFrame:
+        """selection.parquet in order of rank: face_id, rank, gain, cluster, reason."""
+        if not self.selection_path.is_file():
+            raise WorkError(f"{self.folder} has no selection: faceset select {self.folder}")
+        try:
+            rows = read_parquet(self.selection_path, SELECTION_SCHEMA.names, SELECTION_SCHEMA, ("face_id", "rank"))
+        except WorkError as error:
+            raise WorkError(f"{error}: faceset select {self.folder} chooses again") from None
+        return rows.sort_values("rank", ignore_index=True)
+
+    def selection_options(self) -> dict[str, Any]:
+        """How the selection was chosen: budget, cover, floors, weights, seed, target; empty where it does not say."""
+        try:
+            metadata = pq.read_schema(self.selection_path).metadata or {}
+            options: dict[str, Any] = dict(json.loads(metadata.get(OPTIONS, b"{}")))
+        except DAMAGED as error:
+            again = f"faceset select {self.folder} chooses again"
+            raise WorkError(f"{self.selection_path} is damaged ({told(error)}): {again}") from None
+        return options
+
+    def selected(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The table's rows of the selected faces, in order of rank, with the selection's columns."""
+        wanted = None if columns is None else sorted({"face_id", *columns})
+        chosen = self.selection()
+        try:
+            rows = chosen.merge(self.table(wanted), on="face_id", how="inner", validate="one_to_one")
+        except pd.errors.MergeError:
+            raise WorkError(
+                f"{self.folder} holds a face twice: faceset curate {self.folder} makes its table again"
+            ) from None
+        return rows.sort_values("rank", ignore_index=True)
+
+    def landmarks(self, face_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """Face id to landmarks (478, 3) or (68, 3), frame pixels, out of the parts."""
+        wanted = set(face_ids)
+        found: dict[str, NDArray[np.float32]] = {}
+        for path in sorted((self.folder / "parts").glob("*.parquet")):
+            if wanted.isdisjoint(read_arrow(path, ["face_id"], part_schema())["face_id"].to_pylist()):
+                continue
+            part = read_parquet(path, ("face_id", "landmarks"), part_schema())
+            for face, points in zip(part["face_id"], part["landmarks"], strict=True):
+                if face in wanted and points is not None and len(points) % 3 == 0:
+                    found[face] = points.reshape(-1, 3)
+        return found
+
+    def crop(self, path: str) -> Image:
+        """The crop whose path stands in the table: (S, S, 3) uint8 RGB."""
+        target = inside(self.folder, path)
+        try:
+            image = cv2.imread(str(target), cv2.IMREAD_COLOR)
+        except DAMAGED:
+            image = None
+        if image is None:
+            raise WorkError(f"crop {target} cannot be read: faceset prune {self.folder} --restore makes it again")
+        return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
+
+    def identity(self) -> NDArray[np.float32]:
+        """(128,) mean identity vector of the subject's kept faces."""
+        total, count = np.zeros(IDENTITY), 0
+        with self._table_there():
+            for rows in read_groups(self.table_path, ["identity", "kept"], table_schema(), KNOWN):
+                vectors = stacked(self.table_path, rows.filter(rows["kept"])["identity"].drop_null(), IDENTITY)
+                total, count = total + vectors.sum(axis=0, dtype=np.float64), count + len(vectors)
+        if not count:
+            raise WorkError(f"{self.folder} keeps no face with an identity")
+        return (total / count).astype(np.float32)
+
+    def save(self) -> None:
+        """Write the manifest."""
+        clips = [{k: v for k, v in asdict(c).items() if v is not None} for c in self.clips]
+        subject = {k: v for k, v in asdict(self.subject).items() if v is not None} if self.subject else {}
+        manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "subject": subject,
+            "settings": asdict(self.settings),
+            "clips": clips,
+        }
+        if self.person is not None:
+            manifest["person"] = self.person
+        if self.references:
+            manifest["references"] = [list(v) for v in self.references]
+        _keep_older(self.folder / MANIFEST)
+        with atomic(self.folder / MANIFEST) as temporary:
+            temporary.write_text(tomli_w.dumps(manifest), encoding="utf-8")
+
+    def changed(self, **changes: Any) -> Faceset:
+        """A copy with other fields, saved."""
+        other = replace(self, **changes)
+        other.save()
+        return other
+
+
+def is_faceset(folder: Path) -> bool:
+    """Whether a folder holds a manifest."""
+    return (folder / MANIFEST).is_file()
+
+
+def check_new(folder: Path) -> None:
+    """Raise UsageError if `folder` holds something that is no faceset."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--out {folder}: exists and is no faceset; name another folder")
+
+
+def create(folder: Path, subject: Subject | None, settings: Settings) -> Faceset:
+    """A new empty faceset; raises UsageError if the folder holds something else, WorkError if it cannot be written."""
+    check_new(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        faceset = Faceset(folder, subject, (), settings)
+        faceset.save()
+    except OSError as error:
+        raise WorkError(f"--out {folder}: cannot be written ({error.strerror}); name another folder") from None
+    return faceset
+
+
+def open_faceset(folder: Path) -> Faceset:
+    """The faceset in `folder`, one of an older format too; raises UsageError if there is none or its format is newer.
+
+    An older manifest is migrated in memory; the next `save` writes it, and keeps the old one as faceset.toml.FORMAT.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UsageError(
+            f"{folder} is no faceset (it has no {MANIFEST}): faceset curate FOOTAGE --out {folder} makes one"
+        )
+    try:
+        manifest = tomllib.loads(path.read_text(encoding="utf-8"))
+        number = checked(manifest["format"], int, "format")
+        if 1 <= number <= FORMAT:
+            for older in range(number, FORMAT):
+                MIGRATIONS[older](manifest)
+            return _of(folder, manifest)
+        newer = repr(number)[:20]
+    except (*DAMAGED, UsageError) as error:
+        raise WorkError(
+            f"{path} is damaged ({told(error)}): restore it, or curate the footage into a new folder"
+        ) from None
+    raise UsageError(f"{folder} has format {newer}, this faceset reads up to format {FORMAT}: update faceset")
+
+
+def _of(folder: Path, manifest: dict[str, Any]) -> Faceset:
+    """What a manifest says. Raises one of DAMAGED, or UsageError for settings that no flag could give."""
+    named = manifest.get("subject", {}).get("name")
+    clips = tuple(record(Clip, c, strict=False) for c in manifest.get("clips", []))
+    for clip in clips:
+        _check_clip(clip)
+    if len({clip.name for clip in clips}) < len(clips):
+        raise ValueError("two clips have one name")
+    return Faceset(
+        folder,
+        record(Subject, {"basis": None, **manifest["subject"]}) if named else None,
+        clips,
+        record(Settings, manifest["settings"], strict=False),
+        checked(manifest.get("person"), int | None, "person"),
+        checked(manifest.get("references", []), tuple[tuple[float, ...], ...], "references"),
+    )
+
+
+def _sizes(manifest: dict[str, Any]) -> None:
+    """1 to 2: a clip's size is not known until it is probed again."""
+    for clip in manifest.get("clips", []):
+        clip.setdefault("size", 0)
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], None]] = {1: _sizes}
+"""What makes a manifest of a format one of the next."""
+
+
+def _keep_older(path: Path) -> None:
+    """Keep the manifest at `path` under the number of its format, if that is an older one."""
+    try:
+        older = tomllib.loads(path.read_text(encoding="utf-8"))["format"]
+    except (OSError, ValueError, KeyError):
+        return
+    if isinstance(older, int) and older < FORMAT:
+        with atomic(path.with_name(f"{MANIFEST}.{older}")) as temporary:
+            temporary.write_bytes(path.read_bytes())
+
+
+def without_crop(faceset: Faceset) -> pd.DataFrame:
+    """The selected faces whose crop is not there: face_id, clip, segment, frame, crop. Empty if crops are not written.
+
+    Raises WorkError where there is no selection.
+    """
+    rows = faceset.selected(["face_id", "clip", "segment", "frame", "crop"])
+    if not faceset.settings.crop_size:
+        return rows.iloc[:0]
+    there = [isinstance(crop, str) and (faceset.folder / crop).is_file() for crop in rows["crop"]]
+    return rows[~np.array(there, bool)].reset_index(drop=True)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file atomically."""
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def write_selection(faceset: Faceset, rows: pd.DataFrame, options: dict[str, Any] | None = None) -> None:
+    """Write selection.parquet atomically; `options` (JSON) say how it was chosen, see `Faceset.selection_options`."""
+    table = pa.Table.from_pandas(rows, SELECTION_SCHEMA, preserve_index=False)
+    write_table(faceset.selection_path, table.replace_schema_metadata({OPTIONS: json.dumps(options or {})}))
+
+
+def write_faces(faceset: Faceset, pieces: Iterable[pa.Table]) -> None:
+    """Write faces.parquet atomically from pieces of the table in order, ROWS rows at a time."""
+    held: list[pa.Table] = []
+    with (
+        atomic(faceset.table_path) as temporary,
+        pq.ParquetWriter(temporary, table_schema(), compression="zstd") as writer,
+    ):
+        for piece in pieces:
+            held.append(piece)
+            if sum(map(len, held)) >= ROWS:
+                writer.write_table(pa.concat_tables(held))
+                held.clear()
+        writer.write_table(pa.concat_tables([*held, table_schema().empty_table()]))
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`; on leaving it is flushed and renamed, on an error removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+
+
+def inside(folder: Path, path: str) -> Path:
+    """A path that a file of the faceset names, links followed; raises WorkError if it is not below the folder."""
+    try:
+        target = (folder / path).resolve()
+    except DAMAGED:
+        target = Path("/")
+    if not target.is_relative_to(folder.resolve()):
+        raise WorkError(f"path {path!r} leaves the faceset {folder}")
+    return target
+
+
+def _check_clip(clip: Clip) -> None:
+    """Raise ValueError for a clip that leads out of the faceset, or whose numbers mean nothing."""
+    if not safe_name(clip.name):
+        raise ValueError(f"{clip.name!r} is no name of a clip")
+    numbers = [clip.width, clip.height, clip.frames, clip.fps, clip.duration, clip.start or 0, clip.end or 0]
+    if not all(math.isfinite(n) and n >= 0 for n in numbers):
+        raise ValueError(f"clip {clip.name} has a number that is none")

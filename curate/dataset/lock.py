@@ -1,0 +1,91 @@
+"""One process at a time writes a faceset.
+
+The lock is the operating system's (`flock`): it is gone with the process that held it, however that ended. Beside it
+lies a note of who holds it, for the message to the second one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+from curate.dataset.faceset import Faceset, atomic
+from curate.errors import WorkError
+
+LOCK, HOLDER = ".lock", ".lock.json"
+SHORT = 1.0
+"""Seconds that a second process waits before it gives up."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who writes a faceset."""
+
+    pid: int
+    host: str
+    command: str
+    since: str
+    """Local time, for people."""
+
+    def here(self) -> bool:
+        """Whether it is a process of this machine."""
+        return self.host == socket.gethostname()
+
+    def alive(self) -> bool:
+        """Whether it may still run; one of another machine counts as alive."""
+        return not self.here() or psutil.pid_exists(self.pid)
+
+    def __str__(self) -> str:
+        where = "" if self.here() else f" on {self.host}"
+        return f"process {self.pid}{where} ({self.command}) since {self.since}"
+
+
+@contextlib.contextmanager
+def lock(faceset: Faceset, wait: float = SHORT) -> Iterator[None]:
+    """Hold the faceset for writing; the lock of a dead process is taken over.
+
+    `wait` is the seconds to wait for another process. Raises WorkError that says who holds it, or that the folder
+    cannot be written.
+    """
+    folder = faceset.folder
+    held = FileLock(folder / LOCK)
+    try:
+        held.acquire(timeout=wait)
+    except Timeout:
+        found = holder(folder)
+        who = f"{found}" if found is not None and found.alive() else "another faceset process"
+        raise WorkError(f"{folder} is being written by {who}: wait until it ends, or stop it") from None
+    except OSError as error:
+        raise WorkError(f"{folder} cannot be written ({error.strerror}): check its permissions and its disk") from None
+    try:
+        _note(folder)
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            (folder / HOLDER).unlink(missing_ok=True)
+        held.release()
+
+
+def holder(folder: Path) -> Holder | None:
+    """Who wrote that it holds the faceset; None where nobody did."""
+    try:
+        return Holder(**json.loads((folder / HOLDER).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _note(folder: Path) -> None:
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:120]
+    mine = Holder(os.getpid(), socket.gethostname(), command, time.strftime("%Y-%m-%d %H:%M:%S"))
+    with contextlib.suppress(OSError), atomic(folder / HOLDER) as temporary:  # a full disk: the lock holds without it
+        temporary.write_text(json.dumps(asdict(mine)), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Footage to a faceset: decode, score, build the table, find the subject."""

@@ -1,0 +1,99 @@
+"""Footage from the command line into a faceset's list of clips."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from curate.dataset.faceset import Faceset
+from curate.errors import FootageError, UsageError, WorkError
+from curate.footage import remote
+from curate.footage.video import Footage, expand, parse_footage, probe
+from curate.types import Clip, Failure, Progress, no_progress
+
+
+@dataclass(frozen=True)
+class Far:
+    """A video at a URL, with the stretch that was asked for, seconds."""
+
+    url: str
+    start: float | None
+    end: float | None
+
+
+log = logging.getLogger(__name__)
+
+
+def probe_all(
+    footage: Sequence[str], old: Faceset | None, progress: Progress = no_progress
+) -> tuple[list[Clip], list[Failure]]:
+    """The faceset's clips with the added ones, and those that cannot be used.
+
+    Raises UsageError for a wrong name, WorkError when nothing at all is usable.
+    """
+    clips = list(old.clips) if old else []
+    failed: list[Failure] = []
+    wanted: list[Footage | Far] = []
+    for text in footage:
+        try:
+            wanted += _expand(text)
+        except FootageError as error:
+            failed.append(Failure(text, str(error)))
+    if not footage and not clips:
+        raise UsageError("FOOTAGE is missing: name videos, folders of them, or folders of photos")
+    for done, one in enumerate(wanted):
+        progress("probing", done, len(wanted))
+        try:
+            clip = _probe(one)
+        except FootageError as error:
+            failed.append(Failure(one.url if isinstance(one, Far) else str(one.path), str(error)))
+            continue
+        _take_in(clips, clip)
+    progress("probing", len(wanted), len(wanted))
+    if not clips:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise WorkError(f"none of the footage is usable: {failed[0].reason}{more}")
+    return clips, failed
+
+
+def _expand(text: str) -> Sequence[Footage | Far]:
+    if not remote.is_url(text):
+        return expand(parse_footage(text))
+    url, start, end = remote.split(text)
+    return [Far(each, start, end) for each in remote.expand(url)]
+
+
+def _probe(wanted: Footage | Far) -> Clip:
+    if isinstance(wanted, Footage):
+        return probe(wanted.path, wanted.start, wanted.end)
+    clip = replace(probe(remote.fetch(wanted.url), wanted.start, wanted.end), path=wanted.url)
+    remote.make_room(clip)
+    return clip
+
+
+def _take_in(clips: list[Clip], clip: Clip) -> None:
+    """Add a clip under a name of its own, or only note where a known one lies now."""
+    for i, known in enumerate(clips):
+        if (known.sha256, known.start, known.end) == (clip.sha256, clip.start, clip.end):
+            if Path(known.path).name != Path(clip.path).name and Path(known.path).exists():
+                log.warning("%s: has the bytes of %s, so it counts once", clip.path, known.path)
+            clips[i] = replace(known, path=clip.path, size=clip.size)
+            return
+        if known.sha256 == clip.sha256 and _overlap(known, clip):
+            raise UsageError(
+                f"{clip.path}: this stretch overlaps one that the faceset holds; give ranges that do not meet"
+            )
+    base = re.sub(r"[\x00-\x1f/\\]", "_", clip.name).strip(". ") or "clip"
+    names = {c.name for c in clips}
+    name, count = base, 2
+    while name in names:
+        name, count = f"{base}-{count}", count + 1
+    clips.append(replace(clip, name=name))
+
+
+def _overlap(a: Clip, b: Clip) -> bool:
+    starts, ends = (a.start or 0.0, b.start or 0.0), (a.end or float("inf"), b.end or float("inf"))
+    return max(starts) < min(ends)

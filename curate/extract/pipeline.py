@@ -1,0 +1,241 @@
+"""Footage to a curated faceset: what `faceset curate` does, step by step."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curate.dataset.consent import make_subject
+from curate.dataset.faceset import Faceset, check_new, create, is_faceset, open_faceset
+from curate.dataset.lock import lock
+from curate.errors import FacesetError, UsageError, WorkError
+from curate.extract.engine import any_done, extract, tell_disk
+from curate.extract.intake import probe_all
+from curate.extract.segment import part_info
+from curate.extract.table import Count, build
+from curate.face.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, make, weights
+from curate.face.track import region_of_detection
+from curate.footage.video import decode, probe
+from curate.runtime import disk, jobs
+from curate.types import BASES, Clip, Failure, Progress, Settings, Subject, no_progress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of `faceset curate`; None: as the faceset has it, or the default."""
+
+    footage: tuple[str, ...]
+    out: Path | None = None
+    subject: str | None = None
+    basis: str | None = None
+    evidence: Path | None = None
+    references: tuple[Path, ...] = ()
+    person: int | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
+    """Fields of Settings that were given."""
+    workers: int = 1
+    engine: str = "local"
+    force: bool = False
+    gpus: float = 0.0
+    """Share of a GPU that a segment needs on Ray."""
+
+
+@dataclass(frozen=True)
+class Curated:
+    """What extraction gave."""
+
+    faceset: Faceset
+    clips: tuple[dict[str, Any], ...]
+    """path, frames, faces, kept, seconds of each clip."""
+    failed: tuple[Failure, ...]
+    seconds: float
+    disk: int = 0
+    """Bytes of the faceset."""
+
+    @functools.cached_property
+    def table(self) -> pd.DataFrame:
+        """The whole table, read when it is first asked for."""
+        return self.faceset.table()
+
+    @property
+    def minutes(self) -> float:
+        """Footage in minutes."""
+        return float(sum(c["seconds"] for c in self.clips)) / 60
+
+    def summary(self) -> dict[str, Any]:
+        """The JSON object of the command, as far as extraction knows it."""
+        frames = sum(c["frames"] for c in self.clips)
+        return {
+            "faceset": str(self.faceset.folder),
+            "clips": list(self.clips),
+            "frames": frames,
+            "skipped": sum(c["skipped"] for c in self.clips),
+            "faces": sum(c["faces"] for c in self.clips),
+            "kept": sum(c["kept"] for c in self.clips),
+            "minutes": round(self.minutes, 4),
+            "failed": [{"path": f.path, "reason": f.reason} for f in self.failed],
+            "seconds": round(self.seconds, 3),
+            "disk": self.disk,
+            "fps": round(frames / max(self.seconds, 1e-9), 2),
+        }
+
+
+def curate(request: Request, progress: Progress = no_progress) -> Curated:
+    """Extract what is missing and make the table again. A new folder is removed if no face was found at all.
+
+    A clip that failed on the way stays with the segments that are done, and is among `failed`; the next call tries the
+    others again.
+    """
+    began = time.monotonic()
+    jobs.check(request.engine, request.workers)
+    request = _own_faceset(request)
+    out = request.out
+    if out is None:
+        raise UsageError("--out is missing: name the folder of the faceset")
+    old = open_faceset(out) if is_faceset(out) else None
+    if old is None:
+        check_new(out)
+    subject = _subject(request, old)
+    settings = _settings(request, old)
+    clips, failed = probe_all(request.footage, old, progress)
+    references = tuple(_reference(path, settings) for path in request.references)
+    faceset = old or create(out, subject, settings)
+    try:
+        with lock(faceset):
+            faceset = faceset.changed(
+                subject=subject,
+                settings=settings,
+                clips=tuple(clips),
+                person=request.person if request.person is not None else (None if references else faceset.person),
+                references=references or faceset.references,
+            )
+            tell_disk(faceset)
+            failed += extract(faceset, request.workers, request.engine, progress, gpus=request.gpus)
+            bad = {f.path for f in failed}
+            parts = faceset.parts()
+            usable = tuple(c for c in faceset.clips if c.path not in bad or any_done(faceset, c, parts))
+            faceset = faceset.changed(clips=usable)
+            if not faceset.clips:
+                raise WorkError(f"none of the footage is usable: {failed[0].reason}")
+            counts = build(faceset, request.workers, progress, request.engine)
+    except FacesetError:
+        if old is None and not _holds_faces(faceset):
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+    clips_told = tuple(_clip_summary(c, parts.get(c.name, []), counts.get(c.name, Count())) for c in faceset.clips)
+    return Curated(faceset, clips_told, tuple(failed), time.monotonic() - began, disk.used(out))
+
+
+def _holds_faces(faceset: Faceset) -> bool:
+    """Whether any part has a row: then the folder is worth keeping, whatever went wrong after it."""
+    infos = (part_info(p) for p in (faceset.folder / "parts").glob("*.parquet"))
+    return any(info is not None and info.rows for info in infos)
+
+
+def _own_faceset(request: Request) -> Request:
+    """`faceset curate DIR [MORE...]` on a faceset means: go on in it."""
+    own = [f for f in request.footage if is_faceset(Path(f))]
+    if not own:
+        return request
+    if len(own) > 1 or (request.out is not None and request.out.resolve() != Path(own[0]).resolve()):
+        raise UsageError(f"{own[-1]} is a faceset, not footage: give it alone, or as --out, to go on in it")
+    return replace(request, out=Path(own[0]), footage=tuple(f for f in request.footage if f != own[0]))
+
+
+def _subject(request: Request, old: Faceset | None) -> Subject | None:
+    had = old.subject if old else None
+    if had is None and (request.subject is None or request.basis is None):
+        missing = "--subject" if request.subject is None else "--basis"
+        raise UsageError(
+            f"{missing} is missing: say whose face this is and on which basis it may be used, for example "
+            f"--subject 'Jane Doe' --basis release --evidence release.pdf (bases: {', '.join(BASES)})"
+        )
+    if had is not None and request.subject not in (None, had.name) and not request.force:
+        raise UsageError(f"--subject {request.subject}: {request.out} holds the face of {had.name}; use another --out")
+    if request.subject is None and request.basis is None and request.evidence is None:
+        return had
+    name = request.subject or (had.name if had else "")
+    basis = request.basis or (had.basis if had and had.basis else "")
+    made = make_subject(name, basis, request.evidence)
+    if request.evidence is None and had is not None and had.basis == made.basis:
+        made = replace(made, evidence=had.evidence, evidence_sha256=had.evidence_sha256)
+    if made.basis == "release" and not made.evidence_sha256:
+        log.warning(
+            "a release without a document is no basis to train or render on; add it: faceset curate %s --evidence "
+            "RELEASE.pdf", request.out,
+        )  # fmt: skip
+    return made
+
+
+def _settings(request: Request, old: Faceset | None) -> Settings:
+    settings = replace(old.settings if old else Settings(), **dict(request.settings))
+    for flag, name, table in (
+        ("--detector", settings.detector, DETECTORS),
+        ("--landmarker", settings.landmarker, LANDMARKERS),
+        ("--identifier", settings.identifier, IDENTIFIERS),
+    ):
+        if name not in table:
+            raise UsageError(f"{flag} {name}: must be one of {', '.join(table)}")
+    settings = replace(settings, models=weights(settings))
+    if old and old.settings.digest() != settings.digest():
+        log.warning("%s: the settings changed, so its parts are stale and are made again", old.folder)
+    return settings
+
+
+def _reference(path: Path, settings: Settings) -> tuple[float, ...]:
+    """Identity vector of the face in a photo (its first face)."""
+    if not path.is_file():
+        raise UsageError(f"--reference {path}: no such file")
+    image = next(iter(decode(probe(path)))).image
+    found = make(DETECTORS, settings.detector, "--detector").detect(image)
+    if not found:
+        raise WorkError(f"--reference {path}: no face is found in it")
+    largest = max(found, key=lambda d: d.width * d.height)
+    landmarks = make(LANDMARKERS, settings.landmarker, "--landmarker").landmark(image, region_of_detection(largest))
+    identifier = make(IDENTIFIERS, settings.identifier, "--identifier")
+    vector = identifier.identify(identifier.chip(image, landmarks.points))
+    return tuple(float(v) for v in np.asarray(vector, np.float64))
+
+
+def _clip_summary(clip: Clip, parts: Sequence[Path], count: Count) -> dict[str, Any]:
+    known = [info for path in parts if (info := part_info(path)) is not None]
+    return {
+        "path": clip.path,
+        "name": clip.name,
+        "frames": sum(i.frames for i in known),
+        "skipped": sum(i.skipped for i in known),
+        "faces": count.faces,
+        "kept": count.kept,
+        "seconds": round(clip.seconds, 4),
+    }
+
+
+def choose_person(faceset: Faceset, person: int) -> Faceset:
+    """Make identity cluster `person` the subject and remake the table; the selection, now void, is removed.
+
+    Nothing changes where it is the subject already.
+    """
+    with lock(faceset):
+        kept = faceset.table(["person", "kept"]).query("kept")["person"]
+        before = faceset
+        faceset = faceset.changed(person=person)
+        if len(kept) and (kept == person).all():
+            return faceset
+        try:
+            build(faceset)
+        except FacesetError:
+            before.save()
+            raise
+        faceset.selection_path.unlink(missing_ok=True)
+    return faceset

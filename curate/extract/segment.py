@@ -1,0 +1,315 @@
+"""One segment of footage to one part: decode, follow the faces, score them, write the crops, then the part."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from curate.dataset.faceset import atomic
+from curate.face import align
+from curate.face.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, Identifier, Landmarker, make
+from curate.face.pose import head_pose, matrix
+from curate.face.pose68 import head_pose68
+from curate.face.track import Seen, Tracker
+from curate.footage.shots import Shots, thumbnail
+from curate.footage.skip import Watch
+from curate.footage.video import decode
+from curate.safe_io import DAMAGED
+from curate.schema import STATUS_OK, part_schema
+from curate.scores import expression, lighting, quality
+from curate.types import AUTO, Clip, Floats, Frame, Image, Segment, Settings
+
+log = logging.getLogger(__name__)
+
+SCORING_SIZE = 256
+"""Pixels of the full-framing crop on which quality and light are measured, whatever crop is written."""
+JPEG_QUALITY = 95
+BEST_FACES = 3
+"""Identity is read from a track's best faces."""
+BEST_APART = 5
+"""Frames between two of them."""
+PROFILE = "profile: pose and expression are uncertain"
+Row = dict[str, Any]
+
+
+@dataclass
+class Backends:
+    """The networks of one worker."""
+
+    detector: Any
+    landmarker: Landmarker
+    identifier: Identifier
+
+    @classmethod
+    def of(cls, settings: Settings) -> Backends:
+        """As the settings name them; raises UsageError or WeightsError."""
+        return cls(
+            make(DETECTORS, settings.detector, "--detector"),
+            make(LANDMARKERS, settings.landmarker, "--landmarker"),
+            make(IDENTIFIERS, settings.identifier, "--identifier"),
+        )
+
+
+@dataclass
+class _Best:
+    """The best faces of one track so far: (score, frame, chip)."""
+
+    faces: list[tuple[float, int, Image]] = field(default_factory=list)
+
+    def wants(self, score: float, frame: int) -> bool:
+        """Whether a face of this score would be kept."""
+        near = [f for f in self.faces if abs(f[1] - frame) < BEST_APART]
+        rivals = near or (self.faces if len(self.faces) >= BEST_FACES else [])
+        return not rivals or score > min(f[0] for f in rivals)
+
+    def add(self, score: float, frame: int, chip: Image) -> None:
+        """Keep a face in place of its neighbour in time, or of the worst."""
+        near = [f for f in self.faces if abs(f[1] - frame) < BEST_APART]
+        if near:
+            self.faces.remove(min(near, key=lambda f: f[0]))
+        elif len(self.faces) >= BEST_FACES:
+            self.faces.remove(min(self.faces, key=lambda f: f[0]))
+        self.faces.append((score, frame, chip))
+
+
+def extract_segment(
+    folder: Path,
+    clip: Clip,
+    segment: Segment,
+    settings: Settings,
+    backends: Backends,
+    beat: Callable[[], None] = lambda: None,
+    check: Callable[[], None] = lambda: None,
+) -> int:
+    """Write the segment's crops and then its part into the faceset `folder`; the number of frames looked at.
+
+    The part is renamed into place last: it exists if and only if the segment is done. `beat` is called for every frame,
+    `check` before the part is written: what it raises leaves no part.
+    """
+    rows: list[Row] = []
+    best: dict[int, _Best] = {}
+    tracker = Tracker(backends.detector, backends.landmarker, settings.detect_every)
+    shots = Shots()
+    watch = Watch() if settings.every == AUTO and clip.kind == "video" else None
+    shot, frames, end = 0, 0, segment.first_frame
+    read: list[int] = []
+    thumbs: list[Image] = []
+    crops = folder / "crops" / clip.name / f"{segment.index:04d}"
+    shutil.rmtree(crops, ignore_errors=True)  # of an interrupted or stale extraction
+    if settings.crop_size:
+        crops.mkdir(parents=True, exist_ok=True)
+    for frame in _every(decode(clip, segment), settings.every):
+        beat()
+        frames, end = frames + 1, frame.index + max(settings.every, 1)
+        if watch is not None and watch.still(frame.luma):
+            continue
+        thumb = thumbnail(frame.image)
+        thumbs = [*thumbs[:1], thumb]
+        if shots.cut(thumb) or (clip.kind == "photos" and read):
+            shot += 1
+            tracker.cut()
+        read.append(frame.index)
+        faces = tracker.step(frame.image)
+        if watch is not None:
+            watch.look(frame.luma, [seen.box for seen in faces])
+        for index, seen in enumerate(faces):
+            row = _row(clip, segment, frame, index, shot, seen)
+            _score(row, frame, seen, settings, crops)
+            _remember(best.setdefault(seen.track, _Best()), row, frame, seen, backends.identifier)
+            rows.append(row)
+    _identify(rows, best, backends.identifier)
+    _stand_for(rows, read, end)
+    check()
+    _write(folder, clip, segment, settings, rows, (frames, frames - len(read)), thumbs)
+    return frames
+
+
+def _every(frames: Iterator[Frame], step: int) -> Iterator[Frame]:
+    """Every Nth frame by its index in the clip, so that segments agree on which; all of them with AUTO."""
+    return (f for f in frames if step == AUTO or f.index % step == 0)
+
+
+def _stand_for(rows: list[Row], read: list[int], end: int) -> None:
+    """How many frames of the footage each row stands for: to the next frame that was read."""
+    lasts = {a: b - a for a, b in itertools.pairwise([*read, end])}
+    for row in rows:
+        row["stands_for"] = lasts[row["frame"]]
+
+
+def _row(clip: Clip, segment: Segment, frame: Frame, index: int, shot: int, seen: Seen) -> Row:
+    x, y, width, height = seen.box
+    return {
+        "face_id": f"{clip.sha256[:12]}-{frame.index:07d}-{index}",
+        "clip": clip.name,
+        "segment": segment.index,
+        "frame": frame.index,
+        "time": float(frame.time),
+        "shot": shot,
+        "track": seen.track,
+        "x": x,
+        "y": y,
+        "width": width,
+        "height": height,
+        "detection_score": seen.detection_score,
+        "landmarks": seen.landmarks.points.reshape(-1),
+        "status": PROFILE if seen.profile else STATUS_OK,
+    }
+
+
+def _score(row: Row, frame: Frame, seen: Seen, settings: Settings, crops: Path) -> None:
+    points = seen.landmarks.points
+    to_crop = align.crop_matrix(points, settings.framing, settings.crop_size or SCORING_SIZE)
+    row["matrix"] = to_crop.reshape(-1)
+    mesh = len(points) >= 468
+    pose = head_pose(points[None]) if mesh else head_pose68(points[None])
+    yaw = float(pose.yaw[0])
+    row |= {"yaw": yaw, "pitch": pose.pitch[0], "roll": pose.roll[0], "pose_confidence": pose.confidence[0]}
+    row["landmark_confidence"] = seen.landmarks.score * pose.fits[0]
+    if seen.landmarks.blendshapes is not None:
+        row["expression"] = seen.landmarks.blendshapes
+        row["gaze"] = expression.gaze(seen.landmarks.blendshapes)
+        row["distances"] = expression.distances(points)
+    if not settings.crop_size:
+        return
+    crop = align.warp(frame.image, to_crop, settings.crop_size)
+    row["crop"] = crop_path(row["clip"], row["segment"], row["frame"], row["face_id"])
+    write_crop(crops / Path(row["crop"]).name, crop)
+    if settings.framing != "full" or settings.crop_size != SCORING_SIZE:
+        to_crop = align.crop_matrix(points, "full", SCORING_SIZE)
+        crop = align.warp(frame.image, to_crop, SCORING_SIZE)
+    inside = align.transform(points, to_crop)
+    row |= quality.measure(crop, inside, points, yaw, frame.image)
+    if mesh:
+        _score_skin(row, crop, inside)
+
+
+def _score_skin(row: Row, crop: Image, points: Floats) -> None:
+    """The skin's colours, from which `curate.extract.normalise` reads light and occlusion once the whole footage is
+    known."""
+    half = cast(Image, cv2.resize(crop, (SCORING_SIZE // 2, SCORING_SIZE // 2), interpolation=cv2.INTER_AREA))
+    row["skin"] = lighting.skin_colours(half, points / 2, matrix(row["yaw"], row["pitch"], 0.0)).tobytes()
+
+
+def _remember(best: _Best, row: Row, frame: Frame, seen: Seen, identifier: Identifier) -> None:
+    """Keep the chip of a large, frontal, sharp face."""
+    facing = float(np.cos(np.radians(row.get("yaw", 0.0))) * np.cos(np.radians(row.get("pitch", 0.0) / 2)))
+    score = facing * seen.landmarks.score * min(1.0, float(seen.box[2]) / 150)
+    if best.wants(score, frame.index):
+        best.add(score, frame.index, identifier.chip(frame.image, seen.landmarks.points))
+
+
+def _identify(rows: list[Row], best: dict[int, _Best], identifier: Identifier) -> None:
+    vectors: dict[int, NDArray[np.float32]] = {}
+    for track, candidates in best.items():
+        chips = [chip for _, _, chip in sorted(candidates.faces, key=lambda f: f[1])]
+        vectors[track] = np.mean([identifier.identify(chip) for chip in chips], axis=0).astype(np.float32)
+    for row in rows:
+        row["identity"] = vectors[row["track"]]
+
+
+def crop_path(clip: str, segment: int, frame: int, face_id: str) -> str:
+    """Where a face's crop lies in the faceset."""
+    return f"crops/{clip}/{segment:04d}/{frame:07d}-{face_id.rsplit('-', 1)[1]}.jpg"
+
+
+def write_crop(path: Path, crop: Image) -> None:
+    """Write a crop (S, S, 3) uint8 RGB as JPEG, whatever the path's suffix."""
+    flags = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        JPEG_QUALITY,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
+    done, data = cv2.imencode(".jpg", np.ascontiguousarray(crop[:, :, ::-1]), flags)
+    if not done:
+        raise RuntimeError(f"{path}: encoding failed")
+    path.write_bytes(data.tobytes())
+
+
+def _write(
+    folder: Path,
+    clip: Clip,
+    segment: Segment,
+    settings: Settings,
+    rows: list[Row],
+    counts: tuple[int, int],
+    thumbs: list[Image],
+) -> None:
+    schema = part_schema()
+    columns = {f.name: [_plain(row.get(f.name)) for row in rows] for f in schema}
+    metadata = {
+        "settings": settings.digest(),
+        "clip_sha256": clip.sha256,
+        "frames": str(counts[0]),
+        "skipped": str(counts[1]),
+        "planned": str(len(segment.pts)),
+        "thumb_shape": "x".join(map(str, thumbs[0].shape)) if thumbs else "",
+    }
+    extra = {k.encode(): v.encode() for k, v in metadata.items()}
+    if thumbs:
+        extra |= {b"first_thumb": thumbs[0].tobytes(), b"last_thumb": thumbs[-1].tobytes()}
+    table = pa.table(columns, schema=schema.with_metadata(extra))
+    with atomic(folder / "parts" / f"{segment.key}.parquet") as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """What a part says about itself."""
+
+    settings: str
+    clip_sha256: str
+    frames: int
+    """Looked at."""
+    skipped: int
+    """Of those, left out as still."""
+    planned: int | None
+    """Frames that the segment has in the footage; None in parts of older versions."""
+    rows: int
+    first_thumb: Image | None
+    last_thumb: Image | None
+
+
+def part_info(path: Path) -> PartInfo | None:
+    """The part's own account, or None if it does not exist or is no part."""
+    try:
+        meta = pq.read_metadata(path)
+        extra = meta.schema.to_arrow_schema().metadata or {}
+        return _info(meta.num_rows, extra) if b"settings" in extra else None
+    except DAMAGED:
+        return None
+
+
+def _info(rows: int, extra: dict[bytes, bytes]) -> PartInfo:
+    shape = tuple(int(n) for n in extra[b"thumb_shape"].decode().split("x")) if extra[b"thumb_shape"] else None
+    if shape is not None and (len(shape) != 3 or shape[2] != 3):
+        raise ValueError(f"a thumbnail of {shape}")
+
+    def thumb(key: bytes) -> Image | None:
+        return np.frombuffer(extra[key], np.uint8).reshape(shape) if shape else None
+
+    return PartInfo(
+        extra[b"settings"].decode(),
+        extra[b"clip_sha256"].decode(),
+        int(extra[b"frames"]),
+        int(extra.get(b"skipped", b"0")),
+        int(extra[b"planned"]) if b"planned" in extra else None,
+        rows,
+        thumb(b"first_thumb"),
+        thumb(b"last_thumb"),
+    )

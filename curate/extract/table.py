@@ -1,0 +1,159 @@
+"""Parts to faces.parquet: what only the whole faceset can know. Made from the parts alone, in the same order always.
+
+Memory does not grow with the faces: the parts are read one at a time, three times over. First their tracks, which say
+who is who; then an even sample of the subject's faces, which says what is its own
+(`curate.extract.normalise.learn`); then every part is refined with that and written.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from curate.dataset.faceset import Faceset, atomic, write_faces
+from curate.errors import NobodyError
+from curate.extract.normalise import ALBEDO_FACES, NEUTRAL_FACES, POSE, Own, Sample, learn, refine
+from curate.extract.parts import VECTORS, Part, Vectors, joined, rows_of, skins, spread, without_lost_crops
+from curate.extract.subject import People, find_people, mark
+from curate.runtime import jobs
+from curate.schema import COLUMNS, table_schema
+from curate.scores.lighting import skin
+from curate.types import Progress, no_progress
+
+A_WORKER = 10_000
+"""Faces that are worth a worker's start."""
+PIECES = ".table-"
+"""How the folder begins in which the table's pieces are."""
+WHO = ["clip", "track", "width", "height", "identity", "status"]
+"""What tells which face of a frame is the subject's."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """Of one clip."""
+
+    faces: int = 0
+    kept: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One part to be refined."""
+
+    folder: Path
+    part: Part
+    people: People
+    own: Own
+    out: Path
+
+
+def build(
+    faceset: Faceset, workers: int = 1, progress: Progress = no_progress, engine: str = "local"
+) -> dict[str, Count]:
+    """Make and write faces.parquet; what each clip gave. `workers` and `engine` as in `curate.runtime.jobs.run`.
+
+    Raises NobodyError where no frame holds a face, or none one like the reference; the old table stays.
+    """
+    parts, tracks = joined(faceset)
+    if not tracks.frames:
+        raise NobodyError(f"{faceset.folder}: no face was found in the footage; is the face at least 24 pixels wide?")
+    people = find_people(tracks.frames, tracks.identity, faceset)
+    with threadpool_limits(1):  # sums are taken in the same order everywhere
+        own = learn(_sample(parts, people))
+    for left in faceset.folder.glob(f"{PIECES}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=PIECES, dir=faceset.folder) as name:
+        pieces = [Path(name) / part.path.name for part in parts]
+        tasks = [
+            _Task(faceset.folder, part, people.of([*part.tracks.values()]), own, piece)
+            for part, piece in zip(parts, pieces, strict=True)
+        ]
+        done, total = 0, sum(part.rows for part in parts)
+        many = min(workers, 1 + total // A_WORKER)
+        for task, problem in jobs.run(_refine, tasks, many, engine if many > 1 else "local"):
+            if problem is not None:
+                raise problem
+            done += task.part.rows
+            progress("scores", done, total)
+        counts: dict[str, Count] = {}
+        write_faces(faceset, _counted(parts, pieces, counts))
+    return counts
+
+
+def _counted(parts: Sequence[Part], pieces: Sequence[Path], counts: dict[str, Count]) -> Iterator[pa.Table]:
+    """The pieces of the table; what they hold is added to `counts`."""
+    for part, path in zip(parts, pieces, strict=True):
+        piece = pq.read_table(path)
+        path.unlink()
+        had, kept = counts.get(part.clip, Count()), sum(piece["kept"].to_pylist())
+        counts[part.clip] = Count(had.faces + len(piece), had.kept + kept)
+        yield piece
+
+
+def _refine(task: _Task) -> None:
+    """Write one part's piece of the table."""
+    names = [*(c.name for c in COLUMNS if c.level == "both"), "distances", "skin"]
+    rows, vectors = rows_of(task.part, names)
+    without_lost_crops(task.folder, rows)
+    mark(rows, task.people)
+    refine(rows, vectors, *skins(task.part, rows), task.own)
+    with atomic(task.out) as temporary:  # on a cluster a worker that was given up may still be writing it
+        pq.write_table(_piece(rows, vectors), temporary, compression="lz4")
+
+
+def _piece(rows: pd.DataFrame, vectors: Vectors) -> pa.Table:
+    """Rows of the table, of its schema."""
+
+    def column(field: pa.Field) -> pa.Array:
+        if field.name not in vectors:
+            return pa.array(rows[field.name], field.type, from_pandas=True)
+        values = vectors[field.name]
+        null = pa.array(np.isnan(values).all(1))
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1], mask=null).cast(field.type)
+
+    schema = table_schema()
+    return pa.Table.from_arrays([column(field) for field in schema], schema=schema)
+
+
+def _ours(part: Part, people: People, more: Sequence[str]) -> tuple[pd.DataFrame, Vectors]:
+    """The subject's faces of a part that have a pose, with more columns."""
+    rows, vectors = rows_of(part, [*WHO, *POSE, *more])
+    mark(rows, people)
+    ours = rows["kept"].to_numpy(bool) & np.isfinite(rows[POSE[:3]].to_numpy(np.float64)).all(1)
+    return rows[ours].reset_index(drop=True), {name: values[ours] for name, values in vectors.items()}
+
+
+def _sample(parts: Sequence[Part], people: People) -> Sample:
+    """Faces of the subject, evenly over the footage."""
+    counts = [len(_ours(part, people, ())[0]) for part in parts]
+    poses = [np.zeros((0, len(POSE)))]
+    vectors: dict[str, list[NDArray[np.float32]]] = {
+        name: [np.zeros((0, VECTORS[name]), np.float32)] for name in ("expression", "gaze", "distances")
+    }
+    for part, at in spread(parts, counts, NEUTRAL_FACES):
+        rows, own = _ours(part, people, [*vectors])
+        poses.append(rows.iloc[at][POSE].to_numpy(np.float64))
+        for name, some in vectors.items():
+            some.append(own[name][at])
+    shown, turned = [np.zeros((0, len(skin()[0]), 3), np.uint8)], [np.zeros((0, 2))]
+    for part, at in spread(parts, counts, ALBEDO_FACES):
+        rows = _ours(part, people, ["skin"])[0].iloc[at].reset_index(drop=True)
+        known, colours = skins(part, rows)
+        shown.append(colours[known])
+        turned.append(rows.loc[known, POSE[:2]].to_numpy(np.float64))
+    return Sample(
+        np.concatenate(poses),
+        {name: np.concatenate(some) for name, some in vectors.items()},
+        np.concatenate(turned),
+        np.concatenate(shown),
+    )

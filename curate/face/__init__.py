@@ -1,0 +1,1 @@
+"""Finding a face: detection, landmarks, head pose, tracking, aligned crops, model weights."""

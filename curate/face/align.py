@@ -1,0 +1,92 @@
+"""From a frame to a crop: one similarity transform per face, the face's mask in either.
+
+The transform follows the head, not its outline: centre, scale and roll come from the 3-D fit of the mesh, so that a
+turned head is neither zoomed nor shifted, and an open mouth does not shrink the face.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.errors import UsageError
+from curate.face.mesh import AT, canonical
+from curate.face.pose import euler, fit_mesh
+from curate.types import Framing, Image
+
+# Width of the crop in centimetres of the canonical head, and its centre (x, y, z) there.
+FRAMES: dict[Framing, tuple[float, tuple[float, float, float]]] = {
+    "face": (17.0, (0.0, -1.5, 2.5)),
+    "full": (22.0, (0.0, 0.0, 2.0)),
+    "head": (32.0, (0.0, 1.5, -1.0)),
+}
+# iBUG 68-point indices of: right eye, left eye, nose base, mouth corners (subject's right first).
+IBUG = {"right_eye": range(36, 42), "left_eye": range(42, 48), "nose": (33,), "mouth_right": (48,), "mouth_left": (54,)}
+
+
+def crop_matrix(points: NDArray[np.floating], framing: Framing, size: int) -> NDArray[np.float64]:
+    """(2, 3) similarity from frame pixels to pixels of a (size, size) crop, for landmarks (478, 3) or (68, 3)."""
+    width, centre = FRAMES[framing]
+    if len(points) >= 468:
+        fit = fit_mesh(points[None])
+        roll = float(np.radians(euler(fit.rotation)[2][0]))
+        middle = (fit.shift[0] + fit.scale[0] * fit.rotation[0] @ centre)[:2] * (1, -1)
+        per_cm = float(fit.scale[0])
+    elif len(points) == 68:
+        middle, per_cm, roll = _fit_five(points, centre)
+    else:
+        raise UsageError(f"crop_matrix: {len(points)} landmarks; 478 or 68 are known")
+    zoom = size / (width * max(per_cm, 1e-6))
+    turn = zoom * np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
+    # Pixel centres lie at whole numbers: the crop's middle is (size - 1) / 2.
+    return np.column_stack([turn, (size - 1) / 2 - turn @ middle])
+
+
+def _fit_five(
+    points: NDArray[np.floating], centre: tuple[float, float, float]
+) -> tuple[NDArray[np.float64], float, float]:
+    """Centre in pixels, pixels per cm and roll in radians by a 2-D similarity (Umeyama 1991) on five points."""
+    seen = np.array([np.asarray(points, np.float64)[list(i), :2].mean(0) for i in IBUG.values()]) * (1, -1)
+    v = canonical().vertices[:, :2]
+    eyes = (v[[AT.right_eye_outer, AT.right_eye_inner]].mean(0), v[[AT.left_eye_outer, AT.left_eye_inner]].mean(0))
+    model = np.array([*eyes, v[AT.nose_base], v[AT.mouth_right], v[AT.mouth_left]])
+    a, b = model - model.mean(0), seen - seen.mean(0)
+    real, imaginary = (a * b).sum(), (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()
+    spread = (a**2).sum()
+    turn = np.array([[real, -imaginary], [imaginary, real]]) / spread
+    middle = (seen.mean(0) + turn @ (np.array(centre[:2]) - model.mean(0))) * (1, -1)
+    return middle, float(np.hypot(real, imaginary) / spread), float(np.arctan2(imaginary, real))
+
+
+def warp(image: Image, matrix: NDArray[np.floating], size: int) -> Image:
+    """The (size, size, 3) crop; borders repeat the frame's edge; shrinking is prefiltered against aliasing."""
+    zoom = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    m = np.asarray(matrix, np.float64)
+    while zoom < 0.5:
+        image = cast(Image, cv2.pyrDown(image))
+        m = np.column_stack([m[:, :2] * 2, m[:, 2]])
+        zoom *= 2
+    flags = cv2.INTER_CUBIC if zoom >= 1 else cv2.INTER_LINEAR
+    return cast(Image, cv2.warpAffine(image, m, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+
+
+def transform(points: NDArray[np.floating], matrix: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Points (N, 2) or (N, 3; z is dropped) through a (2, 3) matrix: (N, 2) float32."""
+    m = np.asarray(matrix, np.float64)
+    return np.asarray(np.asarray(points, np.float64)[:, :2] @ m[:, :2].T + m[:, 2], np.float32)
+
+
+def hull(points: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(K, 2) convex polygon around the face's landmarks, in their coordinates."""
+    return cast(NDArray[np.float32], cv2.convexHull(np.ascontiguousarray(points[:, :2], np.float32))[:, 0])
+
+
+def hull_mask(points: NDArray[np.floating], height: int, width: int) -> NDArray[np.float32]:
+    """(height, width) float32 0..1, the hull filled with antialiased edges."""
+    mask = np.zeros((height, width), np.uint8)
+    polygon = np.round(np.clip(hull(points), -(1 << 14), 1 << 14) * 16).astype(np.int32)
+    cv2.fillPoly(mask, [polygon], 255, cv2.LINE_AA, 4)
+    return np.asarray(mask, np.float32) / np.float32(255)

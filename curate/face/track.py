@@ -1,0 +1,157 @@
+"""Faces followed from frame to frame: detected now and then, carried on by their own landmarks in between.
+
+Past about 78 degrees of yaw the landmarker says that there is no face, though its mesh still lies on it. Where the
+detector sees a face in the same place, such a profile is kept (`Seen.profile`) and its track goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.face.backends import Detector, Landmarker
+from curate.face.mesh import AT
+from curate.face.pose import head_pose
+from curate.types import Detection, Floats, Image, Landmarks
+
+MIN_PRESENCE = 0.5
+SAME_FACE = 0.3
+"""Two boxes with this intersection over union are one face."""
+PROFILE_YAW, TURNED_YAW = 60.0, 40.0
+"""Degrees of yaw beyond which a mesh without presence may be a profile, and a lost track may go on as one."""
+PROFILE_FIT = 0.01
+"""Least fit of a profile's mesh (`curate.face.pose.HeadPose.fits`): below, the landmarks have left the face."""
+MIN_SIDE = 24
+"""Pixels; a smaller box says nothing about a face."""
+MARGIN = 1.5
+"""Side of the landmarker's region over the longer side of the box."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One face in one frame."""
+
+    track: int
+    box: NDArray[np.float64]
+    """(4,) x, y, width, height in pixels: the landmarks' outline."""
+    landmarks: Landmarks
+    detection_score: float
+    """Of the detection that the track goes back to, or the landmarker's presence since then, whichever is lower."""
+
+    @property
+    def profile(self) -> bool:
+        """Whether the landmarker itself does not believe in this face: its pose and landmarks are uncertain."""
+        return self.landmarks.score < MIN_PRESENCE
+
+
+@dataclass
+class Tracker:
+    """Follows all faces of one segment."""
+
+    detector: Detector
+    landmarker: Landmarker
+    detect_every: int
+    _active: dict[int, Seen] = field(default_factory=dict)
+    _next: int = 0
+    _since: int = 0
+    _looked: bool = False
+
+    def cut(self) -> None:
+        """A new shot begins: no track goes on."""
+        self._active = {}
+        self._looked = False
+
+    def step(self, image: Image) -> list[Seen]:
+        """The faces of the next frame, by track."""
+        before = self._active
+        self._active = {}
+        for track, seen in before.items():
+            self._try(image, track, region_of(seen.landmarks), seen.detection_score)
+        self._since += 1
+        lost = {t: s for t, s in before.items() if t not in self._active}
+        if not self._looked or not self._active or lost or self._since >= self.detect_every:
+            self._detect(image, lost)
+        return [self._active[t] for t in sorted(self._active)]
+
+    def _detect(self, image: Image, lost: dict[int, Seen]) -> None:
+        self._since, self._looked = 0, True
+        for detection in self.detector.detect(image):
+            box = np.array([detection.x, detection.y, detection.width, detection.height])
+            if min(detection.width, detection.height) < MIN_SIDE:
+                continue
+            if any(overlap(box, seen.box) > SAME_FACE for seen in self._active.values()):
+                continue
+            track = next((t for t, s in lost.items() if t not in self._active and _turns_away(s, box)), self._next)
+            if self._try(image, track, region_of_detection(detection), detection.score, box):
+                self._next = max(self._next, track + 1)
+
+    def _try(
+        self,
+        image: Image,
+        track: int,
+        region: NDArray[np.float64],
+        score: float,
+        detected: NDArray[np.float64] | None = None,
+    ) -> bool:
+        """Take the face in the region into the track, if there is one; a profile only where one was `detected`."""
+        landmarks = self.landmarker.landmark(image, region)
+        low, high = landmarks.points[:, :2].min(0), landmarks.points[:, :2].max(0)
+        box = np.array([*low, *(high - low)], np.float64)
+        if landmarks.score < MIN_PRESENCE and not _is_profile(landmarks, box, detected):
+            return False
+        height, width = image.shape[:2]
+        centre = (low + high) / 2
+        outside = not (0 <= centre[0] < width and 0 <= centre[1] < height)
+        if outside or box[2:].min() < MIN_SIDE or not np.isfinite(box).all():
+            return False
+        if any(overlap(box, other.box) > SAME_FACE for other in self._active.values()):
+            return False
+        self._active[track] = Seen(
+            track, box, landmarks, score if landmarks.score < MIN_PRESENCE else min(score, landmarks.score)
+        )
+        return True
+
+
+def _turns_away(seen: Seen, box: NDArray[np.float64]) -> bool:
+    """Whether a lost face was turned so far that the one detected at `box` is the same, now in profile."""
+    points = seen.landmarks.points
+    if len(points) < 468 or overlap(box, seen.box) <= SAME_FACE:
+        return False
+    return abs(float(head_pose(points[None]).yaw[0])) > TURNED_YAW
+
+
+def _is_profile(landmarks: Landmarks, box: NDArray[np.float64], detected: NDArray[np.float64] | None) -> bool:
+    if detected is None or len(landmarks.points) < 468 or overlap(box, detected) <= SAME_FACE:
+        return False
+    pose = head_pose(landmarks.points[None])
+    return abs(float(pose.yaw[0])) > PROFILE_YAW and float(pose.fits[0]) >= PROFILE_FIT
+
+
+def overlap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Intersection over union of two boxes (x, y, width, height)."""
+    inter = np.clip(np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
+    return float(inter / max(a[2:].prod() + b[2:].prod() - inter, 1e-9))
+
+
+def region_of(landmarks: Landmarks) -> NDArray[np.float64]:
+    """(5,) centre, width, height, roll (radians, image axes) around landmarks, with margin, turned as the eyes are."""
+    points: Floats = landmarks.points
+    eyes = (AT.right_eye_outer, AT.left_eye_outer) if len(points) >= 468 else (36, 45)
+    dx, dy = points[eyes[1], :2] - points[eyes[0], :2]
+    roll = float(np.arctan2(dy, dx))
+    turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+    turned = points[:, :2] @ turn.T
+    low, high = turned.min(0), turned.max(0)
+    centre = turn.T @ ((low + high) / 2)
+    side = float((high - low).max()) * MARGIN
+    return np.array([*centre, side, side, roll])
+
+
+def region_of_detection(detection: Detection) -> NDArray[np.float64]:
+    """(5,) as `region_of`, from a detector's box and eyes."""
+    dx, dy = detection.keypoints[1] - detection.keypoints[0]
+    side = max(detection.width, detection.height) * MARGIN
+    middle = (detection.x + detection.width / 2, detection.y + detection.height / 2)
+    return np.array([*middle, side, side, float(np.arctan2(dy, dx))])

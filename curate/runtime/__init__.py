@@ -1,0 +1,1 @@
+"""Running work: processes, progress, logs, disk space, the cache, files written whole."""

@@ -1,0 +1,1 @@
+"""Scores of a face: expression, lighting, occlusion, quality, identity."""

@@ -1,0 +1,1 @@
+"""Choosing faces: the diversity space, clusters, coverage, gaps, facility location."""

@@ -1,0 +1,228 @@
+"""Groups of like faces in the diversity space, with names that people can read; and a flat map for looking at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate.select.facility_location import BLOCK_CELLS
+from curate.select.space import Space, light_of
+from curate.types import Floats
+
+SAMPLE = 2000
+"""Clusters are found among this many faces, and all others join the nearest one."""
+FEWEST, MOST = 4, 24
+"""HDBSCAN's groups are taken if there are FEWEST to MOST; footage is often one cloud, which k-means cuts."""
+SMALLEST = 5
+MAP_NEIGHBOURS, MAP_SAMPLE = 15, 4000
+"""Of more faces the map is made of a sample, and the others lie between those that are most like them."""
+_WORDS = {
+    "jawOpen": ("mouth open", 0.2),
+    "smile": ("smiling", 0.25),
+    "pucker": ("lips pursed", 0.2),
+    "frown": ("mouth corners down", 0.2),
+    "blink": ("eyes closed", 0.3),
+    "eyeWide": ("eyes wide", 0.2),
+    "browUp": ("brows up", 0.2),
+    "browDown": ("brows down", 0.2),
+}
+"""Word for an axis of expression, and how far above the subject's neutral it starts."""
+_WORDS_EACH = 2
+GAZE_STARTS = 0.35
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """Every face's group."""
+
+    labels: NDArray[np.int32]
+    """(N,) 0.. in the table's order; 0 is the largest group."""
+    names: tuple[str, ...]
+    """One a group, all different, as "left 35, smiling, lit from the right"; sides are the subject's own."""
+    sizes: tuple[int, ...]
+
+
+def cluster(space: Space, points: Floats, table: pd.DataFrame, seed: int = 0) -> Clusters:
+    """Groups of the faces in `table` (face_id, SPACE_COLUMNS and the axes of expression) at `points` (N, D).
+
+    HDBSCAN (Campello, Moulavi and Sander 2013); where it sees no FEWEST..MOST groups, or one that holds half of the
+    faces, k-means. Groups that deserve the same name are one. The same faces give the same groups in any row order.
+    """
+    count = len(points)
+    if not count:
+        return Clusters(np.zeros(0, np.int32), (), ())
+    by_id = np.argsort(table["face_id"].to_numpy(dtype=str), kind="stable")
+    rng = np.random.default_rng([seed, count])
+    rows = by_id[np.sort(rng.choice(count, SAMPLE, replace=False))] if count > SAMPLE else by_id
+    centres = _centres(points[rows], space, seed)
+    labels = _assign(points, centres)
+    return _by_name(labels, _names(space, table, labels))
+
+
+def _by_name(labels: NDArray[np.int64], names: Sequence[str]) -> Clusters:
+    """Groups of one name become one group; the largest comes first."""
+    known = sorted(set(names))
+    labels = np.array([known.index(name) for name in names])[labels]
+    sizes = np.bincount(labels, minlength=len(known))
+    rank = [g for g in np.argsort(-sizes, kind="stable").tolist() if sizes[g]]
+    new = np.zeros(len(known), np.int32)
+    new[rank] = np.arange(len(rank))
+    return Clusters(new[labels], tuple(known[g] for g in rank), tuple(int(sizes[g]) for g in rank))
+
+
+def map2d(points: Floats, seed: int = 0) -> Floats:
+    """(N, 2) float32: a flat map of points (N, D) for looking at, by UMAP (McInnes, Healy and Melville 2018).
+
+    Distances on it mean nothing exact. Neighbours come from scikit-learn and the start from the main axes, which spares
+    UMAP's slow first minute; its own compilation still takes about 10 s the first time in a process. Of more than
+    MAP_SAMPLE points the rest are placed at the mean of the three sampled ones that are nearest.
+    """
+    if len(points) <= MAP_NEIGHBOURS + 1:
+        return _main_axes(points)
+    from sklearn.neighbors import NearestNeighbors
+
+    if len(points) <= MAP_SAMPLE:
+        return _umap(points, seed)
+    rows = np.sort(np.random.default_rng([seed, len(points)]).choice(len(points), MAP_SAMPLE, replace=False))
+    flat = _umap(points[rows], seed)
+    _, nearest = NearestNeighbors(n_neighbors=3, algorithm="brute").fit(points[rows]).kneighbors(points)
+    placed = np.asarray(flat[nearest].mean(1), np.float32)
+    placed[rows] = flat
+    return placed
+
+
+def _umap(points: Floats, seed: int) -> Floats:
+    import warnings
+
+    from sklearn.neighbors import NearestNeighbors
+
+    finder = NearestNeighbors(n_neighbors=MAP_NEIGHBOURS).fit(points)
+    distance, index = finder.kneighbors(points)
+    with warnings.catch_warnings():
+        # It warns that new points can't be placed on the map later, and that a seed means one thread: both are meant.
+        warnings.simplefilter("ignore")
+        import umap
+
+        mapper = umap.UMAP(
+            n_neighbors=MAP_NEIGHBOURS,
+            random_state=seed,
+            n_jobs=1,
+            init=_main_axes(points),
+            precomputed_knn=(index, distance.astype(np.float32)),
+            force_approximation_algorithm=True,
+        )
+        return np.asarray(mapper.fit_transform(points), np.float32)
+
+
+def _main_axes(points: Floats) -> Floats:
+    """(N, 2) the two principal components, -10..10, signs fixed."""
+    centred = points - points.mean(0) if len(points) else points
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    flat = np.zeros((len(points), 2), np.float32)
+    for i, direction in enumerate(axes[:2]):
+        flat[:, i] = centred @ (direction * np.sign(direction[np.abs(direction).argmax()]))
+    return np.asarray(flat * (10 / max(float(np.abs(flat).max(initial=0)), 1e-6)), np.float32)
+
+
+def _centres(points: Floats, space: Space, seed: int) -> Floats:
+    """(K, D) centres of the groups among the sampled points."""
+    smallest = max(SMALLEST, len(points) // 50)
+    if len(points) >= FEWEST * smallest:
+        from sklearn.cluster import HDBSCAN
+
+        labels = HDBSCAN(min_cluster_size=smallest, min_samples=SMALLEST, copy=True).fit_predict(points)
+        groups = labels.max() + 1
+        largest = np.bincount(labels + 1)[1:].max(initial=0)
+        if FEWEST <= groups <= MOST and (labels >= 0).mean() >= 0.5 and largest <= len(points) / 2:
+            return np.stack([points[labels == g].mean(0) for g in range(groups)]).astype(np.float32)
+    distinct = len(np.unique(np.round(points, 4), axis=0))
+    groups = min(distinct, MOST, max(1, round(2 * _volume(points, space.width))))
+    from sklearn.cluster import KMeans
+
+    found = KMeans(groups, n_init=3, random_state=seed).fit(points)
+    return np.asarray(found.cluster_centers_, np.float32)
+
+
+def _volume(points: Floats, width: float) -> float:
+    """How many balls of `width` the points fill, at least 1: the number that are further apart than twice that."""
+    left, count = points, 0
+    while len(left) and count < MOST:
+        left = left[np.square(left - left[0]).sum(1) > (2 * width) ** 2]
+        count += 1
+    return float(count)
+
+
+def _assign(points: Floats, centres: Floats) -> NDArray[np.int64]:
+    labels = np.empty(len(points), np.int64)
+    step = max(1, BLOCK_CELLS // len(centres))
+    for start in range(0, len(points), step):
+        block = points[start : start + step]
+        labels[start : start + step] = (np.square(centres).sum(1) - 2 * block @ centres.T).argmin(1)
+    return labels
+
+
+def _names(space: Space, table: pd.DataFrame, labels: NDArray[np.int64]) -> list[str]:
+    """A name for each label 0..max; two may be equal."""
+    pose = np.asarray(table[["yaw", "pitch", "roll"]].astype("float64"))
+    axes = table[list(_WORDS)].astype("float64").fillna(0.0)
+    gaze = np.array([g if g is not None and np.ndim(g) else (0.0, 0.0) for g in table["gaze"]], np.float64)
+    light = light_of(table, space.neutral)
+    names: list[str] = []
+    for group in range(labels.max() + 1):
+        rows = labels == group
+        if not rows.any():
+            names.append("")
+            continue
+        seen = pose[rows][np.isfinite(pose[rows]).all(1)]
+        turn = np.median(seen, axis=0) if len(seen) else np.zeros(3)
+        words = [_turn_words(*turn), *_face_words(axes[rows])]
+        if "eyes closed" not in words:
+            words += _gaze_words(*np.median(gaze[rows], axis=0))
+        words += _light_words(np.median(light[rows], axis=0))
+        names.append(", ".join(words))
+    return names
+
+
+def _turn_words(yaw: float, pitch: float, roll: float) -> str:
+    words = [
+        f"{positive if angle > 0 else negative} {5 * round(abs(angle) / 5)}"
+        for angle, start, positive, negative in (
+            (yaw, 7.5, "left", "right"),
+            (pitch, 7.5, "down", "up"),
+            (roll, 12.5, "leaning right", "leaning left"),
+        )
+        if abs(angle) >= start
+    ]
+    return " ".join(words) if words else "frontal"
+
+
+def _face_words(axes: pd.DataFrame) -> list[str]:
+    """The strongest words for the named axes of n faces."""
+    found = [(float(axes[name].median()) / start, word) for name, (word, start) in _WORDS.items()]
+    strongest = {word for strength, word in sorted(found, reverse=True)[:_WORDS_EACH] if strength >= 1}
+    return [word for word, _ in _WORDS.values() if word in strongest]
+
+
+def _gaze_words(left: float, up: float) -> list[str]:
+    """A word for gaze away from the subject's usual one, -1..1."""
+    if max(abs(left), abs(up)) < GAZE_STARTS:
+        return []
+    if abs(left) >= abs(up):
+        return ["looking left" if left > 0 else "looking right"]
+    return ["looking up" if up > 0 else "looking down"]
+
+
+def _light_words(light: NDArray[np.float64]) -> list[str]:
+    """Words for a lighting vector (6,) whose exposure is relative to the subject's median."""
+    words = []
+    if abs(light[0]) >= 0.2:
+        words.append(f"lit from the {'left' if light[0] > 0 else 'right'}")
+    elif light[1] >= 0.45 or light[1] <= -0.15:
+        words.append(f"lit from {'above' if light[1] > 0 else 'below'}")
+    if abs(light[3]) >= 0.7:
+        words.append("bright" if light[3] > 0 else "dark")
+    return words

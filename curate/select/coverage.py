@@ -1,0 +1,251 @@
+"""How well some faces stand for others, and how much footage was worth having."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate.select import facility_location
+from curate.select.similarity import Kernel, net
+from curate.select.space import BLOCKS, Space, Weights
+from curate.types import Clip, Floats
+
+KEEPS = 0.95
+"""Effective minutes: the share of the coverage that the smallest selection must keep."""
+EFFECTIVE_SAMPLE = 6000
+"""Effective minutes are read from at most this many faces, evenly spread over the footage."""
+WORTH_SAMPLE, WORTH_CLIPS = 3000, 40
+"""Each clip's worth is read from at most this many faces of all clips, for the clips with the most faces."""
+VENDI_SAMPLE = 1500
+SAME_KIND, ALIKE = 0.75, 0.95
+"""Similarities from which on two faces are of one kind, and from which on one of them is redundant."""
+MOST_KINDS = 20_000
+BIN = 10.0
+"""Degrees."""
+YAW_EDGES = np.arange(-90.0, 90.0 + BIN, BIN)
+PITCH_EDGES = np.arange(-60.0, 60.0 + BIN, BIN)
+
+
+def nearest(space: Space, points: Floats, chosen: Floats) -> Floats:
+    """(N,) float32 0..1: similarity of each point (N, D) to the chosen one (K, D) most like it; 0 if K is 0."""
+    best = np.zeros(len(points), np.float32)
+    if not len(chosen):
+        return best
+    kernel = Kernel(chosen, space.width)
+    step = max(1, facility_location.BLOCK_CELLS // len(chosen))
+    for start in range(0, len(points), step):
+        best[start : start + step] = np.exp(np.minimum(kernel.log(points[start : start + step]).max(1), 0))
+    return best
+
+
+def coverage(space: Space, points: Floats, chosen: Floats, weight: NDArray[np.floating] | None = None) -> float:
+    """0..1: mean over all points (N, D) of the similarity to the chosen one (K, D) most like it.
+
+    `weight` (N,), not all 0, counts the points unequally (see `demand`). 0 for no points.
+    """
+    if not len(points):
+        return 0.0
+    return float(np.average(nearest(space, points, chosen).astype(np.float64), weights=weight))
+
+
+def curve(space: Space, points: Floats, chosen: Floats, weight: NDArray[np.floating] | None = None) -> Floats:
+    """(K,) coverage of the points by the first 1, 2, ... K of the chosen, in their order."""
+    if not len(points):
+        return np.zeros(len(chosen), np.float32)
+    share = np.full(len(points), 1 / len(points)) if weight is None else np.asarray(weight) / np.sum(weight)
+    total = np.zeros(len(chosen))
+    kernel = Kernel(chosen, space.width)
+    step = max(1, facility_location.BLOCK_CELLS // max(1, len(chosen)))
+    for start in range(0, len(points), step):
+        found = kernel(points[start : start + step])
+        total += share[start : start + step] @ np.maximum.accumulate(found, axis=1, out=found)
+    return total.astype(np.float32)
+
+
+def stands_for(table: pd.DataFrame) -> NDArray[np.float64]:
+    """(N,) frames of the footage for which each face stands; 1 where the table does not say."""
+    if "stands_for" not in table:
+        return np.ones(len(table))
+    return np.asarray(table["stands_for"].fillna(1), np.float64)
+
+
+def demand(space: Space, points: Floats) -> NDArray[np.float64]:
+    """(N,) weights with which every kind of face counts alike: one over the number of faces of its kind.
+
+    A kind is the faces whose similarity to one of them is SAME_KIND or more, in the order of the points (N, D). The
+    sum of the weights is the number of kinds; a pose that is held for an hour counts once. Beyond MOST_KINDS each face
+    is a kind of its own.
+    """
+    radius = space.width * float(np.sqrt(-2 * np.log(SAME_KIND)))
+    _, kind = net(points, radius, MOST_KINDS)
+    sizes = np.bincount(kind[kind >= 0], minlength=1)
+    return np.asarray(np.where(kind >= 0, 1 / np.maximum(sizes[kind], 1), 1.0), np.float64)
+
+
+@dataclass(frozen=True)
+class Effective:
+    """How much of the footage was worth having."""
+
+    faces: int
+    """In the smallest selection found (greedily) that keeps KEEPS of the coverage."""
+    minutes: float | None
+    """The same as footage at its frame rate; None for photos."""
+    of_faces: int
+    """Faces of the footage."""
+
+
+def effective(table: pd.DataFrame, fps: float | None, weights: Weights | None = None) -> Effective:
+    """Effective minutes of the kept faces in `table` (columns face_id, kept and SPACE_COLUMNS), shot at `fps`.
+
+    Measured in the absolute space, every kind of face counting alike, without regard to quality, so that footage
+    compares with other footage and repeating a part of it adds nothing.
+    """
+    kept = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id")
+    if not len(kept):
+        return Effective(0, 0.0 if fps else None, 0)
+    space = Space.absolute(kept, weights)
+    points = space.embed(kept)
+    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), EFFECTIVE_SAMPLE)).astype(int))
+    faces = _smallest(space, points[rows])
+    return Effective(faces, faces / fps / 60 if fps else None, len(kept))
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What one clip is worth."""
+
+    clip: str
+    minutes: float
+    """Of footage in which the subject's face is."""
+    effective: float
+    """Effective minutes of the clip alone."""
+    adds: float
+    """Effective minutes that all clips together would lose without it."""
+
+
+def worth(table: pd.DataFrame, fps: float | None, weights: Weights | None = None) -> tuple[Worth, ...]:
+    """What each clip of the kept faces in `table` is worth, alone and beside the others.
+
+    The table has face_id, clip, kept and SPACE_COLUMNS. Measured as `effective` is, on at most WORTH_SAMPLE faces of
+    all, for the WORTH_CLIPS clips with the most faces; minutes are faces at 25 a second for photos. A clip that shows
+    what others show as well adds nothing, however good it is alone.
+    """
+    kept = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id")
+    if not len(kept):
+        return ()
+    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), WORTH_SAMPLE)).astype(int))
+    space = Space.absolute(kept, weights)
+    points, clips = space.embed(kept)[rows], kept["clip"].to_numpy(str)[rows]
+    rate = (fps or 25.0) * 60
+    together = _smallest(space, points)
+    found = []
+    for name in sorted(kept["clip"].value_counts().index[:WORTH_CLIPS]):
+        mine = clips == name
+        alone, without = _smallest(space, points[mine]), _smallest(space, points[~mine])
+        found.append(
+            Worth(
+                name,
+                float(stands_for(kept)[kept["clip"] == name].sum()) / rate,
+                alone / rate,
+                max(together - without, 0) / rate,
+            )
+        )
+    return tuple(found)
+
+
+def _smallest(space: Space, points: Floats) -> int:
+    """Faces in the smallest selection found (greedily) that keeps KEEPS of the coverage, every kind counting alike."""
+    if not len(points):
+        return 0
+    problem = facility_location.Problem(
+        points, points, space.width, demand(space, points), np.ones(len(points), np.float32)
+    )
+    return len(facility_location.order(problem, len(points), enough=KEEPS).chosen)
+
+
+def vendi(similarity: NDArray[np.floating]) -> float:
+    """Effective number of distinct faces, 1..N, of similarities (N, N) with ones on the diagonal; 0 for none.
+
+    The Vendi score (Friedman and Dieng 2023): e to the entropy of the eigenvalues of the matrix over N.
+    """
+    if not len(similarity):
+        return 0.0
+    values = np.linalg.eigvalsh(np.asarray(similarity, np.float64) / len(similarity))
+    values = values[values > 1e-12]
+    return float(np.exp(-(values * np.log(values)).sum()))
+
+
+def distinct(table: pd.DataFrame, weights: Weights | None = None) -> dict[str, float]:
+    """Vendi scores of the kept faces by block of BLOCKS, and "joint", in the absolute space.
+
+    Read from at most VENDI_SAMPLE faces, evenly spread, which bounds the score. A block alone has the width of the
+    joint space.
+    """
+    kept = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id")
+    if not len(kept):
+        return dict.fromkeys((*BLOCKS, "joint"), 0.0)
+    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), VENDI_SAMPLE)).astype(int))
+    space = Space.absolute(kept, weights)
+    points = space.embed(kept)[rows]
+    found = {}
+    for name in BLOCKS:
+        share = space.share(name)
+        block = space.block(points, name) / np.float32(np.sqrt(share)) if share else space.block(points, name)
+        found[name] = vendi(Kernel(block, space.width)(block))
+    return found | {"joint": vendi(space.similarity(points, points))}
+
+
+def redundancy(table: pd.DataFrame, weights: Weights | None = None) -> float:
+    """0..1: share of the footage, as filmed, that shows what another of its faces shows already: faces whose
+    similarity to an earlier one is ALIKE or more, in the absolute space.
+
+    Read from at most EFFECTIVE_SAMPLE faces, evenly spread; of more, what lies between them counts as read.
+    """
+    kept = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id")
+    if not len(kept):
+        return 0.0
+    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), EFFECTIVE_SAMPLE)).astype(int))
+    space = Space.absolute(kept, weights)
+    points = space.embed(kept)[rows]
+    distinct_faces, _ = net(points, space.width * float(np.sqrt(-2 * np.log(ALIKE))), len(points))
+    return 1 - len(distinct_faces) / max(float(stands_for(kept).sum()) * len(rows) / len(kept), 1.0)
+
+
+def frame_rate(clips: Sequence[Clip]) -> float | None:
+    """Average frames a second over all clips, or None if none is a video."""
+    films = [c for c in clips if c.fps > 0 and c.frames > 0]
+    return sum(c.frames for c in films) / sum(c.frames / c.fps for c in films) if films else None
+
+
+@dataclass(frozen=True, eq=False)
+class PoseBins:
+    """Faces by yaw and pitch."""
+
+    counts: NDArray[np.int64]
+    """(P, Y) faces in each cell of BIN degrees; faces beyond the edges are in the outermost cells."""
+    yaw_edges: NDArray[np.float64]
+    pitch_edges: NDArray[np.float64]
+
+    @property
+    def occupied(self) -> int:
+        """Cells with a face."""
+        return int((self.counts > 0).sum())
+
+    @property
+    def entropy(self) -> float:
+        """Shannon entropy of the cells in bits: 2 to its power is the number of cells that are used evenly."""
+        share = self.counts[self.counts > 0] / max(1, self.counts.sum())
+        return float(abs((share * np.log2(share)).sum()))
+
+
+def pose_bins(yaw: NDArray[np.floating], pitch: NDArray[np.floating]) -> PoseBins:
+    """Counts of faces (N,) in cells of yaw and pitch, degrees; faces with a null are left out."""
+    known = np.isfinite(yaw) & np.isfinite(pitch)
+    inside_yaw = np.clip(yaw[known], YAW_EDGES[0], YAW_EDGES[-1])
+    inside_pitch = np.clip(pitch[known], PITCH_EDGES[0], PITCH_EDGES[-1])
+    counts, _, _ = np.histogram2d(inside_pitch, inside_yaw, bins=(PITCH_EDGES, YAW_EDGES))
+    return PoseBins(counts.astype(np.int64), YAW_EDGES, PITCH_EDGES)

@@ -1,0 +1,293 @@
+"""What a source still needs for a target: the target's faces that the source has nothing like, in words.
+
+A face of the target is missed if it is farther from every face of the source than the source's own faces are from
+those of other moments (their LIMIT quantile): a lively source is not blamed for being sparse. Missed faces are put
+together by what they lie beyond: first the axis (yaw, mouth, light ...) on which most of them lie outside what the
+source has, with all faces of the target beyond that bound; then the next; what is left over lies inside the source's
+range on every axis, and is a combination that it does not have, named by its cluster. An axis on which nearly all of
+the target lies outside (another light throughout) is told once, and its block is then left out of the comparison, or
+no other gap could be seen for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate.dataset.faceset import Faceset
+from curate.face.pose import matrix
+from curate.scores.expression import AXES
+from curate.select.cluster import cluster
+from curate.select.coverage import nearest
+from curate.select.space import SPACE_COLUMNS, Space, Weights, light_of, neutral_of, posed, together
+from curate.types import Floats
+
+LIMIT = 0.95
+APART = 1.0
+"""Seconds between two moments of one clip."""
+EDGE = 0.005
+"""A source reaches from this quantile on an axis to the opposite one."""
+LEAST_SHARE = 0.02
+"""Of the target's faces: less is no gap."""
+THROUGHOUT = 0.8
+"""Of the target's faces: what is missing in so many is a difference of the footage as a whole."""
+MOST = 8
+EXAMPLES = 4
+SPANS = 3
+SAMPLE = 3000
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One readable axis."""
+
+    low: str
+    """Words for values below the source's; empty: that side means nothing."""
+    high: str
+    unit: str
+    tolerance: float
+    """So far beyond the bound a face must lie to count as outside."""
+    block: str = "expression"
+    """Of the space."""
+
+
+READABLE: dict[str, Axis] = {
+    "yaw": Axis("turned right", "turned left", "deg", 4.0, "pose"),
+    "pitch": Axis("looks up", "looks down", "deg", 4.0, "pose"),
+    "roll": Axis("leans left", "leans right", "deg", 4.0, "pose"),
+    "jawOpen": Axis("", "mouth open", "", 0.1),
+    "smile": Axis("", "smiling", "", 0.1),
+    "pucker": Axis("", "lips pursed", "", 0.1),
+    "frown": Axis("", "mouth corners down", "", 0.1),
+    "blink": Axis("", "eyes closed", "", 0.15),
+    "eyeWide": Axis("", "eyes wide", "", 0.1),
+    "browUp": Axis("", "brows up", "", 0.1),
+    "browDown": Axis("", "brows down", "", 0.1),
+    "gaze_left": Axis("gaze to the right", "gaze to the left", "", 0.2),
+    "gaze_up": Axis("gaze down", "gaze up", "", 0.2),
+    "light_left": Axis("lit from the right", "lit from the left", "", 0.15, "lighting"),
+    "light_up": Axis("lit from below", "lit from above", "", 0.15, "lighting"),
+    "exposure": Axis("dark", "bright", "stops", 0.5, "lighting"),
+    "warmth": Axis("cold light", "warm light", "", 0.3, "lighting"),
+}
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Faces of the target that the source has nothing like."""
+
+    words: str
+    """What they look like, as "turned right 12 to 41, mouth open"; sides are the subject's own."""
+    share: float
+    """Of the target's faces, 0..1."""
+    axis: str | None
+    """The axis of READABLE that the source does not reach; None for a combination."""
+    low: float | None
+    high: float | None
+    """Their range on that axis."""
+    away: float
+    """Degrees between the turn of such a face and that of the source's face nearest in pose (median)."""
+    spans: tuple[tuple[str, float, float], ...]
+    """The longest stretches of the target: clip, first and last second."""
+    faces: tuple[str, ...]
+    """Examples in the target, face ids."""
+    nearest: tuple[str, ...]
+    """The source's face most like each of them."""
+
+    def sentence(self) -> str:
+        """For people: what, how much of the target, what to do."""
+        where = "; ".join(f"{clip} {_code(a)}-{_code(b)}" for clip, a, b in self.spans[:1])
+        away = f"the nearest source face is {self.away:.0f} deg away" if self.away >= 5 else "no source face is like it"
+        return f"{100 * self.share:.0f} % of the target: {self.words}; {away}: film this ({where})"
+
+
+GAP_COLUMNS = ["face_id", "clip", "time", "kept", "stands_for", *SPACE_COLUMNS, *AXES]
+
+
+def gaps_for(source: Faceset, target: Faceset, weights: Weights | None = None) -> tuple[Gap, ...]:
+    """What the source's kept faces lack for the target's."""
+    have, want = posed(source.table(GAP_COLUMNS)), posed(target.table(GAP_COLUMNS))
+    return gaps(Space.fit(together(have, want), weights), have, want)
+
+
+def gaps(space: Space, source: pd.DataFrame, target: pd.DataFrame) -> tuple[Gap, ...]:
+    """The gaps, largest share first, at most MOST.
+
+    `source` and `target`: kept faces with a pose (SPACE_COLUMNS, the axes of expression, face_id, clip, time); each
+    subject's lighting is taken about its own neutral.
+    """
+    if not len(source) or not len(target):
+        return ()
+    have, want = space.embed(source, neutral_of(source)), space.embed(target, neutral_of(target))
+    missed = _missed(space, source, have, want)
+    axes = [
+        (name, side) for name, axis in READABLE.items() for side in (-1, 1) if (axis.high if side > 0 else axis.low)
+    ]
+    supply, asked = readable(source), readable(target)
+    bounds = {
+        (name, side): side * float(np.nanquantile(side * supply[name], 1 - EDGE))
+        for name, side in axes
+        if np.isfinite(supply[name]).any()
+    }
+    found: list[Gap] = []
+    least = LEAST_SHARE * len(target)
+    while len(found) < MOST and missed.sum() >= least:
+        outside = {
+            key: int((missed & (key[1] * (asked[key[0]] - bound) > READABLE[key[0]].tolerance)).sum())
+            for key, bound in bounds.items()
+        }
+        best = max(outside, key=lambda key: outside[key], default=None)
+        if best is None or outside[best] < least:
+            break
+        name, side = best
+        region = side * (asked[name] - bounds.pop(best)) > 0
+        found.append(_gap(space, source, target, (have, want), missed & region, region, best, asked))
+        missed = missed & ~region
+        if region.mean() >= THROUGHOUT:
+            for points in (have, want):
+                space.block(points, READABLE[name].block)[:] = 0
+            bounds = {key: b for key, b in bounds.items() if READABLE[key[0]].block != READABLE[name].block}
+            missed = _missed(space, source, have, want)
+    found += _combinations(space, source, target, (have, want), missed, asked, least)
+    return tuple(sorted(found, key=lambda gap: -gap.share)[:MOST])
+
+
+def _missed(space: Space, source: pd.DataFrame, have: Floats, want: Floats) -> NDArray[np.bool_]:
+    """(M,) which faces of the target are farther from the source than its own moments are from each other."""
+    near = np.maximum(nearest(space, want, have).astype(np.float64), 1e-30)
+    far: NDArray[np.bool_] = np.sqrt(-2 * np.log(near)) * space.width > _own_limit(space, source, have)
+    return far
+
+
+def readable(table: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """(N,) values of every axis of READABLE; light about the subject's own median; NaN where not known."""
+    values = {name: np.asarray(table[name], np.float64) for name in ("yaw", "pitch", "roll", *AXES)}
+    looks = [g if g is not None and np.ndim(g) == 1 else (np.nan, np.nan) for g in table["gaze"]]
+    gaze = np.array(looks, np.float64).reshape(len(table), 2)
+    light = light_of(table, neutral_of(table))
+    return values | {
+        "gaze_left": gaze[:, 0],
+        "gaze_up": gaze[:, 1],
+        "light_left": light[:, 0],
+        "light_up": light[:, 1],
+        "exposure": light[:, 3],
+        "warmth": light[:, 4],
+    }
+
+
+def _own_limit(space: Space, source: pd.DataFrame, points: Floats) -> float:
+    """How far the source's faces are from those of other moments (quantile LIMIT); at least half the width."""
+    rows = np.unique(np.linspace(0, len(points) - 1, min(len(points), SAMPLE)).astype(int))
+    clip = pd.factorize(source["clip"])[0][rows]
+    time = source["time"].to_numpy(np.float64)[rows]
+    near = np.empty(len(rows))
+    for i, row in enumerate(rows):
+        other = (clip != clip[i]) | (np.abs(time - time[i]) >= APART)
+        squares = np.square(points[rows[other]] - points[row]).sum(1)
+        near[i] = np.sqrt(squares.min()) if len(squares) else 0.0
+    return max(float(np.quantile(near, LIMIT)), 0.5 * space.width)
+
+
+def _combinations(
+    space: Space,
+    source: pd.DataFrame,
+    target: pd.DataFrame,
+    points: tuple[Floats, Floats],
+    missed: NDArray[np.bool_],
+    asked: dict[str, NDArray[np.float64]],
+    least: float,
+) -> list[Gap]:
+    """Missed faces within the source's range on every axis, by the cluster that they are in."""
+    if missed.sum() < least:
+        return []
+    rows = np.flatnonzero(missed)
+    groups = cluster(space, points[1][rows], target.iloc[rows].reset_index(drop=True))
+    found = []
+    for label, (name, size) in enumerate(zip(groups.names, groups.sizes, strict=True)):
+        if size >= least:
+            faces = np.zeros(len(target), bool)
+            faces[rows[groups.labels == label]] = True
+            found.append(_gap(space, source, target, points, faces, faces, None, asked, name))
+    return found
+
+
+def _gap(
+    space: Space,
+    source: pd.DataFrame,
+    target: pd.DataFrame,
+    points: tuple[Floats, Floats],
+    missed: NDArray[np.bool_],
+    region: NDArray[np.bool_],
+    axis: tuple[str, int] | None,
+    asked: dict[str, NDArray[np.float64]],
+    words: str = "",
+) -> Gap:
+    low = high = None
+    if axis is not None:
+        low, high = (float(v) for v in np.nanquantile(asked[axis[0]][region], (0, 1)))
+        words = _words(axis, low, high, missed, asked)
+    examples = _examples(points[1], np.flatnonzero(missed))
+    have = points[0]
+    like = [int(np.square(have - points[1][i]).sum(1).argmin()) for i in examples]
+    return Gap(
+        words,
+        float(region.mean()),
+        axis[0] if axis else None,
+        low,
+        high,
+        _away(source, target[missed]),
+        _spans(target[region]),
+        tuple(str(target["face_id"].iloc[i]) for i in examples),
+        tuple(str(source["face_id"].iloc[i]) for i in like),
+    )
+
+
+def _words(
+    axis: tuple[str, int], low: float, high: float, missed: NDArray[np.bool_], asked: dict[str, NDArray[np.float64]]
+) -> str:
+    name, side = axis
+    known = READABLE[name]
+    words = [known.high if side > 0 else known.low]
+    if known.unit == "deg":
+        near, far = sorted((abs(low), abs(high))) if low * high > 0 else (0.0, max(abs(low), abs(high)))
+        words[0] += f" {near:.0f} to {far:.0f}"
+    beside = [n for n in ("jawOpen", "smile", "blink") if n != name and np.nanmedian(asked[n][missed]) > 0.3]
+    return ", ".join(words + [READABLE[n].high for n in beside])
+
+
+def _away(source: pd.DataFrame, missed: pd.DataFrame) -> float:
+    """Median angle in degrees from the missed faces to the source's face nearest in pose."""
+    turns = [
+        matrix(*t.iloc[np.unique(np.linspace(0, len(t) - 1, min(len(t), SAMPLE)).astype(int))].to_numpy(np.float64).T)
+        for t in (source[["yaw", "pitch", "roll"]], missed[["yaw", "pitch", "roll"]])
+    ]
+    traces = turns[1].reshape(-1, 9) @ turns[0].reshape(-1, 9).T
+    return float(np.median(np.degrees(np.arccos(np.clip((traces.max(1) - 1) / 2, -1, 1)))))
+
+
+def _examples(points: Floats, rows: NDArray[np.int64]) -> list[int]:
+    """Rows of a few faces that differ from each other, farthest first from what was taken; the middle one begins."""
+    centre = points[rows].mean(0)
+    chosen = [int(rows[np.square(points[rows] - centre).sum(1).argmin()])]
+    while len(chosen) < min(EXAMPLES, len(rows)):
+        apart = np.min([np.square(points[rows] - points[i]).sum(1) for i in chosen], axis=0)
+        chosen.append(int(rows[apart.argmax()]))
+    return chosen
+
+
+def _spans(rows: pd.DataFrame) -> tuple[tuple[str, float, float], ...]:
+    """The longest stretches of time without a break of more than APART seconds."""
+    found = []
+    for clip, group in rows.sort_values("time").groupby("clip"):
+        time = group["time"].to_numpy(np.float64)
+        for piece in np.split(time, np.flatnonzero(np.diff(time) > APART) + 1):
+            found.append((str(clip), float(piece[0]), float(piece[-1])))
+    return tuple(sorted(found, key=lambda s: (s[1] - s[2], s[0], s[1]))[:SPANS])
+
+
+def _code(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes):02d}:{rest:04.1f}"

@@ -1,0 +1,1 @@
+"""Maintenance: the state of the installation, pruning crops, forgetting a subject."""

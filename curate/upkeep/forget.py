@@ -1,0 +1,156 @@
+"""What belongs to a subject, and its removal: facesets, and the App's datasets of them. Runs: train/forget.py.
+
+Nothing is followed through a link, and nothing goes that curating did not make: a foreign file in a faceset's folder
+stays, and the folder with it. The manifest goes last, so that a removal that was stopped can be called again.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from curate.app import mongod
+from curate.dataset.faceset import MANIFEST, is_faceset, open_faceset
+from curate.errors import FacesetError, UsageError, WorkError
+
+OWN = ("parts", "crops", "reports", "faces.parquet", "selection.parquet", "pins.json", MANIFEST, ".lock")
+"""Names in a faceset's folder that are its own."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Something that is removed."""
+
+    kind: str
+    """faceset, run or dataset."""
+    where: str
+    """Folder, or name of the App's dataset."""
+    files: int
+    """Files; of a dataset its samples."""
+    bytes: int
+    """On the disk; 0 for a dataset."""
+
+
+def check_name(subject: str) -> str:
+    """The name as facesets hold it; raises UsageError if it is empty."""
+    if not subject.strip():
+        raise UsageError("SUBJECT is empty: name the person as the faceset does")
+    return subject.strip()
+
+
+def faceset_of(folder: Path, subject: str) -> Piece | None:
+    """What a faceset's folder holds of its own; None if it holds another subject's face. Raises as `open_faceset`."""
+    named = open_faceset(folder).subject
+    return weigh("faceset", folder, own(folder)) if named is not None and named.name == subject else None
+
+
+def own(folder: Path) -> list[Path]:
+    """The faceset's own files and folders that are there, the manifest and the lock last; half-written ones too."""
+    marks = (f"{MANIFEST}.", *(f".{name}." for name in OWN))  # older manifests; files that were half written
+    torn = [p for p in sorted(folder.iterdir()) if p.name.startswith(marks)]
+    return [*torn, *(folder / name for name in OWN if os.path.lexists(folder / name))]
+
+
+def remove_faceset(folder: Path) -> list[str]:
+    """Remove a faceset; names of what is not its own and stays. Raises WorkError where that is not allowed."""
+    from curate.dataset.lock import lock
+
+    with lock(open_faceset(folder)):
+        remove(own(folder))
+    (folder / ".lock").unlink(missing_ok=True)
+    left = sorted(p.name for p in folder.iterdir())
+    if not left and not folder.is_symlink():
+        folder.rmdir()
+    return left
+
+
+def weigh(kind: str, folder: Path, paths: Iterable[Path]) -> Piece:
+    """How much the files and folders are; links count for themselves."""
+    files = [f for path in paths for f in _files(path)]
+    return Piece(kind, str(folder), len(files), sum(f.lstat().st_size for f in files))
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_symlink() or not path.is_dir():
+        return [path]
+    return [Path(at) / name for at, _, names in os.walk(path) for name in names]
+
+
+def remove(paths: Iterable[Path]) -> None:
+    """Remove files, links and folders in this order; raises WorkError that names the one that cannot be removed."""
+    for path in paths:
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            name = error.filename or path
+            raise WorkError(f"{name}: cannot be removed ({error.strerror}): allow it, then call it again") from None
+
+
+def app_was_used() -> bool:
+    """Whether FiftyOne is installed and has a database, so that asking it makes none."""
+    if importlib.util.find_spec("fiftyone") is None:
+        return False
+    if mongod.external():
+        return True
+    folder = Path(os.environ.get("FIFTYONE_DATABASE_DIR", "~/.fiftyone/var/lib/mongo")).expanduser()
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def datasets_of(subject: str, folders: Sequence[Path]) -> list[Piece]:
+    """The App's datasets of the subject's facesets: those in `folders`, and those that the App knows of itself.
+
+    Asks nobody where the App was never used. Raises WorkError where its database does not answer.
+    """
+    if not app_was_used():
+        return []
+    from curate.app.clips import INFO as CLIPS
+    from curate.app.launch import INFO, connect
+
+    fo = connect()
+    given = {str(folder.resolve()) for folder in folders}
+    found = []
+    for name in fo.list_datasets():
+        dataset = fo.load_dataset(name)
+        told: Any = dataset.info.get(INFO) or dataset.info.get(CLIPS)
+        folder = told.get("folder") if isinstance(told, dict) else None
+        if folder is not None and (folder in given or _is_of(Path(folder), subject)):
+            found.append(Piece("dataset", name, len(dataset), 0))
+    return found
+
+
+def _is_of(folder: Path, subject: str) -> bool:
+    try:
+        named = open_faceset(folder).subject if is_faceset(folder) else None
+    except FacesetError:
+        return False
+    return named is not None and named.name == subject
+
+
+def known_to_app(subject: str, folders: Sequence[Path]) -> list[str]:
+    """Facesets of the subject that the App knows and that are not among `folders`."""
+    if not app_was_used():
+        return []
+    from curate.app.launch import INFO, connect
+
+    fo = connect()
+    told = [fo.load_dataset(name).info.get(INFO) for name in fo.list_datasets()]
+    places = {t["folder"] for t in told if isinstance(t, dict) and isinstance(t.get("folder"), str)}
+    given = {str(folder.resolve()) for folder in folders}
+    return sorted(p for p in places - given if _is_of(Path(p), subject))
+
+
+def remove_dataset(name: str) -> None:
+    """Remove a dataset of the App, with the ratings and tags in it."""
+    from curate.app.launch import connect
+
+    fo = connect()
+    if fo.dataset_exists(name):
+        fo.load_dataset(name).delete()

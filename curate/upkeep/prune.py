@@ -1,0 +1,155 @@
+"""Crops that no selection uses: taken away to save disk, and brought back from the footage.
+
+The table and the parts keep every face; a face without its crop has a null in the table's column `crop`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.dataset.faceset import Faceset, atomic, without_crop
+from curate.dataset.lock import lock
+from curate.dataset.pins import read_pins
+from curate.errors import WorkError
+from curate.extract.engine import is_done
+from curate.extract.segment import crop_path, write_crop
+from curate.face import align
+from curate.footage import remote
+from curate.footage.source import check_unchanged, verified
+from curate.footage.video import decode, segments
+from curate.safe_io import read_arrow
+from curate.schema import part_schema
+from curate.types import Clip, Progress, Segment, no_progress
+
+ROWS = 20_000
+"""Rows of the table that are held at a time."""
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What pruning takes away, or took."""
+
+    crops: int
+    bytes: int
+    kept: int
+    """Crops that stay: of the selected and the pinned faces."""
+    done: bool
+
+
+def prune(faceset: Faceset, yes: bool = False) -> Pruned:
+    """Count the crops of faces that are neither selected nor pinned, and with `yes` remove them.
+
+    The table is written before a file goes: stopped at any moment, it names no crop that is not there, and calling
+    again takes the rest. Raises WorkError where there is no selection.
+    """
+    if not yes:
+        return _pruned(faceset, done=False)
+    with lock(faceset):
+        wanted = _wanted(faceset)
+        _rewrite(faceset, lambda crop, _: crop if crop in wanted else None)
+        found = _pruned(faceset, done=True)
+        for path, _ in _others(faceset, wanted):
+            path.unlink(missing_ok=True)
+        for folder in sorted((faceset.folder / "crops").glob("*/*"), reverse=True):
+            with suppress(OSError):  # not empty
+                folder.rmdir()
+    return found
+
+
+def _pruned(faceset: Faceset, done: bool) -> Pruned:
+    wanted = _wanted(faceset)
+    sizes = [size for _, size in _others(faceset, wanted)]
+    return Pruned(len(sizes), sum(sizes), sum((faceset.folder / crop).is_file() for crop in wanted), done)
+
+
+def _wanted(faceset: Faceset) -> set[str]:
+    """Paths of the crops of selected and pinned faces."""
+    faces = {*faceset.selection()["face_id"], *read_pins(faceset).pinned}
+    table = faceset.table(["face_id", "crop"])
+    return set(table.loc[table["face_id"].isin(faces), "crop"].dropna())
+
+
+def _others(faceset: Faceset, wanted: set[str]) -> Iterator[tuple[Path, int]]:
+    """Every other crop on the disk, with its size."""
+    for folder in (faceset.folder / "crops").glob("*/*"):
+        if folder.is_dir():
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    path = Path(entry.path)
+                    if path.relative_to(faceset.folder).as_posix() not in wanted:
+                        yield path, entry.stat().st_size
+
+
+def _rewrite(faceset: Faceset, crop_of: Callable[[str | None, str], str | None]) -> None:
+    """Write the table again with other crops, a piece at a time; `crop_of` is given the crop and the face's id."""
+    old = pq.ParquetFile(faceset.table_path)
+    at = old.schema_arrow.get_field_index("crop")
+    with (
+        atomic(faceset.table_path) as temporary,
+        pq.ParquetWriter(temporary, old.schema_arrow, compression="zstd") as writer,
+    ):
+        for batch in old.iter_batches(ROWS):
+            pairs = zip(batch["crop"].to_pylist(), batch["face_id"].to_pylist(), strict=True)
+            crops = pa.array([crop_of(*pair) for pair in pairs], pa.string())
+            writer.write_batch(batch.set_column(at, "crop", crops))
+
+
+def restore(faceset: Faceset, progress: Progress = no_progress) -> int:
+    """Make the crops of selected faces again from the footage, the same bytes as before; how many.
+
+    Raises WorkError where the footage is gone or is another, or a frame can no longer be decoded.
+    """
+    with lock(faceset):
+        missing = without_crop(faceset)
+        clips = {clip.name: clip for clip in faceset.clips}
+        made: dict[str, str] = {}
+        progress("crops", 0, len(missing))
+        for name, rows in missing.groupby("clip", sort=True):
+            with remote.held(clips[str(name)]) as clip:
+                for crop, face in _of_clip(faceset, clip, rows):
+                    made[face] = crop
+                    progress("crops", len(made), len(missing))
+            remote.release(clips[str(name)])
+        if made:
+            _rewrite(faceset, lambda crop, face: made.get(face, crop))
+    if len(made) < len(missing):
+        raise WorkError(f"{faceset.folder}: {len(missing) - len(made)} crops cannot be made, their frames are damaged")
+    return len(made)
+
+
+def _of_clip(faceset: Faceset, clip: Clip, rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    """Write the crops of rows of one clip; the path in the faceset and the face of each."""
+    before = verified(clip)
+    plan = {s.index: s for s in segments(clip, faceset.settings.segment_seconds)}
+    for index, some in rows.groupby("segment", sort=True):
+        segment = plan.get(int(str(index)))
+        if segment is None or not is_done(faceset, clip, segment.key):
+            raise WorkError(f"{faceset.folder}: part {clip.name}-{index} is stale: faceset curate {faceset.folder}")
+        yield from _of_segment(faceset, clip, segment, some)
+    check_unchanged(Path(clip.path), before)
+
+
+def _of_segment(faceset: Faceset, clip: Clip, segment: Segment, rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    s = faceset.settings
+    part = read_arrow(faceset.part_path(segment.key), ["face_id", "landmarks"], part_schema(), ("face_id",))
+    faces = dict(zip(part["face_id"].to_pylist(), part["landmarks"], strict=True))
+    wanted = {int(str(frame)): some["face_id"].tolist() for frame, some in rows.groupby("frame")}
+    for frame in decode(clip, segment):
+        for face in wanted.get(frame.index, []):
+            points = faces[face].values.to_numpy(zero_copy_only=False).reshape(-1, 3)
+            path = crop_path(clip.name, segment.index, frame.index, face)
+            (faceset.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            with atomic(faceset.folder / path) as temporary:
+                matrix = align.crop_matrix(points, s.framing, s.crop_size)
+                write_crop(temporary, align.warp(frame.image, matrix, s.crop_size))
+            yield path, face
+        if frame.index >= max(wanted):
+            return

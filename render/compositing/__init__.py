@@ -1,0 +1,1 @@
+"""From a swapped crop to a finished frame: mask, colour, detail, blending."""

@@ -1,0 +1,173 @@
+"""One frame after the other as it is to be shown: colours, sharpness, what lies before the face, fades, the paste.
+
+What is measured on a frame is smoothed over its neighbours in the shot, RADIUS frames to either side, so that nothing
+flickers. The result depends on these neighbours alone: a part of the video that is decoded with them comes out as in
+the whole.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.footage.shots import is_cut, thumbnail
+from curate.types import Floats, Frame
+from render.compositing import blend, colour, detail, occlusion
+from render.compositing.settings import RenderSettings
+from render.compositing.swap import Swapped
+
+SIGMA = 6.0
+"""Frames, of the Gaussian over the shot."""
+RADIUS = 12
+"""Frames looked at before and after."""
+FADE = 5
+"""Frames over which a face that is lost in the middle of a shot goes, and comes."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is done to the swapped face of one frame, before it is smoothed."""
+
+    colour: colour.Correction | None
+    octaves: float
+    """Of detail, see `detail.octaves`."""
+    grain: float
+    """See `detail.grain`."""
+    membrane: Floats | None
+    """See `blend.membrane`."""
+
+
+@dataclass(frozen=True)
+class Composed:
+    """One frame as it is to be shown."""
+
+    frame: Frame
+    image: NDArray[Any]
+    """(H, W, 3) uint8, or uint16 where `deep`; the frame's own where there is no face."""
+    face: Swapped | None
+    mask: Floats | None
+    """(H, W) in 0..1 where the face was pasted."""
+
+
+@dataclass(frozen=True)
+class _Item:
+    frame: Frame
+    face: Swapped | None
+    mask: Floats | None
+    """(S, S) of the crop, without what lies before the face."""
+    change: Change | None
+    cut: bool
+    """A new shot begins with this frame."""
+
+
+def compose(
+    faces: Iterable[tuple[Frame, Swapped | None]],
+    settings: RenderSettings,
+    typical: occlusion.Typical | None = None,
+    deep: bool = False,
+    wanted: range | None = None,
+) -> Iterator[Composed]:
+    """Every frame in order, or those whose index is `wanted`; `deep` reads and gives 16 bits.
+
+    Holds 2 * RADIUS + 1 frames.
+    """
+    for window, centre in _windows(_items(faces, settings, typical)):
+        item = window[centre]
+        if wanted is not None and item.frame.index not in wanted:
+            continue
+        image = item.frame.deep if deep else item.frame.image
+        change, opacity = _smoothed(window, centre), _opacity(window, centre)
+        if item.face is None or item.mask is None or opacity == 0:
+            yield Composed(item.frame, image, None, None)
+            continue
+        rgb = item.face.rgb
+        if change is not None:
+            rgb = blend.spread(colour.apply(rgb, change.colour), change.membrane)
+            rgb = detail.matched(rgb, settings.sharpen * change.octaves)
+        grain = change.grain if change is not None and settings.grain else 0.0
+        shown = item.mask * np.float32(opacity)
+        output, mask = blend.paste(image, rgb, shown, item.face.matrix, settings.blend, grain, item.frame.index)
+        yield Composed(item.frame, output, item.face, mask)
+
+
+def _items(
+    faces: Iterable[tuple[Frame, Swapped | None]], settings: RenderSettings, typical: occlusion.Typical | None
+) -> Iterator[_Item]:
+    before = None
+    for frame, face in faces:
+        thumb = thumbnail(frame.image)
+        cut = before is not None and is_cut(before, thumb)
+        before = thumb
+        mask = None if face is None else face.mask
+        if face is not None and mask is not None and face.error is not None and typical is not None:
+            mask = mask * occlusion.visible(face.error, typical, mask)
+        change = None if face is None or mask is None else _change(face, mask, settings)
+        yield _Item(frame, face, mask, change, cut)
+
+
+def _change(face: Swapped, mask: Floats, settings: RenderSettings) -> Change:
+    found = colour.correction(face.rgb, face.footage, mask, settings.colour)
+    coloured = colour.apply(face.rgb, found)
+    octaves = detail.octaves(coloured, face.footage, mask)
+    grain = detail.grain(detail.matched(coloured, settings.sharpen * octaves), face.footage, mask)
+    added = blend.membrane(face.footage - coloured, mask) if settings.blend == "poisson" else None
+    return Change(found, octaves, grain if settings.grain else 0.0, added)
+
+
+def _windows(items: Iterable[_Item]) -> Iterator[tuple[deque[_Item], int]]:
+    """Each item with its neighbours, and its place among them."""
+    window: deque[_Item] = deque()
+    centre = 0
+    for item in items:
+        window.append(item)
+        if len(window) - centre > RADIUS:
+            yield window, centre
+            centre += 1
+        if centre > RADIUS:
+            window.popleft()
+            centre -= 1
+    for place in range(centre, len(window)):
+        yield window, place
+
+
+def _shot(window: deque[_Item], centre: int, radius: int) -> range:
+    """Places of the frames around the centre that belong to its shot."""
+    first = last = centre
+    while first > max(centre - radius, 0) and not window[first].cut:
+        first -= 1
+    while last < min(centre + radius, len(window) - 1) and not window[last + 1].cut:
+        last += 1
+    return range(first, last + 1)
+
+
+def _smoothed(window: deque[_Item], centre: int) -> Change | None:
+    own = window[centre].change
+    if own is None:
+        return None
+    others = [(place, window[place].change) for place in _shot(window, centre, RADIUS)]
+    near = [(c, float(np.exp(-0.5 * ((place - centre) / SIGMA) ** 2))) for place, c in others if c is not None]
+    weights = [w for _, w in near]
+    octaves = float(np.average([c.octaves for c, _ in near], weights=weights))
+    grain = float(np.average([c.grain for c, _ in near], weights=weights))
+    added = [c.membrane for c, _ in near if c.membrane is not None]
+    membrane = np.asarray(np.average(added, axis=0, weights=weights), np.float32) if added else None
+    coloured = [(c.colour, w) for c, w in near if c.colour is not None]
+    if own.colour is None:
+        return Change(None, octaves, grain, membrane)
+    mean = colour.averaged(own.colour, [c for c, _ in coloured], [w for _, w in coloured])
+    return Change(mean, octaves, grain, membrane)
+
+
+def _opacity(window: deque[_Item], centre: int) -> float:
+    """1, less near frames of the same shot that have no face: it goes and comes, it does not pop."""
+    face = window[centre].face
+    if face is None:
+        return 0.0
+    lost = [abs(p - centre) for p in _shot(window, centre, FADE) if window[p].face is None]
+    nearest = min(lost, default=FADE + 1)
+    return face.place.opacity * nearest / (FADE + 1)

@@ -1,0 +1,206 @@
+"""The network over the footage's face: landmarks steadied, crops made from the frame, batches of them swapped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate.face.align import crop_matrix, transform, warp
+from curate.types import Floats, Frame, Framing, Image
+from render.compositing import occlusion
+from render.compositing.mask import MaskSettings, face_mask
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH = 16
+"""Frames a network pass."""
+WINDOW = 7
+"""Frames of the Savitzky-Golay filter over landmarks."""
+ORDER = 2
+GAP = 5
+"""So many frames in which the face was not found, between two in which it was, are bridged."""
+PROFILE = (70.0, 85.0)
+"""Degrees of yaw over which the face fades: beyond, landmarks are guesses."""
+
+
+class Swapper(Protocol):
+    """What swapping needs of a trained run (`train.run.load_swapper`)."""
+
+    @property
+    def size(self) -> int:
+        """Side of the crops in pixels."""
+
+    def swap(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, 3, S, S) float32 RGB in 0..1 to the same and masks (B, 1, S, S), on the device of the crops."""
+
+    def swap_and_reconstruct(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """As `swap`, and the crops as the target's decoder gives them back (B, 3, S, S)."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the face is in one frame."""
+
+    landmarks: Floats
+    """(478, 3) frame pixels, steadied."""
+    shot: int
+    opacity: float = 1.0
+    """0..1, less in profile."""
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """One frame's face through the network, in crop space."""
+
+    place: Place
+    matrix: NDArray[np.float64]
+    """(2, 3) from the frame to the crop."""
+    footage: Floats
+    """(S, S, 3) RGB in 0..1, what was there."""
+    rgb: Floats
+    """(S, S, 3) RGB in 0..1, what the network drew."""
+    mask: Floats
+    """(S, S) in 0..1, feathered."""
+    error: Floats | None = None
+    """(S, S) how badly the target's decoder gives the footage back here; None where nobody asked."""
+
+
+def places(rows: pd.DataFrame) -> dict[int, Place]:
+    """Frame index to place, of the rows that `curate.extract.follow.follow` gave.
+
+    Landmarks are steadied within a shot; a few frames in which the face was lost in the middle of one are bridged.
+    """
+    found: dict[int, Place] = {}
+    for number in sorted(int(n) for n in rows["shot"].unique()):
+        group = rows[rows["shot"] == number].sort_values("frame")
+        frames = group["frame"].to_numpy(np.int64)
+        points = np.stack(list(group["landmarks"])).astype(np.float32)
+        yaws = group["yaw"].to_numpy(np.float64) if "yaw" in group else np.zeros(len(group))
+        lost = (np.diff(frames) > GAP + 1) | ((np.diff(frames) > 1) & _far(points))
+        for run in np.split(np.arange(len(frames)), np.flatnonzero(lost) + 1):
+            whole = np.arange(frames[run[0]], frames[run[-1]] + 1)
+            turned = np.interp(whole, frames[run], yaws[run])
+            steady = steadied(_bridged(points[run], frames[run], whole))
+            for frame, marks, yaw in zip(whole, steady, turned, strict=True):
+                found[int(frame)] = Place(marks, number, _opacity(float(yaw)))
+    return found
+
+
+def _far(points: Floats) -> NDArray[np.bool_]:
+    """(N - 1,) whether the face moved by more than half its width from one row to the next."""
+    centres, widths = points[..., :2].mean(axis=1), np.ptp(points[..., 0], axis=1)
+    return np.asarray(np.linalg.norm(np.diff(centres, axis=0), axis=1) > 0.5 * widths[1:])
+
+
+def _bridged(points: Floats, known: NDArray[np.int64], whole: NDArray[np.int64]) -> Floats:
+    """Landmarks (N, K, 3) of the known frames to those of all frames, between two of them in a straight line."""
+    if len(known) == len(whole):
+        return points
+    right = np.clip(np.searchsorted(known, whole), 1, len(known) - 1)
+    share = (whole - known[right - 1]) / (known[right] - known[right - 1])
+    share = np.clip(share, 0, 1)[:, None, None]
+    return np.asarray(points[right - 1] * (1 - share) + points[right] * share, np.float32)
+
+
+def _opacity(yaw: float) -> float:
+    if not np.isfinite(yaw):
+        return 1.0
+    return float(np.clip((PROFILE[1] - abs(yaw)) / (PROFILE[1] - PROFILE[0]), 0, 1))
+
+
+def steadied(points: Floats) -> Floats:
+    """Landmarks (N, K, 3) of consecutive frames, smoothed in time without lag.
+
+    A local parabola over seven frames (Savitzky and Golay 1964): it takes the detector's jitter and keeps speed and
+    acceleration. Runs shorter than five frames stay as they are; uneven frame times count as even.
+    """
+    window = min(WINDOW, len(points) - (1 - len(points) % 2))
+    if window <= ORDER + 1:
+        return points
+    half = window // 2
+    terms = np.vander(np.arange(-half, half + 1, dtype=np.float64), ORDER + 1)
+    fit = terms @ np.linalg.pinv(terms)  # each row: the parabola's value there, of all values of the window
+    values = points.astype(np.float64)
+    smooth = np.zeros_like(values)
+    for place, weight in enumerate(fit[half]):
+        smooth[half : len(values) - half] += weight * values[place : len(values) - 2 * half + place]
+    smooth[:half] = np.tensordot(fit[:half], values[:window], 1)
+    smooth[-half:] = np.tensordot(fit[-half:], values[-window:], 1)
+    return smooth.astype(np.float32)
+
+
+def swap_frames(
+    frames: Iterable[Frame],
+    where: Mapping[int, Place],
+    swapper: Swapper,
+    framing: Framing,
+    mask: MaskSettings,
+    batch: int = BATCH,
+    reconstruct: bool = False,
+) -> Iterator[tuple[Frame, Swapped | None]]:
+    """Every frame in order, with its swapped face or None where there is none. Holds `batch` frames at a time.
+
+    `reconstruct` asks for `Swapped.error`, at the price of the target's decoder.
+    """
+    waiting: list[Frame] = []
+    for frame in frames:
+        waiting.append(frame)
+        if len(waiting) == batch:
+            yield from _swap_batch(waiting, where, swapper, framing, mask, reconstruct)
+            waiting = []
+    if waiting:
+        yield from _swap_batch(waiting, where, swapper, framing, mask, reconstruct)
+
+
+def _swap_batch(
+    frames: list[Frame],
+    where: Mapping[int, Place],
+    swapper: Swapper,
+    framing: Framing,
+    settings: MaskSettings,
+    reconstruct: bool,
+) -> list[tuple[Frame, Swapped | None]]:
+    faces = [f for f in frames if f.index in where and where[f.index].opacity > 0]
+    size = swapper.size
+    matrices = [crop_matrix(where[f.index].landmarks, framing, size) for f in faces]
+    crops = [_unit(warp(f.image, m, size)) for f, m in zip(faces, matrices, strict=True)]
+    done: dict[int, Swapped] = {}
+    passed = _pass(swapper, crops, reconstruct)
+    for frame, matrix, crop, (rgb, model, given) in zip(faces, matrices, crops, passed, strict=True):
+        place = where[frame.index]
+        alpha = face_mask(model, transform(place.landmarks, matrix), settings)
+        error = None if given is None else occlusion.error(given, crop)
+        done[frame.index] = Swapped(place, matrix, crop, rgb, alpha, error)
+    return [(f, done.get(f.index)) for f in frames]
+
+
+def _unit(image: Image) -> Floats:
+    return np.asarray(image, np.float32) / np.float32(255)
+
+
+def _pass(swapper: Swapper, crops: list[Floats], reconstruct: bool) -> list[tuple[Floats, Floats, Floats | None]]:
+    """Crops (S, S, 3) through the network: RGB (S, S, 3), mask (S, S), the target given back; all in 0..1."""
+    import torch
+
+    if not crops:
+        return []
+    stacked = torch.from_numpy(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)))
+    given: list[Floats | None] = [None] * len(crops)
+    if reconstruct:
+        rgb, mask, back = swapper.swap_and_reconstruct(stacked)
+        given = list(_pictures(back))
+    else:
+        rgb, mask = swapper.swap(stacked)
+    masks = mask.float().clamp(0, 1)[:, 0].contiguous().cpu().numpy()
+    return list(zip(_pictures(rgb), masks, given, strict=True))
+
+
+def _pictures(values: torch.Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = values.float().clamp(0, 1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return found

@@ -1,0 +1,1 @@
+"""From finished frames to files: codecs, containers, picture sequences."""

@@ -1,0 +1,197 @@
+"""The footage's times and sound given to the encoded parts of a video, packet by packet, nothing encoded again.
+
+The encoder numbers frames; here the k-th frame in order of presentation gets the k-th frame's timestamp of the footage,
+in the footage's time base. Decode times follow from them: the same sorted times, held back by as many frames as the
+encoder reorders, so that none comes after its presentation time.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from curate.errors import UsageError, WorkError
+from curate.footage.video import times_of
+from render.output.packets import Joined, join, steps
+
+log = logging.getLogger(__name__)
+
+INTERLEAVED = 10
+"""Seconds by which one stream's packets may lie behind another's in a file."""
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
+
+
+def video_stream(container: Any) -> Any:
+    """The stream that is decoded: the first that is no cover picture."""
+    return next(s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic)
+
+
+def check_sound(footage: Path, out: Path, scratch: Path) -> int:
+    """How many sound and subtitle streams of the footage `out` will hold.
+
+    Writes a header to `scratch`. Raises UsageError if the container cannot hold the sound as it is.
+    """
+    with av.open(str(footage), metadata_errors="replace") as source:
+        streams = _copied(source)
+        if not streams:
+            return 0
+        try:
+            with av.open(str(scratch), "w", format=FORMATS[out.suffix.lower()]) as container:
+                for stream in streams:
+                    container.add_stream_from_template(stream)
+                container.start_encoding()
+        except (av.error.FFmpegError, ValueError):
+            codecs = ", ".join(s.codec_context.name for s in streams)
+            raise UsageError(
+                f"--out {out}: this container cannot hold the footage's sound as it is ({codecs}); "
+                f"convert the sound first: ffmpeg -i {footage} -c:v copy -c:a aac {footage.stem}-aac.mp4"
+            ) from None
+        return len(streams)
+
+
+def mux(
+    parts: Sequence[Path],
+    footage: Path,
+    out: Path,
+    suffix: str,
+    times: Sequence[int],
+    comment: str,
+    span: tuple[int, int] | None = None,
+) -> None:
+    """Write `out` from the encoded parts, in order, and the footage's sound.
+
+    `times` are the frames' presentation times in order, in the footage's time base; `suffix` (.mp4, .m4v, .mov) says
+    which container; `comment` goes into its metadata. `span` says that the frames are the footage's from the first to
+    the last of these two numbers, both included: then the first frame's time becomes 0, and sound and subtitles are cut
+    to what is shown meanwhile. Sound is cut between its packets (AAC: 21 ms at 48 kHz): at the end the packet that is
+    heard last is whole; at the start one packet more is kept, so that the first one heard decodes rightly, and an edit
+    list tells the player to begin at the exact sample. Raises WorkError.
+    """
+    joined = join(parts)
+    if len(joined.order) != len(times):
+        raise WorkError(f"the encoder wrote {len(joined.order)} of {len(times)} frames: disk full?")
+    with av.open(str(parts[0])) as template, av.open(str(footage), metadata_errors="replace") as source:
+        base = Fraction(video_stream(source).time_base)
+        end = _end(source, times) if span is None else _end_of(span, source, footage, times)
+        shift = 0 if span is None else times[0]
+        # Edit lists count in the movie's time scale: with the video's own they are exact.
+        options = {
+            "movflags": "+faststart",
+            "video_track_timescale": str(base.denominator),
+            "movie_timescale": str(base.denominator),
+        }
+        with av.open(str(out), "w", format=FORMATS[suffix], container_options=options) as container:
+            _describe(container, source, comment)
+            encoded = template.streams.video[0]
+            track = container.add_stream_from_template(encoded)
+            track.codec_context.codec_tag = encoded.codec_context.codec_tag  # hvc1, ap4h: PyAV forgets it
+            track.time_base = Fraction(1, base.denominator)
+            pairs = [(s, container.add_stream_from_template(s)) for s in _copied(source)]
+            for old, new in pairs:
+                new.metadata.update({k: v for k, v in old.metadata.items() if k in ("language", "title")})
+            shown = [time - shift for time in times]
+            feeds: list[Iterable[Any]] = [_video_packets(joined, track, shown, end - shift, base)]
+            if pairs:
+                copied = _copied_packets(source, dict(pairs))
+                feeds.append(copied if span is None else _cut(copied, shift * base, end * base))
+            for packet in heapq.merge(*feeds, key=lambda p: p.dts * p.time_base):
+                container.mux_one(packet)
+
+
+def _cut(packets: Iterable[Any], start: Fraction, end: Fraction) -> Iterator[Any]:
+    """Packets that are heard or read between two times in seconds, moved so that `start` is 0.
+
+    One packet of sound before the first is kept, as the decoder's run-up; subtitles are shortened to the span.
+    """
+    before: dict[int, Any] = {}
+    for packet in packets:
+        base = packet.time_base
+        pts = packet.dts if packet.pts is None else packet.pts
+        if pts * base >= end + INTERLEAVED:
+            return
+        if pts * base >= end:
+            continue
+        sound = packet.stream.type == "audio"
+        heard = (pts + max(packet.duration or 0, 1)) * base > start
+        if sound and not heard:
+            before[packet.stream.index] = packet
+            continue
+        if not heard:
+            continue
+        run_up = before.pop(packet.stream.index, None)
+        for kept in [packet] if run_up is None else [run_up, packet]:
+            yield _moved(kept, round(start / base), None if sound else round((end - start) / base))
+
+
+def _moved(packet: Any, shift: int, length: int | None) -> Any:
+    """The packet earlier by `shift`; with a `length`, shortened to 0 .. length."""
+    pts = (packet.dts if packet.pts is None else packet.pts) - shift
+    if length is None:
+        packet.dts -= shift
+        packet.pts = pts
+        return packet
+    stop = min(pts + (packet.duration or 0), length)
+    packet.pts = packet.dts = max(pts, 0)
+    packet.duration = max(stop - max(pts, 0), 0)
+    return packet
+
+
+def _end_of(span: tuple[int, int], source: Any, footage: Path, times: Sequence[int]) -> int:
+    """When the frame after the span is shown, or the footage ends."""
+    following = times_of(footage)[0][span[1] + 1 :]
+    return following[0] if following and following[0] > times[-1] else _end(source, times)
+
+
+def _end(source: Any, times: Sequence[int]) -> int:
+    """When the last frame stops: by the footage's own figure, else it lasts as long as most do."""
+    stream = video_stream(source)
+    end = (stream.start_time or 0) + int(stream.duration or 0)
+    if end > times[-1]:
+        return end
+    between = steps(times)
+    return times[-1] + between[len(between) // 2]
+
+
+def _describe(container: Any, source: Any, comment: str) -> None:
+    kept = ("title", "artist", "copyright", "date", "creation_time")
+    container.metadata.update({k: v for k, v in source.metadata.items() if k in kept})
+    container.metadata["comment"] = comment
+
+
+def _copied(source: Any) -> list[Any]:
+    """Sound, and subtitles that MP4 knows; others are left out and said so."""
+    found = []
+    for stream in source.streams:
+        codec = stream.codec_context.name if stream.codec_context is not None else None
+        if (stream.type == "audio" and codec is not None) or (stream.type == "subtitle" and codec == "mov_text"):
+            found.append(stream)
+        elif stream.type in ("audio", "subtitle"):
+            log.warning("%s: the %s stream %s is left out (%s)", source.name, stream.type, stream.index, codec)
+    return found
+
+
+def _video_packets(joined: Joined, track: Any, times: Sequence[int], end: int, base: Fraction) -> Iterator[Any]:
+    """The encoder's packets in its order, with the footage's times."""
+    delay = joined.delay
+    step = max(times[1] - times[0], 1) if len(times) > 1 else 1
+    for place, (packet, rank) in enumerate(zip(joined.packets(), joined.order, strict=True)):
+        packet.stream = track
+        packet.time_base = base
+        packet.pts = times[rank]
+        packet.dts = times[place - delay] if place >= delay else times[0] - (delay - place) * step
+        packet.duration = (times[rank + 1] if rank + 1 < len(times) else end) - times[rank]
+        yield packet
+
+
+def _copied_packets(source: Any, streams: dict[Any, Any]) -> Iterator[Any]:
+    for packet in source.demux(*streams):
+        if packet.dts is None:  # the flush at the end
+            continue
+        packet.stream = streams[packet.stream]
+        yield packet

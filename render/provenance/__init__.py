@@ -1,0 +1,1 @@
+"""Where a video comes from: manifest, signing keys, registry, watermark."""

@@ -1,0 +1,196 @@
+"""The signed C2PA manifest of a render.
+
+C2PA 2.x by c2pa-python: first action `c2pa.opened` (the target footage), then `c2pa.placed` (the source's clips), then
+`c2pa.edited` with the IPTC digital source type of a composite by a trained model, then `c2pa.watermarked.bound`, which
+asks for the assertion `c2pa.soft-binding` with the watermark. No thumbnails: they would hold faces.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import c2pa
+
+from curate.errors import UsageError, WorkError
+from curate.types import Subject
+from render.provenance import mp4_boxes
+from render.provenance.keys import SigningKey
+from render.provenance.watermark_code import identifier_text
+
+log = logging.getLogger(__name__)
+
+LABEL = "faceset.render"
+"""Our assertion: subject, basis, model, sources."""
+SOFT_BINDING = "c2pa.soft-binding"
+WATERMARK = "com.faceset.watermark.1"
+"""Name of the watermark's algorithm in the soft binding; not on the C2PA list of algorithms."""
+NO_STAMP = "internal error"
+"""So c2pa-rs names whatever goes wrong between it and a time-stamp authority."""
+MIME = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A clip that went into a render."""
+
+    role: Literal["source", "target"]
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Papers:
+    """What a manifest says about a render."""
+
+    subject: Subject
+    """Whose face was put in."""
+    target: Subject
+    """Whose performance was kept."""
+    sources: tuple[Source, ...]
+    model_sha256: str
+    """Of the run's weights."""
+    frames: int
+    swapped: int
+    watermark: int | None = None
+    """The identifier in every frame, 0 .. 2^48 - 1; None: not marked."""
+
+
+def generator() -> str:
+    """Name and version of this program."""
+    return f"faceset {_version()}"
+
+
+def _version() -> str:
+    try:
+        return metadata.version("faceset")
+    except metadata.PackageNotFoundError:  # run from a source tree
+        return "0+source"
+
+
+def sidecar_path(video: Path) -> Path:
+    """Where the manifest of `video` lies as a file of its own."""
+    return video.with_suffix(".c2pa")
+
+
+def sign(
+    unsigned: Path, signed: Path, title: str, papers: Papers, footage: Path, key: SigningKey, tsa_url: str | None = None
+) -> bytes:
+    """Write `signed` from `unsigned` (which gets its XMP), with manifest and seal; returns the manifest's bytes.
+
+    `title` is the file's name to be. `tsa_url`: an RFC 3161 time-stamp authority that is asked for a time stamp, so
+    that the signature holds after the certificate has run out; without it nothing is sent. Raises UsageError if the
+    key cannot sign by the C2PA certificate profile, WorkError if the authority does not answer.
+    """
+    if tsa_url is not None and not tsa_url.startswith(("http://", "https://")):
+        raise UsageError(f"{tsa_url!r} is no time-stamp authority; give its address, http:// or https://")
+    mime = MIME[Path(title).suffix.lower()]
+    mp4_boxes.append_xmp(unsigned, title, generator())
+    settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
+    try:
+        builder = c2pa.Builder(_manifest(title, mime, papers), c2pa.Context.from_dict(settings))
+        _add_footage(builder, footage)
+        signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(key.algorithm, key.chain, key.private_key, tsa_url))
+        with unsigned.open("rb") as source, signed.open("w+b") as target:
+            manifest = bytes(builder.sign(signer, mime, source, target))
+    except c2pa.C2paError as error:
+        if tsa_url is not None and NO_STAMP in str(error):
+            raise WorkError(
+                f"{tsa_url}: gives no time stamp ({first_line(error)}); try again, or sign without"
+            ) from None
+        raise UsageError(
+            f"the render cannot be signed ({first_line(error)}); "
+            "--cert needs a chain by the C2PA profile: a leaf with digitalSignature and EKU emailProtection"
+        ) from None
+    mp4_boxes.seal(signed)
+    return manifest
+
+
+def _manifest(title: str, mime: str, papers: Papers) -> dict[str, Any]:
+    agent = {"name": "faceset", "version": _version()}
+    clips = [s for s in papers.sources if s.role == "source"]
+    labels = [f"source-{i}" for i in range(len(clips))]
+    ingredients = [
+        {
+            "title": clip.name,
+            "relationship": "componentOf",
+            "label": label,
+            "instance_id": f"sha256:{clip.sha256}",
+            "description": f"footage of the source face, SHA-256 {clip.sha256}",
+        }
+        for clip, label in zip(clips, labels, strict=True)
+    ]
+    actions: list[dict[str, Any]] = [{"action": "c2pa.opened", "parameters": {"ingredientIds": ["target"]}}]
+    if labels:
+        actions.append({"action": "c2pa.placed", "parameters": {"ingredientIds": labels}})
+    actions.append(
+        {
+            "action": "c2pa.edited",
+            "digitalSourceType": mp4_boxes.COMPOSITE,
+            "softwareAgent": agent,
+            "description": mp4_boxes.NOTICE,
+        }
+    )
+    assertions: list[dict[str, Any]] = [
+        {"label": "c2pa.actions.v2", "data": {"actions": actions}},
+        {"label": LABEL, "data": _statement(papers)},
+    ]
+    if papers.watermark is not None:
+        actions.append({"action": "c2pa.watermarked.bound", "softwareAgent": agent})
+        assertions.append({"label": SOFT_BINDING, "data": _soft_binding(papers.watermark)})
+    return {
+        "title": title,
+        "format": mime,
+        "claim_generator_info": [agent],
+        "ingredients": ingredients,
+        "assertions": assertions,
+    }
+
+
+def _soft_binding(identifier: int) -> dict[str, Any]:
+    """By C2PA 2.x, soft binding: one block whose empty scope is the whole video."""
+    return {
+        "alg": WATERMARK,
+        "name": "invisible watermark in every frame",
+        "blocks": [{"scope": {}, "value": identifier_text(identifier)}],
+    }
+
+
+def _statement(papers: Papers) -> dict[str, Any]:
+    return {
+        "generator": generator(),
+        "subject": _subject(papers.subject),
+        "target": _subject(papers.target),
+        "sources": [asdict(s) for s in papers.sources],
+        "model_sha256": papers.model_sha256,
+        "frames": papers.frames,
+        "swapped": papers.swapped,
+        "sealed": True,
+    } | ({} if papers.watermark is None else {"watermark": identifier_text(papers.watermark)})
+
+
+def _subject(subject: Subject) -> dict[str, str]:
+    named = {"name": subject.name, "basis": subject.basis, "evidence_sha256": subject.evidence_sha256}
+    return {key: value for key, value in named.items() if value is not None}
+
+
+def _add_footage(builder: c2pa.Builder, footage: Path) -> None:
+    """The target footage as the parent, with its own manifest if it has one."""
+    entry = {"title": footage.name, "relationship": "parentOf", "label": "target", "instance_id": "target"}
+    mime = MIME.get(footage.suffix.lower(), "video/mp4")
+    try:
+        with footage.open("rb") as stream:
+            builder.add_ingredient(entry, mime, stream)
+    except c2pa.C2paError as error:
+        # A container that C2PA cannot read: an empty stand-in keeps its name; its hash stands in our assertion.
+        log.info("%s: taken as an ingredient by name and hash only (%s)", footage, first_line(error))
+        builder.add_ingredient(entry, "application/octet-stream", io.BytesIO())
+
+
+def first_line(error: Exception) -> str:
+    """Of an error's message, for a message of our own."""
+    return (str(error).splitlines() or [type(error).__name__])[0].strip(": ")

@@ -1,0 +1,157 @@
+"""Which watermark of this installation stands for which render: `watermarks.jsonl` in the config folder.
+
+One JSON object a line, added before the render starts and never changed, but for `forget`. The file never leaves the
+machine: a video says only its number, and who may read this file can say more.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock
+
+from curate.dataset.consent import FORGOTTEN as FORGOTTEN
+from curate.dataset.consent import forgotten_name
+from curate.errors import FacesetError, WorkError
+from curate.records import record
+from render.provenance.keys import config_folder, write_whole
+from render.provenance.watermark_code import IDENTIFIER_BITS, identifier_text, parse_identifier
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One render."""
+
+    identifier: str
+    """As `render.provenance.watermark.identifier_text` writes it."""
+    created: str
+    """UTC, ISO 8601, seconds."""
+    title: str
+    """The video's file name."""
+    subject: str
+    """Whose face was put in; `sha256:...` of the name once it was forgotten."""
+    basis: str | None
+    model_sha256: str
+    out: str
+    """Where the video was written."""
+    source_sha256s: tuple[str, ...] = ()
+
+
+def path() -> Path:
+    """Where the registry lies."""
+    return config_folder() / "watermarks.jsonl"
+
+
+def new_entry(
+    *,
+    title: str,
+    subject: str,
+    basis: str | None,
+    model_sha256: str,
+    out: str,
+    source_sha256s: tuple[str, ...] = (),
+) -> int:
+    """An identifier never used here before, 48 random bits, written down on the disk when this returns.
+
+    Raises WorkError if the config folder cannot be written.
+    """
+    return _locked(lambda: _append(title, subject, basis, model_sha256, out, source_sha256s))
+
+
+def find(identifier: int) -> Entry | None:
+    """The render of this installation that carries `identifier`; None if there is none. Raises WorkError."""
+    wanted = identifier_text(identifier)
+    return next((entry for entry in _entries() if entry.identifier == wanted), None)
+
+
+def of_subject(subject: str) -> list[Entry]:
+    """The renders of this installation with the subject's face. Raises WorkError."""
+    return [entry for entry in _entries() if entry.subject == subject]
+
+
+def forget(subject: str) -> int:
+    """Replace the subject's name, the title and the path by their SHA-256 in all entries of `subject`; how many.
+
+    The identifiers stay, so a render is still known as one of this installation. Raises WorkError.
+    """
+    return _locked(lambda: _forget(subject))
+
+
+def _append(
+    title: str, subject: str, basis: str | None, model_sha256: str, out: str, source_sha256s: tuple[str, ...]
+) -> int:
+    used = {entry.identifier for entry in _entries()}
+    identifier = secrets.randbits(IDENTIFIER_BITS)
+    while identifier_text(identifier) in used:
+        identifier = secrets.randbits(IDENTIFIER_BITS)
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = Entry(identifier_text(identifier), created, title, subject, basis, model_sha256, out, source_sha256s)
+    handle = os.open(path(), os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "rb+") as stream:
+        end = stream.seek(0, os.SEEK_END)
+        torn = end > 0 and os.pread(stream.fileno(), 1, end - 1) != b"\n"  # a line that a crash cut off
+        stream.write(b"\n" * torn + _line(entry))
+        stream.flush()
+        os.fsync(stream.fileno())
+    return identifier
+
+
+def _forget(subject: str) -> int:
+    entries = list(_entries())
+    kept = [_hashed(entry) if entry.subject == subject else entry for entry in entries]
+    changed = sum(a != b for a, b in zip(entries, kept, strict=True))
+    content = b"".join(map(_line, kept))
+    if path().is_file() and path().read_bytes() != content:  # a damaged line may hold the name too: it goes
+        write_whole(path(), content, 0o600)
+    return changed
+
+
+def _hashed(entry: Entry) -> Entry:
+    return replace(
+        entry, subject=forgotten_name(entry.subject), title=forgotten_name(entry.title), out=forgotten_name(entry.out)
+    )
+
+
+def _line(entry: Entry) -> bytes:
+    return json.dumps(asdict(entry), ensure_ascii=False).encode() + b"\n"
+
+
+def _entries() -> Iterator[Entry]:
+    """All entries that can be read; a damaged line is told and left out."""
+    try:
+        lines = path().read_bytes().splitlines()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise WorkError(f"{path()}: cannot be read ({error.strerror})") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+            parse_identifier(values["identifier"])
+            yield record(Entry, values)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, FacesetError) as error:
+            log.warning("%s: line %d is damaged and left out (%s)", path(), number, type(error).__name__)
+
+
+def _locked(work: Callable[[], int]) -> int:
+    folder = config_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with FileLock(folder / ".watermarks.lock"):
+            return work()
+    except OSError as error:
+        raise WorkError(
+            f"{folder}: the watermark cannot be written down there ({error.strerror}); "
+            "set FACESET_CONFIG to a folder of yours"
+        ) from None

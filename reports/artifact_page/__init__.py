@@ -1,0 +1,1 @@
+"""The artifact report as a page."""

@@ -1,0 +1,1 @@
+"""Artifact measures, kinds and findings."""

@@ -1,0 +1,284 @@
+"""Frame after frame of a render: the figures of each beside its reference, and pictures of the suspicious ones."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.footage.shots import content_change, likeness, thumbnail
+from curate.types import Floats, Image
+from reports.artifacts import edge, spectrum
+from reports.artifacts import landmarks as measure_marks
+from reports.artifacts import measures as m
+from reports.artifacts.kinds import limits
+from reports.artifacts.parts import Part
+from reports.artifacts.patch import Patch, cells, cover, mouth, patch, region_cells, upright
+from reports.artifacts.view import Colours, Pyramid, View, cut, halves, look, moved, shrunk, times
+from reports.page.pictures import Gallery
+
+SMALL = 224
+"""Longest side in pixels at which movement is measured."""
+KEPT = 3
+"""So many frames before are held: slow movement is judged over so many."""
+CORE = 0.13
+"""Share of the face's width: movement is read so far inside the outline, where no paste's edge is."""
+THUMB = 192
+"""Pixels of width down to which frames are shrunk by halves before they are shrunk to thumbnails."""
+MISSED = 1.5
+"""CIELAB units: a frame that differs less from its reference may be shown as not swapped."""
+SCALE = 100
+"""Colours of cells are kept as whole hundredths."""
+
+
+class Inspector:
+    """Takes a video's frames one by one in order, then gives the report, or a part of it.
+
+    `fps` is frames a second; `has_reference` says whether `add` will be given the reference's frame.
+    """
+
+    def __init__(self, fps: float, has_reference: bool) -> None:
+        self._fps = fps if fps > 0 else 25.0
+        self._has_reference = has_reference
+        self._limits = {limit.measure: limit for limit in limits(has_reference)}
+        self._rows: list[dict[str, Any]] = []
+        self._gallery = Gallery()
+        self._thumb: Image | None = None
+        self._before: deque[tuple[Pyramid, Pyramid | None]] = deque(maxlen=KEPT)
+        self._cells: Floats | None = None
+
+    def add(
+        self,
+        index: int,
+        time: float,
+        output: Image,
+        reference: Image | None,
+        landmarks: NDArray[np.floating] | None,
+        mask: Floats | None = None,
+        output_landmarks: NDArray[np.floating] | None = None,
+        context: bool = False,
+        identity: NDArray[np.floating] | None = None,
+    ) -> None:
+        """One frame: (H, W, 3) uint8 RGB; landmarks (N, 2|3) of the reference (of the output if there is none) in its
+        pixels, None where there is no face.
+
+        `mask` (H, W) in 0..1 is where the face was pasted; without it the hull of the landmarks is taken.
+        `output_landmarks` (N, 3) are those of the output, `identity` (128,) its embedding: where given, expression,
+        gaze, pose, lips and identity are judged by them. A `context` frame only tells what came before: it gives no
+        row and no picture. KEPT frames before a part are enough.
+        """
+        if self._has_reference and (reference is None or reference.shape != output.shape):
+            raise ValueError(f"frame {index}: the reference has another size than the output, or is missing")
+        row: dict[str, Any] = {"frame": index, "time": time}
+        thumb = _thumbnail(output if reference is None else reference)
+        if self._thumb is not None and self._thumb.shape == thumb.shape:
+            row |= {"change": content_change(self._thumb, thumb), "likeness": likeness(self._thumb, thumb)}
+        self._thumb = thumb
+        mine, theirs = Pyramid(output), None if reference is None else Pyramid(reference)
+        other = None if theirs is None else theirs.grey
+        view = None if landmarks is None else look(mine.grey, other, landmarks, mask)
+        if view is None or landmarks is None:
+            self._cells = None
+        else:
+            row |= dict(zip(("x", "y", "width", "height"), view.face, strict=True))
+            if not context:
+                beside = None if reference is None or theirs is None else (reference, theirs)
+                row |= self._measure(index, view, landmarks, (output, mine), beside)
+                row |= _marks(landmarks, output_landmarks, self._has_reference)
+                row["identity_vector"] = None if identity is None else np.asarray(identity, np.float32)
+                self._keep_pictures(index, row, view.box, output, reference)
+            else:
+                self._cells = _patch(Colours(output, view.box), view, upright(landmarks)).cells
+        if not context:
+            self._rows.append(row)
+        self._before.append((mine, theirs))
+
+    def part(self) -> Part:
+        """What `merge` needs of the frames so far."""
+        return Part(tuple(self._rows), self._gallery)
+
+    def finish(self) -> Any:
+        """The `ArtifactReport` on all frames that were added."""
+        from reports.artifacts.inspect import merge
+
+        return merge([self.part()], self._fps, self._has_reference)
+
+    def _measure(
+        self,
+        index: int,
+        view: View,
+        landmarks: NDArray[np.floating],
+        output: tuple[Image, Pyramid],
+        reference: tuple[Image, Pyramid] | None,
+    ) -> dict[str, Any]:
+        at, mine, theirs = view.zones, view.output, view.reference
+        place = upright(landmarks)
+        weight = cover(view.mask, view.onto(place))
+        colours = Colours(output[0], view.box)
+        face = _patch(colours, view, place)
+        row: dict[str, Any] = {
+            "cells": _packed(face.cells),
+            "weight": np.rint(100 * weight).astype(np.int8).ravel(),
+            "regions": region_cells(landmarks, place).ravel(),
+            "light": m.light(mine, at.inside),
+            "light_ring": m.light(mine, at.ring),
+        }
+        pyramids = (output[1], None if reference is None else reference[1])
+        row |= self._movement(view, *pyramids)
+        if index % 2 == 0:
+            row |= _spectra(view, landmarks, *pyramids)
+        fine = m.bands(mine, at)
+        if theirs is None or reference is None:
+            row["line"] = edge.line(mine, at, math.degrees(math.atan2(-place[1, 0], place[0, 0])))
+            row["fine"], row["fine_ring"] = fine
+            row["middle"] = m.middle_band(mine, at)
+        else:
+            row["light"] -= m.light(theirs, at.inside)
+            row["light_ring"] -= m.light(theirs, at.ring)
+            octaves = m.sharpness(fine, m.bands(theirs, at))
+            row["detail_lost"], row["false_detail"] = max(-octaves, 0.0), max(octaves, 0.0)
+            row["edge"] = edge.edge(mine, theirs, at)
+            theirs_in_colour = Colours(reference[0], view.box)
+            other = _patch(theirs_in_colour, view, place)
+            row |= _beside(_ring(view, colours, theirs_in_colour), face, other, weight)
+            row |= _mouths(landmarks, place, face, other)
+        row["abrupt"] = _abrupt(self._cells, face.cells, weight)
+        self._cells = face.cells
+        return row
+
+    def _movement(self, view: View, mine: Pyramid, theirs: Pyramid | None) -> dict[str, float]:
+        """Where the face is beside the reference's, and how it moved since the frame before; per cent of its width."""
+        at, box = view.zones, view.box
+        whole = times(box, SMALL)
+        now, beside = mine.piece(box, whole), None if theirs is None else theirs.piece(box, whole)
+        far = cv2.resize(at.distance, now.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        ring = cv2.resize(at.ring.view(np.uint8), now.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
+        core = far > CORE * at.width
+        per_cent = 100 * whole * view.zoom / at.width
+        row = dict.fromkeys(("shift_x", "shift_y", "move_x", "move_y", "ring_x", "ring_y"), math.nan)
+        if beside is not None and core.any():
+            x, y = m.travel(m.flow(now, beside), beside, core)
+            row["shift_x"], row["shift_y"] = x * per_cent, y * per_cent
+        if not self._before:
+            return row
+        if beside is None and core.any():
+            before = self._before[-1][0].piece(box, whole)
+            moved_by = m.flow(now, before)
+            for name, zone in (("move", core), ("ring", ring)):
+                x, y = m.travel(moved_by, before, zone)
+                row[f"{name}_x"], row[f"{name}_y"] = x * per_cent, y * per_cent
+        for name, held in (("", self._before[-1]), ("_long", self._before[0])):
+            if name and len(self._before) < KEPT:
+                continue
+            row[f"moved{name}"] = m.motion(now, held[0].piece(box, whole), core)
+            if beside is None or held[1] is None:
+                row[f"due{name}"] = m.motion(now, held[0].piece(box, whole), ring)
+            else:
+                row[f"due{name}"] = m.motion(beside, held[1].piece(box, whole), core)
+        return row
+
+    def _keep_pictures(
+        self, index: int, row: dict[str, Any], box: tuple[int, int, int, int], output: Image, reference: Image | None
+    ) -> None:
+        offers: list[tuple[str, float]] = []
+        worst = 0.0
+        for measure, limit in self._limits.items():
+            value = row.get(measure, math.nan)
+            if isinstance(value, float) and value > limit.threshold:
+                worst = max(worst, min(value / limit.threshold, 4.0))
+                offers.append((limit.kind, value))
+        if row.get("difference", math.inf) < MISSED:
+            offers.append(("missed", -row["difference"]))
+        abrupt = row["abrupt"] if math.isfinite(row["abrupt"]) else 0.0
+        offers.append(("any", round(worst + 0.2 * abrupt, 0)))
+        wanted = [offer for offer in offers if self._gallery.wants(offer[0], index, offer[1])]
+        if wanted:
+            shown, other = cut(output, box), None if reference is None else cut(reference, box)
+            for kind, value in wanted:
+                self._gallery.offer(kind, index, value, shown, other)
+
+
+def _thumbnail(image: Image) -> Image:
+    return thumbnail(shrunk(image, max(halves(image.shape[1], THUMB) // 2, 1)))
+
+
+def _patch(colours: Colours, view: View, place: NDArray[np.float64]) -> Patch:
+    """The patch of a frame, whose (2, 3) matrix is `place`."""
+    return patch(colours.face, moved(place, view.box, colours.whole))
+
+
+def _beside(ring: tuple[float, NDArray[np.float64]], face: Patch, other: Patch, weight: Floats) -> dict[str, Any]:
+    """Colour and light of the face beside the reference's."""
+    around, shift = ring
+    apart = cells(np.linalg.norm(face.lab - other.lab, axis=2).astype(np.float32))
+    by_cell = m.colour(face.cells, other.cells, weight, shift)
+    known = np.isfinite(by_cell)
+    inside = weight >= 0.9
+    right, down = m.tilt(face.cells[..., 0] - other.cells[..., 0], weight)
+    return {
+        "reference_cells": _packed(other.cells),
+        "apart": _packed(np.maximum(apart - around, 0)),
+        "colour": float(np.median(by_cell[known])) if known.any() else math.nan,
+        "colour_cell": int(np.nanargmax(by_cell)) if known.any() else -1,
+        "difference": max(float(apart[inside].mean()) - around, 0.0) if inside.any() else math.nan,
+        "tilt_x": right,
+        "tilt_y": down,
+    }
+
+
+def _packed(values: Floats) -> NDArray[np.int16]:
+    return np.clip(np.rint(values * SCALE), -32000, 32000).astype(np.int16).ravel()
+
+
+def _ring(view: View, output: Colours, reference: Colours) -> tuple[float, NDArray[np.float64]]:
+    """Around the face: mean CIELAB distance of output and reference, and the median shift (3,) of colour."""
+    mine, theirs = m.lab(output.ring), m.lab(reference.ring)
+    ring = cv2.resize(view.zones.ring.view(np.uint8), mine.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
+    change = (mine - theirs)[ring]
+    if not len(change):
+        return 0.0, np.zeros(3)
+    return float(np.linalg.norm(change, axis=1).mean()), np.median(change, axis=0).astype(np.float64)
+
+
+def _spectra(
+    view: View, landmarks: NDArray[np.floating], output: Pyramid, reference: Pyramid | None
+) -> dict[str, float]:
+    x, y = np.asarray(landmarks, np.float64)[:, :2].mean(0)
+    width = view.zones.width / view.zoom
+    mine = spectrum.square(output.grey, (float(x), float(y)), width)
+    theirs = None if reference is None else spectrum.square(reference.grey, (float(x), float(y)), width)
+    if mine is None:
+        return {"checkerboard_now": math.nan, "ghost_now": math.nan}
+    a = spectrum.power(mine)
+    b = None if theirs is None else spectrum.power(theirs)
+    return {
+        "checkerboard_now": spectrum.checkerboard(a, b),
+        "ghost_now": math.nan if b is None else spectrum.ghost(a, b),
+    }
+
+
+def _mouths(landmarks: NDArray[np.floating], place: NDArray[np.float64], face: Patch, other: Patch) -> dict[str, Any]:
+    mine, theirs = mouth(face.lab, landmarks, place), mouth(other.lab, landmarks, place)
+    if mine is None or theirs is None:
+        return {}
+    return {"mouth": _packed(mine), "reference_mouth": _packed(theirs)}
+
+
+def _marks(
+    landmarks: NDArray[np.floating], output_landmarks: NDArray[np.floating] | None, has_reference: bool
+) -> dict[str, Any]:
+    marks = measure_marks.read(landmarks)
+    own = marks if output_landmarks is None and not has_reference else measure_marks.read(output_landmarks)
+    return {"marks": marks, "output_marks": own}
+
+
+def _abrupt(before: Floats | None, now: Floats, weight: Floats) -> float:
+    """Mean change of the face's cells since the frame before, CIELAB."""
+    inside = weight >= 0.9
+    if before is None or not inside.any():
+        return math.nan
+    return float(np.linalg.norm(now - before, axis=2)[inside].mean())

@@ -1,0 +1,94 @@
+"""What one stretch of frames gives to the artifact report; can be sent to another process, and stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from curate.dataset.faceset import atomic
+from curate.errors import WorkError
+from curate.safe_io import DAMAGED, read_parquet, told
+from reports.page.pictures import Gallery, Picture
+
+VECTORS = {
+    "cells": np.int16, "weight": np.int8, "regions": np.int8, "reference_cells": np.int16, "apart": np.int16,
+    "mouth": np.int16, "reference_mouth": np.int16, "marks": np.float32, "output_marks": np.float32,
+    "identity_vector": np.float32,
+}  # fmt: skip
+"""Columns that hold an array a row."""
+NUMBERS = (
+    "time", "change", "likeness", "x", "y", "width", "height", "light", "light_ring", "edge", "line", "fine", "middle",
+    "fine_ring", "detail_lost", "false_detail", "colour", "colour_cell", "difference", "tilt_x", "tilt_y", "shift_x",
+    "shift_y", "move_x", "move_y", "ring_x", "ring_y", "moved", "due", "moved_long", "due_long", "checkerboard_now",
+    "ghost_now", "abrupt",
+)  # fmt: skip
+"""Columns that hold a number a row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows and candidate pictures of consecutive frames. `save` and `load` keep it exactly."""
+
+    rows: tuple[dict[str, Any], ...]
+    """A row per frame: frame, time and what `Inspector` measured of the face."""
+    gallery: Gallery = field(default_factory=Gallery)
+
+    def save(self, path: Path) -> Path:
+        """Write `path` (.parquet) and its pictures beside it (.pictures.parquet), the pictures first; gives `path`."""
+        with atomic(_pictures_of(path)) as temporary:
+            pd.DataFrame(list(self.gallery.rows()), columns=list(PICTURE)).to_parquet(temporary, index=False)
+        with atomic(path) as temporary:
+            table(self.rows).to_parquet(temporary, index=False)
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> Part:
+        """What `save` wrote. Raises WorkError if it is not there or damaged."""
+        try:
+            rows, pictures = read_parquet(path), read_parquet(_pictures_of(path))
+            return cls(
+                tuple(_row(r) for r in cast("list[dict[str, Any]]", rows.to_dict("records"))), _gallery(pictures)
+            )
+        except (*DAMAGED, WorkError) as error:
+            raise WorkError(
+                f"{path}: cannot be read as a part of an artifact report ({told(error)}); delete it"
+            ) from None
+
+
+PICTURE = ("kind", "stretch", "value", "frame", "output", "reference")
+
+
+def _pictures_of(path: Path) -> Path:
+    return path.with_suffix(".pictures.parquet")
+
+
+def table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """The rows as a table with all columns, in order; NaN or None for what is not known."""
+    frame = pd.DataFrame(list(rows), columns=["frame", *NUMBERS, *VECTORS])
+    frame[list(NUMBERS)] = frame[list(NUMBERS)].astype(np.float64)
+    for name in VECTORS:
+        frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
+    return frame.astype({"frame": np.int64})
+
+
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {"frame": int(record["frame"])}
+    out |= {name: float(record[name]) for name in NUMBERS if not math.isnan(record[name])}
+    for name, kind in VECTORS.items():
+        if isinstance(record[name], np.ndarray):
+            out[name] = record[name].astype(kind)
+    return out
+
+
+def _gallery(pictures: pd.DataFrame) -> Gallery:
+    gallery = Gallery()
+    for r in pictures.to_dict("records"):
+        shown = Picture(int(r["frame"]), r["output"], r["reference"] if isinstance(r["reference"], bytes) else None)
+        gallery.put(str(r["kind"]), int(r["stretch"]), float(r["value"]), shown)
+    return gallery

@@ -1,0 +1,1 @@
+"""The diversity and coverage page, and comparisons of facesets."""

@@ -1,0 +1,107 @@
+"""Several facesets side by side: their figures, poses, expressions and light, and how well each covers each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from curate.dataset.faceset import Faceset
+from curate.errors import UsageError
+from curate.select import coverage
+from curate.select.space import SPACE_COLUMNS, Space, neutral_of, posed, together
+from reports.coverage.figures import Figures, figures, to_json
+from reports.coverage.page import Axis, Charts, title_of
+from reports.page.album import Album
+from reports.page.grids import SHADES, GridMap
+from reports.page.page import write_page
+
+SAMPLE = 4000
+"""Faces of each faceset from which the facesets' coverage of each other is read."""
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One faceset."""
+
+    name: str
+    folder: str
+    found: Figures
+    pose: GridMap
+    light: GridMap
+    expressions: list[Axis]
+
+
+def write(facesets: Sequence[Faceset], out_dir: Path | None = None) -> Path:
+    """Write compare.html and compare.json to `out_dir` (None: the first faceset's reports folder); the page's path.
+
+    Raises UsageError where a faceset is given twice, WorkError where one has no table, no selection or no pose.
+    """
+    folders = [faceset.folder.resolve() for faceset in facesets]
+    for i, folder in enumerate(folders):
+        if folder in folders[:i]:
+            raise UsageError(f"{facesets[i].folder} is given twice: name facesets that differ")
+    names = _names(facesets)
+    columns: list[_Column] = []
+    faces: dict[str, str] = {}
+    for i, (faceset, name) in enumerate(zip(facesets, names, strict=True)):
+        found, album = figures(faceset), Album(faceset, f"set{i}")
+        charts = Charts(found, album, faceset)
+        columns.append(_Column(name, str(folders[i]), found, charts.pose()[0], charts.light()[0], charts.expressions()))
+        faces |= album.pictures
+    covers = mutual(facesets)
+    values = {
+        "title": f"Facesets compared: {', '.join(names)}",
+        "verdict": _verdict(columns),
+        "columns": columns,
+        "covers": covers.tolist(),
+        "shades": SHADES,
+        "faces": faces,
+    }
+    data = {
+        "verdict": values["verdict"],
+        "covers": covers.tolist(),
+        "facesets": [
+            {
+                "name": c.name,
+                "folder": c.folder,
+                "subject": asdict(f.subject) if f.subject else None,
+                **to_json(c.found),
+            }
+            for c, f in zip(columns, facesets, strict=True)
+        ],
+    }
+    return write_page((out_dir or facesets[0].reports) / "compare.html", "compare.html", values, data)
+
+
+def mutual(facesets: Sequence[Faceset]) -> np.ndarray:
+    """(N, N) 0..1: how well the kept faces of the row's faceset cover those of the column's, as filmed.
+
+    In the space of all of them together, each subject about its own neutral.
+    """
+    tables = []
+    for faceset in facesets:
+        table = posed(faceset.table(["face_id", "kept", "stands_for", *SPACE_COLUMNS], kept=True))
+        rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), SAMPLE)).astype(int))
+        tables.append(table.iloc[rows])
+    space = Space.fit(together(*tables))
+    points = [space.embed(table, neutral_of(table)) for table in tables]
+    weights = [coverage.stands_for(table) for table in tables]
+    return np.array([[coverage.coverage(space, b, a, w) for b, w in zip(points, weights, strict=True)] for a in points])
+
+
+def _names(facesets: Sequence[Faceset]) -> list[str]:
+    """Subjects, with the folder's name where two are the same."""
+    names = [title_of(faceset) for faceset in facesets]
+    return [n if names.count(n) == 1 else f"{n} ({f.folder.name})" for n, f in zip(names, facesets, strict=True)]
+
+
+def _verdict(columns: Sequence[_Column]) -> str:
+    """Which of them holds most."""
+    best = max(columns, key=lambda c: c.found.effective_faces)
+    more = sorted((c.found.effective_faces for c in columns), reverse=True)
+    if more[0] == more[1]:
+        return "None of them holds more variety than the others."
+    return f"{best.name} holds the most variety: {more[0] / max(more[1], 1):.1f} times that of the next."

@@ -1,0 +1,300 @@
+"""The figures of the coverage page, computed from the table and the selection alone; no pictures, no markup."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate.dataset.faceset import Faceset
+from curate.schema import QUALITY
+from curate.scores.expression import AXES
+from curate.select import coverage, facility_location
+from curate.select.coverage import PITCH_EDGES, YAW_EDGES
+from curate.select.gaps import Gap, gaps
+from curate.select.space import Space, neutral_of, posed, together
+from curate.types import Clip, Floats
+from reports.coverage import spread
+
+Counts = NDArray[np.int64]
+SAMPLE = 6000
+"""Coverage is read from at most this many faces, evenly spread over the footage."""
+MORE, MOST_MORE = 3, 4000
+"""The curve goes on to so many times the selection, at most so many faces."""
+LIGHT_EDGES = np.linspace(-1, 1, 13)
+THIN = 0.005
+"""A range of pose counts as present from its first to its last .5 % of faces."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Two axes: counts (rows, columns), row 0 at the top of the page."""
+
+    x_edges: NDArray[np.float64]
+    y_edges: NDArray[np.float64]
+    footage: Counts
+    selection: Counts
+    target: Counts | None = None
+
+
+@dataclass(frozen=True)
+class PoseUse:
+    """How the cells of the pose map are used."""
+
+    cells: int
+    """With a face in them."""
+    entropy: float
+    """Bits: 2 to its power is the number of cells that are used evenly."""
+
+
+@dataclass(frozen=True)
+class ClipRow:
+    """What one clip gave."""
+
+    name: str
+    seconds: float
+    size: str
+    fps: float
+    frames: int
+    faces: int
+    kept: int
+    selected: int
+    effective: float | None
+    """Effective minutes of the clip alone; None for clips beyond coverage.WORTH_CLIPS."""
+    adds: float | None
+    """Effective minutes that the faceset would lose without it."""
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """Faces that are not kept, by reason."""
+
+    reason: str
+    faces: int
+    share: float
+    """Of all faces, 0..1."""
+    examples: tuple[str, ...]
+    """Paths of crops."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Chosen faces of one group, in order of choice."""
+
+    number: int
+    name: str
+    faces: int
+    crops: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A performance that is to be covered."""
+
+    name: str
+    folder: str
+    faces: int
+    before: float
+    """0..1: coverage by all kept faces."""
+    after: float
+    """By the selection."""
+    gaps: tuple[Gap, ...]
+    """Largest share first."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Everything that the page says."""
+
+    minutes: float
+    effective_minutes: float | None
+    effective_faces: int
+    faces: int
+    kept: int
+    selected: int
+    coverage: float | None
+    """0..1, of the kept faces by the selection; None where it cannot be computed."""
+    curve: Floats
+    """(K,) coverage by the first 1..K chosen faces."""
+    more: Floats
+    """(M,) coverage by K + 1..K + M faces, if as many more were chosen."""
+    distinct: dict[str, float]
+    """Effective number of distinct faces (Vendi score) of the footage by block, and joint."""
+    redundancy: float
+    """0..1, share of the footage that shows what another of its faces shows already."""
+    pose: Plane
+    pose_use: tuple[PoseUse, PoseUse]
+    """Of footage and selection."""
+    yaw_range: tuple[float, float] | None
+    """Degrees between which there are faces, but for .5 % at each end."""
+    pitch_range: tuple[float, float] | None
+    poses_lacking: int
+    """Cells of the pose map where the footage has faces and the selection none."""
+    expressions: tuple[spread.Spread, ...]
+    light: Plane
+    exposure: tuple[spread.Spread, ...]
+    quality: tuple[spread.Spread, ...]
+    clips: tuple[ClipRow, ...]
+    dropped: tuple[Dropped, ...]
+    clusters: tuple[Cluster, ...]
+    target: Target | None
+
+
+COLUMNS = (
+    "face_id", "clip", "time", "crop", "stands_for", "status", "kept", "yaw", "pitch", "roll", "expression", "gaze",
+    "lighting", "light_x", "light_y", *AXES, *(c.name for c in QUALITY),
+)  # fmt: skip
+
+
+def figures(faceset: Faceset, target: Faceset | None = None, examples: int = 8, strip: int = 12) -> Figures:
+    """Compute them, with `target` beside the performance that is to be covered.
+
+    Raises WorkError where there is no table or no selection, or no pose in the target.
+    """
+    table = faceset.table(COLUMNS)
+    selection = faceset.selection()
+    kept = table[table["kept"]]
+    chosen = selection.merge(kept, on="face_id", how="inner").sort_values("rank", ignore_index=True)
+    wanted = None if target is None else posed(target.table(COLUMNS, kept=True))
+    steps, more, most = _coverage(kept, chosen)
+    rate = coverage.frame_rate(faceset.clips)
+    worth = coverage.effective(kept, rate)
+    alone = {w.clip: w for w in coverage.worth(kept, rate)}
+    pose, use = _pose(kept, chosen, wanted)
+    return Figures(
+        minutes=sum(c.seconds for c in faceset.clips) / 60,
+        effective_minutes=worth.minutes,
+        effective_faces=worth.faces,
+        faces=len(table),
+        kept=len(kept),
+        selected=len(chosen),
+        coverage=most,
+        curve=steps,
+        more=more,
+        distinct=coverage.distinct(kept),
+        redundancy=coverage.redundancy(kept),
+        pose=pose,
+        pose_use=use,
+        yaw_range=spread.span(kept["yaw"], THIN),
+        pitch_range=spread.span(kept["pitch"], THIN),
+        poses_lacking=int(((pose.footage > 0) & (pose.selection == 0)).sum()),
+        expressions=tuple(spread.expression(kept, chosen, name, wanted) for name in AXES),
+        light=_light(kept, chosen, wanted),
+        exposure=tuple(spread.lighting(kept, chosen, i) for i in (3, 4)),
+        quality=tuple(spread.quality(kept, chosen, c.name) for c in QUALITY),
+        clips=tuple(_clip_row(c, table, chosen, alone.get(c.name)) for c in faceset.clips),
+        dropped=_dropped(table, examples),
+        clusters=_clusters(chosen, strip),
+        target=None if target is None or wanted is None else _target(target, wanted, kept, chosen),
+    )
+
+
+def _coverage(kept: pd.DataFrame, chosen: pd.DataFrame) -> tuple[Floats, Floats, float | None]:
+    """Curve, its continuation, and coverage by all chosen faces."""
+    kept, chosen = kept[kept["yaw"].notna()], chosen[chosen["yaw"].notna()]
+    if kept.empty or chosen.empty:
+        return np.zeros(0, np.float32), np.zeros(0, np.float32), None
+    kept = kept.sort_values("face_id", ignore_index=True)
+    space = Space.fit(kept)
+    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), SAMPLE)).astype(int))
+    points, picked = space.embed(kept.iloc[rows]), space.embed(chosen)
+    weight = coverage.stands_for(kept)[rows]
+    steps = coverage.curve(space, points, picked, weight)
+    both = np.concatenate([picked, points])
+    problem = facility_location.Problem(both, points, space.width, weight, np.ones(len(both), np.float32))
+    length = min(MORE * len(picked), len(picked) + MOST_MORE, len(kept))
+    order = facility_location.order(problem, length, first=range(len(picked)))
+    added = order.gains[len(picked) :].cumsum() * order.total
+    # Near-duplicates, of which the order may be full at the end, add nothing to the picture.
+    more = np.minimum(steps[-1] + added[order.gains[len(picked) :] > 0], 1).astype(np.float32)
+    return steps, more, float(steps[-1])
+
+
+def _target(target: Faceset, wanted: pd.DataFrame, kept: pd.DataFrame, chosen: pd.DataFrame) -> Target:
+    """Coverage of the target and its gaps, each subject about its own neutral."""
+    kept, chosen = kept[kept["yaw"].notna()], chosen[chosen["yaw"].notna()]
+    name = target.subject.name if target.subject else target.folder.name
+    folder = str(target.folder.resolve())
+    if kept.empty:
+        return Target(name, folder, len(wanted), 0.0, 0.0, ())
+    space = Space.fit(together(kept, wanted))
+    asked, weight = space.embed(wanted, neutral_of(wanted)), coverage.stands_for(wanted)
+    neutral = neutral_of(kept)
+    before, after = (coverage.coverage(space, asked, space.embed(t, neutral), weight) for t in (kept, chosen))
+    return Target(name, folder, len(wanted), before, after, gaps(space, kept, wanted))
+
+
+def _pose(
+    kept: pd.DataFrame, chosen: pd.DataFrame, wanted: pd.DataFrame | None
+) -> tuple[Plane, tuple[PoseUse, PoseUse]]:
+    tables = (kept, chosen) if wanted is None else (kept, chosen, wanted)
+    bins = [coverage.pose_bins(t["yaw"].to_numpy(np.float64), t["pitch"].to_numpy(np.float64)) for t in tables]
+    use = [PoseUse(b.occupied, b.entropy) for b in bins]
+    return Plane(YAW_EDGES, PITCH_EDGES, *(b.counts for b in bins)), (use[0], use[1])
+
+
+def _light(kept: pd.DataFrame, chosen: pd.DataFrame, wanted: pd.DataFrame | None) -> Plane:
+    both = []
+    for table in (kept, chosen) if wanted is None else (kept, chosen, wanted):
+        xy = table[["light_x", "light_y"]].to_numpy(np.float64)
+        xy = np.clip(xy[np.isfinite(xy).all(axis=1)], -1, 1)
+        counts, _, _ = np.histogram2d(xy[:, 1], xy[:, 0], bins=(LIGHT_EDGES, LIGHT_EDGES))
+        both.append(counts[::-1].astype(np.int64))
+    return Plane(LIGHT_EDGES, LIGHT_EDGES[::-1], *both)
+
+
+def _clip_row(clip: Clip, table: pd.DataFrame, chosen: pd.DataFrame, worth: coverage.Worth | None) -> ClipRow:
+    rows = table[table["clip"] == clip.name]
+    selected = int((chosen["clip"] == clip.name).sum())
+    size = f"{clip.width} × {clip.height}"
+    return ClipRow(
+        clip.name,
+        clip.seconds,
+        size,
+        clip.fps,
+        clip.frames,
+        len(rows),
+        int(rows["kept"].sum()),
+        selected,
+        worth.effective if worth else None,
+        worth.adds if worth else None,
+        clip.sha256,
+    )
+
+
+def _dropped(table: pd.DataFrame, examples: int) -> tuple[Dropped, ...]:
+    found = []
+    for reason, rows in table[~table["kept"]].groupby("status", sort=False):
+        crops = rows["crop"].dropna()
+        at = np.unique(np.linspace(0, max(len(crops) - 1, 0), min(len(crops), examples)).astype(int))
+        found.append(Dropped(str(reason), len(rows), len(rows) / len(table), tuple(crops.iloc[at])))
+    return tuple(sorted(found, key=lambda d: -d.faces))
+
+
+def _clusters(chosen: pd.DataFrame, strip: int) -> tuple[Cluster, ...]:
+    found = []
+    for number, rows in chosen.groupby("cluster"):
+        named = rows["reason"].str.extract(r"'(.+)'", expand=False).dropna()
+        name = str(named.iloc[0]) if len(named) else f"group {number}"
+        found.append(Cluster(int(str(number)), name, len(rows), tuple(rows["crop"].dropna().head(strip))))
+    return tuple(sorted(found, key=lambda c: (-c.faces, c.number)))
+
+
+def to_json(found: Figures) -> dict[str, Any]:
+    """All figures as JSON values."""
+    plain: dict[str, Any] = _plain(asdict(found))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()]
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return round(value, 5) if isinstance(value, float) else value

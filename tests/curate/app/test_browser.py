@@ -1,0 +1,209 @@
+"""The App in a real browser: a click on the Coverage panel shows a cell's faces, operators change the files."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from curate.app import launch, mongod, panels
+from curate.dataset.faceset import Faceset, create, write_selection
+from curate.dataset.pins import read_pins
+from curate.errors import MissingError
+from curate.schema import table_schema
+from curate.types import Settings, Subject
+from tests.tables import write_rows
+
+FACES = 60
+
+
+@pytest.fixture(scope="module")
+def faceset(tmp_path_factory: pytest.TempPathFactory) -> Faceset:
+    """60 faces of three poses, 10, 20 and 30 of each."""
+    made = create(tmp_path_factory.mktemp("shown") / "set", Subject("A", "research"), Settings(crop_size=32))
+    rng = np.random.default_rng(2)
+    columns = {}
+    for field in table_schema():
+        if str(field.type).startswith("fixed_size_list"):
+            columns[field.name] = list(rng.random((FACES, field.type.list_size), np.float32))
+        elif str(field.type) in ("float", "double"):
+            columns[field.name] = rng.random(FACES)
+        elif str(field.type).startswith("int"):
+            columns[field.name] = np.arange(FACES)
+    rows = pd.DataFrame(columns)
+    rows["face_id"] = [f"0123456789ab-{i:07d}-0" for i in range(FACES)]
+    rows["clip"], rows["light_from"], rows["status"], rows["kept"], rows["person"] = "c", "albedo", "ok", True, 0
+    rows["InterEyeDistance"] = 60.0
+    rows[["pose_confidence", "UnderExposurePrevention", "OverExposurePrevention"]] = 1.0
+    rows["yaw"], rows["pitch"] = np.repeat([-25.0, 5.0, 45.0], [10, 20, 30]), 5.0
+    rows["crop"] = [f"crops/{i}.jpg" for i in range(FACES)]
+    (made.folder / "crops").mkdir()
+    for i in range(FACES):
+        cv2.imwrite(str(made.folder / f"crops/{i}.jpg"), np.full((32, 32, 3), 4 * i, np.uint8))
+    write_rows(made, rows)
+    chosen = pd.DataFrame({"face_id": rows["face_id"][[0, 15, 40]], "rank": range(3), "gain": 0.1, "cluster": 0})
+    write_selection(made, chosen.assign(reason="covers 'frontal'"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(browser, faceset: Faceset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if importlib.util.find_spec("fiftyone") is None:
+        pytest.skip("FiftyOne is not installed: pip install 'faceset[app]'")
+    try:
+        mongod.ensure()
+    except MissingError as error:
+        pytest.skip(f"no MongoDB server: {error}")
+    with socket.socket() as probe:
+        probe.bind((launch.ADDRESS, 0))
+        port = probe.getsockname()[1]
+    environment = os.environ | {
+        "FIFTYONE_DATABASE_DIR": str(tmp_path_factory.mktemp("database")),
+        "PYTHONPATH": str(Path(launch.__file__).parents[2]),
+    }
+    told = tmp_path_factory.mktemp("log") / "stderr"
+    command = [sys.executable, "-m", "faceset", "app", str(faceset.folder), "--port", str(port), "--no-browser"]
+    with told.open("w") as stderr:
+        running = subprocess.Popen(command, env=environment, stderr=stderr, start_new_session=True)
+    where = f"http://{launch.ADDRESS}:{port}"
+    end = time.monotonic() + 180
+    while "the map is drawn" not in told.read_text() or not answers(f"{where}/fiftyone"):
+        assert running.poll() is None, told.read_text()
+        assert time.monotonic() < end, "the App does not answer"
+        time.sleep(0.5)
+    yield f"{where}/datasets/{launch.dataset_name(faceset.folder)}"
+    running.send_signal(signal.SIGINT)
+    try:
+        running.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+
+
+def answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(address, timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_pin_choose_again_and_write_change_the_files(browser, address: str, faceset: Faceset) -> None:
+    page = opened(browser, address)
+    before = faceset.selection_path.read_bytes()
+    faces = [f"0123456789ab-{i:07d}-0" for i in (0, 1)]
+    for _ in range(3):  # a busy App can miss a tick, and clears the ticks when it has pinned
+        tick(page, 0)
+        tick(page, 1)
+        operate(page, "Pin faces")
+        if waited(page, lambda: read_pins(faceset).pinned, 15) and sorted(read_pins(faceset).pinned) == faces:
+            break
+    assert sorted(read_pins(faceset).pinned) == faces
+    operate(page, "Choose again", budget="7")
+    page.wait_for_selector("text=eligible faces chosen", timeout=60_000)
+    assert faceset.selection_path.read_bytes() == before
+    operate(page, "Write selection")
+    rows = waited(page, lambda: faceset.selection() if faceset.selection_path.read_bytes() != before else ())
+    assert len(rows) == 7
+    assert sorted(rows["face_id"][:2]) == faces
+    operate(page, "Write selection")
+    page.wait_for_selector("text=nothing was chosen anew", timeout=60_000)
+    page.close()
+
+
+def test_a_click_on_a_cell_shows_its_faces(browser, address: str, faceset: Faceset) -> None:
+    # The last one: the App keeps the view for the next page.
+    table = faceset.table(panels.COLUMNS)
+    counted = panels.counts(panels.CHARTS["pose"], table)
+    assert sorted(counted[counted > 0].tolist()) == [10, 20, 30]
+    page = opened(browser, address)
+    page.locator("[data-cy=new-panel-btn]").first.click()
+    page.locator("[data-cy=new-panel-option-coverage]").first.click(timeout=60_000)
+    page.wait_for_selector(".js-plotly-plot .heatmaplayer image", timeout=60_000)
+    chosen = int(table["face_id"].isin(faceset.selection()["face_id"])[table["yaw"] == 45].sum())
+    wanted = {(0, 45): 30, (0, -25): 10, (1, 45): chosen}
+    shown = {cell: clicked(page, *cell, count) for cell, count in wanted.items()}
+    page.close()
+    assert 0 < chosen < 10 and shown == wanted
+
+
+def tick(page, number: int) -> None:
+    """Tick the face with this number."""
+    place = page.locator("[data-cy=looker]").nth(number)
+    place.hover()
+    page.wait_for_timeout(500)
+    box = place.bounding_box()
+    page.mouse.click(box["x"] + 12, box["y"] + 12)
+    page.wait_for_timeout(500)
+
+
+def operate(page, label: str, budget: str | None = None) -> None:
+    """Run an operator by its name, as the keyboard does; fill its form where there is one."""
+    page.mouse.move(5, 5)
+    page.keyboard.press("Backquote")
+    search = page.get_by_placeholder("Search operations by name")
+    search.wait_for(timeout=60_000)
+    search.fill(label)
+    page.locator("[role=dialog]").get_by_text(label, exact=True).click(timeout=60_000)
+    if budget is not None:
+        page.wait_for_selector("text=A number, minutes (9min), or auto", timeout=60_000)
+        page.locator("[role=dialog] input[type=string]").first.fill(budget)
+        page.get_by_role("button", name="Execute").click()
+    page.locator("[role=dialog]").wait_for(state="detached", timeout=60_000)
+
+
+def waited(page, what: Callable[[], Any], seconds: float = 60) -> Any:
+    """What it gives, as soon as that is not empty, or after a while."""
+    end = time.monotonic() + seconds
+    while not len(found := what()) and time.monotonic() < end:
+        page.wait_for_timeout(300)
+    return found
+
+
+def opened(browser, address: str):
+    """A page that shows the faces."""
+    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    # What FiftyOne's own page asks for elsewhere (fonts) is not waited for.
+    page.route(lambda url: launch.ADDRESS not in url and not url.startswith(("data:", "blob:")), lambda r: r.abort())
+    page.goto(address, wait_until="domcontentloaded", timeout=120_000)
+    page.wait_for_function("document.querySelectorAll('[data-cy=looker]').length > 5", timeout=120_000)
+    page.evaluate("for (const b of document.querySelectorAll('button')) if (b.innerText.trim() == 'Dismiss') b.click()")
+    return page
+
+
+def clicked(page, chart: int, yaw: float, wanted: int) -> int:
+    """The App's count after a click on a cell of pitch 5; again while it is not `wanted`, since a busy App is slow."""
+    count = -1
+    for _ in range(4):
+        at = page.evaluate(
+            """([n, x, y]) => {
+                const plot = document.querySelectorAll('.js-plotly-plot')[n];
+                const area = plot.querySelector('.nsewdrag').getBoundingClientRect(), layout = plot._fullLayout;
+                return [area.left + layout.xaxis.d2p(x), area.top + layout.yaxis.d2p(y)];
+            }""",
+            [chart, yaw, 5],
+        )
+        page.mouse.move(at[0] + 2, at[1])
+        page.wait_for_timeout(500)
+        page.mouse.click(*at)
+        end = time.monotonic() + 15
+        while count != wanted and time.monotonic() < end:
+            page.wait_for_timeout(300)
+            digits = page.locator("[data-cy=entry-counts]").first.inner_text().split()[:1]
+            count = int(digits[0]) if digits and digits[0].isdecimal() else -1
+        if count == wanted:
+            break
+    return count

@@ -1,0 +1,53 @@
+"""Faces that people want, or never want."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from curate.dataset.faceset import Faceset, create
+from curate.dataset.pins import Pins, change_pins, read_pins, write_pins
+from curate.errors import UsageError, WorkError
+from curate.types import Settings, Subject
+
+
+@pytest.fixture
+def faceset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faceset:
+    import pandas as pd
+
+    monkeypatch.setattr(Faceset, "table", lambda self, columns: pd.DataFrame({"face_id": ["a", "b", "c"]}))
+    return create(tmp_path / "set", Subject("A", "self"), Settings())
+
+
+def test_the_latest_wish_holds() -> None:
+    pins = Pins().changed(pin=["b", "a"], ban=["c"])
+    assert pins == Pins(("a", "b"), ("c",))
+    assert pins.changed(ban=["a"]) == Pins(("b",), ("a", "c"))
+    assert pins.changed(free=["a", "c"]) == Pins(("b",), ())
+    with pytest.raises(UsageError, match="face a: give it to only one"):
+        pins.changed(pin=["a"], ban=["a"])
+
+
+def test_they_are_kept_in_the_folder_and_the_file_goes_with_the_last(faceset: Faceset) -> None:
+    assert read_pins(faceset) == Pins()
+    change_pins(faceset, pin=["b"], ban=["c"])
+    assert json.loads((faceset.folder / "pins.json").read_text()) == {"pinned": ["b"], "banned": ["c"]}
+    assert read_pins(faceset) == Pins(("b",), ("c",))
+    change_pins(faceset, free=["b", "c"])
+    assert not (faceset.folder / "pins.json").exists()
+
+
+def test_an_unknown_face_is_refused_and_changes_nothing(faceset: Faceset) -> None:
+    write_pins(faceset, Pins(("a",)))
+    with pytest.raises(UsageError, match=r"--ban x: .* holds no such face"):
+        change_pins(faceset, pin=["b"], ban=["x"])
+    assert read_pins(faceset) == Pins(("a",))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"pinned": [1], "banned": []}', '{"pinned": []}'])
+def test_a_damaged_file_is_told(faceset: Faceset, text: str) -> None:
+    (faceset.folder / "pins.json").write_text(text)
+    with pytest.raises(WorkError, match=r"pins.json is damaged"):
+        read_pins(faceset)

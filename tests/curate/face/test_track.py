@@ -1,0 +1,203 @@
+"""Following faces, cuts, and who is who; with fake networks that see coloured squares."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from curate.face.mesh import canonical
+from curate.face.pose import head_pose, matrix
+from curate.face.track import Tracker, overlap, region_of, region_of_detection
+from curate.footage import shots as shots_module
+from curate.footage.shots import Shots, content_change, is_cut, thumbnail
+from curate.scores import identity
+from curate.types import Detection, Landmarks
+
+
+class FakeDetector:
+    """Finds the bounding box of every colour among 1..9 in the red channel."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def detect(self, image: np.ndarray) -> list[Detection]:
+        self.calls += 1
+        found = []
+        for colour in range(1, 10):
+            y, x = np.nonzero(image[:, :, 0] == colour)
+            if len(x):
+                w, h = np.ptp(x) + 1.0, np.ptp(y) + 1.0
+                eyes = np.array(
+                    [[x.min() + w / 4, y.min() + h / 3], [x.min() + 3 * w / 4, y.min() + h / 3]], np.float32
+                )
+                found.append(Detection(float(x.min()), float(y.min()), float(w), float(h), 0.9, eyes))
+        return found
+
+
+class FakeLandmarker:
+    """Landmarks on the outline of the square under the region's middle; no face where there is none."""
+
+    points = 478
+
+    def landmark(self, image: np.ndarray, region: np.ndarray) -> Landmarks:
+        x, y = int(np.clip(region[0], 0, image.shape[1] - 1)), int(np.clip(region[1], 0, image.shape[0] - 1))
+        colour = image[y, x, 0]
+        points = np.zeros((478, 3), np.float32)
+        if colour == 0:
+            return Landmarks(points, 0.0, None)
+        rows, columns = np.nonzero(image[:, :, 0] == colour)
+        points[:, 0] = np.linspace(columns.min(), columns.max(), 478)
+        points[:, 1] = np.linspace(rows.min(), rows.max(), 478)
+        return Landmarks(points, 0.99, None)
+
+
+def scene(*squares: tuple[int, int, int], side: int = 60) -> np.ndarray:
+    image = np.zeros((240, 320, 3), np.uint8)
+    for colour, x, y in squares:
+        image[y : y + side, x : x + side, 0] = colour
+    return image
+
+
+@pytest.fixture
+def tracker() -> Tracker:
+    return Tracker(FakeDetector(), FakeLandmarker(), detect_every=5)
+
+
+def test_a_moving_face_keeps_its_track_without_detecting_each_frame(tracker: Tracker) -> None:
+    tracks = [[s.track for s in tracker.step(scene((1, 10 + 4 * i, 50)))] for i in range(20)]
+    assert tracks == [[0]] * 20
+    assert tracker.detector.calls <= 5
+
+
+def test_two_faces_and_a_newcomer(tracker: Tracker) -> None:
+    tracker.step(scene((1, 10, 50), (2, 200, 50)))
+    seen = [s.track for _ in range(6) for s in tracker.step(scene((1, 10, 50), (2, 200, 50), (3, 100, 150)))]
+    assert set(seen) == {0, 1, 2}
+
+
+def test_a_lost_face_is_looked_for_at_once_and_gets_a_new_track(tracker: Tracker) -> None:
+    assert [s.track for s in tracker.step(scene((1, 10, 50)))] == [0]
+    assert tracker.step(scene()) == []
+    assert [s.track for s in tracker.step(scene((1, 200, 150)))] == [1]
+
+
+def test_a_cut_ends_the_track(tracker: Tracker) -> None:
+    tracker.step(scene((1, 10, 50)))
+    tracker.cut()
+    assert [s.track for s in tracker.step(scene((1, 10, 50)))] == [1]
+
+
+class TurningLandmarker(FakeLandmarker):
+    """A head that turns 10 degrees a frame; past 75 the presence falls, as the real network's does."""
+
+    def __init__(self) -> None:
+        self.yaw = 30.0
+
+    def landmark(self, image: np.ndarray, region: np.ndarray) -> Landmarks:
+        flat = super().landmark(image, region)
+        if flat.score == 0:
+            return flat
+        mesh = np.vstack([canonical().vertices, np.zeros((10, 3))]) @ matrix(self.yaw / 1.085, 0, 0).T * (1, -1, -1)
+        low, high = flat.points[:, :2].min(0), flat.points[:, :2].max(0)
+        mesh *= float((high - low).max() / np.ptp(mesh[:, :2], axis=0).max())
+        mesh[:, :2] += (low + high) / 2 - (mesh[:, :2].min(0) + mesh[:, :2].max(0)) / 2
+        return Landmarks(mesh.astype(np.float32), 0.99 if self.yaw < 75 else 0.01, None)
+
+
+def test_a_profile_is_kept_in_its_track_and_marked() -> None:
+    landmarker = TurningLandmarker()
+    tracker = Tracker(FakeDetector(), landmarker, detect_every=50)
+    seen = []
+    for yaw in (30, 40, 50, 60, 70, 80, 85, 80, 70, 60):
+        landmarker.yaw = float(yaw)
+        seen += tracker.step(scene((1, 50, 50)))
+    assert [s.track for s in seen] == [0] * 10
+    assert [s.profile for s in seen] == [False] * 5 + [True] * 3 + [False] * 2
+    assert head_pose(seen[6].landmarks.points[None]).confidence[0] < 0.3
+
+
+def test_no_profile_without_a_detection_or_without_a_turn() -> None:
+    landmarker = TurningLandmarker()
+    tracker = Tracker(FakeDetector(), landmarker, detect_every=50)
+    landmarker.yaw = 80.0
+    assert [s.profile for s in tracker.step(scene((1, 50, 50)))] == [True]
+    tracker.detector.detect = lambda image: []
+    assert tracker.step(scene((1, 50, 50))) == []
+    absent = Tracker(FakeDetector(), landmarker, detect_every=50)
+    landmarker.landmark = lambda image, region: Landmarks(FakeLandmarker().landmark(image, region).points, 0.2, None)
+    assert absent.step(scene((1, 50, 50))) == []
+
+
+def test_a_tiny_face_is_left_out(tracker: Tracker) -> None:
+    assert tracker.step(scene((1, 10, 50), side=12)) == []
+
+
+def test_overlap() -> None:
+    a = np.array([0, 0, 10, 10.0])
+    assert overlap(a, a) == pytest.approx(1)
+    assert overlap(a, np.array([5, 0, 10, 10.0])) == pytest.approx(1 / 3)
+    assert overlap(a, np.array([20, 0, 10, 10.0])) == 0
+
+
+def test_regions_turn_with_the_eyes() -> None:
+    points = np.zeros((478, 3), np.float32)
+    points[33, :2], points[263, :2] = (100, 100), (150, 150)
+    points[:, :2] += np.where(points[:, :2] == 0, 125, 0)
+    assert region_of(Landmarks(points, 1, None))[4] == pytest.approx(np.pi / 4)
+    detection = Detection(0, 0, 40, 60, 1, np.array([[10, 10], [10, 30]], np.float32))
+    assert region_of_detection(detection) == pytest.approx([20, 30, 90, 90, np.pi / 2])
+
+
+def scenery(seed: int, shift: int = 0) -> np.ndarray:
+    """A picture of soft shapes; every seed has the same brightness and colours."""
+    noise = np.random.default_rng(seed).normal(0, 1, (60, 140)).astype(np.float32)
+    soft = cv2.GaussianBlur(noise, (0, 0), 4)[:, shift : shift + 100]
+    grey = 130 + 40 * cv2.resize(soft, (320, 180)) / soft.std()
+    return np.clip(grey[..., None] * (1, 0.8, 0.6), 0, 255).astype(np.uint8)
+
+
+def test_cuts() -> None:
+    frames = [scenery(0), scenery(0), scenery(1), scenery(1, 1), scenery(0), scenery(0)]
+    shots = Shots()
+    assert [shots.cut(thumbnail(f)) for f in frames] == [False, False, True, False, True, False]
+    assert is_cut(thumbnail(frames[1]), thumbnail(frames[2]))
+    assert not is_cut(thumbnail(frames[0]), thumbnail(frames[1]))
+    assert is_cut(thumbnail(frames[0]), thumbnail(frames[0][:120]))
+
+
+def test_a_quiet_cut_stands_out_from_the_frames_before_it() -> None:
+    pale = [(0.3 * np.array([130, 104, 78]) + 0.7 * scenery(seed)).astype(np.uint8) for seed in (0, 1)]
+    assert shots_module.LEAST < content_change(*map(thumbnail, pale)) < shots_module.ALWAYS
+    shots = Shots()
+    assert [shots.cut(thumbnail(f)) for f in (*pale[:1] * 8, *pale[1:] * 2)] == [False] * 8 + [True, False]
+
+
+def test_a_flash_and_a_pan_are_no_cuts() -> None:
+    flash = np.clip(scenery(0).astype(int) + 60, 0, 255).astype(np.uint8)
+    frames = [scenery(0), scenery(0), flash, *(scenery(0, i) for i in range(12))]
+    assert content_change(*map(thumbnail, frames[1:3])) > 15
+    shots = Shots()
+    assert not any(shots.cut(thumbnail(f)) for f in frames)
+
+
+def test_people_are_clustered_and_ranked_by_faces() -> None:
+    rng = np.random.default_rng(1)
+    centres = rng.normal(0, 1, (3, 128))
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    owner = np.array([0, 1, 1, 2, 0, 1, 2, 2])
+    vectors = centres[owner] + rng.normal(0, 0.012, (8, 128))
+    weights = np.array([5, 40, 1, 90, 5, 1, 1, 1.0])
+    assert identity.people(vectors, weights).tolist() == [2, 1, 1, 0, 2, 1, 0, 0]
+    assert identity.people(vectors[:1], weights[:1]).tolist() == [0]
+    assert len(identity.people(vectors[:0], weights[:0])) == 0
+    assert identity.nearest(centres, vectors[3]) == 2
+
+
+def test_many_tracks_beyond_the_exact_limit(monkeypatch) -> None:
+    monkeypatch.setattr(identity, "EXACT_LIMIT", 4)
+    rng = np.random.default_rng(2)
+    centres = np.eye(2, 128)
+    owner = rng.integers(0, 2, 40)
+    found = identity.people(centres[owner] + rng.normal(0, 0.01, (40, 128)), rng.uniform(1, 9, 40))
+    assert len({(o, f) for o, f in zip(owner, found, strict=True)}) == 2

@@ -1,0 +1,168 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from curate.errors import UsageError
+from curate.face.mesh import BLENDSHAPES
+from curate.select.similarity import Kernel, net
+from curate.select.space import BLOCKS, FLOOR, Space, Weights, neutral_of, spread
+
+JAW = BLENDSHAPES.index("jawOpen")
+
+
+def table(count: int, seed: int = 0, yaw: float = 20.0, jaw: float = 0.3, light: float = 0.4) -> pd.DataFrame:
+    """Faces whose pose, expression and light vary independently, with a little noise on everything."""
+    rng = np.random.default_rng(seed)
+    shapes = np.clip(0.1 + rng.normal(0, 0.005, (count, 52)), 0, 1).astype(np.float32)
+    shapes[:, JAW] += jaw * rng.random(count).astype(np.float32)
+    lights = rng.normal(0, 0.005, (count, 6)).astype(np.float32)
+    lights[:, 0] += light * rng.normal(0, 1, count).astype(np.float32)
+    return pd.DataFrame(
+        {
+            "face_id": [f"{i:06d}" for i in range(count)],
+            "yaw": rng.normal(0, yaw, count).astype(np.float32),
+            "pitch": rng.normal(0, 3, count).astype(np.float32),
+            "roll": rng.normal(0, 3, count).astype(np.float32),
+            "expression": list(shapes),
+            "gaze": list(rng.normal(0, 0.02, (count, 2)).astype(np.float32)),
+            "lighting": list(lights),
+        }
+    )
+
+
+def distance(points):
+    return np.linalg.norm(points[:, None] - points[None], axis=2)
+
+
+def test_pose_distance_is_the_chord_of_the_one_rotation_between_two_heads():
+    faces = table(3)
+    faces[["yaw", "pitch", "roll"]] = [[0.0, 0, 0], [30.0, 0, 0], [0.0, 0, -50.0]]
+    space = Space.absolute(faces, Weights(1, 0, 0))
+    d = distance(space.embed(faces)) * space.scale["pose"]
+    assert d[0, 1] == pytest.approx(np.degrees(2 * np.sin(np.radians(15))), rel=1e-4)
+    assert d[0, 2] == pytest.approx(np.degrees(2 * np.sin(np.radians(25))), rel=1e-4)
+
+
+def test_pose_near_the_pole_is_not_torn_apart_by_euler_angles():
+    faces = table(2)
+    faces[["yaw", "pitch", "roll"]] = [[88.0, 40.0, 40.0], [88.0, 0.0, 0.0]]
+    space = Space.absolute(faces, Weights(1, 0, 0))
+    assert distance(space.embed(faces))[0, 1] * space.scale["pose"] < 3
+
+
+def test_no_block_drowns_the_others():
+    faces = table(800, yaw=40, jaw=0.9, light=1.0)
+    space = Space.fit(faces)
+    points = space.embed(faces)
+    typical = [np.median(distance(space.block(points, name))) for name in BLOCKS]
+    assert max(typical) < 3 * min(typical)
+
+
+@pytest.mark.parametrize("still", BLOCKS)
+def test_noise_in_a_block_that_stands_still_is_not_blown_up(still):
+    change = {"pose": {"yaw": 0.0}, "expression": {"jaw": 0.0}, "lighting": {"light": 0.0}}[still]
+    faces = table(400, **change)
+    if still == "pose":
+        faces[["pitch", "roll"]] = faces[["pitch", "roll"]] / 10
+    space = Space.fit(faces)
+    assert space.scale[still] == FLOOR[still]
+    points = space.embed(faces)
+    noise = np.median(distance(space.block(points, still)))
+    assert noise < 0.35 * np.median(distance(points))
+
+
+def test_weight_zero_removes_a_block_and_weights_scale_it():
+    faces = table(100)
+    points = Space.fit(faces, Weights(pose=1, expression=0, lighting=3))
+    embedded = points.embed(faces)
+    assert not points.block(embedded, "expression").any()
+    plain = Space.fit(faces, Weights(1, 1, 1))
+    ratio = np.linalg.norm(points.block(embedded, "lighting")) / np.linalg.norm(
+        plain.block(plain.embed(faces), "lighting")
+    )
+    assert ratio == pytest.approx(np.sqrt((3 / 4) / (1 / 3)), rel=1e-4)
+
+
+@pytest.mark.parametrize("bad", [{"pose": -1}, {"expression": float("nan")}, {"lighting": float("inf")}])
+def test_bad_weights_are_refused_by_name(bad):
+    with pytest.raises(UsageError, match=f"--weight-{next(iter(bad))}"):
+        Weights(**bad)
+    with pytest.raises(UsageError, match="all 0"):
+        Weights(0, 0, 0)
+
+
+def test_nulls_stand_for_the_median():
+    faces = table(60)
+    faces["expression"] = faces["expression"].astype(object)
+    for column in ("expression", "gaze", "lighting"):
+        faces.at[5, column] = None
+    faces.loc[5, ["yaw", "pitch", "roll"]] = np.nan
+    space = Space.fit(faces)
+    points = space.embed(faces)
+    assert np.isfinite(points).all()
+    assert not space.block(points, "expression")[5].any()
+    everything = faces.assign(expression=None, gaze=None, lighting=None)
+    assert np.isfinite(Space.fit(everything).embed(everything)).all()
+
+
+def test_neutral_makes_two_subjects_compare():
+    mine, theirs = table(300), table(300)
+    theirs["lighting"] = [v + np.array([0, 0, 0, -1.5, 0.3, 0.1], np.float32) for v in theirs["lighting"]]
+    space = Space.fit(mine)
+    here = space.embed(mine)
+    assert np.abs(space.embed(theirs, neutral_of(theirs)) - here).max() < 1e-3
+    assert np.abs(space.embed(theirs) - here).max() > 0.2
+
+
+def test_scales_do_not_depend_on_row_order_or_repetition():
+    faces = table(300)
+    again = pd.concat([faces.assign(face_id=faces["face_id"] + str(i)) for i in range(5)])
+    a, b, c = Space.fit(faces), Space.fit(faces.sample(frac=1, random_state=3)), Space.fit(again)
+    assert a.scale == b.scale and a.width == b.width
+    for name in BLOCKS:
+        assert c.scale[name] == pytest.approx(a.scale[name], rel=0.02)
+
+
+def test_spread_ignores_how_long_a_point_is_held():
+    points = np.random.default_rng(0).normal(0, 10, (100, 3))
+    held = np.vstack([points, np.repeat(points[:1], 5000, axis=0) + 1e-3])
+    assert spread(held, 1.0) == pytest.approx(spread(points, 1.0), rel=0.03)
+    assert spread(points[:1], 1.0) == 1.0 and spread(points * 1e-3, 1.0) == 1.0
+
+
+def test_kernel_is_the_gaussian_of_the_distance():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(5, 1, (20, 6)).astype(np.float32), rng.normal(5, 1, (30, 6)).astype(np.float32)
+    exact = np.exp(-np.square(a[:, None].astype(float) - b[None]).sum(2) / (2 * 0.7**2))
+    assert np.abs(Kernel(b, 0.7)(a) - exact).max() < 1e-4
+    assert (np.diag(Kernel(a, 0.7)(a)) == 1).all()
+
+
+def test_one_face_and_none():
+    faces = table(1)
+    assert np.isfinite(Space.fit(faces).embed(faces)).all()
+    assert Space.fit(faces).embed(faces.iloc[:0]).shape[0] == 0
+    with pytest.raises(ValueError, match="at least one face"):
+        Space.fit(faces.iloc[:0])
+
+
+def test_a_net_keeps_its_distance_and_reaches_everybody():
+    points = np.random.default_rng(0).normal(size=(900, 3))
+    members, cell = net(points, 0.5, 10_000)
+    apart = distance(points[members]) + np.eye(len(members))
+    assert apart.min() >= 0.5
+    assert np.linalg.norm(points - points[members[cell]], axis=1).max() < 0.5
+    assert (cell[members] == np.arange(len(members))).all()
+
+
+def test_repetition_does_not_change_a_net():
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    looped = np.vstack([points, points, points])
+    assert net(looped, 0.5, 10_000)[0].tolist() == net(points, 0.5, 10_000)[0].tolist()
+
+
+def test_a_net_that_is_full_leaves_the_rest_out():
+    points = np.arange(1000.0)[:, None] * 10
+    members, cell = net(points, 1.0, 200)
+    assert 200 <= len(members) < 400 and (cell == -1).sum() == 1000 - len(members)
+    assert net(points[:0], 1.0, 5)[0].size == 0

@@ -1,0 +1,85 @@
+"""Crops that no selection uses: counted, dropped, and made again from the footage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import faceset as front
+from curate.dataset.faceset import Faceset, open_faceset
+from curate.errors import FootageError, WorkError
+from curate.extract.pipeline import Request, curate
+from curate.select.selection import Wishes, select_faceset, summary
+from curate.upkeep.prune import prune, restore
+
+
+@pytest.fixture
+def some(head_facesets, tmp_path: Path) -> Faceset:
+    """The target's faceset with 6 of 40 faces selected."""
+    shutil.copytree(head_facesets["target"], tmp_path / "set")
+    faceset = open_faceset(tmp_path / "set")
+    select_faceset(faceset, Wishes("6"))
+    return faceset
+
+
+def crops(faceset: Faceset) -> dict[str, str]:
+    root = faceset.folder / "crops"
+    return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob("*.jpg")}
+
+
+def test_it_says_what_it_would_free_and_then_frees_it(some: Faceset) -> None:
+    before = crops(some)
+    asked = prune(some)
+    assert crops(some) == before and not asked.done
+    done = prune(some, yes=True)
+    assert (done.crops, done.bytes, done.kept) == (asked.crops, asked.bytes, asked.kept) == (34, asked.bytes, 6)
+    assert len(crops(some)) == 6 and done.bytes > 0
+    table = some.table()
+    assert len(table) == 40 and table["crop"].notna().sum() == 6, "every face stays, those without a crop are marked"
+    assert some.selected(["crop"])["crop"].notna().all()
+    assert prune(some, yes=True).crops == 0
+
+
+def test_what_comes_after_still_works_and_a_pruned_face_comes_back(some: Faceset, monkeypatch, capsys) -> None:
+    before = crops(some)
+    prune(some, yes=True)
+    curate(Request((str(some.folder),)))
+    assert some.table(["crop"])["crop"].notna().sum() == 6, "remade from the parts, the table still marks them"
+    monkeypatch.setattr(sys, "argv", ["faceset", "report", str(some.folder), "-q"])
+    with pytest.raises(SystemExit) as end:
+        front.main()
+    assert end.value.code == 0
+    choice = select_faceset(some, Wishes("12"))
+    (note,) = [n for n in summary(some, choice)["notes"] if "--restore" in n]
+    assert note.startswith("6 selected faces have no crop")
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["faceset", "prune", str(some.folder), "--restore", "--json", "-q"])
+    with pytest.raises(SystemExit) as end:
+        front.main()
+    assert end.value.code == 0 and json.loads(capsys.readouterr().out) == {"restored": 6}
+    after = crops(some)
+    assert len(after) == 12 and after.items() <= before.items(), "the same bytes as before"
+    assert some.selected(["crop"])["crop"].notna().all() and restore(some) == 0
+
+
+def test_other_footage_makes_no_crop(some: Faceset, head_clips, tmp_path: Path) -> None:
+    clip = tmp_path / "moved.mp4"
+    shutil.copy(head_clips["source"], clip)
+    other = some.changed(clips=(*(type(c)(**{**vars(c), "path": str(clip)}) for c in some.clips),))
+    prune(other, yes=True)
+    select_faceset(other, Wishes("8"))
+    with pytest.raises(FootageError, match="another file"):
+        restore(other)
+    assert len(crops(other)) == 6
+
+
+def test_without_a_selection_nothing_is_dropped(some: Faceset) -> None:
+    some.selection_path.unlink()
+    with pytest.raises(WorkError, match="faceset select"):
+        prune(some, yes=True)
+    assert len(crops(some)) == 40

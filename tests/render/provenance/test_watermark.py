@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from curate.errors import UsageError
+from render.provenance import watermark, watermark_code
+from render.provenance.watermark import Marker, identifier_text, measure, parse_identifier, read
+from render.provenance.watermark_code import THRESHOLD, codeword, decode, false_positive_bound
+from render.provenance.watermark_video import find_watermark
+
+IDENTIFIER = 0x1A2B3C4D5E6F
+SIZE = (480, 360)
+
+
+def scene(number: int, size: tuple[int, int] = SIZE, seed: int = 0) -> np.ndarray:
+    """(H, W, 3) uint8: a still background with texture, and a blob that moves over it."""
+    width, height = size
+    generator = np.random.default_rng(seed)
+    texture = cv2.GaussianBlur(generator.normal(0, 60, (height, width, 3)).astype(np.float32), (0, 0), 2)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    wall = 120 + 50 * np.sin(x / 90 + seed) + 30 * np.cos(y / 70)
+    blob = 80 * np.exp(-((x - width / 2 - 2 * number) ** 2 + (y - height / 2) ** 2) / 5000)
+    return np.clip(wall[..., None] + texture + blob[..., None], 0, 255).astype(np.uint8)
+
+
+def encoded(path: Path, frames: list[np.ndarray], crf: int = 23) -> Path:
+    height, width = frames[0].shape[:2]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = {"crf": str(crf), "preset": "veryfast"}
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="module")
+def footage() -> list[np.ndarray]:
+    return [scene(i) for i in range(40)]
+
+
+@pytest.fixture(scope="module")
+def marked(footage: list[np.ndarray]) -> list[np.ndarray]:
+    marker = Marker(IDENTIFIER, *SIZE)
+    return [marker.mark(frame) for frame in footage]
+
+
+def psnr(a: np.ndarray, b: np.ndarray, peak: float = 255.0) -> float:
+    return float(10 * np.log10(peak**2 / ((a.astype(np.float64) - b.astype(np.float64)) ** 2).mean()))
+
+
+def luma(image: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
+def test_a_marked_frame_is_within_44_db_of_the_frame(footage, marked):
+    for before, after in zip(footage[::10], marked[::10], strict=True):
+        assert psnr(before, after) >= 44
+        assert psnr(luma(before), luma(after)) >= 44
+
+
+def test_the_pattern_does_not_flicker(footage, marked):
+    patterns = [after.astype(int) - before for before, after in zip(footage[:10], marked[:10], strict=True)]
+    steps = [np.square(b - a).mean() for a, b in pairwise(patterns)]
+    assert np.mean(steps) < 0.2 * np.mean([np.square(p).mean() for p in patterns])
+
+
+@pytest.mark.parametrize("crf", [18, 28])
+def test_every_window_is_read_after_encoding(marked, tmp_path, crf):
+    path = encoded(tmp_path / "marked.mp4", marked, crf)
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    measured = [measure(frame) for frame in frames]
+    for start in range(len(frames) - 29):
+        found = decode(np.sum(measured[start : start + 30], axis=0))
+        assert found is not None and found.identifier == IDENTIFIER
+
+
+def test_it_is_read_at_half_size_darker_and_with_less_contrast(marked, tmp_path):
+    half = [cv2.resize(f, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for f in marked]
+    path = encoded(tmp_path / "half.mp4", [np.rint(f * 0.85 + 5).astype(np.uint8) for f in half])
+    assert find_watermark(path).identifier == IDENTIFIER
+
+
+def test_footage_without_a_mark_is_not_read(footage, tmp_path):
+    assert read(footage) is None
+    assert find_watermark(encoded(tmp_path / "plain.mp4", footage)) is None
+
+
+def test_a_marked_part_of_a_longer_video_is_found(marked):
+    around = [scene(i, seed=9) for i in range(50)]
+    found = read([*around, *marked[:35], *around])
+    assert found.identifier == IDENTIFIER
+    assert 20 <= found.start <= 60, "half of its frames may be enough"
+    assert found.frames == watermark.WINDOW
+
+
+def test_reading_stops_at_the_first_hit(marked):
+    taken = []
+    found = read(taken.append(i) or frame for i, frame in enumerate(marked))
+    assert found is not None and len(taken) == watermark.WINDOW
+
+
+def test_a_few_frames_may_do(marked):
+    assert read(marked[:3]).frames == 3
+    assert read([]) is None
+
+
+def test_a_second_mark_replaces_the_first(marked):
+    other = Marker(77, *SIZE)
+    assert read([other.mark(frame) for frame in marked[:30]]).identifier == 77
+
+
+def test_sixteen_bits_carry_the_same_mark(footage):
+    deep = footage[0].astype(np.uint16) * 257
+    after = Marker(IDENTIFIER, *SIZE).mark(deep)
+    assert after.dtype == np.uint16
+    assert 44 <= psnr(deep, after, 65535) < 50
+    eight = [np.rint(Marker(IDENTIFIER, *SIZE).mark(f.astype(np.uint16) * 257) / 257) for f in footage[:30]]
+    assert read([f.astype(np.uint8) for f in eight]).identifier == IDENTIFIER
+
+
+def test_black_and_white_frames_stay_within_their_range():
+    for value in (0, 255):
+        image = np.full((360, 480, 3), value, np.uint8)
+        after = Marker(IDENTIFIER, *SIZE).mark(image)
+        assert np.abs(after.astype(int) - image).max() <= 2, "no wrap, and next to nothing on black"
+    assert read([np.zeros((360, 480, 3), np.uint8)] * 30) is None
+
+
+def test_the_same_bytes_in_another_process(footage, marked):
+    script = (
+        "import sys, hashlib, numpy as np; from render.provenance.watermark import Marker\n"
+        "image = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(360, 480, 3)\n"
+        f"print(hashlib.sha256(Marker({IDENTIFIER}, 480, 360).mark(image).tobytes()).hexdigest())"
+    )
+    run = subprocess.run([sys.executable, "-c", script], input=footage[0].tobytes(), stdout=subprocess.PIPE, check=True)
+    assert run.stdout.decode().strip() == hashlib.sha256(marked[0].tobytes()).hexdigest()
+
+
+def test_the_code_never_changes():
+    """Old renders must stay readable: the cells and signs of every bit are part of the format."""
+    cells, weights = watermark._code()
+    digest = hashlib.sha256(cells.astype("<i4").tobytes() + (weights > 0).tobytes()).hexdigest()
+    assert digest == "7ebc0555d4338cec529dbcd354718ff8d04e5cb11fcffcf678ddd870640e63f8"
+    assert np.allclose((weights**2).sum(axis=0), 1)
+    assert len(np.unique(cells)) == cells.size
+
+
+def test_a_wrong_frame_is_a_bug():
+    marker = Marker(1, 64, 48)
+    for image in (np.zeros((64, 48, 3), np.uint8), np.zeros((48, 64, 3), np.float32), np.zeros((48, 64), np.uint8)):
+        with pytest.raises(ValueError, match="64x48"):
+            marker.mark(image)
+
+
+def test_identifiers_as_text():
+    assert identifier_text(IDENTIFIER) == "fs-1a2b3c4d5e6f"
+    assert parse_identifier(" FS-1A2B3C4D5E6F\n") == IDENTIFIER
+    for text in ("", "fs-1", "1a2b3c4d5e6f", "fs-1a2b3c4d5e6g", "fs-1a2b3c4d5e6f0"):
+        with pytest.raises(UsageError, match="fs-1a2b3c4d5e6f"):
+            parse_identifier(text)
+    for value in (-1, 1 << 48):
+        with pytest.raises(ValueError, match="48"):
+            Marker(value, 480, 360)
+
+
+@pytest.mark.parametrize("identifier", [0, 1, IDENTIFIER, (1 << 48) - 1])
+def test_a_codeword_comes_back_at_any_scale(identifier):
+    bits = codeword(identifier)
+    assert decode(bits * 3.5) == watermark_code.Codeword(identifier, pytest.approx(1.0))
+    assert decode(-bits) is None
+    assert decode(bits * 0) is None
+    assert decode(bits * np.nan) is None
+
+
+def test_two_weak_wrong_bits_are_turned_over_three_are_not():
+    soft = codeword(IDENTIFIER)
+    for wrong in (3, 60):
+        soft[wrong] *= -0.1
+    assert decode(soft).identifier == IDENTIFIER
+    soft[20] *= -0.1
+    assert decode(soft) is None
+
+
+def test_a_checksum_alone_is_not_enough():
+    """Soft values of noise whose signs happen to be a valid codeword."""
+    noise = np.abs(np.random.default_rng(1).normal(size=64)) * codeword(IDENTIFIER)
+    assert decode(noise) is None
+
+
+def test_noise_is_never_read_and_the_bound_says_why():
+    assert false_positive_bound(THRESHOLD) < 1e-9
+    assert false_positive_bound(0.5) > 1e-9
+    generator = np.random.default_rng(2)
+    assert all(decode(soft) is None for soft in generator.normal(size=(20_000, 64)))
+
+
+def test_a_file_that_is_no_video_has_no_watermark(tmp_path):
+    for name, content in {"empty.mp4": b"", "text.mp4": b"words " * 99, "noise.mkv": bytes(range(256)) * 20}.items():
+        (tmp_path / name).write_bytes(content)
+        assert find_watermark(tmp_path / name) is None
+
+
+def test_a_long_video_is_looked_at_at_its_ends_and_its_middle(marked, footage, tmp_path, monkeypatch):
+    monkeypatch.setattr("render.provenance.watermark_video.LIMIT", 120)
+    frames = [*[scene(0, seed=4)] * 160, *marked[:40]]
+    found = find_watermark(encoded(tmp_path / "long.mp4", frames))
+    assert found.identifier == IDENTIFIER
+    assert found.start >= 130
