@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.dataset.faceset import atomic
 from curate.errors import WorkError
 from curate.footage import video
+from curate.runtime.files import atomic
 from curate.types import Clip, Floats, Frame, Framing, Image, Segment
 from render import plan
 from render.compositing import label, occlusion

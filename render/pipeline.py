@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from curate.dataset import consent
-from curate.dataset.faceset import atomic
 from curate.errors import UsageError, WorkError
 from curate.footage import video
 from curate.runtime import jobs
+from curate.runtime.files import atomic
 from curate.types import Clip, Progress, no_progress
 from render import part as work
 from render import plan

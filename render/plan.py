@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.dataset.faceset import atomic
 from curate.errors import UsageError, WorkError
 from curate.records import record
+from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED, read_parquet, told
 from curate.types import Clip
 from render.compositing.compose import RADIUS

@@ -24,8 +24,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from curate.dataset.faceset import atomic
 from curate.errors import WorkError
+from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED, told
 
 log = logging.getLogger(__name__)

@@ -22,9 +22,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from curate.dataset.faceset import Faceset, atomic
+from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
 from curate.face import align
+from curate.runtime.files import atomic
 from curate.types import Framing, Progress
 from train.augment import Limits
 from train.config import RANGES, TrainConfig

@@ -27,7 +27,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from curate.dataset import consent
 from curate.dataset.faceset import open_faceset
 from curate.errors import WorkError
-from curate.footage.video import file_sha256
+from curate.runtime.files import file_sha256
 from curate.types import Progress, no_progress
 from train import checkpoint, page, preview
 from train.config import TrainConfig

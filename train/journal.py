@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
 
-from curate.dataset.faceset import atomic
+from curate.runtime.files import atomic
 from curate.types import Image
 from train.model import SIDES
 

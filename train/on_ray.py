@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from curate.dataset.faceset import atomic
 from curate.errors import MissingError, UsageError, WorkError
+from curate.runtime.files import atomic
 from train.config import TrainConfig, from_json
 from train.fit import Summary, train
 from train.run import is_run

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from curate.dataset.faceset import atomic
+from curate.runtime.files import atomic
 from curate.types import Image
 from train.data import Side
 from train.measure import pixels

@@ -22,10 +22,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from curate.dataset.faceset import MANIFEST, Faceset, atomic
+from curate.dataset.faceset import MANIFEST, Faceset
 from curate.errors import UsageError, WorkError
-from curate.footage.video import file_sha256
 from curate.records import record
+from curate.runtime.files import atomic, file_sha256
 from curate.safe_io import DAMAGED, told
 from curate.types import FRAMINGS, Subject
 from train import checkpoint

@@ -27,7 +27,7 @@ from curate.app.map_process import Drawing
 from curate.dataset import pins
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import MissingError, UsageError, WorkError
-from curate.face.weights import cache_folder
+from curate.runtime.cache import cache_folder
 
 log = logging.getLogger(__name__)
 

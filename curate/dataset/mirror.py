@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from curate.dataset.faceset import MANIFEST, atomic
+from curate.dataset.faceset import MANIFEST
 from curate.errors import WorkError
-from curate.face import weights
 from curate.footage import remote
+from curate.runtime.cache import cache_folder
+from curate.runtime.files import atomic
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def mirrored(out: Path) -> Iterator[Path]:
     if url is None:
         yield out
         return
-    folder = weights.cache_folder() / "facesets" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    folder = cache_folder() / "facesets" / hashlib.sha256(url.encode()).hexdigest()[:16]
     mirror = Mirror(url, folder)
     mirror.pull()
     stop = threading.Event()

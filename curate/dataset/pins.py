@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from curate.dataset.faceset import Faceset, atomic
+from curate.dataset.faceset import Faceset
 from curate.errors import UsageError, WorkError
+from curate.runtime.files import atomic
 
 FILE = "pins.json"
 

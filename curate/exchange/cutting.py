@@ -19,7 +19,8 @@ from curate.errors import FootageError, WorkError
 from curate.exchange.record import PICTURES
 from curate.face import align
 from curate.footage.source import PHOTO_SUFFIXES
-from curate.footage.video import decode, file_sha256, segments
+from curate.footage.video import decode, segments
+from curate.runtime.files import file_sha256
 from curate.types import Clip, Image
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from curate.dataset.faceset import atomic
 from curate.face import align
 from curate.face.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, Identifier, Landmarker, make
 from curate.face.pose import head_pose, matrix
@@ -25,6 +24,7 @@ from curate.face.track import Seen, Tracker
 from curate.footage.shots import Shots, thumbnail
 from curate.footage.skip import Watch
 from curate.footage.video import decode
+from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED
 from curate.schema import STATUS_OK, part_schema
 from curate.scores import expression, lighting, quality

@@ -20,12 +20,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from curate.dataset.faceset import Faceset, atomic, write_faces
+from curate.dataset.faceset import Faceset, write_faces
 from curate.errors import NobodyError
 from curate.extract.normalise import ALBEDO_FACES, NEUTRAL_FACES, POSE, Own, Sample, learn, refine
 from curate.extract.parts import VECTORS, Part, Vectors, joined, rows_of, skins, spread, without_lost_crops
 from curate.extract.subject import People, find_people, mark
 from curate.runtime import jobs
+from curate.runtime.files import atomic
 from curate.schema import COLUMNS, table_schema
 from curate.scores.lighting import skin
 from curate.types import Progress, no_progress

@@ -19,10 +19,11 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock
 
 from curate.errors import WeightsError
+from curate.runtime.cache import cache_folder
+from curate.runtime.files import file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -98,16 +99,10 @@ WEIGHTS: dict[str, Weights] = {
 }
 
 
-def cache_folder() -> Path:
-    """Folder of cached weights and tools: `FACESET_CACHE`, or the user's cache folder."""
-    override = os.environ.get("FACESET_CACHE")
-    return Path(override) if override else Path(platformdirs.user_cache_dir("faceset", appauthor=False))
-
-
 def cached(name: str) -> Path | None:
     """Path of verified weights in the cache, or None; never touches the network."""
     path = cache_folder() / name
-    return path if path.is_file() and _sha256(path) == WEIGHTS[name].sha256 else None
+    return path if path.is_file() and file_sha256(path) == WEIGHTS[name].sha256 else None
 
 
 _verified: dict[Path, Path] = {}
@@ -124,7 +119,7 @@ def fetch(name: str) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{name}.lock")):
-            if not (target.is_file() and _sha256(target) == WEIGHTS[name].sha256):
+            if not (target.is_file() and file_sha256(target) == WEIGHTS[name].sha256):
                 _fill(WEIGHTS[name], target)
     except OSError as error:
         raise WeightsError(
@@ -209,8 +204,3 @@ def _write_licence(weights: Weights, target: Path) -> None:
     ours = Path(__file__).parents[1] / "licences"
     text = f"{weights.name}: {weights.what}\nLicence: {weights.licence}\n\n"
     target.with_name(f"{weights.name}.LICENCE").write_text(text + (ours / f"{weights.licence}.txt").read_text("utf-8"))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -21,9 +21,9 @@ from typing import Any
 from filelock import FileLock
 
 from curate.errors import FacesetError, FootageError, MissingError, UsageError, WorkError
-from curate.face import weights
 from curate.footage.video import VIDEO_SUFFIXES, parse_footage
 from curate.runtime import disk
+from curate.runtime.cache import cache_folder
 from curate.types import Clip
 
 log = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ def _copy(remote: Remote, part: Path) -> None:
 
 
 def _cache() -> Path:
-    folder = weights.cache_folder() / "footage"
+    folder = cache_folder() / "footage"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import FootageError
+from curate.runtime.files import file_sha256
 from curate.types import Clip
 
 PHOTO_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())
@@ -35,12 +36,6 @@ def stamp(path: Path) -> Stamp:
     except OSError as error:
         raise FootageError(f"{path}: cannot be read ({error.strerror})") from None
     return Stamp(sum(s.st_size for s in found), hash(tuple(s.st_mtime_ns for s in found)))
-
-
-def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def footage_sha256(path: Path) -> str:

@@ -25,7 +25,7 @@ from curate.errors import FootageError, UsageError
 from curate.footage.chroma import siting
 from curate.footage.depth import EXACT, Deep, to_rgb16, widen
 from curate.footage.source import PHOTO_SUFFIXES, footage_sha256, photos, stamp
-from curate.footage.source import file_sha256 as file_sha256
+from curate.runtime.files import file_sha256 as file_sha256
 from curate.safe_io import DAMAGED, MOST_PIXELS, told, unreadable
 from curate.types import Clip, Frame, Image, Segment
 

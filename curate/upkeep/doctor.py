@@ -26,6 +26,7 @@ from curate.app import mongod
 from curate.errors import FacesetError
 from curate.face import weights as models
 from curate.face.backends import fan_weights
+from curate.runtime.cache import cache_folder
 
 State = Literal["ok", "missing", "warn"]
 FIX = "faceset doctor --fix"
@@ -171,7 +172,7 @@ def _weights() -> list[Check]:
     for name, weights in models.WEIGHTS.items():
         path = models.cached(name)
         if path is None:
-            found.append(Check(name, "missing", f"not in {models.cache_folder()}: {weights.what}", FIX))
+            found.append(Check(name, "missing", f"not in {cache_folder()}: {weights.what}", FIX))
         else:
             found.append(Check(name, "ok", f"{path}, hash verified"))
     return found
@@ -233,7 +234,7 @@ def _gpu() -> Check:
 
 
 def _cache() -> Check:
-    folder = models.cache_folder()
+    folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

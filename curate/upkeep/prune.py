@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.dataset.faceset import Faceset, atomic, without_crop
+from curate.dataset.faceset import Faceset, without_crop
 from curate.dataset.lock import lock
 from curate.dataset.pins import read_pins
 from curate.errors import WorkError
@@ -25,6 +25,7 @@ from curate.face import align
 from curate.footage import remote
 from curate.footage.source import check_unchanged, verified
 from curate.footage.video import decode, segments
+from curate.runtime.files import atomic
 from curate.safe_io import read_arrow
 from curate.schema import part_schema
 from curate.types import Clip, Progress, Segment, no_progress

@@ -24,6 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from filelock import FileLock
 
 from curate.errors import UsageError, WorkError
+from curate.runtime.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -177,19 +178,6 @@ def _make_chain(folder: Path) -> None:
     write_whole(folder / "root.pem", _pem(root), 0o644)
     write_whole(folder / "signing.pem", _pem(leaf) + _pem(root), 0o644)
     write_whole(folder / "signing.key", pem, 0o600)  # last: its presence says that the chain is whole
-
-
-def write_whole(path: Path, content: bytes, mode: int) -> None:
-    """Write a file whole or not at all; the temporary file is 600 from its first byte. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.chmod(temporary, mode)
-    os.replace(temporary, path)
 
 
 def _name(common: str) -> x509.Name:

@@ -21,7 +21,8 @@ from curate.dataset.consent import FORGOTTEN as FORGOTTEN
 from curate.dataset.consent import forgotten_name
 from curate.errors import FacesetError, WorkError
 from curate.records import record
-from render.provenance.keys import config_folder, write_whole
+from curate.runtime.files import write_whole
+from render.provenance.keys import config_folder
 from render.provenance.watermark_code import IDENTIFIER_BITS, identifier_text, parse_identifier
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from curate.dataset.faceset import atomic
 from curate.errors import WorkError
+from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED, read_parquet, told
 from reports.page.pictures import Gallery, Picture
 

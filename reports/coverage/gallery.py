@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from curate.dataset.faceset import Faceset, atomic
+from curate.dataset.faceset import Faceset
+from curate.runtime.files import atomic
 from curate.types import Image
 from reports.page.album import read_crop, tile
 

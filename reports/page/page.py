@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from curate.dataset.faceset import atomic
+from curate.runtime.files import atomic
 
 
 @functools.cache

@@ -19,7 +19,7 @@ from curate.dataset.faceset import open_faceset
 from curate.dataset.lock import holder, lock
 from curate.extract.pipeline import Request, curate
 from curate.extract.table import build
-from curate.footage.source import file_sha256
+from curate.runtime.files import file_sha256
 
 ME = ("--subject", "A", "--basis", "research")
 

@@ -17,7 +17,7 @@ from faulty import KILLS, ROOT, TRIES, remount
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from curate.footage.source import file_sha256
+from curate.runtime.files import file_sha256
 from render import plan
 
 pytestmark = pytest.mark.skipif(TRIES == 1, reason="FACESET_FAULTS is not set: make faults kills trainings and renders")

@@ -7,7 +7,6 @@ a mirror.
 from __future__ import annotations
 
 import functools
-import hashlib
 import http.client
 import logging
 import os
@@ -20,7 +19,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from curate.errors import WeightsError
-from curate.face.weights import cache_folder
+from curate.runtime.cache import cache_folder
+from curate.runtime.files import file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def paths(choice: str) -> list[Path]:
             f"{choice}: {names} cannot be fetched ({why}): get {urls} and put what you got into {folder()}"
         )
     for file in NEEDS[choice]:
-        digits = _sha256(folder() / file.name)[: len(file.sha256)]
+        digits = file_sha256(folder() / file.name)[: len(file.sha256)]
         if digits != file.sha256:
             raise WeightsError(
                 f"{choice}: {folder() / file.name} is damaged (its SHA-256 begins with {digits}): "
@@ -113,12 +113,7 @@ def _download(file: File, into: Path) -> str:
             shutil.copyfileobj(answer, stream, 1 << 20)
             stream.flush()
             os.fsync(stream.fileno())
-        if not _sha256(part).startswith(file.sha256):
+        if not file_sha256(part).startswith(file.sha256):
             return "what came has another hash"
         os.replace(part, into / file.name)
     return ""
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from curate.dataset import consent
-from curate.dataset.faceset import Faceset, atomic, create, open_faceset, write_selection
+from curate.dataset.faceset import Faceset, create, open_faceset, write_selection
 from curate.errors import ConsentError, UsageError, WorkError
+from curate.runtime.files import atomic
 from curate.schema import BY_NAME, COLUMNS, QUALITY, SCORES, part_schema, table_schema
 from curate.types import Clip, Settings, Subject
 from tests.tables import write_rows

