@@ -29,7 +29,7 @@ import pandas as pd
 from curate.dataset.faceset import Faceset
 from curate.extract.pipeline import Request, curate
 from curate.select import coverage
-from curate.select.eligible import Budget
+from curate.select.options import Budget
 from curate.select.selection import choose
 from curate.select.similarity import squared
 from curate.select.space import Space

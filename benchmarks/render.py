@@ -35,9 +35,9 @@ from render import part, pipeline
 from render.compositing import blend, occlusion
 from render.compositing.colour import METHODS
 from render.compositing.compose import compose
-from render.compositing.mask import MaskSettings
-from render.compositing.settings import RenderSettings
+from render.compositing.settings import MaskSettings, RenderSettings
 from render.compositing.swap import Place, Swapped, places, swap_frames
+from render.options import RenderOptions
 from render.output import encode
 from render.output.coding import coding_for
 from render.output.footage_format import check_footage
@@ -140,7 +140,7 @@ def speed(told: argparse.Namespace, clip: Any, frames: list[Frame], network: Cal
 
     def whole() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            wishes = pipeline.Wishes(span=f"0-{end:.3f}", device="cpu")
+            wishes = RenderOptions(span=f"0-{end:.3f}", device="cpu")
             pipeline.render(told.run, told.footage, Path(folder) / "out.mp4", wishes)
 
     segment = part.segment(clip, range(told.frames))

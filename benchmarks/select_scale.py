@@ -55,7 +55,7 @@ def footage(count: int, seed: int = 0) -> pd.DataFrame:
 def measured(count: int, budget: int) -> dict[str, float]:
     """Called in a process of its own."""
     began = time.perf_counter()
-    from curate.select.eligible import Budget
+    from curate.select.options import Budget
     from curate.select.selection import choose
 
     imports = time.perf_counter() - began
@@ -100,7 +100,7 @@ def exactness() -> dict[str, float]:
     """Value over that of exact greedy (in double precision): as it is, and as sets beyond EXACT are done."""
     from curate.select import facility_location, selection
     from curate.select.coverage import demand
-    from curate.select.eligible import Budget
+    from curate.select.options import Budget
     from curate.select.space import Space
 
     table = footage(5_000, 1)

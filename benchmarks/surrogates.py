@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from curate.face.align import crop_matrix, transform, warp
 from curate.types import Floats, Image
 from render.compositing.blend import paste
-from render.compositing.mask import MaskSettings, face_mask
+from render.compositing.mask import face_mask
+from render.compositing.settings import MaskSettings
 
 SIZE = 256
 

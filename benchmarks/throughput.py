@@ -26,10 +26,10 @@ from curate.extract.pipeline import Request, curate
 from curate.extract.segment import Backends, extract_segment
 from curate.footage.video import decode, probe, segments
 from curate.select import coverage
-from curate.select.eligible import parse_budget
+from curate.select.options import parse_budget
 from curate.select.selection import choose
 from curate.select.space import Space
-from curate.types import AUTO, Settings
+from curate.settings import AUTO, Settings
 
 FULL, STILL = ("d0", "d3", "d6", "d9", "d10", "d18", "d19"), ("d18", "d19")
 LOOPS = 5

@@ -27,7 +27,8 @@ from torch import nn
 
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.extract.pipeline import Request, curate
-from curate.select.selection import Wishes, select_faceset
+from curate.select.options import SelectionOptions
+from curate.select.selection import select_faceset
 from train.config import TrainConfig, config_of
 from train.data import Side, load_side
 from train.feed import Feed
@@ -48,7 +49,7 @@ def faceset(clips: Path, name: str, work: Path) -> Faceset:
     if not (out / "selection.parquet").is_file():
         footage = next(p for p in sorted(clips.iterdir()) if p.stem == name)
         made = curate(Request((str(footage),), out, name, "research", workers=2)).faceset
-        select_faceset(made, Wishes("200"))
+        select_faceset(made, SelectionOptions("200"))
     return open_faceset(out)
 
 

@@ -8,26 +8,19 @@ image right, y up, z to the camera; R = Rz(roll) Ry(yaw) Rx(pitch) applied to co
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.errors import UsageError
+from curate.settings import Basis
 
 Image = NDArray[np.uint8]
 """(H, W, 3) uint8, RGB."""
 Floats = NDArray[np.float32]
-
-Basis = Literal["self", "release", "public-domain", "research"]
-BASES: tuple[Basis, ...] = ("self", "release", "public-domain", "research")
-Framing = Literal["face", "full", "head"]
-FRAMINGS: tuple[Framing, ...] = ("face", "full", "head")
 
 
 @dataclass(frozen=True)
@@ -151,49 +144,6 @@ class Pose:
     pitch: float
     roll: float
     confidence: float
-
-
-AUTO = 0
-"""`Settings.every` for `--every auto`."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that changes what a part holds. Another value makes existing parts stale."""
-
-    every: int = 1
-    """Read every Nth frame of the footage; AUTO: leave out frames in which nothing has changed
-    (`curate.footage.skip`)."""
-    detect_every: int = 10
-    """Run the detector on every Nth read frame, and whenever a face was lost."""
-    segment_seconds: float = 8.0
-    """Target length of a segment; a segment ends at a key frame."""
-    framing: Framing = "full"
-    crop_size: int = 256
-    """Pixels; 0 writes no crops."""
-    detector: str = "litert"
-    landmarker: str = "litert"
-    identifier: str = "dlib"
-    scores: int = 3
-    """Version of the scores: parts with another one are stale."""
-    models: dict[str, str] = field(default_factory=dict)
-    """Name to SHA-256 of the weights in use."""
-
-    def __post_init__(self) -> None:
-        if self.every < AUTO:
-            raise UsageError(f"--every {self.every}: must be at least 1, or auto")
-        if self.detect_every < 1:
-            raise UsageError(f"--detect-every {self.detect_every}: must be at least 1")
-        if self.crop_size and not 32 <= self.crop_size <= 2048:
-            raise UsageError(f"--crop-size {self.crop_size}: must be 32 to 2048 pixels")
-        if self.framing not in FRAMINGS:
-            raise UsageError(f"--framing {self.framing}: must be one of {', '.join(FRAMINGS)}")
-        if self.segment_seconds <= 0:
-            raise UsageError(f"--segment-seconds {self.segment_seconds}: must be more than 0")
-
-    def digest(self) -> str:
-        """Hex SHA-256 of the settings: parts with another digest are stale."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ def exported(r: dict[str, Any]) -> str:
     """Of `export`: how many faces, and how each came to be."""
     lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
     ways = {"as they were": "kept", "cut out of the footage": "from_footage", "cut out of the crops": "from_crops"}
-    told = ", ".join(f"{r[key]} {words}" for words, key in ways.items() if r[key])
-    return "\n".join([*lines, f"{r['faces']} faces ({told})", r["out"]])
+    counts = ", ".join(f"{r[key]} {words}" for words, key in ways.items() if r[key])
+    return "\n".join([*lines, f"{r['faces']} faces ({counts})", r["out"]])
 
 
 def trained(out: Path) -> Any:
@@ -70,10 +71,52 @@ def forgotten(r: dict[str, Any]) -> str:
     lines += [f"left alone: {path}: {why}" for path, why in r["left"].items()]
     if not r["pieces"] and not r["entries"]:
         return "\n".join([*lines, f"nothing of {r['subject']} was found"])
-    return "\n".join(lines if r["done"] else [*lines, "nothing was removed yet: --yes does it"])
+    return "\n".join(lines if r["done"] else [*lines, "nothing was removed yet; --yes removes it"])
 
 
 def finding(f: dict[str, Any]) -> str:
     """One finding of a report of artifacts."""
     where = f"{f['start']:8.2f}-{f['end']:.2f} s"
     return f"{f['severity']:7}{f['kind']:18}{where}  {f['measure']} {f['value']:.3g} (limit {f['threshold']:.3g})"
+
+
+def inspected(r: dict[str, Any]) -> str:
+    """Of `inspect`: the findings, their number, the page."""
+    return "\n".join([*map(finding, r["findings"]), f"{len(r['findings'])} findings", str(r["report"])])
+
+
+def pruned(done: bool) -> Callable[[dict[str, Any]], str]:
+    """Of `prune`: what was, or would be, freed."""
+
+    def text(r: dict[str, Any]) -> str:
+        from curate.runtime.disk import text as size_of
+
+        size = f"{r['crops']} crops, {size_of(r['bytes'])}"
+        what = f"{size} freed" if done else f"would free {size}; --yes deletes them"
+        return f"{what}; {r['kept']} crops of selected or pinned faces are kept"
+
+    return text
+
+
+def restored(r: dict[str, Any]) -> str:
+    """Of `prune --restore`."""
+    return f"{r['restored']} crops recreated"
+
+
+def people(changed: Path | None) -> Callable[[dict[str, Any]], str]:
+    """Of `people`: a line each; with the faceset whose subject was `changed` what to do next."""
+
+    def text(r: dict[str, Any]) -> str:
+        lines = [f"person {p['person']}: {p['faces']} faces{', the subject' if p['kept'] else ''}" for p in r["people"]]
+        lines += [str(r["sheet"])] + ([f"select again: faceset select {changed}"] if changed else [])
+        return "\n".join(lines)
+
+    return text
+
+
+def checked(r: dict[str, Any]) -> str:
+    """Of `doctor`: a line for each check."""
+    lines = (
+        f"{c['state']:8}{c['name']:42}{c['detail']}" + (f"   -> {c['mend']}" if c["mend"] else "") for c in r["checks"]
+    )
+    return "\n".join(lines)

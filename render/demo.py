@@ -12,11 +12,12 @@ from pathlib import Path
 from curate.dataset.faceset import open_faceset
 from curate.errors import UsageError
 from curate.extract.pipeline import Request, curate
-from curate.select.selection import Wishes as Budget
+from curate.select.options import SelectionOptions
 from curate.select.selection import select_faceset
 from curate.turntable import hopper, painted, performance, write_clip
 from curate.types import Progress, no_progress
-from render.pipeline import Wishes, render
+from render.options import RenderOptions
+from render.pipeline import render
 from reports.coverage.page import write as write_coverage
 from train.config import config_of
 from train.fit import train
@@ -40,13 +41,13 @@ def demo(
     pages = []
     for side, subject in (("source", "Grace Hopper"), ("target", "Painted head")):
         request = Request((str(footage[side]),), out / side, subject, "public-domain", workers=workers)
-        select_faceset(curate(request, progress).faceset, Budget("200"))
+        select_faceset(curate(request, progress).faceset, SelectionOptions("200"))
         pages.append(write_coverage(open_faceset(out / side)))
     config = config_of(
         "tiny", steps=steps, save_every=max(steps // 3, 1), preview_every=max(steps // 7, 1), identity=12
     )
     train(config, out / "source", out / "target", out / "run", progress=progress)
-    done = render(out / "run", footage["target"], out / "render.mp4", Wishes(workers=workers), progress)
+    done = render(out / "run", footage["target"], out / "render.mp4", RenderOptions(workers=workers), progress)
     told = [
         ("render", Path(done.out)),
         ("artifacts", Path(done.report)),

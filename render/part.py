@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from curate.errors import WorkError
 from curate.footage import video
 from curate.runtime.files import atomic
-from curate.types import Clip, Floats, Frame, Framing, Image, Segment
+from curate.settings import Framing
+from curate.types import Clip, Floats, Frame, Image, Segment
 from render import plan
 from render.compositing import label, occlusion
 from render.compositing.compose import Composed, compose

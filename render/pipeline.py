@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ from curate.types import Clip, Progress, no_progress
 from render import part as work
 from render import plan
 from render.compositing.compose import RADIUS
-from render.compositing.settings import RenderSettings
+from render.options import RenderOptions
 from render.output import footage_format, mux
 from render.output.coding import Coding, check_coding, coding_for
 from render.output.png import png
@@ -77,35 +77,8 @@ class RenderSummary:
     """Frames rendered a second, everything counted."""
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What `render` is asked for beyond a run, footage and a name."""
-
-    settings: RenderSettings = field(default_factory=RenderSettings)
-    codec: str = "h264"
-    bits: int | None = None
-    """None: the footage's, 8 or 10."""
-    crf: int = 18
-    preset: str = "medium"
-    span: str | None = None
-    """START-END as in `00:10-01:20`; None: all."""
-    frames: plan.Frames | None = None
-    """Every frame as a picture, too."""
-    masks: Path | None = None
-    """Folder for the masks as pictures, too."""
-    allow_hdr: bool = False
-    device: str = "auto"
-    workers: int = 1
-    engine: str = "local"
-    key: Path | None = None
-    cert: Path | None = None
-    tsa: str | None = None
-    """Address of a time-stamp authority; None: no time-stamp, and no network."""
-    force: bool = False
-
-
 def render(
-    run: Path, footage: Path, out: Path, wishes: Wishes | None = None, progress: Progress = no_progress
+    run: Path, footage: Path, out: Path, options: RenderOptions | None = None, progress: Progress = no_progress
 ) -> RenderSummary:
     """Write `out` (.mp4, .m4v or .mov): the footage with the target's face swapped for the source's.
 
@@ -115,27 +88,27 @@ def render(
     call, WorkError for footage or machine.
     """
     began = time.monotonic()
-    wishes = wishes or Wishes()
-    _check_call(out, footage, wishes)
-    opened, clip, seen, coding = _opened(run, footage, wishes)
+    options = options or RenderOptions()
+    _check_call(out, footage, options)
+    opened, clip, seen, coding = _opened(run, footage, options)
     check_coding(coding, out)
-    signing = keys.signing_key(wishes.key, wishes.cert)
+    signing = keys.signing_key(options.key, options.cert)
     with _folder(out) as folder:
         sound = mux.check_sound(footage, out, folder / f"header{out.suffix}")
-        wanted = _planned(opened, clip, coding, wishes, 0)
-        made = _begin(folder, wanted, opened, out, wishes, progress)
+        wanted = _planned(opened, clip, coding, options, 0)
+        made = _begin(folder, wanted, opened, out, options, progress)
         for writer in work.writers(made, seen):
             if writer is not None:
-                writer.prepare(wishes.force, resume=(folder / "pictures").exists())
+                writer.prepare(options.force, resume=(folder / "pictures").exists())
         (folder / "pictures").touch()
-        resumed = _do(folder, made, wishes, progress)
+        resumed = _do(folder, made, options, progress)
         accounts = [plan.done(folder, part) or {} for part in made.parts]
         report, offset = _measured(folder, made)
         times = [t for account in accounts for t in account["times"]]
         swapped = sum(account["swapped"] for account in accounts)
         notes = _notes(sum(account["faces"] for account in accounts), swapped)
         papers = _papers(opened, made, len(times), swapped)
-        _close(folder, made, times, out, papers, signing, wishes)
+        _close(folder, made, times, out, papers, signing, options)
         page, sidecar = _publish(folder, report, offset, out, opened, made)
     seconds = time.monotonic() - began
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
@@ -145,26 +118,26 @@ def render(
     )  # fmt: skip
 
 
-def still(run: Path, footage: Path, moment: str, out: Path, wishes: Wishes | None = None) -> int:
+def still(run: Path, footage: Path, moment: str, out: Path, options: RenderOptions | None = None) -> int:
     """Write `out` (.png): how the frame at a moment, as `00:12.5`, would be rendered; its number in the footage.
 
     It is marked like every frame, and its text says what it is. Raises as `render` does.
     """
-    wishes = wishes or Wishes()
+    options = options or RenderOptions()
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: a still is a .png")
-    if out.exists() and not wishes.force:
+    if out.exists() and not options.force:
         raise UsageError(f"--out {out}: exists; --force writes it anew")
-    opened, clip, _, coding = _opened(run, footage, wishes)
+    opened, clip, _, coding = _opened(run, footage, options)
     try:
         first, _ = _frames(clip, f"{moment}-")
     except UsageError:
         length = f"{clip.duration:.2f} s"
         raise UsageError(f"--still {moment}: is no time of the footage, which has {length}") from None
-    wanted = replace(_planned(opened, clip, coding, wishes, 0), first=first, end=first + 1)
+    wanted = replace(_planned(opened, clip, coding, options, 0), first=first, end=first + 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made = _begin(folder, wanted, opened, out, wishes, no_progress)
+        made = _begin(folder, wanted, opened, out, options, no_progress)
         (part,) = made.parts
         with work.one_thread(made.device):
             shown = next(work.composed(made, folder, part, range(part.first, part.end)))
@@ -174,21 +147,21 @@ def still(run: Path, footage: Path, moment: str, out: Path, wishes: Wishes | Non
     return first
 
 
-def _check_call(out: Path, footage: Path, wishes: Wishes) -> None:
+def _check_call(out: Path, footage: Path, options: RenderOptions) -> None:
     if out.suffix.lower() not in mux.FORMATS:
         raise UsageError(f"--out {out}: must end in {', '.join(mux.FORMATS)}")
     if not footage.exists():
         raise UsageError(f"--footage {footage}: no such file")
-    jobs.check(wishes.engine, wishes.workers)
+    jobs.check(options.engine, jobs.processes(options.workers))
     if out.is_dir():
         raise UsageError(f"--out {out}: is a folder; name the video to write")
     if out.exists() and out.samefile(footage):
         raise UsageError(f"--out {out}: is the footage itself; name another file")
-    if out.exists() and not wishes.force:
+    if out.exists() and not options.force:
         raise UsageError(f"--out {out}: exists; --force writes it anew")
 
 
-def _opened(run: Path, footage: Path, wishes: Wishes) -> tuple[Run, Clip, footage_format.Look, Coding]:
+def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip, footage_format.Look, Coding]:
     """The run, whose subjects may be used; the footage, which can be rendered; how it is to be coded."""
     from train.run import open_run
 
@@ -198,8 +171,8 @@ def _opened(run: Path, footage: Path, wishes: Wishes) -> tuple[Run, Clip, footag
     clip = video.probe(footage)
     if clip.kind != "video":
         raise UsageError(f"--footage {footage}: photos have no timing to render; give a video")
-    seen = footage_format.check_footage(footage, wishes.allow_hdr)
-    return opened, clip, seen, coding_for(seen, wishes.codec, wishes.bits, wishes.crf, wishes.preset)
+    seen = footage_format.check_footage(footage, options.allow_hdr)
+    return opened, clip, seen, coding_for(seen, options.codec, options.bits or None, options.crf, options.preset)
 
 
 @contextmanager
@@ -228,12 +201,17 @@ def _folder(out: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _planned(run: Run, clip: Clip, coding: Coding, wishes: Wishes, identifier: int) -> plan.Plan:
-    first, end = _frames(clip, wishes.span)
+def _planned(run: Run, clip: Clip, coding: Coding, options: RenderOptions, identifier: int) -> plan.Plan:
+    first, end = _frames(clip, options.span)
     return plan.Plan(
-        str(run.path.resolve()), _weights_sha256(run.path), clip, first, end, wishes.settings, coding, wishes.device,
-        identifier, wishes.frames, None if wishes.masks is None else str(wishes.masks.resolve()),
+        str(run.path.resolve()), _weights_sha256(run.path), clip, first, end, options.settings, coding, options.device,
+        identifier, _pictures(options), None if options.masks is None else str(options.masks.resolve()),
     )  # fmt: skip
+
+
+def _pictures(options: RenderOptions) -> plan.Frames | None:
+    frames = options.frames
+    return None if frames is None else plan.Frames(str(frames.resolve()), options.frames_as, options.alpha)
 
 
 def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
@@ -260,7 +238,9 @@ def _weights_sha256(run: Path) -> str:
     return video.file_sha256(checkpoints[-1])
 
 
-def _begin(folder: Path, wanted: plan.Plan, run: Run, out: Path, wishes: Wishes, progress: Progress) -> plan.Plan:
+def _begin(
+    folder: Path, wanted: plan.Plan, run: Run, out: Path, options: RenderOptions, progress: Progress
+) -> plan.Plan:
     """The plan in the folder, if it is the same; else the wanted one, with the face found and an identifier drawn."""
     before = plan.load(folder)
     if before is not None and before.same(wanted) and (folder / "face.parquet").is_file():
@@ -269,7 +249,7 @@ def _begin(folder: Path, wanted: plan.Plan, run: Run, out: Path, wishes: Wishes,
     for path in folder.iterdir():
         if path.name != "lock":
             path.unlink()
-    rows = _face(wanted, run, wishes.workers, progress)
+    rows = _face(wanted, run, options.workers, progress)
     subject = run.source.subject
     identifier = registry.new_entry(
         title=out.name, subject=subject.name, basis=subject.basis, model_sha256=wanted.weights_sha256,
@@ -303,14 +283,14 @@ def _face(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> Any:
     return rows
 
 
-def _do(folder: Path, made: plan.Plan, wishes: Wishes, progress: Progress) -> int:
+def _do(folder: Path, made: plan.Plan, options: RenderOptions, progress: Progress) -> int:
     """Every part that is not done yet; how many frames were done already."""
     open_parts = [part for part in made.parts if plan.done(folder, part) is None]
     frames = made.end - made.first
     resumed = frames - sum(part.end - part.first for part in open_parts)
     with _watched(folder, made, frames, progress):
         tasks = [work.Task(folder, part) for part in open_parts]
-        for _, problem in jobs.run(work.work, tasks, wishes.workers, wishes.engine):
+        for _, problem in jobs.run(work.work, tasks, options.workers, options.engine):
             if problem is not None:
                 raise problem
     rendered = sum(len((plan.done(folder, part) or {})["times"]) for part in made.parts)
@@ -376,14 +356,14 @@ def _close(
     out: Path,
     papers: manifest.Papers,
     signing: keys.SigningKey,
-    wishes: Wishes,
+    options: RenderOptions,
 ) -> None:
     """The footage's times and sound, then the papers: folder/signed and folder/manifest.c2pa."""
     unsigned, footage = folder / f"unsigned{out.suffix}", Path(made.clip.path)
     parts = [part.path(folder, made.coding.suffix) for part in made.parts]
     span = None if whole(made) else (made.first, made.end - 1)
     mux.mux(parts, footage, unsigned, out.suffix.lower(), times, mp4_boxes.NOTICE, span)
-    store = manifest.sign(unsigned, folder / "signed", out.name, papers, footage, signing, wishes.tsa)
+    store = manifest.sign(unsigned, folder / "signed", out.name, papers, footage, signing, options.tsa)
     (folder / "manifest.c2pa").write_bytes(store)
     unsigned.unlink()
 

@@ -102,14 +102,15 @@ def head_clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def head_facesets(head_clips: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Those clips curated, 24 faces selected. Not to be changed: copy first."""
     from curate.extract.pipeline import Request, curate
-    from curate.select.selection import Wishes, select_faceset
+    from curate.select.options import SelectionOptions
+    from curate.select.selection import select_faceset
 
     folder = tmp_path_factory.mktemp("facesets")
     for side, clip in head_clips.items():
         request = Request(
             (str(clip),), folder / side, side.title(), "public-domain", settings=(("segment_seconds", 0.5),)
         )
-        select_faceset(curate(request).faceset, Wishes("24"))
+        select_faceset(curate(request).faceset, SelectionOptions("24"))
     return {side: folder / side for side in head_clips}
 
 

@@ -223,4 +223,4 @@ def test_completed_values_are_those_that_are_taken() -> None:
     taken = (config.DEVICES, config.PRECISIONS, config.SAMPLINGS, config.STOPS, config.FLIPS)
     assert [set(given[n]) for n in names] == [set(t) for t in taken]
     assert mask.MaskSettings("both", 0.03, 0.1, tuple(given["keep"][-1].split(",")))
-    assert selection.Wishes(given["budget"][1]) and selection.Wishes(given["budget"][2])
+    assert selection.SelectionOptions(given["budget"][1]) and selection.SelectionOptions(given["budget"][2])

@@ -25,10 +25,12 @@ from torch import Tensor
 from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
 from curate.face import align
+from curate.options import option_of
 from curate.runtime.files import atomic
-from curate.types import Framing, Progress
+from curate.settings import Framing
+from curate.types import Progress
 from train.augment import Limits
-from train.config import RANGES, TrainConfig
+from train.config import TrainConfig
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ CLARITY = ("Sharpness", "CompressionArtifacts")
 """Columns that tell how clear the footage is."""
 SCORED = 256
 """Side of the full-framing crop on which they are read, pixels."""
+MOST_BLUR = option_of(TrainConfig, "blur").high or 0.0
 BLOCKINESS = 0.7
 """CompressionArtifacts that JPEG adds per unit of strength: the median of five photos at qualities 70 to 20. They lie
 between .2 and 1.2, higher where there is less fine detail."""
@@ -167,7 +170,7 @@ def matched(
     harsher = max(float(np.nan_to_num(coarse - blocky)), 0.0) / BLOCKINESS
     blur, strength = float(np.hypot(config.blur, np.sqrt(3) * share)), config.compress + 2 * harsher
     return Limits(
-        blur=max(config.blur, min(blur, RANGES["blur"][1])) if config.blur else 0.0,
+        blur=max(config.blur, min(blur, MOST_BLUR)) if config.blur else 0.0,
         compress=max(config.compress, min(strength, HARSHEST)) if config.compress else 0.0,
     )
 

@@ -27,7 +27,8 @@ from curate.errors import UsageError, WorkError
 from curate.records import record
 from curate.runtime.files import atomic, file_sha256
 from curate.safe_io import DAMAGED, told
-from curate.types import FRAMINGS, Subject
+from curate.settings import FRAMINGS
+from curate.types import Subject
 from train import checkpoint
 from train.config import TrainConfig, from_json
 from train.model import Swap, build, picture

@@ -22,7 +22,8 @@ from curate.dataset.pins import change_pins, read_pins
 from curate.errors import UsageError, WorkError
 from curate.extract.pipeline import choose_person
 from curate.schema import SELECTION_SCHEMA
-from curate.select.selection import Choice, Wishes, choose, select_columns
+from curate.select.options import SelectionOptions
+from curate.select.selection import Choice, choose, select_columns
 
 
 def faceset_of(dataset: Any) -> Faceset:
@@ -33,13 +34,13 @@ def faceset_of(dataset: Any) -> Faceset:
     return open_faceset(Path(folder))
 
 
-def propose(dataset: Any, wishes: Wishes, target: Path | None = None) -> Choice:
+def propose(dataset: Any, wishes: SelectionOptions, target: Path | None = None) -> Choice:
     """Choose again and show it in the dataset; the faceset's files stay as they are until `write`.
 
     Raises as `choose` and `parse_budget` do.
     """
     from curate.select.coverage import frame_rate
-    from curate.select.eligible import parse_budget
+    from curate.select.options import parse_budget
 
     faceset = faceset_of(dataset)
     budget = parse_budget(wishes.budget, frame_rate(faceset.clips))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import get_args
 
 from curate.errors import ConsentError, UsageError
-from curate.types import BASES, Basis, Subject
+from curate.settings import BASES, Basis
+from curate.types import Subject
 
 FORGOTTEN = "sha256:"
 """So begins a name that was forgotten."""

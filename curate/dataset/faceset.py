@@ -25,7 +25,8 @@ from curate.records import checked, record, safe_name
 from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED, read_arrow, read_groups, read_parquet, stacked, told
 from curate.schema import IDENTITY, SELECTION_SCHEMA, part_schema, table_schema
-from curate.types import Clip, Image, Settings, Subject
+from curate.settings import Settings
+from curate.types import Clip, Image, Subject
 
 FORMAT = 2
 """Version of the manifest. 2: clips have a size in bytes."""

@@ -22,7 +22,8 @@ from curate.extract.pipeline import Curated, Request, curate
 from curate.face.backends import weights
 from curate.footage.source import PHOTO_SUFFIXES
 from curate.safe_io import read_parquet
-from curate.types import Failure, Floats, Progress, Settings, Subject, no_progress
+from curate.settings import Settings
+from curate.types import Failure, Floats, Progress, Subject, no_progress
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from curate.footage.source import Stamp, check_unchanged, stamp, verified
 from curate.footage.video import segments
 from curate.runtime import disk, jobs
 from curate.runtime.workers import Limits, beat, memory_limit
-from curate.types import Clip, Failure, Progress, Segment, Settings, no_progress
+from curate.settings import Settings
+from curate.types import Clip, Failure, Progress, Segment, no_progress
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from curate.errors import NobodyError, WorkError
 from curate.extract.engine import extract
 from curate.extract.table import build
 from curate.footage.video import probe
-from curate.types import Progress, Settings, no_progress
+from curate.settings import Settings
+from curate.types import Progress, no_progress
 
 COLUMNS = [
     "face_id", "frame", "time", "shot", "track", "x", "y", "width", "height", "yaw", "pitch", "roll",

@@ -26,7 +26,8 @@ from curate.face.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, make, weig
 from curate.face.track import region_of_detection
 from curate.footage.video import decode, probe
 from curate.runtime import disk, jobs
-from curate.types import BASES, Clip, Failure, Progress, Settings, Subject, no_progress
+from curate.settings import BASES, Settings
+from curate.types import Clip, Failure, Progress, Subject, no_progress
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,8 @@ from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED
 from curate.schema import STATUS_OK, part_schema
 from curate.scores import expression, lighting, quality
-from curate.types import AUTO, Clip, Floats, Frame, Image, Segment, Settings
+from curate.settings import AUTO, Settings
+from curate.types import Clip, Floats, Frame, Image, Segment
 
 log = logging.getLogger(__name__)
 

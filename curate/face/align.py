@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from curate.errors import UsageError
 from curate.face.mesh import AT, canonical
 from curate.face.pose import euler, fit_mesh
-from curate.types import Framing, Image
+from curate.settings import Framing
+from curate.types import Image
 
 # Width of the crop in centimetres of the canonical head, and its centre (x, y, z) there.
 FRAMES: dict[Framing, tuple[float, tuple[float, float, float]]] = {

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from curate.types import Settings
+from curate.settings import Settings
 
 ROW = 11_000
 """Bytes of a face's row in its part and in the table, compressed."""

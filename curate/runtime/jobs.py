@@ -26,6 +26,13 @@ Work = Callable[[T], None]
 Outcome = tuple[T, FacesetError | None]
 
 
+def processes(asked: int) -> int:
+    """How many processes `--workers` means: 0 is one per core that this process may use. Raises UsageError."""
+    if asked < 0:
+        raise UsageError(f"--workers {asked}: must be 0 (one per core) or more")
+    return asked or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 def check(engine: str, workers: int) -> None:
     """Raise UsageError that names the flag of an impossible engine or number of workers."""
     if engine not in ENGINES:

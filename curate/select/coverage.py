@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate.select import facility_location
+from curate.select.options import Weights
 from curate.select.similarity import Kernel, net
-from curate.select.space import BLOCKS, Space, Weights
+from curate.select.space import BLOCKS, Space
 from curate.types import Clip, Floats
 
 KEEPS = 0.95

@@ -22,7 +22,8 @@ from curate.face.pose import matrix
 from curate.scores.expression import AXES
 from curate.select.cluster import cluster
 from curate.select.coverage import nearest
-from curate.select.space import SPACE_COLUMNS, Space, Weights, light_of, neutral_of, posed, together
+from curate.select.options import Weights
+from curate.select.space import SPACE_COLUMNS, Space, light_of, neutral_of, posed, together
 from curate.types import Floats
 
 LIMIT = 0.95

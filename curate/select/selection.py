@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,14 +16,14 @@ from curate.errors import UsageError
 from curate.scores.expression import AXES
 from curate.select import coverage, facility_location
 from curate.select.cluster import Clusters, cluster
-from curate.select.eligible import FLOOR_COLUMNS, Budget, Floors, eligible_rows, parse_budget
+from curate.select.eligible import eligible_rows
 from curate.select.gaps import gaps_for
-from curate.select.space import SPACE_COLUMNS, Space, Weights, neutral_of, posed, together
+from curate.select.options import COVERS, FLOOR_COLUMNS, Budget, Cover, Floors, SelectionOptions, Weights, parse_budget
+from curate.select.space import SPACE_COLUMNS, Space, neutral_of, posed, together
 from curate.types import Floats
 
 log = logging.getLogger(__name__)
 
-Cover = Literal["space", "footage", "target"]
 AUTO_ENOUGH = 0.98
 """`--budget auto` ends where all the rest together would add less than 2 % of the value."""
 QUALITY_PULL = 0.15
@@ -68,35 +68,18 @@ class TargetCoverage:
     """By the selection."""
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What a selection is to be like; every field has its flag."""
-
-    budget: str = "auto"
-    cover: Cover | None = None
-    """What is to be represented; None: `target` where there is one, else `space`."""
-    floors: Floors = field(default_factory=Floors)
-    weights: Weights = field(default_factory=Weights)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        parse_budget(self.budget, 25.0)
-        if self.cover is not None and self.cover not in get_args(Cover):
-            raise UsageError(f"--cover {self.cover}: must be one of {', '.join(get_args(Cover))}")
-
-
 def select_columns() -> list[str]:
     """The columns of the table that `choose` reads."""
     columns = ["face_id", "kept", "stands_for", *SPACE_COLUMNS, *AXES, *FLOOR_COLUMNS, *PREFERRED, *AVOIDED]
     return list(dict.fromkeys(columns))
 
 
-def select_faceset(faceset: Faceset, wishes: Wishes | None = None, target: Faceset | None = None) -> Choice:
+def select_faceset(faceset: Faceset, wishes: SelectionOptions | None = None, target: Faceset | None = None) -> Choice:
     """Choose from the faceset's table, with its pins, and write selection.parquet.
 
     Raises as `parse_budget` and `choose` do.
     """
-    wishes = wishes or Wishes()
+    wishes = wishes or SelectionOptions()
     budget = parse_budget(wishes.budget, coverage.frame_rate(faceset.clips))
     wanted = target.table(select_columns(), kept=True) if target else None
     choice = choose(
@@ -159,8 +142,8 @@ def choose(
     Raises WorkError if no face is eligible, UsageError for a `cover` that is unknown or lacks its target.
     """
     cover = cover or ("space" if target is None else "target")
-    if cover not in get_args(Cover):
-        raise UsageError(f"--cover {cover}: must be one of {', '.join(get_args(Cover))}")
+    if cover not in COVERS:
+        raise UsageError(f"--cover {cover}: must be one of {', '.join(COVERS)}")
     if cover == "target" and target is None:
         raise UsageError("--cover target: say which target with --for TARGETSET")
     pins = pins or Pins()

@@ -22,17 +22,18 @@ than LEAST_WIDTH (thinned as above), and never less than LEAST_WIDTH: two typica
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.errors import UsageError, WorkError
+from curate.errors import WorkError
 from curate.face.mesh import BLENDSHAPES
 from curate.face.pose import matrix
 from curate.scores.expression import GAZE
+from curate.select.options import Weights
 from curate.select.similarity import Kernel, net, squared
 from curate.types import Floats
 
@@ -57,23 +58,6 @@ PIECE = 50_000
 """Faces that are turned into arrays at a time."""
 SAMPLE, NET = 4000, 600
 """Faces from which scales and width are read; distinct faces among them at most."""
-
-
-@dataclass(frozen=True)
-class Weights:
-    """How much each block counts; only their ratio matters."""
-
-    pose: float = 1.0
-    expression: float = 1.0
-    lighting: float = 1.0
-
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if not (np.isfinite(value) and value >= 0):
-                raise UsageError(f"--weight-{f.name} {value}: must be 0 or more")
-        if self.pose + self.expression + self.lighting <= 0:
-            raise UsageError("the weights of pose, expression and lighting are all 0: give at least one of them weight")
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ flicker with the hair. Whatever the way, where the mask is 0 the frame's values 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from curate.types import Floats
 from render.compositing.detail import grained
 
-Mode = Literal["feather", "pyramid", "poisson"]
-MODES: tuple[Mode, ...] = ("feather", "pyramid", "poisson")
+MODES = ("feather", "pyramid", "poisson")
 STEP = 0.12
 """Of 1: the edge's difference counts up to here when it is spread; beyond lie hair and background, not light."""
 SMALL = 48
@@ -33,7 +32,7 @@ def paste(
     rgb: Floats,
     mask: Floats,
     matrix: NDArray[np.floating],
-    mode: Mode = "feather",
+    mode: str = "feather",
     grain: float = 0.0,
     seed: int = 0,
 ) -> tuple[NDArray[Any], Floats]:
@@ -64,7 +63,7 @@ def paste(
     return output, full
 
 
-def blended(under: Floats, face: Floats, alpha: Floats, mode: Mode) -> Floats:
+def blended(under: Floats, face: Floats, alpha: Floats, mode: str) -> Floats:
     """`face` over `under`, both (H, W, 3) in 0..1, under `alpha` (H, W)."""
     if mode == "pyramid":
         face = _pyramid(under, face, alpha)

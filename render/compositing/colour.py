@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -22,8 +21,7 @@ from numpy.typing import NDArray
 
 from curate.types import Floats
 
-Method = Literal["none", "reinhard", "mkl", "sot"]
-METHODS: tuple[Method, ...] = ("none", "reinhard", "mkl", "sot")
+METHODS = ("none", "reinhard", "mkl", "sot")
 GAIN = (0.7, 1.4)
 """A spread is changed by no more: a blurred output would turn into noise, a hard one into wax."""
 FOLLOWED = 1.5
@@ -60,7 +58,7 @@ def from_lab(lab: Floats) -> Floats:
     return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_Lab2RGB), 0, 1), np.float32)
 
 
-def correction(swapped: Floats, footage: Floats, mask: Floats, method: Method = "reinhard") -> Correction | None:
+def correction(swapped: Floats, footage: Floats, mask: Floats, method: str = "reinhard") -> Correction | None:
     """From the swapped crop to the footage's crop, both (S, S, 3) in 0..1, under the mask (S, S).
 
     None where nothing is to be done, or the mask holds less than 16 pixels.

@@ -7,8 +7,6 @@ result varies continuously with both masks: a hard threshold would flicker.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -17,9 +15,8 @@ from numpy.typing import NDArray
 from curate.errors import UsageError
 from curate.face.align import hull_mask
 from curate.types import Floats
+from render.compositing.settings import MaskSettings
 
-Mode = Literal["both", "model", "hull", "union"]
-MODES: tuple[Mode, ...] = ("both", "model", "hull", "union")
 OUTLINES = {
     "eyes": (
         (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
@@ -28,30 +25,6 @@ OUTLINES = {
     "mouth": ((61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185),),
 }
 """Mesh vertices around what the target may keep."""
-
-
-@dataclass(frozen=True)
-class MaskSettings:
-    """How the mask is made. Lengths are shares of the face's size (the root of its hull's area)."""
-
-    mode: Mode = "both"
-    """both: where network and hull agree; model or hull: one alone; union: where either is."""
-    erode: float = 0.03
-    """How far inside the outline the edge's middle begins to show."""
-    feather: float = 0.10
-    """Width over which the face fades in."""
-    keep: tuple[str, ...] = ()
-    """Of "eyes" and "mouth": what stays the target's own."""
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise UsageError(f"--mask {self.mode}: must be one of {', '.join(MODES)}")
-        for flag, value in (("--erode", self.erode), ("--feather", self.feather)):
-            if not 0 <= value <= 0.5:
-                raise UsageError(f"{flag} {value}: must be 0 to 0.5 of the face's size")
-        for part in self.keep:
-            if part not in OUTLINES:
-                raise UsageError(f"--keep {part}: must be {' or '.join(OUTLINES)}")
 
 
 def face_mask(model: Floats, points: NDArray[np.floating], settings: MaskSettings) -> Floats:
@@ -82,7 +55,7 @@ def _around(points: NDArray[np.floating], outline: tuple[int, ...], size: int, f
     return np.asarray(cv2.GaussianBlur(grown, (0, 0), sigma), np.float32)
 
 
-def join(model: Floats, hull: Floats, mode: Mode) -> Floats:
+def join(model: Floats, hull: Floats, mode: str) -> Floats:
     """The two masks (H, W) as one, in 0..1."""
     if mode == "both":
         joined = model * hull

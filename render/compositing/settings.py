@@ -1,38 +1,55 @@
-"""How a render is made: everything that changes its pixels or its file."""
+"""Settings of compositing: how a swapped face is masked, coloured and blended. Light, so that `--help` is quick."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
-from curate.errors import UsageError
-from render.compositing import blend, colour
-from render.compositing.mask import MaskSettings
+from curate.options import check, option
+
+Mode = Literal["both", "model", "hull", "union"]
+
+
+def parse_keep(text: str) -> tuple[str, ...]:
+    """`--keep eyes,mouth` as its parts."""
+    return tuple(part for part in text.split(",") if part)
+
+
+@dataclass(frozen=True)
+class MaskSettings:
+    """How the mask is made; raises UsageError that names the flag."""
+
+    mode: Mode = option("both", "Mask source; both: where the model and the mesh hull agree.",
+                        choices=("both", "model", "hull", "union"), flag="--mask")  # fmt: skip
+    """both: where network and hull agree; model or hull: one alone; union: where either is."""
+    erode: float = option(0.03, "Mask erosion, as a fraction of the face's size.", low=0, high=0.5)
+    feather: float = option(0.10, "Width of the mask's soft edge, as a fraction of the face's size.", low=0, high=0.5)
+    """The face's size is the root of its hull's area."""
+    keep: tuple[str, ...] = option((), "Parts that stay the target's: eyes, mouth or eyes,mouth.",
+                                   choices="render.compositing.mask:OUTLINES", metavar="PARTS",
+                                   suggestions=("eyes", "mouth", "eyes,mouth"), parse=parse_keep)  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """Validated when it is made; raises UsageError that names the flag."""
+    """Everything that changes a render's pixels; raises UsageError that names the flag."""
 
     mask: MaskSettings = field(default_factory=MaskSettings)
-    colour: colour.Method = "reinhard"
-    blend: blend.Mode = "poisson"
-    sharpen: float = 1.0
-    """Share of the detail that the footage has and the swapped face lacks (or has too much of) that is made good."""
-    grain: bool = True
-    occlusion: bool = True
-    """Hands and other things before the face stay."""
-    label: bool = False
-    """A visible line that says what this is."""
+    colour: str = option("reinhard", "Colour transfer.", choices="render.compositing.colour:METHODS")
+    blend: str = option("poisson", "Blending method.", choices="render.compositing.blend:MODES")
+    sharpen: float = option(1.0, "Detail to restore: 1 matches the footage, 0 none, at most 2.", low=0, high=2)
+    """A face that has too much detail is softened by the same share."""
+    grain: bool = option(True, "Add the footage's grain to the face.")
+    occlusion: bool = option(True, "Keep hands and objects in front of the face visible.")
+    label: bool = option(False, "Add a visible line that says a face was replaced.")
 
     def __post_init__(self) -> None:
-        if self.colour not in colour.METHODS:
-            raise UsageError(f"--colour {self.colour}: must be one of {', '.join(colour.METHODS)}")
-        if self.blend not in blend.MODES:
-            raise UsageError(f"--blend {self.blend}: must be one of {', '.join(blend.MODES)}")
-        if not 0 <= self.sharpen <= 2:
-            raise UsageError(f"--sharpen {self.sharpen}: must be 0 to 2")
+        check(self)
 
     def digest(self) -> str:
         """Hex SHA-256; equal for equal settings."""

@@ -11,9 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate.face.align import crop_matrix, transform, warp
-from curate.types import Floats, Frame, Framing, Image
+from curate.settings import Framing
+from curate.types import Floats, Frame, Image
 from render.compositing import occlusion
-from render.compositing.mask import MaskSettings, face_mask
+from render.compositing.mask import face_mask
+from render.compositing.settings import MaskSettings
 
 if TYPE_CHECKING:
     import torch

@@ -23,7 +23,8 @@ from curate.footage.video import probe
 from curate.schema import COLUMNS, IDENTITY, STATUS_OK, part_schema
 from curate.scores.expression import DISTANCES
 from curate.scores.lighting import skin
-from curate.types import Clip, Settings, Subject
+from curate.settings import Settings
+from curate.types import Clip, Subject
 from tests.tables import write_rows
 
 CLIPS = (

@@ -20,9 +20,9 @@ from curate.footage import video
 from curate.types import Subject, no_progress
 from render import part, pipeline, plan
 from render.compositing.compose import compose
-from render.compositing.mask import MaskSettings
-from render.compositing.settings import RenderSettings
+from render.compositing.settings import MaskSettings, RenderSettings
 from render.compositing.swap import places, swap_frames
+from render.options import RenderOptions
 from render.provenance.verify import verify
 
 
@@ -45,7 +45,7 @@ def tags_of(path: Path) -> tuple:
 
 
 def render(run, footage, out, progress=no_progress, **wishes):
-    return pipeline.render(run, footage, out, pipeline.Wishes(**wishes), progress)
+    return pipeline.render(run, footage, out, RenderOptions(**wishes), progress)
 
 
 def left_in(folder: Path) -> set[str]:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from curate.dataset.faceset import Faceset, create, write_selection
 from curate.schema import COLUMNS, QUALITY
 from curate.scores.expression import AXES
-from curate.types import Clip, Image, Settings, Subject
+from curate.settings import Settings
+from curate.types import Clip, Image, Subject
 from tests.tables import write_rows
 
 NASTY = '<script>alert("x")<script> "q" & \'s\' 日本 ünï.mp4'

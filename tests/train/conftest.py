@@ -17,7 +17,8 @@ import torch
 from curate.dataset import faceset as folder
 from curate.dataset.faceset import Faceset
 from curate.schema import part_schema, table_schema
-from curate.types import Clip, Framing, Settings, Subject
+from curate.settings import Framing, Settings
+from curate.types import Clip, Subject
 from tests.tables import write_rows
 from train.config import TrainConfig, config_of
 

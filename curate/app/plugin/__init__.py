@@ -13,10 +13,8 @@ import fiftyone.operators.types as types
 from curate.app import actions, launch, panels
 from curate.dataset.faceset import open_faceset
 from curate.errors import FacesetError
-from curate.select.eligible import Floors
 from curate.select.gaps import gaps_for
-from curate.select.selection import Wishes
-from curate.select.space import Weights
+from curate.select.options import Floors, SelectionOptions, Weights
 
 BLOCKS = ("pose", "expression", "lighting")
 FLOORS = {
@@ -110,7 +108,7 @@ class ChooseAgain(_Operator):
             floors = {name: ctx.params[name] for name in FLOORS if ctx.params.get(name) is not None}
             weights = Weights(*(float(ctx.params.get(f"weight_{b}", 1.0)) for b in BLOCKS))
             cover = ctx.params.get("cover", "space")
-            wishes = Wishes(str(ctx.params.get("budget", "auto")), cover, Floors(**floors), weights)
+            wishes = SelectionOptions(str(ctx.params.get("budget", "auto")), cover, Floors(**floors), weights)
             choice = actions.propose(ctx.dataset, wishes, target_of(ctx.params.get("target")))
             ctx.ops.reload_dataset()
             notes = "".join(f" {note}." for note in choice.notes)

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from curate.errors import UsageError
 from curate.face import weights as models
 from curate.face.backends import fan_weights
-from curate.types import Detection, Floats, Image, Landmarks, Settings
+from curate.settings import Settings
+from curate.types import Detection, Floats, Image, Landmarks
 
 T = TypeVar("T")
 

@@ -26,7 +26,8 @@ from curate.errors import MissingError, UsageError, WorkError
 from curate.schema import COLUMNS, SELECTION_SCHEMA, table_schema
 from curate.select.cluster import map2d
 from curate.select.space import Space
-from curate.types import Clip, Settings, Subject
+from curate.settings import Settings
+from curate.types import Clip, Subject
 from tests.tables import write_rows
 
 FOLDER = "Łódź \"a\" <b>'c' 顔"
@@ -261,8 +262,7 @@ def acted(fo, name: str, folder: Path) -> dict[str, object]:
     import fiftyone.plugins as plugins
 
     from curate.app import actions
-    from curate.select.eligible import Floors
-    from curate.select.selection import Wishes
+    from curate.select.options import Floors, SelectionOptions
 
     dataset = fo.load_dataset(name)
     face = dict(zip(*dataset.values(["frame", "id"]), strict=True))
@@ -279,7 +279,7 @@ def acted(fo, name: str, folder: Path) -> dict[str, object]:
     told["marks"] = sorted(zip(*dataset.exists("pin").values(["frame", "pin"]), strict=True))
     before = faceset.selection_path.read_bytes()
     anything = Floors(min_eye_distance=None, min_pose_confidence=None, min_exposure=None)
-    choice = actions.propose(dataset, Wishes("7", floors=anything))
+    choice = actions.propose(dataset, SelectionOptions("7", floors=anything))
     told["shown"] = dataset.match({"selected": True}).sort_by("rank").values("frame")
     told["chosen"] = choice.rows["face_id"].str.split("-").str[1].astype(int).tolist()
     told["kept on disk"] = faceset.selection_path.read_bytes() == before

@@ -24,7 +24,8 @@ from curate.dataset.faceset import Faceset, create, write_selection
 from curate.dataset.pins import read_pins
 from curate.errors import MissingError
 from curate.schema import table_schema
-from curate.types import Settings, Subject
+from curate.settings import Settings
+from curate.types import Subject
 from tests.tables import write_rows
 
 FACES = 60

@@ -15,7 +15,8 @@ from curate.dataset.faceset import Faceset, create, open_faceset, write_selectio
 from curate.errors import ConsentError, UsageError, WorkError
 from curate.runtime.files import atomic
 from curate.schema import BY_NAME, COLUMNS, QUALITY, SCORES, part_schema, table_schema
-from curate.types import Clip, Settings, Subject
+from curate.settings import Settings
+from curate.types import Clip, Subject
 from tests.tables import write_rows
 
 SUBJECT = Subject("Jane Doe", "research")

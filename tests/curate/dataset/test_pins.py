@@ -10,7 +10,8 @@ import pytest
 from curate.dataset.faceset import Faceset, create
 from curate.dataset.pins import Pins, change_pins, read_pins, write_pins
 from curate.errors import UsageError, WorkError
-from curate.types import Settings, Subject
+from curate.settings import Settings
+from curate.types import Subject
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ from curate.face.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, fan_weight
 from curate.face.mesh import AT, canonical
 from curate.face.pose68 import FIRST, MESH_OF_68
 from curate.face.track import overlap, region_of, region_of_detection
+from curate.settings import Settings
 from curate.turntable import View, hopper, painted, render, truth, write_clip
-from curate.types import Detection, Image, Landmarks, Settings
+from curate.types import Detection, Image, Landmarks
 
 VIEWS = (View(), View(yaw=25, pitch=5), View(yaw=-25, roll=10, mouth=0.4), View(pitch=12, scale=0.3, x=0.2, y=-0.1))
 SIZE = (480, 480)

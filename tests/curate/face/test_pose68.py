@@ -13,7 +13,8 @@ from curate.face.backends import LANDMARKERS, Landmarker, make
 from curate.face.mesh import canonical
 from curate.face.pose import SURE, head_pose, matrix
 from curate.face.pose68 import FIRST, MESH_OF_68, WEIGHTS, fit68, head_pose68
-from curate.select.selection import Wishes, select_faceset
+from curate.select.options import SelectionOptions
+from curate.select.selection import select_faceset
 from curate.turntable import View, hopper, painted, performance, render, truth, write_clip
 from curate.types import Image, Landmarks
 
@@ -163,7 +164,7 @@ def test_a_faceset_of_68_points_has_poses_and_can_be_chosen_from(
         assert table[null].isna().all(), null
     for known in ("Sharpness", "HeadSize", "DynamicRange", "UnderExposurePrevention", "landmark_confidence"):
         assert table[known].notna().all(), known
-    choice = select_faceset(done.faceset, Wishes("4"))
+    choice = select_faceset(done.faceset, SelectionOptions("4"))
     assert choice.eligible >= 7 and len(choice.rows) == 4
     chosen = table.loc[table["face_id"].isin(choice.rows["face_id"]), "yaw"]
     assert np.ptp(chosen) > 0.6 * np.ptp(table["yaw"]), "chosen by what is left of the space: the pose"

@@ -14,8 +14,8 @@ from curate.extract.pipeline import Request, curate
 from curate.extract.segment import part_info
 from curate.footage.skip import FACE_CHANGE, LONGEST, Watch
 from curate.footage.video import decode, probe
+from curate.settings import AUTO, Settings
 from curate.turntable import View, hopper, render
-from curate.types import AUTO, Settings
 
 BOX = np.array([60.0, 40.0, 80.0, 100.0])
 

@@ -14,11 +14,11 @@ from curate.schema import BY_NAME, SELECTION_SCHEMA, table_schema
 from curate.scores.expression import AXES
 from curate.select import facility_location
 from curate.select.coverage import effective
-from curate.select.eligible import Budget, Floors, parse_budget
-from curate.select.selection import Wishes, choose, select_columns, select_faceset
+from curate.select.options import Budget, Floors, SelectionOptions, Weights, parse_budget
+from curate.select.selection import choose, select_columns, select_faceset
 from curate.select.similarity import Kernel
-from curate.select.space import Weights
-from curate.types import Clip, Settings, Subject
+from curate.settings import Settings
+from curate.types import Clip, Subject
 from tests.tables import write_rows
 
 
@@ -323,12 +323,12 @@ def test_on_a_faceset(tmp_path):
     rows = faces(300).assign(clip="a", status="ok")
     empty = {name: None for name in table_schema().names if name not in rows}
     write_rows(faceset, rows.assign(**empty))
-    choice = select_faceset(open_faceset(faceset.folder), Wishes(".05min"))
+    choice = select_faceset(open_faceset(faceset.folder), SelectionOptions(".05min"))
     assert len(choice.rows) == 90
     pd.testing.assert_frame_equal(faceset.selection(), choice.rows, check_dtype=False)
     assert effective(faceset.table(), 30).of_faces == 300
     assert faceset.selection_options()["budget"] == ".05min" and faceset.selection_options()["target"] is None
-    select_faceset(faceset, Wishes("20"))
+    select_faceset(faceset, SelectionOptions("20"))
     assert faceset.selection()["face_id"].tolist() == choice.rows["face_id"].tolist()[:20]
 
 
@@ -377,4 +377,4 @@ def test_what_a_face_stands_for_counts_as_filmed():
 def test_wrong_wishes_are_refused_at_once():
     for wrong, words in (({"budget": "many"}, "--budget many"), ({"cover": "moon"}, "--cover moon")):
         with pytest.raises(UsageError, match=words):
-            Wishes(**wrong)
+            SelectionOptions(**wrong)

@@ -4,8 +4,9 @@ import pytest
 
 from curate.errors import UsageError
 from curate.face.mesh import BLENDSHAPES
+from curate.select.options import Weights
 from curate.select.similarity import Kernel, net
-from curate.select.space import BLOCKS, FLOOR, Space, Weights, neutral_of, spread
+from curate.select.space import BLOCKS, FLOOR, Space, neutral_of, spread
 
 JAW = BLENDSHAPES.index("jawOpen")
 

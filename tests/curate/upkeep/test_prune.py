@@ -14,7 +14,8 @@ import faceset as front
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import FootageError, WorkError
 from curate.extract.pipeline import Request, curate
-from curate.select.selection import Wishes, select_faceset, summary
+from curate.select.options import SelectionOptions
+from curate.select.selection import select_faceset, summary
 from curate.upkeep.prune import prune, restore
 
 
@@ -23,7 +24,7 @@ def some(head_facesets, tmp_path: Path) -> Faceset:
     """The target's faceset with 6 of 40 faces selected."""
     shutil.copytree(head_facesets["target"], tmp_path / "set")
     faceset = open_faceset(tmp_path / "set")
-    select_faceset(faceset, Wishes("6"))
+    select_faceset(faceset, SelectionOptions("6"))
     return faceset
 
 
@@ -54,7 +55,7 @@ def test_what_comes_after_still_works_and_a_pruned_face_comes_back(some: Faceset
     with pytest.raises(SystemExit) as end:
         front.main()
     assert end.value.code == 0
-    choice = select_faceset(some, Wishes("12"))
+    choice = select_faceset(some, SelectionOptions("12"))
     (note,) = [n for n in summary(some, choice)["notes"] if "--restore" in n]
     assert note.startswith("6 selected faces have no crop")
     capsys.readouterr()
@@ -72,7 +73,7 @@ def test_other_footage_makes_no_crop(some: Faceset, head_clips, tmp_path: Path) 
     shutil.copy(head_clips["source"], clip)
     other = some.changed(clips=(*(type(c)(**{**vars(c), "path": str(clip)}) for c in some.clips),))
     prune(other, yes=True)
-    select_faceset(other, Wishes("8"))
+    select_faceset(other, SelectionOptions("8"))
     with pytest.raises(FootageError, match="another file"):
         restore(other)
     assert len(crops(other)) == 6

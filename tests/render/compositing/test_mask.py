@@ -6,7 +6,8 @@ import pytest
 
 from curate.errors import UsageError
 from curate.face.align import hull_mask
-from render.compositing.mask import MODES, MaskSettings, face_mask, feathered, join
+from render.compositing.mask import MODES, face_mask, feathered, join
+from render.compositing.settings import MaskSettings
 
 
 def disc(size: int, radius: float) -> np.ndarray:

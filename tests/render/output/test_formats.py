@@ -6,6 +6,7 @@ import av
 import pytest
 
 from render import pipeline
+from render.options import RenderOptions
 from render.output.footage_format import check_footage
 from render.provenance.verify import verify
 
@@ -23,7 +24,7 @@ from render.provenance.verify import verify
 def test_a_render_in_this_codec(make_clip, stub, tmp_path, uneven_times, form, codec, suffix, bits):
     footage = make_clip(tmp_path / "a.mp4", uneven_times, tags=(1, 1, 1, 1), pix_fmt=form)
     out = tmp_path / f"out{suffix}"
-    pipeline.render(stub.path, footage, out, pipeline.Wishes(codec=codec, preset="ultrafast"))
+    pipeline.render(stub.path, footage, out, RenderOptions(codec=codec, preset="ultrafast"))
     assert verify(out).state == "trusted"
     with av.open(str(out)) as made, av.open(str(footage)) as given:
         shown = [[f.pts * f.time_base for f in container.decode(video=0)] for container in (made, given)]

@@ -1,0 +1,58 @@
+"""Settings of extraction: what a part contains depends on them. Standard library only, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from curate.errors import UsageError
+from curate.options import check, option
+
+Basis = Literal["self", "release", "public-domain", "research"]
+BASES: tuple[Basis, ...] = ("self", "release", "public-domain", "research")
+Framing = Literal["face", "full", "head"]
+FRAMINGS: tuple[Framing, ...] = ("face", "full", "head")
+AUTO = 0
+"""`Settings.every` for `--every auto`."""
+BACKENDS = "curate.face.backends"
+
+
+def parse_every(text: str) -> int:
+    """`--every`: a whole number from 1, or auto. Raises UsageError."""
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    if text != "auto":
+        raise UsageError(f"--every {text}: must be a whole number from 1, or auto")
+    return AUTO
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that changes what a part contains. Another value makes existing parts stale."""
+
+    every: int = option(1, "Read every Nth frame; auto skips frames in which nothing changes.",
+        low=AUTO, metavar="N|auto", suggestions=("auto", "1", "5", "10"), parse=parse_every)  # fmt: skip
+    """AUTO: see `curate.footage.skip`."""
+    detect_every: int = option(10, "Run the detector every N frames, and whenever a track is lost.", low=1)
+    segment_seconds: float = option(8.0, "Target length of a segment, in seconds.", low=0.1, high=86_400)
+    """A segment ends at a key frame."""
+    framing: Framing = option("full", "How much of the head a crop shows.", choices=FRAMINGS)
+    crop_size: int = option(256, "Side of the crops, in pixels; 0 writes no crops.", low=0, high=2048)
+    detector: str = option("litert", "Face detector.", choices=f"{BACKENDS}:DETECTORS")
+    landmarker: str = option("litert", "Landmark model.", choices=f"{BACKENDS}:LANDMARKERS")
+    identifier: str = option("dlib", "Identity model.", choices=f"{BACKENDS}:IDENTIFIERS")
+    scores: int = 3
+    """Version of the scores: parts with another one are stale."""
+    models: dict[str, str] = field(default_factory=dict)
+    """Name to SHA-256 of the weights in use."""
+
+    def __post_init__(self) -> None:
+        check(self)
+        if 0 < self.crop_size < 32:
+            raise UsageError(f"--crop-size {self.crop_size}: must be 32 to 2048 pixels, or 0 for no crops")
+
+    def digest(self) -> str:
+        """Hex SHA-256 of the settings: parts with another digest are stale."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,31 @@
+"""`faceset app`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from faceset import console
+from faceset.options import Folders, Json, Quiet
+
+
+def app(
+    folders: Folders,
+    port: Annotated[int, typer.Option(help="Port on this machine (loopback only).")] = 5151,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    clips: Annotated[bool, typer.Option("--clips", help="Also load the footage, with faces as frame labels.")] = False,
+    load_only: Annotated[bool, typer.Option("--load-only", help="Load the datasets and exit.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Open facesets in the FiftyOne App."""
+    from curate.app.launch import launch, load, load_clips
+
+    console.progress(quiet)
+    if load_only:
+        names = [*load(folders), *(load_clips(folder) for folder in folders if clips)]
+        console.say(as_json, {"datasets": names}, lambda r: "\n".join(r["datasets"]))
+        return
+    opened = (lambda address: console.say(True, {"address": address}, str)) if as_json else None
+    launch(folders, port=port, browser=browser, clips=clips, opened=opened)

@@ -1,0 +1,32 @@
+"""`faceset export`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.options import literal_names
+from faceset import console, messages
+from faceset.options import Folder, Json, Quiet, local_only, one_of
+
+FORMATS = literal_names("curate.exchange.exporting:FORMATS")
+
+
+def export(
+    folder: Folder,
+    program: Annotated[str, one_of("Format of the export.", FORMATS, "--format")],
+    out: Annotated[Path, typer.Option(help="Folder to write, new or empty.", callback=local_only)],
+    everything: Annotated[bool, typer.Option("--all", help="Export all kept faces, not only the selected.")] = False,
+    pack: Annotated[bool, typer.Option("--pak", help="dfl: write one faceset.pak instead of pictures.")] = False,
+    size: Annotated[int, typer.Option(metavar="N", help="dfl, faceswap: side of the faces, in pixels.")] = 512,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Export the selected faces for another program, with their basis (BASIS.json)."""
+    from curate.exchange.exporting import export as run
+
+    done = asdict(run(folder, out, program, everything, pack, size, console.progress(quiet)))
+    console.say(as_json, done, messages.exported)

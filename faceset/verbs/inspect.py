@@ -1,0 +1,40 @@
+"""`faceset inspect`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faceset import console, messages
+from faceset.options import Json, Quiet, Workers
+
+
+def inspect(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Any render, whoever made it.")],
+    reference: Annotated[Path | None, typer.Option(help="The original footage.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Page to write. [default: VIDEO.artifacts.html, or VIDEO.inspect.html]")
+    ] = None,
+    workers: Workers = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Report the artifacts of any face-swap video."""
+    from curate.runtime.jobs import processes
+    from reports.artifact_page.page import to_json, write
+    from reports.artifacts.inspect import inspect as inspect_video
+
+    found = inspect_video(video, reference, workers=processes(workers), progress=console.progress(quiet))
+    page = out or _writable_page(video)
+    write(found, page, {"video": str(video), "reference": str(reference) if reference else None})
+    console.say(as_json, {**to_json(found), "report": str(page)}, messages.inspected)
+
+
+def _writable_page(video: Path) -> Path:
+    """Next to the video, or here where its folder cannot be written; not over the page that its render wrote."""
+    rendered = video.with_suffix(".c2pa").is_file() and video.with_suffix(".artifacts.html").is_file()
+    page = video.with_suffix(".inspect.html" if rendered else ".artifacts.html")
+    return page if os.access(video.parent, os.W_OK) else Path.cwd() / page.name

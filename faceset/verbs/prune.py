@@ -1,0 +1,32 @@
+"""`faceset prune`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from faceset import console, messages
+from faceset.options import Folder, Json, Quiet
+
+
+def prune(
+    folder: Folder,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only report what would be freed.")] = False,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Recreate missing crops of selected faces from the footage.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Delete the crops of faces that are not selected; they can be recreated from the footage."""
+    from curate.dataset.faceset import open_faceset
+    from curate.upkeep import prune as upkeep
+
+    progress = console.progress(quiet)
+    faceset = open_faceset(folder)
+    if restore:
+        console.say(as_json, {"restored": upkeep.restore(faceset, progress)}, messages.restored)
+        return
+    console.say(as_json, asdict(upkeep.prune(faceset, yes)), messages.pruned(yes))

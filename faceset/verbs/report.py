@@ -1,0 +1,19 @@
+"""`faceset report`."""
+
+from __future__ import annotations
+
+from faceset import choosing, console
+from faceset.options import Folders, For, Json, Quiet
+
+
+def report(folders: Folders, target: For = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Write the diversity and coverage page of a faceset; of several facesets also a comparison."""
+    console.progress(quiet)
+    pages = [choosing.report(folder, target) for folder in folders]
+    if len(folders) > 1:
+        from curate.dataset.faceset import open_faceset
+        from reports.coverage.compare import write
+
+        pages.append(write([open_faceset(folder) for folder in folders]))
+    found = {"report": str(pages[-1]), "data": str(pages[-1].with_suffix(".json")), "reports": [str(p) for p in pages]}
+    console.say(as_json, found, lambda r: "\n".join(r["reports"]))

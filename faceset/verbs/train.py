@@ -1,0 +1,52 @@
+"""`faceset train`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from faceset import console, messages
+from faceset.options import Engine, Force, Given, Json, Quiet, check_engine, faceset_at, local_only, takes
+from train.config import TrainConfig, config_of
+
+
+@takes(TrainConfig)
+def train(
+    source: Annotated[Path, typer.Option(help="Faceset that gives the face.", callback=faceset_at)],
+    target: Annotated[Path, typer.Option(help="Faceset whose performance is kept.", callback=faceset_at)],
+    out: Annotated[Path, typer.Option(help="Folder of the run.", callback=local_only)],
+    given: Given,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint.")] = False,
+    init: Annotated[Path | None, typer.Option(metavar="RUN", help="Initialise the encoder from this run.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Local folder for decoded faces. [default: OUT/cache]")] = None,
+    engine: Engine = "local",
+    workers: Annotated[int, typer.Option(metavar="N", help="Number of processes with --engine ray.")] = 1,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the face-swap network on two facesets; defaults are those of --preset small.
+
+    For several GPUs or machines, start it with torchrun or accelerate launch.
+    """
+    check_engine(engine)
+    values = dict(given[TrainConfig])
+    preset = values.pop("preset", None)
+    progress = console.progress(quiet)
+    from train.run import resumed_config
+
+    config = resumed_config(out, preset, **values) if resume else config_of(preset or "small", **values)
+    if engine == "ray":
+        from train.on_ray import train_on_ray
+
+        done = train_on_ray(config, source, target, out, workers, resume, force, init, cache)
+    else:
+        from train.fit import train as run
+
+        done = run(config, source, target, out, resume, force, init, cache, progress)
+    if os.environ.get("RANK", "0") == "0":  # under torchrun the first process speaks for all
+        console.say(as_json, asdict(done), messages.trained(out))

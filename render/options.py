@@ -1,0 +1,39 @@
+"""Options of a render, apart from the run, the footage and the output's name. Light, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from curate.options import check, option
+from render.compositing.settings import RenderSettings
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """Everything `faceset render` can be given; raises UsageError that names the flag."""
+
+    settings: RenderSettings = field(default_factory=RenderSettings)
+    span: str | None = option(None, "Render only this part of the footage, as 00:10-01:20.",
+                              flag="--range", metavar="START-END")  # fmt: skip
+    codec: str = option("h264", "Codec; ProRes needs a .mov output.", choices="render.output.coding:ENCODERS")
+    bits: int = option(0, "Bits per colour component; 0: as the footage.", choices=(0, 8, 10))
+    crf: int = option(18, "Quality of H.264 and H.265, 0 to 51; lower is better.", low=0, high=51)
+    preset: str = option("medium", "Encoder preset; slower is smaller.", choices="render.output.coding:PRESETS")
+    frames: Path | None = option(None, "Also write every frame as a picture to this folder.", metavar="DIR")
+    frames_as: str = option("png", "Format of the pictures; exr is linear light.", choices=("png", "exr"))
+    alpha: bool = option(False, "Give the pictures the mask as alpha.", bare=True)
+    masks: Path | None = option(None, "Also write every mask as a 16-bit PNG to this folder.", metavar="DIR")
+    allow_hdr: bool = option(False, "Render HDR footage anyway, keeping its tags.", bare=True)
+    key: Path | None = option(None, "Your signing key (PEM, PKCS#8, ES256).")
+    cert: Path | None = option(None, "The certificate chain of --key (PEM).")
+    tsa: str | None = option(None, "Time-stamp authority (RFC 3161); uses the network.", metavar="URL")
+    device: str = option("auto", "Device; auto uses a GPU if there is one.",
+                         suggestions=("auto", "cpu", "cuda"))  # fmt: skip
+    workers: int = option(0, "Number of processes; 0: one per core.", low=0)
+    engine: str = option("local", "local, or ray (RAY_ADDRESS, or a local cluster).",
+                         choices="curate.runtime.jobs:ENGINES")  # fmt: skip
+    force: bool = option(False, "Overwrite existing output.", bare=True)
+
+    def __post_init__(self) -> None:
+        check(self)
