@@ -149,7 +149,7 @@ def _megabytes(process: psutil.Process) -> float:
 def run(folder: Path, out: Path, every: str, workers: int, kill: float | None) -> tuple[Course, dict[str, Any]]:
     """Curate, and begin again after every kill; what was sampled and what curate said."""
     course, began, killed = Course(), time.monotonic(), time.monotonic()
-    front = [sys.executable, str(ROOT / "faceset.py"), "curate"]
+    front = [sys.executable, "-m", "faceset", "curate"]
     rest = ["--every", every, "--workers", str(workers), "--json", "--quiet"]
     new = [*front, str(folder), "--out", str(out), "--subject", "A", "--basis", "research", *rest]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -92,7 +92,7 @@ def check(settings: Any) -> None:
     kind: Any = type(settings)
     for one in options_of(kind):
         value = getattr(settings, one.name)
-        if value is None or isinstance(value, bool):
+        if value is None or one.kind is bool:
             continue
         if one.choices:
             for part in value if isinstance(value, tuple) else (value,):

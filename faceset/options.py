@@ -99,7 +99,7 @@ def takes(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
 def _parameter(one: Option) -> inspect.Parameter:
     """One option as an argument of a verb."""
     text = one.help
-    if one.default is not None and one.default != () and one.kind is not bool:
+    if one.default is not None and one.default != () and one.default is not False:
         text += f" [default: {_shown(one)}]"
     values = one.choices or one.suggestions
     details: dict[str, Any] = {"help": text, "autocompletion": completer(values) if values else None}
@@ -118,6 +118,8 @@ def _parameter(one: Option) -> inspect.Parameter:
 
 
 def _shown(one: Option) -> str:
+    if one.default is True:
+        return "on"
     if isinstance(one.default, float):
         return f"{one.default:g}"
     return "auto" if one.parse and one.default == 0 else str(one.default)

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -21,7 +20,7 @@ import typer.main
 
 from curate.runtime import logs
 from curate.runtime.progress import Bar
-from faceset import cli, completion
+from faceset import cli
 from tests.command import call as called
 
 ROOT = Path(cli.__file__).parents[1]
@@ -77,7 +76,7 @@ def test_work_that_fails_says_so_in_json(capsys, tmp_path) -> None:
 
 def test_verbs_that_no_other_test_asks_for_json(capsys, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr("curate.app.launch.load", lambda folders: [f"{f.name}-1" for f in folders])
-    monkeypatch.setattr("curate.app.launch", lambda folders, opened, **_: opened("http://127.0.0.1:5151/x"))
+    monkeypatch.setattr("curate.app.launch.launch", lambda folders, opened, **_: opened("http://127.0.0.1:5151/x"))
     monkeypatch.setattr("render.demo.demo", lambda out, **_: [("render", out / "render.mp4")])
     assert call(capsys, "app", "her", "him", "--load-only", "--json")[:2] == (0, {"datasets": ["her-1", "him-1"]})
     assert call(capsys, "app", "her", "--json")[1] == {"address": "http://127.0.0.1:5151/x"}
@@ -89,7 +88,7 @@ def test_verbs_that_no_other_test_asks_for_json(capsys, monkeypatch, tmp_path) -
 
 def test_a_bug_is_an_object_too(tmp_path) -> None:
     script = (
-        "import sys, curate.extract.pipeline, faceset\n"
+        "import sys, curate.extract.pipeline; from faceset import cli\n"
         "def broken(*_): raise ValueError('odd')\n"
         "curate.extract.pipeline.curate = broken\n"
         f"sys.argv = ['faceset', *sys.argv[1:], 'curate', 'x', '--out', {str(tmp_path / 'set')!r}, '--json']\n"
@@ -110,7 +109,7 @@ def test_a_bug_is_an_object_too(tmp_path) -> None:
 
 def test_logs_and_progress_as_json_lines(head_clips, tmp_path) -> None:
     me = ("--out", tmp_path / "set", "--subject", "Ä", "--basis", "public-domain", "--workers", "2", "--every", "4")
-    command = [sys.executable, "faceset.py", "--log-json", "curate", head_clips["source"], *me, "--json"]
+    command = [sys.executable, "-m", "faceset", "--log-json", "curate", head_clips["source"], *me, "--json"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=120, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["kept"] > 0
@@ -199,28 +198,3 @@ def test_the_script_for_bash() -> None:
     assert "complete -o default -F _faceset_completion faceset" in done.stdout
     checked = subprocess.run(["bash", "-n"], input=done.stdout, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
-
-
-def test_completed_values_are_those_that_are_taken() -> None:
-    from curate import types
-    from curate.exchange import exporting, pictures
-    from curate.face import backends
-    from curate.runtime import jobs
-    from curate.select import selection
-    from render.compositing import mask
-    from render.output import coding
-    from train import config
-
-    given = completion.VALUES
-    assert given["basis"] == types.BASES and given["framing"] == types.FRAMINGS
-    assert given["cover"] == get_args(selection.Cover)
-    assert given["detector"] == tuple(backends.DETECTORS) and given["landmarker"] == tuple(backends.LANDMARKERS)
-    assert given["identifier"] == tuple(backends.IDENTIFIERS) and given["engine"] == jobs.ENGINES
-    assert given["import-format"] == pictures.PROGRAMS and given["export-format"] == exporting.FORMATS
-    assert given["codec"] == tuple(coding.ENCODERS) and given["coding-preset"] == coding.PRESETS
-    assert set(given["preset"]) == set(config.PRESETS) and given["arch"] == config.ARCHES
-    names = ("device", "precision", "sampling", "stop", "flip")
-    taken = (config.DEVICES, config.PRECISIONS, config.SAMPLINGS, config.STOPS, config.FLIPS)
-    assert [set(given[n]) for n in names] == [set(t) for t in taken]
-    assert mask.MaskSettings("both", 0.03, 0.1, tuple(given["keep"][-1].split(",")))
-    assert selection.SelectionOptions(given["budget"][1]) and selection.SelectionOptions(given["budget"][2])

@@ -74,10 +74,8 @@ def dangers(tree: ast.AST) -> Iterator[str]:
 
 
 def sources() -> list[Path]:
-    packages = [
-        p for name in ("curate", "reports", "train", "render", "benchmarks") for p in (ROOT / name).rglob("*.py")
-    ]
-    return [ROOT / "faceset.py", *packages]
+    packages = ("curate", "reports", "train", "render", "faceset", "benchmarks")
+    return [path for name in packages for path in (ROOT / name).rglob("*.py")]
 
 
 def test_no_source_unpickles_evaluates_or_asks_a_shell():

@@ -12,7 +12,7 @@ from faceset.options import Folders, Json, Quiet
 
 def app(
     folders: Folders,
-    port: Annotated[int, typer.Option(help="Port on this machine (loopback only).")] = 5151,
+    port: Annotated[int, typer.Option(metavar="N", help="Port on this machine (loopback only).")] = 5151,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
     clips: Annotated[bool, typer.Option("--clips", help="Also load the footage, with faces as frame labels.")] = False,
     load_only: Annotated[bool, typer.Option("--load-only", help="Load the datasets and exit.")] = False,

@@ -26,15 +26,23 @@ def curate(
         Path | None,
         typer.Option(help="Faceset (folder or URL); created, or resumed if it exists.", callback=faceset_at),
     ] = None,
-    subject: Annotated[str | None, typer.Option(help="Name of the person whose face this is.")] = None,
+    subject: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the person whose face this is.")] = None,
     basis: Annotated[str | None, one_of("Basis on which the face may be used.", BASES)] = None,
-    evidence: Annotated[Path | None, typer.Option(help="Document that shows the basis; its hash is stored.")] = None,
-    reference: Annotated[list[Path] | None, typer.Option(help="Photo of the subject; may be repeated.")] = None,
-    person: Annotated[int | None, typer.Option(help="Person from `faceset people` who is the subject.")] = None,
+    evidence: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Document that shows the basis; its hash is stored.")
+    ] = None,
+    reference: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Photo of the subject; may be repeated.")
+    ] = None,
+    person: Annotated[
+        int | None, typer.Option(metavar="N", help="Person from `faceset people` who is the subject.")
+    ] = None,
     target: For = None,
     engine: Engine = "local",
     workers: Workers = 0,
-    gpus: Annotated[float, typer.Option(help="With --engine ray: GPUs that each worker needs, e.g. 0.25.")] = 0.0,
+    gpus: Annotated[
+        float, typer.Option(metavar="X", help="With --engine ray: GPUs that each worker needs, e.g. 0.25.")
+    ] = 0.0,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -18,7 +18,7 @@ FORMATS = literal_names("curate.exchange.exporting:FORMATS")
 def export(
     folder: Folder,
     program: Annotated[str, one_of("Format of the export.", FORMATS, "--format")],
-    out: Annotated[Path, typer.Option(help="Folder to write, new or empty.", callback=local_only)],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="Folder to write, new or empty.", callback=local_only)],
     everything: Annotated[bool, typer.Option("--all", help="Export all kept faces, not only the selected.")] = False,
     pack: Annotated[bool, typer.Option("--pak", help="dfl: write one faceset.pak instead of pictures.")] = False,
     size: Annotated[int, typer.Option(metavar="N", help="dfl, faceswap: side of the faces, in pixels.")] = 512,

@@ -19,11 +19,13 @@ PROGRAMS = literal_names("curate.exchange.pictures:PROGRAMS")
 @takes(SelectionOptions, Floors, Weights)
 def import_(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder of aligned faces or photos, or a faceset.pak.")],
-    out: Annotated[Path, typer.Option(help="New faceset: a folder or a URL.", callback=faceset_at)],
-    subject: Annotated[str, typer.Option(help="Name of the person whose face this is.")],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="New faceset: a folder or a URL.", callback=faceset_at)],
+    subject: Annotated[str, typer.Option(metavar="NAME", help="Name of the person whose face this is.")],
     basis: Annotated[str, one_of("Basis on which the face may be used.", BASES)],
     given: Given,
-    evidence: Annotated[Path | None, typer.Option(help="Document that shows the basis; its hash is stored.")] = None,
+    evidence: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Document that shows the basis; its hash is stored.")
+    ] = None,
     program: Annotated[str | None, one_of("Format; detected from the files by default.", PROGRAMS, "--format")] = None,
     workers: Workers = 0,
     as_json: Json = False,

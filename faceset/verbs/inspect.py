@@ -14,9 +14,10 @@ from faceset.options import Json, Quiet, Workers
 
 def inspect(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Any render, whoever made it.")],
-    reference: Annotated[Path | None, typer.Option(help="The original footage.")] = None,
+    reference: Annotated[Path | None, typer.Option(metavar="FILE", help="The original footage.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Page to write. [default: VIDEO.artifacts.html, or VIDEO.inspect.html]")
+        Path | None,
+        typer.Option(metavar="PATH", help="Page to write. [default: VIDEO.artifacts.html, or VIDEO.inspect.html]"),
     ] = None,
     workers: Workers = 0,
     as_json: Json = False,

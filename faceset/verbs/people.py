@@ -12,7 +12,7 @@ from faceset.options import Folder, Json, Quiet
 
 def people(
     folder: Folder,
-    person: Annotated[int | None, typer.Option(help="Make this person the subject.")] = None,
+    person: Annotated[int | None, typer.Option(metavar="N", help="Make this person the subject.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

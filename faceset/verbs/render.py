@@ -17,8 +17,8 @@ from render.options import RenderOptions
 @takes(MaskSettings, RenderSettings, RenderOptions)
 def render(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A training run.")],
-    footage: Annotated[Path, typer.Option(help="Video whose performance is kept.")],
-    out: Annotated[Path, typer.Option(help="Video to write: .mp4, .m4v or .mov.", callback=local_only)],
+    footage: Annotated[Path, typer.Option(metavar="VIDEO", help="Video whose performance is kept.")],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="Video to write: .mp4, .m4v or .mov.", callback=local_only)],
     given: Given,
     still: Annotated[
         str | None, typer.Option(metavar="TIME", help="Render only the frame at this time, as a .png.")

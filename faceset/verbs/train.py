@@ -16,13 +16,17 @@ from train.config import TrainConfig, config_of
 
 @takes(TrainConfig)
 def train(
-    source: Annotated[Path, typer.Option(help="Faceset that gives the face.", callback=faceset_at)],
-    target: Annotated[Path, typer.Option(help="Faceset whose performance is kept.", callback=faceset_at)],
-    out: Annotated[Path, typer.Option(help="Folder of the run.", callback=local_only)],
+    source: Annotated[Path, typer.Option(metavar="DIR", help="Faceset that gives the face.", callback=faceset_at)],
+    target: Annotated[
+        Path, typer.Option(metavar="DIR", help="Faceset whose performance is kept.", callback=faceset_at)
+    ],
+    out: Annotated[Path, typer.Option(metavar="PATH", help="Folder of the run.", callback=local_only)],
     given: Given,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint.")] = False,
     init: Annotated[Path | None, typer.Option(metavar="RUN", help="Initialise the encoder from this run.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Local folder for decoded faces. [default: OUT/cache]")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Local folder for decoded faces. [default: OUT/cache]")
+    ] = None,
     engine: Engine = "local",
     workers: Annotated[int, typer.Option(metavar="N", help="Number of processes with --engine ray.")] = 1,
     force: Force = False,

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from curate.errors import UsageError
-from train.config import PRESETS, RANGES, TrainConfig, check_resume, config_of, flag, from_json
+from curate.options import option_of, options_of
+from train.config import PRESETS, TrainConfig, check_resume, config_of, flag, from_json
 
 
 @pytest.mark.parametrize(
@@ -58,8 +59,11 @@ def test_flags_that_were_not_given_leave_the_preset_alone() -> None:
     assert config_of("tiny", steps=None, seed=7) == replace(PRESETS["tiny"], seed=7)
 
 
-def test_every_range_is_of_a_field() -> None:
-    assert set(RANGES) <= set(TrainConfig.__dataclass_fields__)
+def test_every_field_has_a_range_or_choices() -> None:
+    options = options_of(TrainConfig)
+    assert [one.name for one in options] == list(TrainConfig.__dataclass_fields__)
+    assert all(one.choices or one.kind is bool or None not in (one.low, one.high) for one in options)
+    assert option_of(TrainConfig, "preset").choices == tuple(PRESETS)
 
 
 def test_json_there_and_back_leaves_out_what_is_unknown() -> None:
@@ -78,5 +82,5 @@ def test_resume_may_save_more_often_but_not_change_the_network_or_what_is_held_o
     begun = config_of("tiny")
     assert check_resume(begun, replace(begun, save_every=7, steps=9)) == ("steps", "save_every")
     for change in ({"latent": 99}, {"held_out": 0.2}, {"seed": 1}, {"size": 128}, {"arch": "liae"}):
-        with pytest.raises(UsageError, match=f"--resume: the run began with {flag(next(iter(change)))} "):
+        with pytest.raises(UsageError, match=f"--resume: the run was started with {flag(next(iter(change)))} "):
             check_resume(begun, replace(begun, **change))

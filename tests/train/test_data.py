@@ -13,8 +13,20 @@ from curate.scores.quality import detail
 from curate.types import no_progress
 from tests.tables import write_rows
 from train.augment import Limits
-from train.config import RANGES, TrainConfig
-from train.data import CLARITY, HARSHEST, SCORED, Side, chance, clarity, load_side, matched, split, usable_rows
+from train.config import TrainConfig
+from train.data import (
+    CLARITY,
+    HARSHEST,
+    MOST_BLUR,
+    SCORED,
+    Side,
+    chance,
+    clarity,
+    load_side,
+    matched,
+    split,
+    usable_rows,
+)
 
 
 def load(path: Path, config: TrainConfig, cache: Path) -> Side:
@@ -131,7 +143,7 @@ def test_only_the_clearer_side_is_degraded_further(config: TrainConfig) -> None:
     assert found.blur > 2 * config.blur and found.compress > config.compress + 0.2
     assert matched(config, clear, medians(0.0, 0.1)) == Limits(found.blur, config.compress)
     assert matched(config, clear, poor, "face").blur > found.blur > matched(config, clear, poor, "head").blur
-    assert matched(config, clear, medians(-9.0, 9.0)) == Limits(RANGES["blur"][1], HARSHEST)
+    assert matched(config, clear, medians(-9.0, 9.0)) == Limits(MOST_BLUR, HARSHEST)
     off = replace(config, blur=0.0, compress=0.0)
     assert matched(off, clear, poor) == Limits(0.0, 0.0)
 

@@ -7,9 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from train.config import ARCHES, PRESETS, TrainConfig, same_encoder
+from curate.options import option_of
+from train.config import PRESETS, TrainConfig, same_encoder
 from train.layers import SLOPE, Upsample, layout
 from train.model import Decoder, Df, Liae, Swap, build, parameter_counts, picture
+
+ARCHES = option_of(TrainConfig, "arch").choices
 
 
 @pytest.mark.parametrize("arch", ARCHES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import fiftyone as fo
 import fiftyone.operators as foo
@@ -13,15 +13,12 @@ import fiftyone.operators.types as types
 from curate.app import actions, launch, panels
 from curate.dataset.faceset import open_faceset
 from curate.errors import FacesetError
+from curate.options import option_of, options_of
 from curate.select.gaps import gaps_for
 from curate.select.options import Floors, SelectionOptions, Weights
 
-BLOCKS = ("pose", "expression", "lighting")
-FLOORS = {
-    "min_sharpness": "Least sharpness", "min_eye_distance": "Least distance of the eyes, px",
-    "min_pose_confidence": "Least pose confidence", "max_compression": "Most compression artifacts",
-    "max_motion_blur": "Most motion blur",
-}  # fmt: skip
+T = TypeVar("T", Floors, Weights)
+BUDGET = option_of(SelectionOptions, "budget")
 NO_TARGET = "none"
 SHADES = [[0, "#262a31"], [0.001, "#1d4a78"], [0.4, "#4489c9"], [1, "#d2e8fb"]]
 
@@ -34,6 +31,14 @@ def facesets() -> dict[str, str]:
         if folder:
             found[folder] = name
     return found
+
+
+def given(kind: type[T], params: dict[str, Any]) -> T:
+    """A dataclass of options as a form was filled in; what is empty keeps its default."""
+    filled = {
+        one.name: float(params[one.parameter]) for one in options_of(kind) if params.get(one.parameter) is not None
+    }
+    return kind(**filled)
 
 
 def target_of(folder: str | None) -> Path | None:
@@ -85,19 +90,17 @@ class ChooseAgain(_Operator):
     def resolve_input(self, ctx: Any) -> Any:
         """The form."""
         inputs = types.Object()
-        inputs.str(
-            "budget", label="Budget", description="A number, minutes (9min), or auto", default="auto", required=True
-        )
+        inputs.str("budget", label="Budget", description=BUDGET.help, default=BUDGET.default, required=True)
         cover = types.Dropdown()
         for value, text in (("space", "every kind of face alike"), ("footage", "as filmed"), ("target", "a target")):
             cover.add_choice(value, label=text)
         inputs.enum("cover", cover.values(), label="Represent", default="space", view=cover)
         if ctx.params.get("cover") == "target":
             inputs.enum("target", _targets(ctx).values(), label="Target", required=True, view=_targets(ctx))
-        for block in BLOCKS:
-            inputs.float(f"weight_{block}", label=f"Weight of {block}", default=1.0)
-        for name, text in FLOORS.items():
-            inputs.float(name, label=text, required=False)
+        for one in options_of(Weights):
+            inputs.float(one.parameter, label=one.help, default=one.default)
+        for one in options_of(Floors):
+            inputs.float(one.parameter, label=one.help, default=one.default, required=False)
         return types.Property(inputs, view=types.View(label=self.label))
 
     def execute(self, ctx: Any) -> dict[str, str]:
@@ -105,11 +108,9 @@ class ChooseAgain(_Operator):
 
         def work() -> str:
             """Choose and show it; what was chosen."""
-            floors = {name: ctx.params[name] for name in FLOORS if ctx.params.get(name) is not None}
-            weights = Weights(*(float(ctx.params.get(f"weight_{b}", 1.0)) for b in BLOCKS))
-            cover = ctx.params.get("cover", "space")
-            wishes = SelectionOptions(str(ctx.params.get("budget", "auto")), cover, Floors(**floors), weights)
-            choice = actions.propose(ctx.dataset, wishes, target_of(ctx.params.get("target")))
+            cover, budget = ctx.params.get("cover", "space"), str(ctx.params.get("budget", BUDGET.default))
+            options = SelectionOptions(budget, cover, given(Floors, ctx.params), given(Weights, ctx.params))
+            choice = actions.propose(ctx.dataset, options, target_of(ctx.params.get("target")))
             ctx.ops.reload_dataset()
             notes = "".join(f" {note}." for note in choice.notes)
             return (
