@@ -45,7 +45,7 @@ def tags_of(path: Path) -> tuple:
 
 
 def render(run, footage, out, progress=no_progress, **wishes):
-    return pipeline.render(run, footage, out, RenderOptions(**wishes), progress)
+    return pipeline.render(run, footage, out, RenderOptions(**{"workers": 1, **wishes}), progress)
 
 
 def left_in(folder: Path) -> set[str]:
@@ -177,8 +177,8 @@ def test_a_beginning_that_was_cut_off_is_begun_anew(clip, stub, tmp_path, monkey
 
 
 def test_parts_are_the_whole_and_another_plan_begins_anew(clip, stub, tmp_path, monkeypatch):
-    def pixels(part: int, **wishes) -> list[str]:
-        monkeypatch.setattr(plan, "PART", part)
+    def pixels(length: int, **wishes) -> list[str]:
+        monkeypatch.setattr(plan, "PART", length)
         stub.network.fail_at = 0
         frames = []
         monkeypatch.setattr(part.Marker, "mark", lambda self, image: frames.append(image.tobytes()) or image)
@@ -284,8 +284,8 @@ def test_a_range_has_its_own_frames_and_sound(clip, stub, tmp_path, uneven_times
 
 
 def test_pictures_of_frames_and_masks_and_a_still(clip, stub, tmp_path):
-    frames = plan.Frames(str(tmp_path / "frames"), "png", True)
-    render(stub.path, clip, tmp_path / "out.mp4", frames=frames, masks=tmp_path / "masks")
+    frames = tmp_path / "frames"
+    render(stub.path, clip, tmp_path / "out.mp4", frames=frames, alpha=True, masks=tmp_path / "masks")
     assert len(list((tmp_path / "frames").glob("frame_*.png"))) == 30
     picture = cv2.imread(str(tmp_path / "frames" / "frame_000015.png"), cv2.IMREAD_UNCHANGED)
     mask = cv2.imread(str(tmp_path / "masks" / "mask_000015.png"), cv2.IMREAD_UNCHANGED)

@@ -35,10 +35,9 @@ def facesets() -> dict[str, str]:
 
 def given(kind: type[T], params: dict[str, Any]) -> T:
     """A dataclass of options as a form was filled in; what is empty keeps its default."""
-    filled = {
-        one.name: float(params[one.parameter]) for one in options_of(kind) if params.get(one.parameter) is not None
-    }
-    return kind(**filled)
+    declared: Any = kind
+    found = {one.name: params.get(one.parameter) for one in options_of(declared)}
+    return kind(**{name: float(value) for name, value in found.items() if value is not None})
 
 
 def target_of(folder: str | None) -> Path | None:

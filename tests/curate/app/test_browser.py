@@ -160,7 +160,7 @@ def operate(page, label: str, budget: str | None = None) -> None:
     search.fill(label)
     page.locator("[role=dialog]").get_by_text(label, exact=True).click(timeout=60_000)
     if budget is not None:
-        page.wait_for_selector("text=A number, minutes (9min), or auto", timeout=60_000)
+        page.wait_for_selector("text=a number, minutes of footage (9min) or auto", timeout=60_000)
         page.locator("[role=dialog] input[type=string]").first.fill(budget)
         page.get_by_role("button", name="Execute").click()
     page.locator("[role=dialog]").wait_for(state="detached", timeout=60_000)

@@ -6,8 +6,11 @@ import pytest
 
 from curate.errors import UsageError
 from curate.face.align import hull_mask
-from render.compositing.mask import MODES, face_mask, feathered, join
+from curate.options import option_of
+from render.compositing.mask import face_mask, feathered, join
 from render.compositing.settings import MaskSettings
+
+MODES = option_of(MaskSettings, "mode").choices
 
 
 def disc(size: int, radius: float) -> np.ndarray:
