@@ -10,6 +10,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+from curate.axes import EXPRESSION
+
 IDENTITY = 128
 """Length of an identity vector."""
 Level = Literal["part", "table", "both"]
@@ -50,18 +52,6 @@ def _vector(size: int) -> pa.DataType:
 
 
 STATUS_OK = "ok"
-
-AXIS_DOCS = {
-    "jawOpen": "Jaw open",
-    "smile": "Corners of the mouth up and out",
-    "pucker": "Lips forward",
-    "frown": "Corners of the mouth down",
-    "blink": "Eyes shut",
-    "eyeWide": "Eyes wide open",
-    "browUp": "Brows up",
-    "browDown": "Brows down",
-}
-"""The named axes of expression and what is far along each."""
 
 COLUMNS: tuple[Column, ...] = (
     Column("face_id", pa.string(), "Stable name: 12 digits of the clip's hash, frame, index"),
@@ -115,8 +105,8 @@ COLUMNS: tuple[Column, ...] = (
         "distances", pa.list_(pa.float32()), "Pose-free mesh distances (curate.scores.expression.DISTANCES)", "part"
     ),
     *(
-        Score(name, "", -1, 2, None, f"{doc}; 0 is the subject's neutral, 1 about as far as it goes", "axis", "table")
-        for name, doc in AXIS_DOCS.items()
+        Score(a.name, "", -1, 2, None, f"{a.doc}; 0 is the subject's neutral, 1 about its extreme", "axis", "table")
+        for a in EXPRESSION
     ),
     Column(
         "lighting",

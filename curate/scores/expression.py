@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.axes import EXPRESSION
 from curate.face.mesh import AT, BLENDSHAPES
 from curate.face.pose import fit_mesh, zero
 from curate.types import Floats
@@ -22,17 +23,8 @@ Doubles = NDArray[np.float64]
 
 INDEX = {name: i for i, name in enumerate(BLENDSHAPES)}
 GAZE = tuple(i for i, name in enumerate(BLENDSHAPES) if name.startswith("eyeLook"))
-# Named axes: the mean of these blendshapes.
-AXES: dict[str, tuple[str, ...]] = {
-    "jawOpen": ("jawOpen",),
-    "smile": ("mouthSmileLeft", "mouthSmileRight"),
-    "pucker": ("mouthPucker", "mouthFunnel"),
-    "frown": ("mouthFrownLeft", "mouthFrownRight"),
-    "blink": ("eyeBlinkLeft", "eyeBlinkRight"),
-    "eyeWide": ("eyeWideLeft", "eyeWideRight"),
-    "browUp": ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
-    "browDown": ("browDownLeft", "browDownRight"),
-}
+AXES: dict[str, tuple[str, ...]] = {axis.name: axis.blendshapes for axis in EXPRESSION}
+"""Blendshapes whose mean is a named axis."""
 DISTANCES = ("mouth opening", "mouth width", "eye opening")
 """In the units of the canonical mesh (cm of an average head). Openings are along the head's own upright, and less than
 0 where the mesh's lips or lids cross."""
