@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from curate.errors import UsageError, WorkError
+from curate.footage.shots import MEMORY
 from curate.records import record
 from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED, read_parquet, told
@@ -55,8 +56,13 @@ class Part:
 
     @property
     def with_neighbours(self) -> range:
-        """The frames that are decoded for it."""
+        """The frames whose faces are swapped for it."""
         return range(max(self.first - RADIUS, 0), self.end + RADIUS)
+
+    @property
+    def decoded(self) -> range:
+        """The frames that are decoded for it; the first ones only tell where shots begin."""
+        return range(max(self.first - RADIUS - MEMORY, 0), self.end + RADIUS)
 
 
 @dataclass(frozen=True)

@@ -177,8 +177,8 @@ def test_a_beginning_that_was_cut_off_is_begun_anew(clip, stub, tmp_path, monkey
 
 
 def test_parts_are_the_whole_and_another_plan_begins_anew(clip, stub, tmp_path, monkeypatch):
-    def pixels(part: int, **wishes) -> list[str]:
-        monkeypatch.setattr(plan, "PART", part)
+    def pixels(length: int, **wishes) -> list[str]:
+        monkeypatch.setattr(plan, "PART", length)
         stub.network.fail_at = 0
         frames = []
         monkeypatch.setattr(part.Marker, "mark", lambda self, image: frames.append(image.tobytes()) or image)
