@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.scores.albedo import DARKEST
-from curate.scores.lighting import srgb_to_linear
+from curate.srgb import decoded8
 from curate.types import Floats
 
 CHROMA, LUMINANCE = 0.5, 1.6
@@ -100,7 +100,7 @@ def _share(difference: Floats, chroma: float, luminance: float) -> Floats:
 
 def _logs(colours: NDArray[np.uint8]) -> Floats:
     """(..., 3): log2 of luminance, red over green, blue over green."""
-    red, green, blue = np.moveaxis(np.log2(np.maximum(srgb_to_linear(colours), 2e-3)), -1, 0)
+    red, green, blue = np.moveaxis(np.log2(np.maximum(decoded8(colours), 2e-3)), -1, 0)
     return np.stack([0.25 * red + 0.65 * green + 0.1 * blue, red - green, blue - green], axis=-1)
 
 
