@@ -31,7 +31,7 @@ MOST_RATIO = 400
 """A table may be this many times larger in memory than on disk, or SMALL bytes in all (real ones: below 20)."""
 
 
-def told(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """An error of a library in one line without control characters."""
     text = getattr(error, "strerror", None) or str(error)
     line = next((line for line in str(text).splitlines() if line.strip()), type(error).__name__)
@@ -45,7 +45,7 @@ def printable(text: str) -> str:
 
 def unreadable(path: Path | str, error: BaseException) -> FootageError:
     """That footage cannot be read."""
-    return FootageError(f"{path}: cannot be read as video ({told(error)})")
+    return FootageError(f"{path}: cannot be read as video ({one_line(error)})")
 
 
 def read_arrow(
@@ -66,7 +66,7 @@ def read_arrow(
         table = pq.read_table(path, columns=names, filters=filters)
         _check_values(path, table, known)
     except DAMAGED as error:
-        raise WorkError(f"{path} is damaged ({told(error)})") from None
+        raise WorkError(f"{path} is damaged ({one_line(error)})") from None
     return table
 
 
@@ -82,7 +82,7 @@ def read_groups(
                 _check_values(path, table, known)
                 yield table
     except DAMAGED as error:
-        raise WorkError(f"{path} is damaged ({told(error)})") from None
+        raise WorkError(f"{path} is damaged ({one_line(error)})") from None
 
 
 def read_parquet(
@@ -97,7 +97,7 @@ def read_parquet(
     try:
         rows: pd.DataFrame = table.to_pandas()
     except DAMAGED as error:
-        raise WorkError(f"{path} is damaged ({told(error)})") from None
+        raise WorkError(f"{path} is damaged ({one_line(error)})") from None
     return rows
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.types import Floats, Image
 
+Real = TypeVar("Real", bound=np.floating)
 LEVELS = 4095
 """Levels of linear light in the table of `encoded8`, less one."""
 
 
-def decoded(value: NDArray[np.floating]) -> NDArray[np.floating]:
+def decoded(value: NDArray[Real]) -> NDArray[Real]:
     """Linear light 0..1 of sRGB values 0..1, any shape; float32 or float64 as given."""
     return np.asarray(np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4))
 

@@ -30,6 +30,7 @@ from curate.dataset.faceset import inside, open_faceset
 from curate.errors import FacesetError, WeightsError, WorkError
 from curate.face import weights as models
 from curate.footage import video
+from curate.runtime.files import file_sha256
 from curate.types import Clip, Subject
 from render.provenance import keys, manifest, verify
 from train.run import load_swapper, open_run
@@ -145,7 +146,7 @@ def test_downloaded_weights_with_another_hash_are_not_used(tmp_path, monkeypatch
 def test_a_runs_weights_with_another_hash_are_not_used(tmp_path, seeds: ModuleType):
     seeds.run(tmp_path / "run")
     path = tmp_path / "run" / "model.safetensors"
-    run = replace(open_run(tmp_path / "run"), weights_sha256=video.file_sha256(path))
+    run = replace(open_run(tmp_path / "run"), weights_sha256=file_sha256(path))
     load_swapper(run, "cpu")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1

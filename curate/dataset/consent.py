@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from curate.errors import ConsentError, UsageError
+from curate.runtime.files import file_sha256
 from curate.types import BASES, Basis, Subject
 
 FORGOTTEN = "sha256:"
@@ -30,9 +31,7 @@ def make_subject(name: str, basis: str, evidence: Path | None = None) -> Subject
         return Subject(name.strip(), basis)  # type: ignore[arg-type]  # get_args checked it
     if not evidence.is_file():
         raise UsageError(f"--evidence {evidence}: no such file")
-    with evidence.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Subject(name.strip(), basis, str(evidence.resolve()), digest)  # type: ignore[arg-type]
+    return Subject(name.strip(), basis, str(evidence.resolve()), file_sha256(evidence))  # type: ignore[arg-type]
 
 
 def require(subject: Subject | None, where: str) -> Subject:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from curate.errors import UsageError, WorkError
 from curate.records import checked, record, safe_name
 from curate.runtime.files import atomic
-from curate.safe_io import DAMAGED, read_arrow, read_groups, read_parquet, stacked, told
+from curate.safe_io import DAMAGED, one_line, read_arrow, read_groups, read_parquet, stacked
 from curate.schema import IDENTITY, SELECTION_SCHEMA, part_schema, table_schema
 from curate.types import Clip, Image, Settings, Subject
 
@@ -116,7 +116,7 @@ class Faceset:
             options: dict[str, Any] = dict(json.loads(metadata.get(OPTIONS, b"{}")))
         except DAMAGED as error:
             again = f"faceset select {self.folder} chooses again"
-            raise WorkError(f"{self.selection_path} is damaged ({told(error)}): {again}") from None
+            raise WorkError(f"{self.selection_path} is damaged ({one_line(error)}): {again}") from None
         return options
 
     def selected(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -234,7 +234,7 @@ def open_faceset(folder: Path) -> Faceset:
         newer = repr(number)[:20]
     except (*DAMAGED, UsageError) as error:
         raise WorkError(
-            f"{path} is damaged ({told(error)}): restore it, or curate the footage into a new folder"
+            f"{path} is damaged ({one_line(error)}): restore it, or curate the footage into a new folder"
         ) from None
     raise UsageError(f"{folder} has format {newer}, this faceset reads up to format {FORMAT}: update faceset")
 

@@ -83,7 +83,7 @@ class Mirror:
     def pull(self) -> None:
         """Fetch what is not here yet, or was changed there. Raises WorkError."""
         self._tags = _read_tags(self.folder / TAGS)
-        with remote.told(self.url):
+        with remote.reaching(self.url):
             self._system.invalidate_cache()
             found = self._system.find(self._root, detail=True) if self._system.exists(self._root) else {}
             for path, info in sorted(found.items()):
@@ -119,7 +119,7 @@ class Mirror:
                 self._push(path)
         if (self.folder / MANIFEST).is_file():  # else the folder itself is gone, and nobody asked for that
             for name in [name for name in self._there if not (self.folder / name).exists()]:
-                with remote.told(self.url):
+                with remote.reaching(self.url):
                     self._system.rm_file(self._at(name))
                 del self._there[name]
 
@@ -130,7 +130,7 @@ class Mirror:
         name = path.relative_to(self.folder).as_posix()
         if self._is_new(path):
             state = _state(path)
-            with remote.told(self.url):
+            with remote.reaching(self.url):
                 self._system.put_file(str(path), self._at(name))
                 self._there[name] = state
                 if not name.startswith(FIXED):

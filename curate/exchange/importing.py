@@ -20,7 +20,7 @@ from curate.exchange.pictures import PROGRAMS, Picture, Program, about, pictures
 from curate.exchange.record import BASIS, PICTURES, Record, to_table
 from curate.extract.pipeline import Curated, Request, curate
 from curate.face.backends import weights
-from curate.footage.source import PHOTO_SUFFIXES
+from curate.footage.paths import photos
 from curate.safe_io import read_parquet
 from curate.types import Failure, Floats, Progress, Settings, Subject, no_progress
 
@@ -160,8 +160,7 @@ def _match(faceset: Faceset, records: list[Record]) -> list[tuple[str | None, Re
     by_file: dict[str, pd.DataFrame] = {}
     root = faceset.folder / PICTURES
     for clip in faceset.clips:
-        folder = Path(clip.path)
-        names = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+        names = photos(Path(clip.path))
         for frame, rows in table[table["clip"] == clip.name].groupby("frame"):
             file = names[int(str(frame))].relative_to(root.resolve())
             by_file[Path(*file.parts[1:]).as_posix()] = rows

@@ -14,7 +14,7 @@ import numpy as np
 from curate.errors import UsageError, WorkError
 from curate.exchange import dfl, faceswap, pak
 from curate.exchange.record import MAX_PICTURE, ForeignError, Record
-from curate.footage.source import PHOTO_SUFFIXES
+from curate.footage.paths import PHOTO_SUFFIXES
 
 Program = Literal["dfl", "faceswap", "folder"]
 PROGRAMS: tuple[Program, ...] = ("dfl", "faceswap", "folder")

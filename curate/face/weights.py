@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import subprocess
 import sys
 import tarfile
@@ -23,7 +22,7 @@ from filelock import FileLock
 
 from curate.errors import WeightsError
 from curate.runtime.cache import cache_folder
-from curate.runtime.files import file_sha256
+from curate.runtime.files import file_sha256, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -140,12 +139,7 @@ def _fill(weights: Weights, target: Path) -> None:
         if hashlib.sha256(data).hexdigest() != weights.sha256:
             tried.append(f"{source.__name__[6:]} gave bytes with another hash")
             continue
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{weights.name}.", delete=False) as part:
-            part.write(data)
-            part.flush()
-            os.fsync(part.fileno())
-        os.chmod(part.name, 0o644)
-        os.replace(part.name, target)
+        write_whole(target, data)
         _write_licence(weights, target)
         log.info("weights %s: fetched, %d bytes, hash verified", weights.name, len(data))
         return

@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from curate.errors import FacesetError, FootageError, MissingError, UsageError, WorkError
-from curate.footage.video import VIDEO_SUFFIXES, parse_footage
+from curate.footage.paths import VIDEO_SUFFIXES, parse_footage
 from curate.runtime import disk
 from curate.runtime.cache import cache_folder
 from curate.types import Clip
@@ -61,7 +61,7 @@ def split(text: str) -> tuple[str, float | None, float | None]:
 def expand(url: str) -> list[str]:
     """The URL of a video itself, or those of the videos below a folder's. Raises UsageError, FootageError."""
     store, path = system(url)
-    with told(url):
+    with reaching(url):
         if store.isfile(path):
             return [url]
         below = [p for p in sorted(store.find(path)) if Path(p).suffix.lower() in VIDEO_SUFFIXES]
@@ -70,7 +70,7 @@ def expand(url: str) -> list[str]:
     return [store.unstrip_protocol(p) for p in below]
 
 
-def look(url: str) -> Remote:
+def file_at(url: str) -> Remote:
     """Size and tag of the file at a URL. Raises FootageError."""
     store, path = system(url)
     try:
@@ -89,14 +89,14 @@ def tag_of(info: dict[str, Any]) -> str:
 
 def fetch(url: str) -> Path:
     """The clip as a file of this machine. Raises FootageError."""
-    remote = look(url)
+    remote = file_at(url)
     folder = _folder(url) / hashlib.sha256(f"{remote.size} {remote.tag}".encode()).hexdigest()[:16]
     path = folder / Path(url).name
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         if not (path.is_file() and path.stat().st_size == remote.size):
             _copy(remote, folder / "part")
-            if look(url) != remote:
+            if file_at(url) != remote:
                 (folder / "part").unlink()
                 raise FootageError(f"{url}: was changed while it was fetched; curate again when it is complete")
             os.replace(folder / "part", path)
@@ -164,7 +164,7 @@ def _words(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def told(url: str) -> Iterator[None]:
+def reaching(url: str) -> Iterator[None]:
     """Raise WorkError for whatever a store says, but for our own errors."""
     try:
         yield

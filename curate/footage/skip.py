@@ -46,7 +46,7 @@ class Watch:
             return False
         return all(change(_patch(luma, box), before) <= FACE_CHANGE for box, before in self._patches)
 
-    def look(self, luma: Luma, boxes: Sequence[Box]) -> None:
+    def remember(self, luma: Luma, boxes: Sequence[Box]) -> None:
         """This frame was read; its faces are in `boxes`, x, y, width, height in pixels."""
         self._picture, self._since = _picture(luma), 0
         self._patches = [(box, _patch(luma, box)) for box in boxes]

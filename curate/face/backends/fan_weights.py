@@ -11,7 +11,6 @@ import http.client
 import logging
 import os
 import shutil
-import tempfile
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from filelock import FileLock
 
 from curate.errors import WeightsError
 from curate.runtime.cache import cache_folder
-from curate.runtime.files import file_sha256
+from curate.runtime.files import atomic, file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -99,21 +98,18 @@ def _fetched(file: File, into: Path) -> str:
         into.mkdir(parents=True, exist_ok=True)
         cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(cache_folder() / f".{file.name}.lock"):  # of several workers one fetches
-            return "" if (into / file.name).is_file() else _download(file, into)
+            if not (into / file.name).is_file():
+                _download(file, into / file.name)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         return str(getattr(reason, "strerror", None) or reason)
+    return ""
 
 
-def _download(file: File, into: Path) -> str:
+def _download(file: File, target: Path) -> None:
     log.info("fetching %s", file.url)
-    with tempfile.TemporaryDirectory(dir=into, prefix=f".{file.name}.") as scratch:
-        part = Path(scratch) / file.name
+    with atomic(target) as part:
         with urllib.request.urlopen(file.url, timeout=PATIENCE) as answer, part.open("wb") as stream:
             shutil.copyfileobj(answer, stream, 1 << 20)
-            stream.flush()
-            os.fsync(stream.fileno())
         if not file_sha256(part).startswith(file.sha256):
-            return "what came has another hash"
-        os.replace(part, into / file.name)
-    return ""
+            raise OSError("the downloaded file has another hash")

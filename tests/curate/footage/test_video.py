@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from curate.errors import FootageError, UsageError
-from curate.footage.video import Footage, decode, expand, matrix_of, parse_footage, probe, segments, to_rgb
+from curate.footage.paths import Footage, expand, parse_footage
+from curate.footage.video import decode, matrix_of, probe, segments, to_rgb
 
 
 def level(image: np.ndarray) -> float:
