@@ -107,7 +107,7 @@ def stacked(path: Path, column: pa.ChunkedArray, size: int) -> Floats:
     known = column.is_valid().to_numpy()
     flat = column.drop_null().combine_chunks().flatten().to_numpy(zero_copy_only=False)
     if len(flat) != known.sum() * size:
-        raise WorkError(f"{path} is damaged (vectors of another size than {size})")
+        raise WorkError(f"{path} is damaged (its vectors do not have {size} values)")
     out[known] = np.asarray(flat, np.float32).reshape(-1, size)
     return out
 
@@ -139,4 +139,6 @@ def _check_size(path: Path, metadata: pq.FileMetaData) -> None:
     size = path.stat().st_size
     wide = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if metadata.num_rows > size or wide > max(SMALL, MOST_RATIO * size) or min(metadata.num_rows, wide) < 0:
-        raise WorkError(f"{path} is damaged (it claims {metadata.num_rows} rows and {wide} bytes, and has {size})")
+        raise WorkError(
+            f"{path} is damaged (it claims {metadata.num_rows} rows and {wide} bytes, but its file has {size} bytes)"
+        )

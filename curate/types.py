@@ -113,7 +113,7 @@ class Frame:
     def deep(self) -> NDArray[np.uint16]:
         """(H, W, 3) uint16 RGB 0..65535 of the same picture; ValueError unless decoded with a depth of 16."""
         if self.convert_deep is None:
-            raise ValueError("the frame was decoded with a depth of 8")
+            raise ValueError("the frame was decoded with a depth of 8 bits")
         return self.convert_deep()
 
 

@@ -67,7 +67,7 @@ def lock(faceset: Faceset, wait: float = SHORT) -> Iterator[None]:
         who = f"{found}" if found is not None and found.alive() else "another faceset process"
         raise WorkError(f"{folder} is being written by {who}: wait until it ends, or stop it") from None
     except OSError as error:
-        raise WorkError(f"{folder} cannot be written ({error.strerror}): check its permissions and its disk") from None
+        raise WorkError(f"{folder} cannot be written ({error.strerror}): check its permissions and the disk") from None
     try:
         _note(folder)
         yield

@@ -56,7 +56,7 @@ def mirrored(out: Path) -> Iterator[Path]:
             try:
                 mirror.push_parts()
             except WorkError as error:
-                log.warning("%s; tried again", error)
+                log.warning("%s; the upload will be retried", error)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -90,7 +90,7 @@ class Mirror:
                 name = path[len(self._root) :].strip("/")
                 here = self.folder / name
                 if not here.resolve().is_relative_to(self.folder.resolve()):
-                    raise WorkError(f"{self.url}: {name!r} leaves the faceset")
+                    raise WorkError(f"{self.url}: {name!r} points outside the faceset")
                 tag, size, changed = self._tags.get(name, ("", 0, 0))
                 if not name.startswith(FIXED) and tag and tag == remote.tag_of(info) and here.is_file():
                     self._there[name] = size, changed  # what was changed here since is newer

@@ -63,7 +63,7 @@ def with_frames(faceset: Faceset, rows: pd.DataFrame) -> Iterator[tuple[Row, Ima
             continue
         listed: list[Row] = mine.to_dict("records")  # type: ignore[assignment]  # the columns are named by text
         if not _there(clip):
-            log.warning("%s: the footage is not there or has changed; its faces are cut from the crops", clip.path)
+            log.warning("%s: the footage is missing or has changed; its faces are cut from the crops", clip.path)
             yield from ((row, None) for row in listed)
             continue
         yield from _of_clip(clip, listed, faceset.settings.segment_seconds)
@@ -99,7 +99,7 @@ def cut(faceset: Faceset, row: Row, frame: Image | None, matrix: NDArray[np.floa
     if frame is not None:
         return align.warp(frame, matrix, size)
     if not row["crop"]:
-        raise WorkError(f"face {row['face_id']}: neither its footage nor a crop of it is there")
+        raise WorkError(f"face {row['face_id']}: neither its footage nor its crop can be found")
     to_crop = np.vstack([np.asarray(row["matrix"], np.float64).reshape(2, 3), (0, 0, 1)])
     return align.warp(faceset.crop(row["crop"]), (np.vstack([matrix, (0, 0, 1)]) @ np.linalg.inv(to_crop))[:2], size)
 

@@ -79,7 +79,7 @@ def import_faceset(
         raise UsageError(f"--format {program}: must be one of {', '.join(PROGRAMS)}")
     chosen: Program = program or program_of(path)  # type: ignore[assignment]  # checked
     if out.resolve().is_relative_to(path.resolve()):
-        raise UsageError(f"--out {out}: lies in {path}, which is to be imported; name a folder outside it")
+        raise UsageError(f"--out {out}: is inside {path}, the folder to import; name a folder outside it")
     _check_basis(path, named)
     begun = _begun(out, path)
     if not begun:
@@ -115,7 +115,7 @@ def _begun(out: Path, path: Path) -> bool:
     if not is_faceset(out):
         return False
     if (out / TABLE).exists() or not (out / PICTURES).is_dir():
-        raise UsageError(f"--out {out}: is a faceset already; name a new folder for what is in {path}")
+        raise UsageError(f"--out {out}: is already a faceset; name a new folder for the pictures in {path}")
     return True
 
 
@@ -136,12 +136,14 @@ def _take_over(
     tight = sum(record.face_type in TIGHT for record in records)
     if tight:
         log.warning(
-            "%s: %d faces are cut so tightly that many may not be found; extract them as whole_face", path, tight
+            "%s: %d faces are cropped so tightly that many may not be detected; extract them again as whole_face",
+            path,
+            tight,
         )
     if not taken:
-        first = f"{failed[0].path}: {failed[0].reason}" if failed else "it holds no pictures"
+        first = f"{failed[0].path}: {failed[0].reason}" if failed else "it contains no pictures"
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise WorkError(f"nothing in {path} is usable: {first}{more}")
+        raise WorkError(f"no picture in {path} can be used: {first}{more}")
     return taken, records, failed
 
 
@@ -151,7 +153,7 @@ def _write(folder: Path, picture: Picture) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(picture.data)
     except FileExistsError:
-        raise WorkError(f"{picture.path}: a folder and a file have the same name") from None
+        raise WorkError(f"{picture.path}: a folder and a file have the same name; rename one of them") from None
 
 
 def _match(faceset: Faceset, records: list[Record]) -> list[tuple[str | None, Record]]:

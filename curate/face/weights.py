@@ -137,7 +137,7 @@ def _fill(weights: Weights, target: Path) -> None:
             tried.append(str(error))
             continue
         if hashlib.sha256(data).hexdigest() != weights.sha256:
-            tried.append(f"{source.__name__[6:]} gave bytes with another hash")
+            tried.append(f"{source.__name__[6:]} returned bytes with another hash")
             continue
         write_whole(target, data)
         _write_licence(weights, target)
@@ -148,7 +148,7 @@ def _fill(weights: Weights, target: Path) -> None:
         where = f"{weights.url} or {where}"
     raise WeightsError(
         f"weights {weights.name} are not in the cache and cannot be fetched ({'; '.join(tried)}): "
-        f"get the file from {where} and put it at {target} (sha256 {weights.sha256})"
+        f"download the file from {where} and save it as {target} (sha256 {weights.sha256})"
     )
 
 

@@ -43,7 +43,7 @@ def _seconds(text: str, whole: str) -> float | None:
         for field in text.split(":"):
             seconds = seconds * 60 + float(field)
     except ValueError:
-        raise UsageError(f"{whole}: {text!r} is no time; write 01:20 or 80.5") from None
+        raise UsageError(f"{whole}: {text!r} is not a time; write 01:20 or 80.5") from None
     return seconds
 
 
@@ -62,7 +62,7 @@ def expand(footage: Footage) -> list[Footage]:
         if photos(folder):
             found.append(Footage(folder))
     if not found:
-        raise FootageError(f"{footage.path}: the folder holds neither videos nor photos")
+        raise FootageError(f"{footage.path}: the folder contains neither videos nor photos")
     return found
 
 

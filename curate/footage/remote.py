@@ -66,7 +66,7 @@ def expand(url: str) -> list[str]:
             return [url]
         below = [p for p in sorted(store.find(path)) if Path(p).suffix.lower() in VIDEO_SUFFIXES]
     if not below:
-        raise UsageError(f"{url}: no such file, and no folder with videos")
+        raise UsageError(f"{url}: no such file, and no folder that contains videos")
     return [store.unstrip_protocol(p) for p in below]
 
 
@@ -98,7 +98,7 @@ def fetch(url: str) -> Path:
             _copy(remote, folder / "part")
             if file_at(url) != remote:
                 (folder / "part").unlink()
-                raise FootageError(f"{url}: was changed while it was fetched; curate again when it is complete")
+                raise FootageError(f"{url}: changed while it was being downloaded; curate again when it is complete")
             os.replace(folder / "part", path)
     return path
 
@@ -134,7 +134,7 @@ def _copy(remote: Remote, part: Path) -> None:
                 while have < remote.size:
                     block = store.cat_file(path, start=have, end=min(have + BLOCK, remote.size))
                     if not block:
-                        raise OSError("it ends early")
+                        raise OSError("the file ends early")
                     to.write(block)
                     have += len(block)
             return
@@ -146,7 +146,9 @@ def _copy(remote: Remote, part: Path) -> None:
             problem = error
         log.warning("%s: reading stopped after %s (%s)", remote.url, disk.text(have), _words(problem))
         time.sleep(WAIT * 2**number if number < TRIES - 1 else 0)
-    raise FootageError(f"{remote.url}: cannot be fetched ({_words(problem)}); what was fetched is kept, call again")
+    raise FootageError(
+        f"{remote.url}: cannot be downloaded ({_words(problem)}); the part that is here is kept; run the command again"
+    )
 
 
 def _cache() -> Path:

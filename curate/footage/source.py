@@ -43,7 +43,7 @@ def footage_sha256(path: Path) -> str:
     except OSError as error:
         raise FootageError(f"{path}: cannot be read ({error.strerror})") from None
     if stamp(path) != before:
-        raise FootageError(f"{path}: was changed while it was read; curate again when it is complete")
+        raise FootageError(f"{path}: changed while it was being read; curate again when it is complete")
     return found
 
 

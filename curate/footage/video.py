@@ -48,7 +48,7 @@ def probe(path: Path, start: float | None = None, end: float | None = None, name
             times, _ = _index(container, stream)
             first = next(_frames(container, stream, times[0]), None)
             if first is None:
-                raise FootageError(f"{path}: no frame of it can be decoded")
+                raise FootageError(f"{path}: it contains no frame that can be decoded")
             height, width = first.height, first.width
             if round(first.rotation) % 180:
                 height, width = width, height
@@ -80,7 +80,7 @@ def _probe_photos(path: Path, name: str | None) -> Clip:
     files = photos(path) if path.is_dir() else [path]
     sizes = [image.shape[:2] for image in map(_read_photo, files) if image is not None]
     if not sizes:
-        raise FootageError(f"{path}: no photo in it can be read")
+        raise FootageError(f"{path}: it contains no readable photo")
     digest, length = footage_sha256(path), stamp(path).size
     height, width = max(s[0] for s in sizes), max(s[1] for s in sizes)
     here, label = str(path.resolve()), name or path.stem
@@ -301,14 +301,17 @@ def _frames(container: Any, stream: Any, seek: int) -> Iterator[Any]:
         try:
             yield from packet.decode()
         except av.error.FFmpegError as error:
-            log.warning("%s: a packet at %s cannot be decoded (%s)", container.name, packet.pts, error.strerror)
+            log.warning(
+                "%s: the packet at timestamp %s cannot be decoded (%s)", container.name, packet.pts, error.strerror
+            )
 
 
 def _check_disk(container: Any, error: Exception) -> None:
     """Raise FootageError for a fault of the disk or the network: the frames are there, and may be read next time."""
     if isinstance(error, OSError) and error.errno in UNREADABLE:
         raise FootageError(
-            f"{container.name}: cannot be read to its end ({error.strerror}): check the disk, then call again"
+            f"{container.name}: cannot be read to its end ({error.strerror}): "
+            "check the disk, then run the command again"
         ) from None
 
 

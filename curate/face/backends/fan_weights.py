@@ -78,15 +78,13 @@ def paths(choice: str) -> list[Path]:
     lacking = missing(choice)
     if lacking:
         names, urls = (" and ".join(parts) for parts in zip(*((f.name, f.url) for f in lacking), strict=True))
-        raise WeightsError(
-            f"{choice}: {names} cannot be fetched ({why}): get {urls} and put what you got into {folder()}"
-        )
+        raise WeightsError(f"{choice}: {names} cannot be fetched ({why}): download {urls} into {folder()}")
     for file in NEEDS[choice]:
         digits = file_sha256(folder() / file.name)[: len(file.sha256)]
         if digits != file.sha256:
             raise WeightsError(
                 f"{choice}: {folder() / file.name} is damaged (its SHA-256 begins with {digits}): "
-                f"delete it and get {file.url} again"
+                f"delete it and download {file.url} again"
             )
     return [folder() / file.name for file in NEEDS[choice]]
 

@@ -65,7 +65,7 @@ def test_a_broken_copy_goes_on_and_changed_bytes_are_not_mixed(memory, cache: Pa
     with pytest.raises(FootageError, match="cannot be read"):
         remote.fetch("memory://b/none.mp4")
     monkeypatch.setattr(type(memory), "cat_file", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "lost")))
-    with pytest.raises(FootageError, match="what was fetched is kept, call again"):
+    with pytest.raises(FootageError, match="is kept; run the command again"):
         remote.fetch("memory://b/clip.mp4")
 
 
@@ -86,7 +86,7 @@ def test_footage_of_a_folder_makes_the_same_table(memory, cache: Path, head_clip
     memory.pipe("/b/in/target.mp4", head_clips["source"].read_bytes())
     with pytest.raises(WorkError, match="another file"):
         curate(Request((str(tmp_path / "far"),)))
-    with pytest.raises(UsageError, match="no folder with videos"):
+    with pytest.raises(UsageError, match="no folder that contains videos"):
         curate(Request(("memory://b/none",), tmp_path / "x", "A", "research"))
 
 
@@ -142,7 +142,7 @@ def test_verbs_take_a_faceset_at_a_url(memory, cache: Path, head_facesets, monke
     assert call(capsys, "export", "memory://verbs/set", "--format", "folder", "--out", tmp_path / "out", "-q")[0] == 0
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == 5
     code, _, err = call(capsys, "select", "memory://verbs/none", "-q")
-    assert code == 2 and "is no faceset" in err
+    assert code == 2 and "is not a faceset" in err
     code, _, err = call(capsys, "export", "memory://verbs/set", "--format", "folder", "--out", "s3://b/out", "-q")
     assert code == 2 and "s3://b/out: must be on this machine" in err and not Path("s3:").exists()
 

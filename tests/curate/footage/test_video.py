@@ -161,7 +161,7 @@ def test_a_range_limits_the_frames(clip_path: Path) -> None:
     assert seen == list(range(25, 63))
     with pytest.raises(UsageError, match="ends before"):
         parse_footage("x.mp4@3-2")
-    with pytest.raises(UsageError, match="is no time"):
+    with pytest.raises(UsageError, match="is not a time"):
         parse_footage("x.mp4@1.2.3-4")
 
 
