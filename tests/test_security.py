@@ -122,7 +122,7 @@ def test_weights_of_others_run_no_code(tmp_path):
 
     file, trace = tmp_path / "depth.pth.tar", tmp_path / "trace"
     torch.save({"state_dict": {}, "extra": _Code(trace)}, file, _use_new_zipfile_serialization=False)
-    with pytest.raises(WeightsError, match="asks for code"):
+    with pytest.raises(WeightsError, match="tries to run code"):
         _depth_weights(file)
     assert not trace.exists()
     numbers = {"best": np.float64(0.5), "lr": np.float32(0.1), "epoch": np.int64(3)}
@@ -482,7 +482,7 @@ def test_a_damaged_faceset_is_one_line(tmp_path, seeds: ModuleType, file, capsys
             err = capsys.readouterr().err
             assert err.count("\n") == 1 and err.startswith("faceset: ") and file in err
         else:
-            with pytest.raises(WorkError, match=r"selection.parquet is damaged .*: faceset select"):
+            with pytest.raises(WorkError, match=r"selection.parquet is damaged .*: select again with faceset select"):
                 open_faceset(tmp_path / "set").selection()
     finally:
         sys.argv = old

@@ -179,7 +179,7 @@ def test_a_pack_that_is_none_is_told_with_its_name(tmp_path, raw, message) -> No
     with pytest.raises(WorkError, match="index claims 1152921504606846976 bytes"):
         list(pictures(path, "dfl"))
     path.write_bytes(b"PK\3\4" * 10)
-    with pytest.raises(WorkError, match="no DeepFaceLab pack"):
+    with pytest.raises(WorkError, match="not a DeepFaceLab pack"):
         list(pictures(path, "dfl"))
 
 

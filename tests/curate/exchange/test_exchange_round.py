@@ -261,7 +261,7 @@ def test_wrong_imports_are_one_line(tmp_path) -> None:
         ({"basis": "none"}, UsageError, "--basis none"),
         ({"subject": " "}, UsageError, "--subject is empty"),
         ({"out": tmp_path / "theirs" / "in"}, UsageError, "is inside"),
-        ({}, WorkError, "holds no pictures"),
+        ({}, WorkError, "contains no pictures"),
     ):
         given = {"path": tmp_path / "theirs", "out": tmp_path / "in", "subject": "A", "basis": "self"} | wrong
         with pytest.raises(error, match=message):
