@@ -1,4 +1,4 @@
-"""Frozen dataclasses out of JSON and TOML that somebody else may have written: every value of its field's type."""
+"""Frozen dataclasses from untrusted JSON and TOML: every value is checked against its field's type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes that are not, or no longer, what their name says: what libraries raise for them, told in one line."""
+"""Reading of files that may be damaged: what libraries raise becomes a one-line error."""
 
 from __future__ import annotations
 

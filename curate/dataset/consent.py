@@ -1,4 +1,4 @@
-"""Whose face it is, and the gate that training and rendering ask."""
+"""Consent check: the subject and the basis that training and rendering require."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder: manifest, parts, crops, table, selection. Every file is written whole or not at all."""
+"""Faceset folder: manifest, parts, crops, table and selection. Every file is written whole or not at all."""
 
 from __future__ import annotations
 

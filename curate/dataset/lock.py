@@ -1,4 +1,4 @@
-"""One process at a time writes a faceset.
+"""Write lock of a faceset: one process at a time.
 
 The lock is the operating system's (`flock`): it is gone with the process that held it, however that ended. Beside it
 lies a note of who holds it, for the message to the second one.

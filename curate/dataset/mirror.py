@@ -1,4 +1,4 @@
-"""A faceset at a URL: worked on in a folder of this machine's cache, and brought there part by part.
+"""Faceset at a URL: mirrored in this machine's cache and uploaded part by part.
 
 A part goes up after its crops, as one object, so that it is there whole or not at all; the manifest goes first, table
 and selection at the end. Another machine that is given the same URL fetches what is there and goes on. Stores have no

@@ -1,4 +1,4 @@
-"""Faces that people want in the selection, or never in it: pins.json of a faceset, by face id."""
+"""Pinned and banned faces of a faceset, by face id, in pins.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The crops of a faceset as a torch dataset. Imports torch: import it when it is needed."""
+"""Torch dataset of a faceset's crops. Imports torch, so import this module only when needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Faces cut out anew as another program aligns them: from the footage where it still lies, else from our crops."""
+"""Crops in another program's alignment, from the footage if it is still there, otherwise from our crops."""
 
 from __future__ import annotations
 

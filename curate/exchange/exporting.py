@@ -1,4 +1,4 @@
-"""Selected faces out of a faceset, in the form that another program trains on, with the basis beside them."""
+"""Export of selected faces in another program's format, together with the basis for their use."""
 
 from __future__ import annotations
 

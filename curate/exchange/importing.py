@@ -1,4 +1,4 @@
-"""Another program's faceset into one of ours: its pictures are the footage, its knowledge is kept beside our scores."""
+"""Import of another program's faceset: its pictures are the footage, its metadata is kept next to our scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pickles of other programs, read without running anything in them, and plain values written as they read them.
+"""Pickles of other programs: a restricted unpickler that cannot run code, and a writer of plain values.
 
 A pickle is a program for a stack machine (Python's `pickletools` documents its opcodes). This is such a machine that
 knows plain values (dict, list, tuple, str, bytes, int, float, bool, None) and numpy arrays, scalars and dtypes of plain

@@ -1,4 +1,4 @@
-"""The pictures of a foreign folder or pack, each with what its program knew, or why it is left out."""
+"""Pictures of another program's folder or pack, each with its metadata or the reason why it is left out."""
 
 from __future__ import annotations
 

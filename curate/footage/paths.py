@@ -1,4 +1,4 @@
-"""Footage as it is named on the command line: paths, time ranges, folders, and which files are videos and photos."""
+"""Footage arguments: paths, time ranges, folders, and the suffixes of videos and photos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Footage at a URL (s3://, gs://, https://, anything that fsspec knows): brought here clip by clip, and taken away.
+"""Footage at a URL (s3://, gs://, https://, anything that fsspec supports), downloaded clip by clip.
 
 A clip is copied in blocks into a folder of the cache whose name says which bytes it holds (URL, size, ETag): a copy
 that was broken off goes on, and one that was changed at its source is never mixed. It is removed when its last segment

@@ -1,4 +1,4 @@
-"""`--every auto`: which frames show nothing new, told from the brightness of a few thousand pixels.
+"""Still frames, which `--every auto` skips: detected from the brightness of a few thousand pixels.
 
 A frame is still if neither the face nor the picture as a whole has changed since the last frame that was read (not the
 one before: slow changes add up). Photos and new shots change the whole picture, so they are always read.

@@ -1,4 +1,4 @@
-"""Whether footage is still the file that was probed: its size, time and hash."""
+"""Identity of footage: size, time and hash, to detect files that changed after they were probed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Local processes that do tasks, one each, and are watched: one that dies, hangs or eats memory costs only its task.
+"""Local worker processes and their watchdog: one that dies, hangs or runs out of memory costs only its task.
 
 A worker gets its next task when it has done the one before: nothing piles up. Progress is a number in shared memory
 that the work raises by `beat`; time is monotonic, so a clock that is set does not matter.

@@ -1,4 +1,4 @@
-"""The light on every frame of one subject, read with the subject's own albedo.
+"""Lighting of every frame of one subject, estimated with the subject's own albedo.
 
 One frame cannot tell a bright cheek from a lit one. Footage shows the same skin again and again, so two steps
 alternate: (1) every frame's light, ambient a plus one Lambertian direction d max(0, n . l), searched over a grid on

@@ -1,4 +1,4 @@
-"""Expression: what a face does, apart from whose it is and how it is turned.
+"""Expression of a face, independent of identity and head pose.
 
 Raw blendshapes tell people apart (open eyes differ, mouths rest differently) and follow the head's turn. Over the
 footage of one subject both can be taken away: what a low-order function of yaw and pitch explains of each value, and

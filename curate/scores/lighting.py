@@ -1,4 +1,4 @@
-"""Where the light comes from, how hard it is, how bright and how warm: one light plus ambient on the mesh.
+"""Light direction, contrast, exposure and warmth of one face: one light plus ambient on the mesh.
 
 Skin radiance in linear light at each mesh triangle is explained as a + d max(0, n . l), with n the canonical normals
 turned by the head pose; l is searched on the half sphere before the face (a light behind it is not seen).

@@ -1,4 +1,4 @@
-"""How much of the face is hidden by hands, hair or a microphone: ISO/IEC 29794-5 FaceOcclusionPrevention.
+"""Occlusion of the face by hands, hair or a microphone: ISO/IEC 29794-5 FaceOcclusionPrevention.
 
 Works on the colours of the skin's triangles (`curate.scores.lighting.skin_colours`). One frame shows what is unlike
 the rest of the face's skin; the footage of a subject shows what is unlike this very patch of skin in all other

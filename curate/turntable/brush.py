@@ -1,4 +1,4 @@
-"""Brushes for the textures of synthetic heads: pictures of 1024 texels a side, float32, sRGB 0..1."""
+"""Brushes for the textures of synthetic heads: 1024 x 1024 texels, float32, sRGB 0..1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawing a synthetic head, and telling where its landmarks are: see `curate.turntable`."""
+"""Rendering of a synthetic head, and its true landmarks; see `curate.turntable`."""
 
 from __future__ import annotations
 

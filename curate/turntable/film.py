@@ -1,4 +1,4 @@
-"""Moving pictures of synthetic heads: lively performances and clips with sound."""
+"""Videos of synthetic heads: lively performances and clips with sound."""
 
 from __future__ import annotations
 

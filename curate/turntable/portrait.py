@@ -1,4 +1,4 @@
-"""Heads out of photos; one of them the public-domain portrait of Grace Hopper (1906-1992) that matplotlib ships."""
+"""Heads from photos, such as the public-domain portrait of Grace Hopper (1906-1992) that matplotlib ships."""
 
 from __future__ import annotations
 

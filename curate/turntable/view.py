@@ -1,4 +1,4 @@
-"""What a synthetic picture shows: the truth that tests compare with."""
+"""Ground truth of a synthetic picture: pose, expression, light and camera."""
 
 from __future__ import annotations
 

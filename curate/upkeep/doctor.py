@@ -1,4 +1,4 @@
-"""What is installed, what is missing, and the command that mends it. Loads no heavy package in this process."""
+"""Installation check: what is installed, what is missing, and the command that fixes it. Imports no heavy package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What belongs to a subject, and its removal: facesets, and the App's datasets of them. Runs: train/forget.py.
+"""Removal of everything that belongs to a subject: facesets and the App's datasets (runs: train/forget.py).
 
 Nothing is followed through a link, and nothing goes that curating did not make: a foreign file in a faceset's folder
 stays, and the folder with it. The manifest goes last, so that a removal that was stopped can be called again.

@@ -1,4 +1,4 @@
-"""Crops that no selection uses: taken away to save disk, and brought back from the footage.
+"""Pruning of crops that no selection uses, to save disk space, and restoring them from the footage.
 
 The table and the parts keep every face; a face without its crop has a null in the table's column `crop`.
 """

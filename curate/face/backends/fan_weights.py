@@ -1,4 +1,4 @@
-"""face-alignment's own weights in the torch hub cache: which files, from where, whole or not. Loads no torch.
+"""Weights of face-alignment in the torch hub cache: files, sources and hashes. Imports no torch.
 
 They are not among `curate.face.weights.WEIGHTS`: optional, larger (95 to 235 MB each), from one address and without
 a mirror.

@@ -157,9 +157,7 @@ def test_deepfacelab_s_own_pack_is_read_and_bad_names_are_left_out(tmp_path) -> 
     assert [p.name for p in found if p.failure is None] == ["ok.jpg", "jane/second.jpg"]
     assert all(p.data == data for p in found if p.failure is None)
     assert [p.failure for p in found].count("its name in the pack is not a plain file name") == 3
-    assert any("twice" in str(p.failure) for p in found) and any(
-        "no picture suffix" in str(p.failure) for p in found
-    )
+    assert any("twice" in str(p.failure) for p in found) and any("no picture suffix" in str(p.failure) for p in found)
 
 
 @pytest.mark.parametrize(
