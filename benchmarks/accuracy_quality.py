@@ -18,6 +18,7 @@ from curate.face.pose import head_pose, matrix
 from curate.face.track import Tracker
 from curate.footage.video import decode, probe
 from curate.scores import albedo, lighting, occlusion, quality
+from curate.srgb import decoded8
 from curate.turntable import performance, render
 from curate.types import Floats, Image
 
@@ -60,7 +61,7 @@ def _jpeg(f: Face, t: float) -> Face:
 
 def _light(f: Face, stops: Floats | float, colour: tuple[float, float, float] = (1, 1, 1)) -> Face:
     """Another amount of light in each pixel (H, W) or everywhere, in stops."""
-    linear = lighting.srgb_to_linear(f.image) * np.exp2(np.asarray(stops, np.float32))[..., None] * colour
+    linear = decoded8(f.image) * np.exp2(np.asarray(stops, np.float32))[..., None] * colour
     srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
     return replace(f, image=np.clip(255 * srgb + 0.5, 0, 255).astype(np.uint8))
 

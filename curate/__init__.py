@@ -1,4 +1,4 @@
-"""Footage in, curated faceset out. Imports none of the other packages."""
+"""Curation: footage in, faceset out. Imports none of the other packages."""
 
 import os
 

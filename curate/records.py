@@ -1,4 +1,4 @@
-"""Frozen dataclasses out of JSON and TOML that somebody else may have written: every value of its field's type."""
+"""Frozen dataclasses from untrusted JSON and TOML: every value is checked against its field's type."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def record(kind: type[T], values: Any, strict: bool = True) -> T:
     value, and what the dataclass itself raises.
     """
     if not isinstance(values, Mapping):
-        raise TypeError(f"{_short(values)} is no {kind.__name__}")
+        raise TypeError(f"{_short(values)} is not a {kind.__name__}")
     hints = typing.get_type_hints(kind)
     known = {f.name: f for f in fields(typing.cast(Any, kind)) if f.init}
     unknown = [name for name in values if name not in known]
     if unknown and strict:
-        raise TypeError(f"{kind.__name__} has no {_short(unknown[0])}")
+        raise TypeError(f"{kind.__name__} has no field {_short(unknown[0])}")
     missing = [n for n, f in known.items() if n not in values and f.default is f.default_factory is MISSING]
     if missing:
         raise TypeError(f"{missing[0]} is missing")

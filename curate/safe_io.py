@@ -1,4 +1,4 @@
-"""Bytes that are not, or no longer, what their name says: what libraries raise for them, told in one line."""
+"""Reading of files that may be damaged: what libraries raise becomes a one-line error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_RATIO = 400
 """A table may be this many times larger in memory than on disk, or SMALL bytes in all (real ones: below 20)."""
 
 
-def told(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """An error of a library in one line without control characters."""
     text = getattr(error, "strerror", None) or str(error)
     line = next((line for line in str(text).splitlines() if line.strip()), type(error).__name__)
@@ -45,7 +45,7 @@ def printable(text: str) -> str:
 
 def unreadable(path: Path | str, error: BaseException) -> FootageError:
     """That footage cannot be read."""
-    return FootageError(f"{path}: cannot be read as video ({told(error)})")
+    return FootageError(f"{path}: cannot be read as video ({one_line(error)})")
 
 
 def read_arrow(
@@ -66,7 +66,7 @@ def read_arrow(
         table = pq.read_table(path, columns=names, filters=filters)
         _check_values(path, table, known)
     except DAMAGED as error:
-        raise WorkError(f"{path} is damaged ({told(error)})") from None
+        raise WorkError(f"{path} is damaged ({one_line(error)})") from None
     return table
 
 
@@ -82,7 +82,7 @@ def read_groups(
                 _check_values(path, table, known)
                 yield table
     except DAMAGED as error:
-        raise WorkError(f"{path} is damaged ({told(error)})") from None
+        raise WorkError(f"{path} is damaged ({one_line(error)})") from None
 
 
 def read_parquet(
@@ -97,7 +97,7 @@ def read_parquet(
     try:
         rows: pd.DataFrame = table.to_pandas()
     except DAMAGED as error:
-        raise WorkError(f"{path} is damaged ({told(error)})") from None
+        raise WorkError(f"{path} is damaged ({one_line(error)})") from None
     return rows
 
 
@@ -107,7 +107,7 @@ def stacked(path: Path, column: pa.ChunkedArray, size: int) -> Floats:
     known = column.is_valid().to_numpy()
     flat = column.drop_null().combine_chunks().flatten().to_numpy(zero_copy_only=False)
     if len(flat) != known.sum() * size:
-        raise WorkError(f"{path} is damaged (vectors of another size than {size})")
+        raise WorkError(f"{path} is damaged (its vectors do not have {size} values)")
     out[known] = np.asarray(flat, np.float32).reshape(-1, size)
     return out
 
@@ -139,4 +139,6 @@ def _check_size(path: Path, metadata: pq.FileMetaData) -> None:
     size = path.stat().st_size
     wide = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if metadata.num_rows > size or wide > max(SMALL, MOST_RATIO * size) or min(metadata.num_rows, wide) < 0:
-        raise WorkError(f"{path} is damaged (it claims {metadata.num_rows} rows and {wide} bytes, and has {size})")
+        raise WorkError(
+            f"{path} is damaged (it claims {metadata.num_rows} rows and {wide} bytes, but its file has {size} bytes)"
+        )

@@ -1,4 +1,4 @@
-"""THE schema: every column once, with its unit, range and direction.
+"""The schema: every column of parts, table and selection, with its unit, range and direction.
 
 The Arrow schemas, the FiftyOne fields, the labels of the reports and `docs/formats.md` come from `COLUMNS`.
 """
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
+
+from curate.axes import EXPRESSION
 
 IDENTITY = 128
 """Length of an identity vector."""
@@ -51,24 +53,12 @@ def _vector(size: int) -> pa.DataType:
 
 STATUS_OK = "ok"
 
-AXIS_DOCS = {
-    "jawOpen": "Jaw open",
-    "smile": "Corners of the mouth up and out",
-    "pucker": "Lips forward",
-    "frown": "Corners of the mouth down",
-    "blink": "Eyes shut",
-    "eyeWide": "Eyes wide open",
-    "browUp": "Brows up",
-    "browDown": "Brows down",
-}
-"""The named axes of expression and what is far along each."""
-
 COLUMNS: tuple[Column, ...] = (
-    Column("face_id", pa.string(), "Stable name: 12 digits of the clip's hash, frame, index"),
+    Column("face_id", pa.string(), "Stable identifier: 12 digits of the clip's hash, frame number, index in the frame"),
     Column("clip", pa.string(), "Unique name of the clip"),
     Column("segment", pa.int32(), "Index of the segment in the clip"),
     Column("frame", pa.int64(), "0-based presentation index in the clip"),
-    Column("stands_for", pa.int32(), "Frames of the footage, from this one on, for which this face stands", low=1),
+    Column("stands_for", pa.int32(), "Number of frames, from this one on, that this row represents", low=1),
     Column("time", pa.float64(), "Presentation time", unit="s", low=0),
     Column("shot", pa.int32(), "Index of the shot (in parts: within the segment; in the table: within the clip)"),
     Column("track", pa.int32(), "Index of the track (in parts: within the segment; in the table: within the faceset)"),
@@ -76,29 +66,41 @@ COLUMNS: tuple[Column, ...] = (
     Column("y", pa.float32(), "Top edge of the face's box", unit="px"),
     Column("width", pa.float32(), "Width of the face's box", unit="px", low=0),
     Column("height", pa.float32(), "Height of the face's box", unit="px", low=0),
-    Score("detection_score", "", 0, 1, True, "Confidence that this is a face", "face"),
+    Score("detection_score", "", 0, 1, True, "Confidence that this is a face, from the detector", "face"),
     Column("crop", pa.string(), "Path of the aligned crop inside the faceset"),
-    Column("matrix", _vector(6), "2x3 row-major similarity from frame pixels to crop pixels"),
-    Score("yaw", "deg", -180, 180, None, "Turn of the head, > 0 to the subject's own left (ISO/IEC 39794-5)", "pose"),
+    Column("matrix", _vector(6), "Similarity transform (2x3, row-major) from frame pixels to crop pixels"),
+    Score(
+        "yaw", "deg", -180, 180, None, "Yaw of the head, > 0 turned to the subject's own left (ISO/IEC 39794-5)", "pose"
+    ),
     Score(
         "pitch",
         "deg",
         -90,
         90,
         None,
-        "Tilt of the head, > 0 looks down (ISO/IEC 39794-5); in the table about the subject's own zero",
+        "Pitch of the head, > 0 looking down (ISO/IEC 39794-5); in the table relative to the subject's own zero",
         "pose",
     ),
     Score(
-        "roll", "deg", -180, 180, None, "Lean of the head, > 0 toward its own right shoulder (ISO/IEC 39794-5)", "pose"
+        "roll", "deg", -180, 180, None, "Roll of the head, > 0 toward its own right shoulder (ISO/IEC 39794-5)", "pose"
     ),
-    Score("pose_confidence", "", 0, 1, True, "Confidence of yaw, pitch and roll; falls past 60 degrees of yaw", "pose"),
-    Score("landmark_confidence", "", 0, 1, True, "Presence of the face times the fit of its mesh", "pose"),
+    Score(
+        "pose_confidence",
+        "",
+        0,
+        1,
+        True,
+        "Confidence of yaw, pitch and roll; decreases beyond 60 degrees of yaw",
+        "pose",
+    ),
+    Score(
+        "landmark_confidence", "", 0, 1, True, "Landmarker's face presence times the quality of the mesh fit", "pose"
+    ),
     Column(
         "expression",
         _vector(52),
-        "Blendshapes in MediaPipe's order: in parts 0..1 as read; in the table above the "
-        "subject's neutral and without what pose explains, null for others",
+        "Blendshapes in MediaPipe's order: in parts 0..1 as measured; in the table relative to the "
+        "subject's neutral and corrected for pose, null for other people",
         group="expression",
         low=-1,
         high=1,
@@ -106,80 +108,110 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "gaze",
         _vector(2),
-        "Gaze in the head: to its own left, up; in the table above the subject's usual one",
+        "Gaze relative to the head: to its own left, up; in the table relative to the subject's usual gaze",
         group="expression",
         low=-2,
         high=2,
     ),
     Column(
-        "distances", pa.list_(pa.float32()), "Pose-free mesh distances (curate.scores.expression.DISTANCES)", "part"
+        "distances",
+        pa.list_(pa.float32()),
+        "Mesh distances, independent of pose (curate.scores.expression.DISTANCES)",
+        "part",
     ),
     *(
-        Score(name, "", -1, 2, None, f"{doc}; 0 is the subject's neutral, 1 about as far as it goes", "axis", "table")
-        for name, doc in AXIS_DOCS.items()
+        Score(a.name, "", -1, 2, None, f"{a.doc}; 0 is the subject's neutral, about 1 its extreme", "axis", "table")
+        for a in EXPRESSION
     ),
     Column(
         "lighting",
         _vector(6),
-        "Light direction times contrast (3), log2 exposure, warmth, tint",
+        "Light direction times contrast (3 values), log2 exposure, warmth, tint",
         "table",
         "lighting",
     ),
     Column(
         "light_from",
         pa.string(),
-        "albedo: light read with the subject's own albedo; one light: from this frame alone",
+        "albedo: lighting estimated with the subject's own albedo; one light: from this frame alone",
         "table",
         "lighting",
     ),
     Column(
-        "skin", pa.binary(), "T x 3 uint8 sRGB of the skin's triangles (curate.scores.lighting.skin), 0 unseen", "part"
+        "skin",
+        pa.binary(),
+        "Mean colours of the skin's triangles (curate.scores.lighting.skin), T x 3 uint8 sRGB, 0 where not visible",
+        "part",
     ),
-    Score("light_x", "", -1, 1, None, "Unit vector to the light: to image right", "lighting", "table"),
-    Score("light_y", "", -1, 1, None, "Unit vector to the light: up", "lighting", "table"),
-    Score("light_z", "", -1, 1, None, "Unit vector to the light: to the camera", "lighting", "table"),
+    Score("light_x", "", -1, 1, None, "Unit vector to the light: x, to image right", "lighting", "table"),
+    Score("light_y", "", -1, 1, None, "Unit vector to the light: y, up", "lighting", "table"),
+    Score("light_z", "", -1, 1, None, "Unit vector to the light: z, to the camera", "lighting", "table"),
     Score(
-        "Sharpness", "", None, 0, True, "Log energy of fine over coarse gradients on the face, in their best direction"
+        "Sharpness",
+        "",
+        None,
+        0,
+        True,
+        "Log ratio of fine to coarse gradient energy on the face, in the sharpest direction",
     ),
-    Score("MotionBlur", "", 0, None, False, "The same in the best direction minus the worst: a streak"),
-    Score("CompressionArtifacts", "", 0, None, False, "Luma step at 8-pixel block borders over the steps beside them"),
+    Score("MotionBlur", "", 0, None, False, "Sharpness in the sharpest direction minus the least sharp direction"),
+    Score(
+        "CompressionArtifacts", "", 0, None, False, "Luma steps at 8-pixel block borders relative to neighbouring steps"
+    ),
     Score(
         "FaceOcclusionPrevention",
         "",
         0,
         1,
         True,
-        "Share of the seen skin that looks as the subject's skin does there",
+        "Fraction of the visible skin that looks like the subject's skin",
         level="table",
     ),
     Score(
-        "UnderExposurePrevention", "", 0, 1, True, "Share of the skin that is not darker than luma 25, softly counted"
+        "UnderExposurePrevention",
+        "",
+        0,
+        1,
+        True,
+        "Fraction of the skin that is not darker than luma 25 (soft threshold)",
     ),
     Score(
-        "OverExposurePrevention", "", 0, 1, True, "Share of the skin that is not brighter than luma 247, softly counted"
+        "OverExposurePrevention",
+        "",
+        0,
+        1,
+        True,
+        "Fraction of the skin that is not brighter than luma 247 (soft threshold)",
     ),
     Score("DynamicRange", "bit", 0, 8, True, "Entropy of the face's luma histogram"),
     Score("IlluminationUniformity", "", 0, 1, True, "Overlap of the luma histograms of left and right cheek"),
     Score(
         "NaturalColour", "", 0, None, False, "Distance of the mean skin colour from the natural range in CIELAB a*, b*"
     ),
-    Score("InterEyeDistance", "px", 0, None, True, "Distance of the eye centres, corrected for yaw"),
-    Score("HeadSize", "", 0, 1, None, "Height of the head over height of the frame"),
-    Score("EyesOpen", "", 0, 1, True, "Smaller eye's opening over the eye-to-chin distance"),
-    Score("MouthClosed", "", 0, 1, True, "1 minus the mouth's opening over the eye-to-chin distance"),
+    Score("InterEyeDistance", "px", 0, None, True, "Distance between the eye centres, corrected for yaw"),
+    Score("HeadSize", "", 0, 1, None, "Height of the head relative to the height of the frame"),
+    Score("EyesOpen", "", 0, 1, True, "Opening of the less open eye relative to the eye-to-chin distance"),
+    Score("MouthClosed", "", 0, 1, True, "1 minus the mouth opening relative to the eye-to-chin distance"),
     Column(
         "landmarks",
         pa.list_(pa.float32()),
-        "N x 3, row-major: x, y in frame pixels, z in pixels, negative to camera",
+        "Landmarks (N x 3, row-major): x, y in frame pixels, z in pixels, negative toward the camera",
         "part",
     ),
     Column("identity", _vector(IDENTITY), "Identity vector of the face's track (dlib ResNet)", group="identity"),
     Score(
-        "identity_distance", "", 0, 2, False, "Distance of `identity` from the subject's centre", "identity", "table"
+        "identity_distance",
+        "",
+        0,
+        2,
+        False,
+        "Distance of `identity` from the subject's mean identity",
+        "identity",
+        "table",
     ),
-    Column("person", pa.int32(), "Identity cluster, 0 the one with the most faces", "table", "identity"),
-    Column("status", pa.string(), "ok, or why this face is not kept or a score is missing"),
-    Column("kept", pa.bool_(), "This is the subject's face; at most one a frame", "table"),
+    Column("person", pa.int32(), "Identity cluster; 0 has the most faces", "table", "identity"),
+    Column("status", pa.string(), "ok, or the reason why this face is not kept or a score is missing"),
+    Column("kept", pa.bool_(), "True if this is the subject's face; at most one per frame", "table"),
 )
 
 QUALITY: tuple[Column, ...] = tuple(c for c in COLUMNS if c.group == "quality")
@@ -191,7 +223,7 @@ def scalar_name(name: str) -> str:
 
 
 COLUMNS += tuple(
-    Score(scalar_name(c.name), "", 0, 100, True, f"{c.name} as 0..100, more is better", "scalar", "table")
+    Score(scalar_name(c.name), "", 0, 100, True, f"{c.name} scaled to 0..100, more is better", "scalar", "table")
     for c in QUALITY
 )
 BY_NAME: dict[str, Column] = {c.name: c for c in COLUMNS}

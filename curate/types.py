@@ -1,4 +1,4 @@
-"""The nouns of faceset as frozen dataclasses. Numpy only.
+"""Data types of faceset as frozen dataclasses. Imports numpy only.
 
 Angles are degrees with the signs of ISO/IEC 39794-5: yaw > 0 turns to the subject's own left (image right), pitch > 0
 looks down, roll > 0 tilts toward its own right shoulder (counter-clockwise in the image). Axes of head and light: x to
@@ -106,7 +106,7 @@ class Frame:
     def deep(self) -> NDArray[np.uint16]:
         """(H, W, 3) uint16 RGB 0..65535 of the same picture; ValueError unless decoded with a depth of 16."""
         if self.convert_deep is None:
-            raise ValueError("the frame was decoded with a depth of 8")
+            raise ValueError("the frame was decoded with a depth of 8 bits")
         return self.convert_deep()
 
 

@@ -21,8 +21,9 @@ sys.path.insert(0, str(ROOT))
 
 import typer.main  # noqa: E402  # once the project can be imported
 
+from curate.axes import EXPRESSION  # noqa: E402
 from curate.dataset.reading import Faces  # noqa: E402
-from curate.schema import AXIS_DOCS, BY_NAME, COLUMNS, SELECTION_COLUMNS, Column  # noqa: E402
+from curate.schema import BY_NAME, COLUMNS, SELECTION_COLUMNS, Column  # noqa: E402
 from faceset import cli  # noqa: E402
 from reports.artifacts.kinds import ALONE, REFERENCE  # noqa: E402
 
@@ -98,7 +99,7 @@ def formats() -> dict[str, str]:
     scalars = [c.name for c in COLUMNS if c.group == "scalar"]
     table = column_table(c for c in shown if c.level != "part")
     note = f"And, as 0..100 where more is better: {', '.join(f'`{n}`' for n in scalars)}."
-    axes = f"The named axes of expression: {', '.join(f'`{n}`' for n in AXIS_DOCS)}."
+    axes = f"The named axes of expression: {', '.join(f'`{a.name}`' for a in EXPRESSION)}."
     return {
         "faces": f"{table}\n\n{note}\n\n{axes}",
         "parts": column_table(c for c in shown if c.level == "part"),

@@ -67,7 +67,7 @@ def composed(made: Plan, folder: Path, part: Part, wanted: range) -> Iterator[Co
     """The wanted frames of a part as they are to be shown, before the watermark."""
     swapper, framing = network(made.run, made.weights_sha256, made.device)
     where = plan.load_face(folder, part.with_neighbours)
-    frames = video.decode(made.clip, segment(made.clip, part.with_neighbours), 16 if made.coding.deep else 8)
+    frames = video.decode(made.clip, segment(made.clip, part.decoded), 16 if made.coding.deep else 8)
     typical = plan.load_typical(folder)
     faces = swap_frames(frames, where, swapper, framing, made.settings.mask, made.batch, typical is not None)
     return compose(faces, made.settings, typical, made.coding.deep, wanted)

@@ -26,8 +26,9 @@ from filelock import FileLock, Timeout
 from curate.dataset import consent
 from curate.errors import UsageError, WorkError
 from curate.footage import video
+from curate.footage.paths import parse_footage
 from curate.runtime import jobs
-from curate.runtime.files import atomic
+from curate.runtime.files import atomic, file_sha256
 from curate.types import Clip, Progress, no_progress
 from render import part as work
 from render import plan
@@ -218,7 +219,7 @@ def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
     """Frames [first, end) of START-END, or all."""
     if span is None:
         return 0, clip.frames
-    asked = video.parse_footage(f"{clip.path}@{span}")
+    asked = parse_footage(f"{clip.path}@{span}")
     if asked.start is None and asked.end is None:
         raise UsageError(f"--range {span}: must be START-END, as 00:10-01:20")
     cut = video.segments(replace(clip, start=asked.start, end=asked.end), 1e9)
@@ -231,11 +232,11 @@ def _weights_sha256(run: Path) -> str:
     """Of the weights that `load_swapper` takes: the run's end, or its last checkpoint."""
     path = run / "model.safetensors"
     if path.is_file():
-        return video.file_sha256(path)
+        return file_sha256(path)
     checkpoints = sorted((run / "checkpoints").glob("step-*.safetensors"), key=lambda p: int(p.stem.partition("-")[2]))
     if not checkpoints:
         raise WorkError(f"{run} has no network yet: faceset train --out {run} --resume goes on with it")
-    return video.file_sha256(checkpoints[-1])
+    return file_sha256(checkpoints[-1])
 
 
 def _begin(

@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 
 from curate.errors import UsageError, WorkError
+from curate.footage.shots import MEMORY
 from curate.records import record
 from curate.runtime.files import atomic
-from curate.safe_io import DAMAGED, read_parquet, told
+from curate.safe_io import DAMAGED, one_line, read_parquet
 from curate.types import Clip
 from render.compositing.compose import RADIUS
 from render.compositing.occlusion import Typical
@@ -55,8 +56,13 @@ class Part:
 
     @property
     def with_neighbours(self) -> range:
-        """The frames that are decoded for it."""
+        """The frames whose faces are swapped for it."""
         return range(max(self.first - RADIUS, 0), self.end + RADIUS)
+
+    @property
+    def decoded(self) -> range:
+        """The frames that are decoded for it; the first ones only tell where shots begin."""
+        return range(max(self.first - RADIUS - MEMORY, 0), self.end + RADIUS)
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,7 @@ def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
         rows["landmarks"] = pd.Series(marks, index=rows.index, dtype=object)
         return places(rows)
     except (*DAMAGED, WorkError) as error:
-        raise WorkError(f"{folder}: the face's places cannot be read ({told(error)}); delete the folder") from None
+        raise WorkError(f"{folder}: the face's places cannot be read ({one_line(error)}); delete the folder") from None
 
 
 def save_typical(folder: Path, typical: Typical | None) -> None:
@@ -173,7 +179,7 @@ def load_typical(folder: Path) -> Typical | None:
         with np.load(path, allow_pickle=False) as found:
             typical = Typical(found["middle"], found["spread"])
     except DAMAGED as error:
-        raise WorkError(f"{path} is damaged ({told(error)}); delete the folder {folder}") from None
+        raise WorkError(f"{path} is damaged ({one_line(error)}); delete the folder {folder}") from None
     if typical.middle.ndim != 2 or typical.middle.shape != typical.spread.shape:
         raise WorkError(f"{path} is damaged (it holds no two pictures of one size); delete the folder {folder}")
     return typical

@@ -66,7 +66,7 @@ def test_only_the_columns_that_are_wanted(folder: Path) -> None:
 
 
 def test_what_is_no_faceset(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="is no faceset"):
+    with pytest.raises(UsageError, match="is not a faceset"):
         faceset.read(tmp_path)
 
 

@@ -119,7 +119,7 @@ def test_python_of_the_api_page_runs(
     for number, block in enumerate(page):
         exec(compile(block, f"api.md, block {number}", "exec"), names)
     told = capsys.readouterr().out
-    assert "24 chosen" in told and "torch.Size([8, 3, 128, 128])" in told and "is no faceset" in told
+    assert "24 chosen" in told and "torch.Size([8, 3, 128, 128])" in told and "is not a faceset" in told
     assert len(names["choice"].rows) == 12  # type: ignore[attr-defined]
 
 

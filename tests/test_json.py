@@ -67,7 +67,7 @@ def test_work_that_fails_says_so_in_json(capsys, tmp_path) -> None:
     assert code == found["exit"] == 1 and "clip.mp4" in found["error"]
     for verb in ("select", "people", "report", "app"):
         code, found, _ = call(capsys, verb, tmp_path, "--json")
-        assert code == found["exit"] == 2 and "is no faceset" in found["error"], verb
+        assert code == found["exit"] == 2 and "is not a faceset" in found["error"], verb
     code, found, _ = call(capsys, "inspect", tmp_path / "clip.mp4", "--json")
     assert code == found["exit"] == 1
     code, found, _ = call(capsys, "demo", "--out", tmp_path, "--json")

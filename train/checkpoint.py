@@ -9,7 +9,6 @@ part of it, since those of a step depend on the seed and the step's number alone
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -25,8 +24,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from curate.errors import WorkError
-from curate.runtime.files import atomic
-from curate.safe_io import DAMAGED, told
+from curate.runtime.files import atomic, file_sha256
+from curate.safe_io import DAMAGED, one_line
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping
     path = folder / f"step-{step}.safetensors"
     try:
         write_tensors(path, tensors)
-        values = {"format": FORMAT, "step": step, "sha256": _sha256(path), **facts}
+        values = {"format": FORMAT, "step": step, "sha256": file_sha256(path), **facts}
         with atomic(path.with_suffix(".json")) as temporary:
             temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
     except (OSError, SafetensorError) as error:
@@ -91,11 +90,11 @@ def read(path: Path) -> Checkpoint:
             raise WorkError(
                 f"checkpoint {path} has format {facts['format']!r:.20}, this faceset reads {FORMAT}: update faceset"
             )
-        if _sha256(path) != facts["sha256"]:
+        if file_sha256(path) != facts["sha256"]:
             raise WorkError(f"checkpoint {path} is damaged: its bytes have another hash than was noted")
         return Checkpoint(int(facts["step"]), load_file(str(path)), facts)
     except (*DAMAGED, SafetensorError) as error:
-        raise WorkError(f"checkpoint {path} is damaged ({told(error)})") from None
+        raise WorkError(f"checkpoint {path} is damaged ({one_line(error)})") from None
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
@@ -126,8 +125,3 @@ def _steps(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted((int(m[1]) for p in folder.iterdir() if (m := NAME.fullmatch(p.name))), reverse=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

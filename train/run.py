@@ -9,7 +9,6 @@ RUN/cache/              the crops at the network's size; may be deleted, is made
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping
@@ -26,7 +25,7 @@ from curate.dataset.faceset import MANIFEST, Faceset
 from curate.errors import UsageError, WorkError
 from curate.records import record
 from curate.runtime.files import atomic, file_sha256
-from curate.safe_io import DAMAGED, told
+from curate.safe_io import DAMAGED, one_line
 from curate.settings import FRAMINGS
 from curate.types import Subject
 from train import checkpoint
@@ -139,7 +138,7 @@ def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:
     except WorkError as error:
         log.warning("%s; the run will not know whether a face is this subject's", error)
         identity = ()
-    digest = hashlib.sha256((faceset.folder / MANIFEST).read_bytes()).hexdigest()
+    digest = file_sha256(faceset.folder / MANIFEST)
     return SideInfo(
         subject,
         tuple((c.name, c.sha256) for c in faceset.clips),
@@ -165,7 +164,7 @@ def open_run(path: Path) -> Run:
             return _of(path, values)
         newer = repr(values["format"])[:20]
     except (*DAMAGED, UsageError) as error:
-        raise WorkError(f"{path / 'run.json'} is damaged ({told(error)}): train into a new folder") from None
+        raise WorkError(f"{path / 'run.json'} is damaged ({one_line(error)}): train into a new folder") from None
     raise UsageError(f"{path} has format {newer}, this faceset reads format {FORMAT}: update faceset")
 
 
@@ -212,7 +211,7 @@ def load_swapper(run: Run, device: str = "auto") -> Swapper:
         model = build(run.config)
         model.load_state_dict(tensors)
     except (*DAMAGED, SafetensorError) as error:
-        raise WorkError(f"{path} is damaged ({told(error)}): train --resume writes it again") from None
+        raise WorkError(f"{path} is damaged ({one_line(error)}): train --resume writes it again") from None
     return Swapper(model.to(where).eval().requires_grad_(False), run.size, where)
 
 

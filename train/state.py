@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from curate.errors import UsageError, WorkError
-from curate.safe_io import DAMAGED, told
+from curate.safe_io import DAMAGED, one_line
 from train import checkpoint
 from train.adversary import Adversary, make
 from train.config import TrainConfig, same_encoder
@@ -159,7 +159,7 @@ def restore(training: Training, saved: checkpoint.Checkpoint) -> None:
         checkpoint.restore_optimizer(training.model, training.optimizer, saved.part("optimizer"))
         _restore_facts(training, saved)
     except DAMAGED as error:
-        raise WorkError(f"checkpoint of step {saved.step}: {told(error)}: begin a new run") from None
+        raise WorkError(f"checkpoint of step {saved.step}: {one_line(error)}: begin a new run") from None
     log.info("goes on after step %d", training.step)
 
 

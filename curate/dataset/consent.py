@@ -1,4 +1,4 @@
-"""Whose face it is, and the gate that training and rendering ask."""
+"""Consent check: the subject and the basis that training and rendering require."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from curate.errors import ConsentError, UsageError
+from curate.runtime.files import file_sha256
 from curate.settings import BASES, Basis
 from curate.types import Subject
 
@@ -24,16 +25,14 @@ def make_subject(name: str, basis: str, evidence: Path | None = None) -> Subject
     if not name.strip():
         raise UsageError("--subject is empty: name the person whose face this is")
     if name.strip().startswith(FORGOTTEN):
-        raise UsageError(f"--subject {name}: stands for somebody who was forgotten; name the person")
+        raise UsageError(f"--subject {name}: is the hash of a forgotten name; give the person's name")
     if basis not in get_args(Basis):
         raise UsageError(f"--basis {basis}: must be one of {', '.join(BASES)}")
     if evidence is None:
         return Subject(name.strip(), basis)  # type: ignore[arg-type]  # get_args checked it
     if not evidence.is_file():
         raise UsageError(f"--evidence {evidence}: no such file")
-    with evidence.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return Subject(name.strip(), basis, str(evidence.resolve()), digest)  # type: ignore[arg-type]
+    return Subject(name.strip(), basis, str(evidence.resolve()), file_sha256(evidence))  # type: ignore[arg-type]
 
 
 def require(subject: Subject | None, where: str) -> Subject:
@@ -41,15 +40,16 @@ def require(subject: Subject | None, where: str) -> Subject:
 
     `where` is the faceset or run, for the message.
     """
-    again = f"say it with: faceset curate {where} --subject NAME --basis {'|'.join(BASES)}"
+    again = f"state both with: faceset curate {where} --subject NAME --basis {'|'.join(BASES)}"
     if subject is None or not subject.name:
         raise ConsentError(f"{where} names no subject, so it cannot be used; {again}")
     if subject.name.startswith(FORGOTTEN):
-        raise ConsentError(f"{where} held the face of somebody who was forgotten, so it cannot be used")
+        raise ConsentError(f"{where} belonged to a subject who was forgotten, so it cannot be used")
     if subject.basis not in BASES:
         raise ConsentError(f"{where} states no basis for using the face of {subject.name}; {again}")
     if subject.basis == "release" and not subject.evidence_sha256:
         raise ConsentError(
-            f"{where} rests on a release but names no document: faceset curate {where} --evidence RELEASE.pdf"
+            f"{where} relies on a release but names no document; add it with: "
+            f"faceset curate {where} --evidence RELEASE.pdf"
         )
     return subject

@@ -1,4 +1,4 @@
-"""The folder: manifest, parts, crops, table, selection. Every file is written whole or not at all."""
+"""Faceset folder: manifest, parts, crops, table and selection. Every file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from curate.errors import UsageError, WorkError
 from curate.records import checked, record, safe_name
 from curate.runtime.files import atomic
-from curate.safe_io import DAMAGED, read_arrow, read_groups, read_parquet, stacked, told
+from curate.safe_io import DAMAGED, one_line, read_arrow, read_groups, read_parquet, stacked
 from curate.schema import IDENTITY, SELECTION_SCHEMA, part_schema, table_schema
 from curate.settings import Settings
 from curate.types import Clip, Image, Subject
@@ -94,20 +94,22 @@ class Faceset:
     def _table_there(self) -> Iterator[None]:
         """Says what to do where the table is missing or damaged."""
         if not self.table_path.is_file():
-            raise WorkError(f"{self.folder} has no faces.parquet: faceset curate {self.folder} makes it from the parts")
+            raise WorkError(
+                f"{self.folder} has no faces.parquet: rebuild it from the parts with faceset curate {self.folder}"
+            )
         try:
             yield
         except WorkError as error:
-            raise WorkError(f"{error}: faceset curate {self.folder} makes it again from the parts") from None
+            raise WorkError(f"{error}: rebuild it from the parts with faceset curate {self.folder}") from None
 
     def selection(self) -> pd.DataFrame:
         """selection.parquet in order of rank: face_id, rank, gain, cluster, reason."""
         if not self.selection_path.is_file():
-            raise WorkError(f"{self.folder} has no selection: faceset select {self.folder}")
+            raise WorkError(f"{self.folder} has no selection: make one with faceset select {self.folder}")
         try:
             rows = read_parquet(self.selection_path, SELECTION_SCHEMA.names, SELECTION_SCHEMA, ("face_id", "rank"))
         except WorkError as error:
-            raise WorkError(f"{error}: faceset select {self.folder} chooses again") from None
+            raise WorkError(f"{error}: select again with faceset select {self.folder}") from None
         return rows.sort_values("rank", ignore_index=True)
 
     def selection_options(self) -> dict[str, Any]:
@@ -116,8 +118,8 @@ class Faceset:
             metadata = pq.read_schema(self.selection_path).metadata or {}
             options: dict[str, Any] = dict(json.loads(metadata.get(OPTIONS, b"{}")))
         except DAMAGED as error:
-            again = f"faceset select {self.folder} chooses again"
-            raise WorkError(f"{self.selection_path} is damaged ({told(error)}): {again}") from None
+            again = f"select again with faceset select {self.folder}"
+            raise WorkError(f"{self.selection_path} is damaged ({one_line(error)}): {again}") from None
         return options
 
     def selected(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -128,7 +130,7 @@ class Faceset:
             rows = chosen.merge(self.table(wanted), on="face_id", how="inner", validate="one_to_one")
         except pd.errors.MergeError:
             raise WorkError(
-                f"{self.folder} holds a face twice: faceset curate {self.folder} makes its table again"
+                f"{self.folder} contains a face twice: rebuild its table with faceset curate {self.folder}"
             ) from None
         return rows.sort_values("rank", ignore_index=True)
 
@@ -153,7 +155,7 @@ class Faceset:
         except DAMAGED:
             image = None
         if image is None:
-            raise WorkError(f"crop {target} cannot be read: faceset prune {self.folder} --restore makes it again")
+            raise WorkError(f"crop {target} cannot be read: restore it with faceset prune {self.folder} --restore")
         return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
     def identity(self) -> NDArray[np.float32]:
@@ -164,7 +166,7 @@ class Faceset:
                 vectors = stacked(self.table_path, rows.filter(rows["kept"])["identity"].drop_null(), IDENTITY)
                 total, count = total + vectors.sum(axis=0, dtype=np.float64), count + len(vectors)
         if not count:
-            raise WorkError(f"{self.folder} keeps no face with an identity")
+            raise WorkError(f"{self.folder} has no kept face with an identity vector")
         return (total / count).astype(np.float32)
 
     def save(self) -> None:
@@ -198,9 +200,9 @@ def is_faceset(folder: Path) -> bool:
 
 
 def check_new(folder: Path) -> None:
-    """Raise UsageError if `folder` holds something that is no faceset."""
+    """Raise UsageError if `folder` holds something that is not a faceset."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--out {folder}: exists and is no faceset; name another folder")
+        raise UsageError(f"--out {folder}: exists and is not a faceset; name another folder")
 
 
 def create(folder: Path, subject: Subject | None, settings: Settings) -> Faceset:
@@ -223,7 +225,7 @@ def open_faceset(folder: Path) -> Faceset:
     path = folder / MANIFEST
     if not path.is_file():
         raise UsageError(
-            f"{folder} is no faceset (it has no {MANIFEST}): faceset curate FOOTAGE --out {folder} makes one"
+            f"{folder} is not a faceset (it has no {MANIFEST}): create one with faceset curate FOOTAGE --out {folder}"
         )
     try:
         manifest = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -235,9 +237,11 @@ def open_faceset(folder: Path) -> Faceset:
         newer = repr(number)[:20]
     except (*DAMAGED, UsageError) as error:
         raise WorkError(
-            f"{path} is damaged ({told(error)}): restore it, or curate the footage into a new folder"
+            f"{path} is damaged ({one_line(error)}): restore it, or curate the footage into a new folder"
         ) from None
-    raise UsageError(f"{folder} has format {newer}, this faceset reads up to format {FORMAT}: update faceset")
+    raise UsageError(
+        f"{folder} has format {newer}; this version of faceset reads up to format {FORMAT}: update faceset"
+    )
 
 
 def _of(folder: Path, manifest: dict[str, Any]) -> Faceset:
@@ -247,7 +251,7 @@ def _of(folder: Path, manifest: dict[str, Any]) -> Faceset:
     for clip in clips:
         _check_clip(clip)
     if len({clip.name for clip in clips}) < len(clips):
-        raise ValueError("two clips have one name")
+        raise ValueError("two clips have the same name")
     return Faceset(
         folder,
         record(Subject, {"basis": None, **manifest["subject"]}) if named else None,
@@ -325,14 +329,14 @@ def inside(folder: Path, path: str) -> Path:
     except DAMAGED:
         target = Path("/")
     if not target.is_relative_to(folder.resolve()):
-        raise WorkError(f"path {path!r} leaves the faceset {folder}")
+        raise WorkError(f"path {path!r} points outside the faceset {folder}")
     return target
 
 
 def _check_clip(clip: Clip) -> None:
     """Raise ValueError for a clip that leads out of the faceset, or whose numbers mean nothing."""
     if not safe_name(clip.name):
-        raise ValueError(f"{clip.name!r} is no name of a clip")
+        raise ValueError(f"{clip.name!r} is not a valid clip name")
     numbers = [clip.width, clip.height, clip.frames, clip.fps, clip.duration, clip.start or 0, clip.end or 0]
     if not all(math.isfinite(n) and n >= 0 for n in numbers):
-        raise ValueError(f"clip {clip.name} has a number that is none")
+        raise ValueError(f"clip {clip.name} has a number that is negative or not finite")

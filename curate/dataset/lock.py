@@ -1,4 +1,4 @@
-"""One process at a time writes a faceset.
+"""Write lock of a faceset: one process at a time.
 
 The lock is the operating system's (`flock`): it is gone with the process that held it, however that ended. Beside it
 lies a note of who holds it, for the message to the second one.
@@ -67,7 +67,7 @@ def lock(faceset: Faceset, wait: float = SHORT) -> Iterator[None]:
         who = f"{found}" if found is not None and found.alive() else "another faceset process"
         raise WorkError(f"{folder} is being written by {who}: wait until it ends, or stop it") from None
     except OSError as error:
-        raise WorkError(f"{folder} cannot be written ({error.strerror}): check its permissions and its disk") from None
+        raise WorkError(f"{folder} cannot be written ({error.strerror}): check its permissions and the disk") from None
     try:
         _note(folder)
         yield

@@ -1,4 +1,4 @@
-"""A faceset at a URL: worked on in a folder of this machine's cache, and brought there part by part.
+"""Faceset at a URL: mirrored in this machine's cache and uploaded part by part.
 
 A part goes up after its crops, as one object, so that it is there whole or not at all; the manifest goes first, table
 and selection at the end. Another machine that is given the same URL fetches what is there and goes on. Stores have no
@@ -56,7 +56,7 @@ def mirrored(out: Path) -> Iterator[Path]:
             try:
                 mirror.push_parts()
             except WorkError as error:
-                log.warning("%s; tried again", error)
+                log.warning("%s; the upload will be retried", error)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -83,14 +83,14 @@ class Mirror:
     def pull(self) -> None:
         """Fetch what is not here yet, or was changed there. Raises WorkError."""
         self._tags = _read_tags(self.folder / TAGS)
-        with remote.told(self.url):
+        with remote.reaching(self.url):
             self._system.invalidate_cache()
             found = self._system.find(self._root, detail=True) if self._system.exists(self._root) else {}
             for path, info in sorted(found.items()):
                 name = path[len(self._root) :].strip("/")
                 here = self.folder / name
                 if not here.resolve().is_relative_to(self.folder.resolve()):
-                    raise WorkError(f"{self.url}: {name!r} leaves the faceset")
+                    raise WorkError(f"{self.url}: {name!r} points outside the faceset")
                 tag, size, changed = self._tags.get(name, ("", 0, 0))
                 if not name.startswith(FIXED) and tag and tag == remote.tag_of(info) and here.is_file():
                     self._there[name] = size, changed  # what was changed here since is newer
@@ -119,7 +119,7 @@ class Mirror:
                 self._push(path)
         if (self.folder / MANIFEST).is_file():  # else the folder itself is gone, and nobody asked for that
             for name in [name for name in self._there if not (self.folder / name).exists()]:
-                with remote.told(self.url):
+                with remote.reaching(self.url):
                     self._system.rm_file(self._at(name))
                 del self._there[name]
 
@@ -130,7 +130,7 @@ class Mirror:
         name = path.relative_to(self.folder).as_posix()
         if self._is_new(path):
             state = _state(path)
-            with remote.told(self.url):
+            with remote.reaching(self.url):
                 self._system.put_file(str(path), self._at(name))
                 self._there[name] = state
                 if not name.startswith(FIXED):

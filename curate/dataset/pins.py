@@ -1,4 +1,4 @@
-"""Faces that people want in the selection, or never in it: pins.json of a faceset, by face id."""
+"""Pinned and banned faces of a faceset, by face id, in pins.json."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def read_pins(faceset: Faceset) -> Pins:
         content = json.loads(path.read_text(encoding="utf-8"))
         pinned, banned = content["pinned"], content["banned"]
         if not all(isinstance(i, str) for i in [*pinned, *banned]):
-            raise TypeError("a face id is no text")
+            raise TypeError("a face id is not a string")
     except FileNotFoundError:
         return Pins()
     except (ValueError, KeyError, TypeError) as error:
-        raise WorkError(f"{path} is damaged ({error}): remove it, and pin again") from None
+        raise WorkError(f"{path} is damaged ({error}): delete it and pin the faces again") from None
     return Pins(tuple(sorted(set(pinned))), tuple(sorted(set(banned) - set(pinned))))
 
 
@@ -58,7 +58,7 @@ def change_pins(faceset: Faceset, pin: Iterable[str] = (), ban: Iterable[str] = 
     for flag, ids in (("--pin", pin), ("--ban", ban), ("--free", free)):
         unknown = [face for face in ids if face not in known]
         if unknown:
-            raise UsageError(f"{flag} {unknown[0]}: {faceset.folder} holds no such face (face_id of faces.parquet)")
+            raise UsageError(f"{flag} {unknown[0]}: {faceset.folder} has no such face; see face_id in faces.parquet")
     pins = read_pins(faceset).changed(pin, ban, free)
     write_pins(faceset, pins)
     return pins

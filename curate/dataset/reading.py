@@ -1,4 +1,4 @@
-"""A faceset in Python: the table, the chosen faces, a torch dataset of the crops. What `faceset.read` gives."""
+"""Faceset in Python, as `faceset.read` returns it: table, selected faces, torch dataset of the crops."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Faces:
 def read(folder: str | Path, columns: Sequence[str] | None = None) -> Faces:
     """The faceset in `folder`; see `Faces`. `columns`: only these columns of the table, which is quicker.
 
-    Raises UsageError where the folder is no faceset, or a column is unknown; WorkError where the manifest is damaged.
+    Raises UsageError if the folder is not a faceset or a column is unknown, WorkError if the manifest is damaged.
     """
     return Faces(open_faceset(Path(folder)), known(columns))
 

@@ -1,4 +1,4 @@
-"""The crops of a faceset as a torch dataset. Imports torch: import it when it is needed."""
+"""Torch dataset of a faceset's crops. Imports torch, so import this module only when needed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class CropDataset(Dataset[tuple[Any, dict[str, Any]]]):
     def __getitem__(self, index: int) -> tuple[Any, dict[str, Any]]:
         """Image and scores of one face; raises WorkError where its crop cannot be read, IndexError past the end."""
         if not -len(self) <= index < len(self):
-            raise IndexError(f"face {index} of {len(self)}")
+            raise IndexError(f"face {index} is out of range; there are {len(self)}")
         pixels = self._faceset.crop(self.rows["crop"].iloc[index])
         if pixels.shape[0] != self.size:
             how = cv2.INTER_AREA if pixels.shape[0] > self.size else cv2.INTER_CUBIC
@@ -70,7 +70,7 @@ def make_dataset(
         rows = rows.assign(**{n: None for n in names if n not in rows})
     rows = rows[rows["crop"].notna() & (rows["crop"] != "")].reset_index(drop=True)
     if rows.empty:
-        raise WorkError(f"{faceset.folder} has no crops of these faces: curate its footage with --crop-size 256")
+        raise WorkError(f"{faceset.folder} has no crops of these faces: curate the footage again with --crop-size 256")
     return CropDataset(faceset, rows[list(dict.fromkeys(["face_id", "crop", *names]))], names, size, transform)
 
 

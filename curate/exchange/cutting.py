@@ -1,8 +1,7 @@
-"""Faces cut out anew as another program aligns them: from the footage where it still lies, else from our crops."""
+"""Crops in another program's alignment, from the footage if it is still there, otherwise from our crops."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,9 +17,9 @@ from curate.dataset.faceset import Faceset
 from curate.errors import FootageError, WorkError
 from curate.exchange.record import PICTURES
 from curate.face import align
-from curate.footage.source import PHOTO_SUFFIXES
+from curate.footage.paths import photos
+from curate.footage.source import footage_sha256
 from curate.footage.video import decode, segments
-from curate.runtime.files import file_sha256
 from curate.types import Clip, Image
 
 log = logging.getLogger(__name__)
@@ -40,19 +39,17 @@ def clips_of(faceset: Faceset) -> dict[str, Clip]:
     return found
 
 
-def photos(clip: Clip) -> list[Path]:
+def photos_of(clip: Clip) -> list[Path]:
     """The photos of a clip in order of their frame numbers; empty for a video or where they are gone."""
     path = Path(clip.path)
     if clip.kind != "photos" or not path.exists():
         return []
-    if not path.is_dir():
-        return [path]
-    return sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+    return photos(path) if path.is_dir() else [path]
 
 
 def frame_name(clip: Clip, frame: int) -> str:
     """The frame's file name as both programs form it: of a video its name and number from 1; of photos the photo's."""
-    listed = photos(clip)
+    listed = photos_of(clip)
     if frame < len(listed):
         return listed[frame].name
     return f"{clip.name}_{frame + 1:06d}{Path(clip.path).suffix if clip.kind == 'video' else '.png'}"
@@ -66,7 +63,7 @@ def with_frames(faceset: Faceset, rows: pd.DataFrame) -> Iterator[tuple[Row, Ima
             continue
         listed: list[Row] = mine.to_dict("records")  # type: ignore[assignment]  # the columns are named by text
         if not _there(clip):
-            log.warning("%s: the footage is not there or has changed; its faces are cut from the crops", clip.path)
+            log.warning("%s: the footage is missing or has changed; its faces are cut from the crops", clip.path)
             yield from ((row, None) for row in listed)
             continue
         yield from _of_clip(clip, listed, faceset.settings.segment_seconds)
@@ -75,12 +72,9 @@ def with_frames(faceset: Faceset, rows: pd.DataFrame) -> Iterator[tuple[Row, Ima
 def _there(clip: Clip) -> bool:
     """Whether the clip's footage still lies where it was, unchanged."""
     try:
-        if clip.kind == "video":
-            return file_sha256(Path(clip.path)) == clip.sha256
-        digests = sorted(file_sha256(p) for p in photos(clip))
-    except OSError:
+        return footage_sha256(Path(clip.path)) == clip.sha256
+    except FootageError:
         return False
-    return hashlib.sha256("".join(digests).encode()).hexdigest() == clip.sha256
 
 
 def _of_clip(clip: Clip, rows: list[Row], seconds: float) -> Iterator[tuple[Row, Image | None]]:
@@ -105,7 +99,7 @@ def cut(faceset: Faceset, row: Row, frame: Image | None, matrix: NDArray[np.floa
     if frame is not None:
         return align.warp(frame, matrix, size)
     if not row["crop"]:
-        raise WorkError(f"face {row['face_id']}: neither its footage nor a crop of it is there")
+        raise WorkError(f"face {row['face_id']}: neither its footage nor its crop can be found")
     to_crop = np.vstack([np.asarray(row["matrix"], np.float64).reshape(2, 3), (0, 0, 1)])
     return align.warp(faceset.crop(row["crop"]), (np.vstack([matrix, (0, 0, 1)]) @ np.linalg.inv(to_crop))[:2], size)
 

@@ -26,7 +26,7 @@ _LONGEST = 65533
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """(marker, start, stop) of the segments before the picture's data; a segment starts with its FF."""
     if data[:2] != bytes((0xFF, _SOI)):
-        raise ForeignError("it is no JPEG file")
+        raise ForeignError("it is not a JPEG file")
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
@@ -80,7 +80,7 @@ def with_metadata(data: bytes, values: dict[str, Any]) -> bytes:
     """The JPEG with this dictionary after its application segments, instead of any that it had."""
     raw = pickled.dumps(values)
     if len(raw) > _LONGEST:
-        raise ForeignError(f"its metadata are {len(raw)} bytes; a JPEG segment holds {_LONGEST}")
+        raise ForeignError(f"its metadata has {len(raw)} bytes; a JPEG segment can contain {_LONGEST}")
     kept, place = [data[:2]], 1
     end = 2
     for marker, start, stop in _segments(data):

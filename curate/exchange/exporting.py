@@ -1,4 +1,4 @@
-"""Selected faces out of a faceset, in the form that another program trains on, with the basis beside them."""
+"""Export of selected faces in another program's format, together with the basis for their use."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def export(
     if program not in get_args(Format):
         raise UsageError(f"--format {program}: must be one of {', '.join(FORMATS)}")
     if pack and program != "dfl":
-        raise UsageError(f"--pak: only --format dfl has packs, not {program}")
+        raise UsageError(f"--pak: packs exist only for --format dfl, not {program}")
     if not 64 <= size <= 4096:
         raise UsageError(f"--size {size}: must be 64 to 4096 pixels")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -108,7 +108,7 @@ def _basis(subject: Subject, faceset: Faceset, done: Exported) -> dict[str, Any]
         "faceset": faceset.folder.resolve().name,
         "format": done.format,
         "faces": done.faces,
-        "note": "Use these faces on this basis only, and mark what is made with them as synthetic.",
+        "note": "Use these faces on this basis only, and mark everything made with them as synthetic.",
     }
 
 

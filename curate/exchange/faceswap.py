@@ -40,7 +40,7 @@ _KEY = b"faceswap"
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """(type, start, stop) of a PNG's chunks; a chunk starts with its length and stops after its checksum."""
     if data[:8] != _SIGNATURE:
-        raise ForeignError("it is no PNG file")
+        raise ForeignError("it is not a PNG file")
     at = 8
     while at + 12 <= len(data):
         stop = at + 12 + struct.unpack_from(">I", data, at)[0]
@@ -72,7 +72,7 @@ def unpacked(data: bytes, limit: int) -> bytes:
     except zlib.error as error:
         raise ForeignError(f"it cannot be decompressed ({error})") from None
     if len(value) > limit:
-        raise ForeignError(f"it unfolds to more than {limit} bytes")
+        raise ForeignError(f"it decompresses to more than {limit} bytes")
     if not machine.eof:
         raise ForeignError("it ends early")
     return value
@@ -83,7 +83,7 @@ def header(data: bytes) -> dict[str, Any] | None:
     for kind, start, stop in _chunks(data):
         if kind in (b"iTXt", b"tEXt"):
             if stop - start > MAX_HEADER:
-                raise ForeignError(f"a text of it is {stop - start} bytes; at most {MAX_HEADER} are read")
+                raise ForeignError(f"one of its text chunks has {stop - start} bytes; the limit is {MAX_HEADER}")
             found = _text(kind, data[start + 8 : stop - 4])
             if found is not None:
                 return _dictionary(found)
@@ -101,9 +101,9 @@ def _dictionary(value: bytes) -> dict[str, Any]:
                 warnings.simplefilter("ignore", SyntaxWarning)
                 found = ast.literal_eval(written)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise ForeignError(f"its header is no dictionary of literals ({type(error).__name__})") from None
+        raise ForeignError(f"its header is not a dictionary of literals ({type(error).__name__})") from None
     if not isinstance(found, dict) or not all(isinstance(found.get(k), dict) for k in ("alignments", "source")):
-        raise ForeignError("its header has no alignments and source")
+        raise ForeignError("its header lacks alignments or source")
     return found
 
 
@@ -154,11 +154,11 @@ def _masks(face: dict[str, Any]) -> tuple[str, ...]:
 def read_fsa(path: Path) -> dict[str, list[dict[str, Any]]]:
     """Frame's file name to its faces. ForeignError for what is no alignments file, PickleError for one refused."""
     if path.stat().st_size > MAX_FSA:
-        raise ForeignError(f"it is {path.stat().st_size} bytes; at most {MAX_FSA} are read")
+        raise ForeignError(f"it has {path.stat().st_size} bytes; the limit is {MAX_FSA}")
     found = pickled.loads(unpacked(path.read_bytes(), MAX_FSA))
     data = found.get("__data__", found) if isinstance(found, dict) else None
     if not isinstance(data, dict):
-        raise ForeignError("it has no faces of frames")
+        raise ForeignError("it lists no faces for any frame")
     faces = {str(name): entry if isinstance(entry, list) else _faces(entry) for name, entry in data.items()}
     return {name: [face for face in listed if isinstance(face, dict)] for name, listed in faces.items()}
 

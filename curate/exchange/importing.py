@@ -1,4 +1,4 @@
-"""Another program's faceset into one of ours: its pictures are the footage, its knowledge is kept beside our scores."""
+"""Import of another program's faceset: its pictures are the footage, its metadata is kept next to our scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from curate.exchange.pictures import PROGRAMS, Picture, Program, about, pictures
 from curate.exchange.record import BASIS, PICTURES, Record, to_table
 from curate.extract.pipeline import Curated, Request, curate
 from curate.face.backends import weights
-from curate.footage.source import PHOTO_SUFFIXES
+from curate.footage.paths import photos
 from curate.safe_io import read_parquet
 from curate.settings import Settings
 from curate.types import Failure, Floats, Progress, Subject, no_progress
@@ -80,7 +80,7 @@ def import_faceset(
         raise UsageError(f"--format {program}: must be one of {', '.join(PROGRAMS)}")
     chosen: Program = program or program_of(path)  # type: ignore[assignment]  # checked
     if out.resolve().is_relative_to(path.resolve()):
-        raise UsageError(f"--out {out}: lies in {path}, which is to be imported; name a folder outside it")
+        raise UsageError(f"--out {out}: is inside {path}, the folder to import; name a folder outside it")
     _check_basis(path, named)
     begun = _begun(out, path)
     if not begun:
@@ -116,7 +116,7 @@ def _begun(out: Path, path: Path) -> bool:
     if not is_faceset(out):
         return False
     if (out / TABLE).exists() or not (out / PICTURES).is_dir():
-        raise UsageError(f"--out {out}: is a faceset already; name a new folder for what is in {path}")
+        raise UsageError(f"--out {out}: is already a faceset; name a new folder for the pictures in {path}")
     return True
 
 
@@ -137,12 +137,14 @@ def _take_over(
     tight = sum(record.face_type in TIGHT for record in records)
     if tight:
         log.warning(
-            "%s: %d faces are cut so tightly that many may not be found; extract them as whole_face", path, tight
+            "%s: %d faces are cropped so tightly that many may not be detected; extract them again as whole_face",
+            path,
+            tight,
         )
     if not taken:
-        first = f"{failed[0].path}: {failed[0].reason}" if failed else "it holds no pictures"
+        first = f"{failed[0].path}: {failed[0].reason}" if failed else "it contains no pictures"
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise WorkError(f"nothing in {path} is usable: {first}{more}")
+        raise WorkError(f"no picture in {path} can be used: {first}{more}")
     return taken, records, failed
 
 
@@ -152,7 +154,7 @@ def _write(folder: Path, picture: Picture) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(picture.data)
     except FileExistsError:
-        raise WorkError(f"{picture.path}: a folder and a file have the same name") from None
+        raise WorkError(f"{picture.path}: a folder and a file have the same name; rename one of them") from None
 
 
 def _match(faceset: Faceset, records: list[Record]) -> list[tuple[str | None, Record]]:
@@ -161,8 +163,7 @@ def _match(faceset: Faceset, records: list[Record]) -> list[tuple[str | None, Re
     by_file: dict[str, pd.DataFrame] = {}
     root = faceset.folder / PICTURES
     for clip in faceset.clips:
-        folder = Path(clip.path)
-        names = sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+        names = photos(Path(clip.path))
         for frame, rows in table[table["clip"] == clip.name].groupby("frame"):
             file = names[int(str(frame))].relative_to(root.resolve())
             by_file[Path(*file.parts[1:]).as_posix()] = rows

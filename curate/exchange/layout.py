@@ -1,4 +1,4 @@
-"""Where other programs want the points and the crop: iBUG's 68 points, DeepFaceLab's and faceswap's aligned faces.
+"""Landmark and crop layouts of other programs: iBUG's 68 points, aligned faces of DeepFaceLab and faceswap.
 
 Both programs align by a least-squares similarity (Umeyama 1991) of points 17.. to the same mean face, whose unit is
 about the width of the brows. DeepFaceLab's `whole_face` is a square of 2.13 units in line with it. faceswap's crops

@@ -41,11 +41,11 @@ class Packed:
     def read(self, stream: BinaryIO) -> bytes:
         """The JPEG's bytes; ForeignError where the pack is too short or the picture too large."""
         if not 0 < self.size <= MAX_PICTURE:
-            raise ForeignError(f"it is {self.size} bytes in the pack; 1 to {MAX_PICTURE} are read")
+            raise ForeignError(f"it has {self.size} bytes in the pack; the limits are 1 and {MAX_PICTURE}")
         stream.seek(self.start)
         data = stream.read(self.size)
         if len(data) != self.size:
-            raise ForeignError("the pack ends before it does")
+            raise ForeignError("the pack ends within it")
         return data
 
 
@@ -56,15 +56,15 @@ def contents(stream: BinaryIO) -> list[Packed]:
     head = stream.read(16)
     version, size = struct.unpack("<QQ", head) if len(head) == 16 else (0, 0)
     if version != VERSION:
-        raise ForeignError(f"it is no DeepFaceLab pack of version {VERSION} (its first 8 bytes say {version})")
+        raise ForeignError(f"it is not a DeepFaceLab pack of version {VERSION} (its header says {version})")
     if not 0 < size <= min(MAX_TABLE, end - 16):
-        raise ForeignError(f"its list is said to be {size} bytes; at most {min(MAX_TABLE, end - 16)} can be read")
+        raise ForeignError(f"its index claims {size} bytes; at most {min(MAX_TABLE, end - 16)} are possible")
     listed = pickled.loads(stream.read(size))
     if not isinstance(listed, list) or not all(isinstance(values, dict) for values in listed):
-        raise ForeignError("its list of faces has another form")
+        raise ForeignError("its index of faces has an unknown form")
     table = stream.read(8 * (len(listed) + 1))
     if len(table) != 8 * (len(listed) + 1):
-        raise ForeignError("it ends before its table does")
+        raise ForeignError("it ends within its index")
     offsets = struct.unpack(f"<{len(listed) + 1}Q", table)
     begin = 16 + size + len(table)
     return list(_faces(listed, offsets, begin, end))
@@ -97,7 +97,7 @@ def write(path: Path, pictures: Sequence[Path]) -> None:
 def _listed(name: str, data: bytes) -> dict[str, Any]:
     values = dfl.metadata(data)
     if values is None:
-        raise ForeignError(f"{name} has no metadata of DeepFaceLab")
+        raise ForeignError(f"{name} has no DeepFaceLab metadata")
     return {
         "sample_type": _FACE_SAMPLE,
         "filename": name,

@@ -1,4 +1,4 @@
-"""Pickles of other programs, read without running anything in them, and plain values written as they read them.
+"""Pickles of other programs: a restricted unpickler that cannot run code, and a writer of plain values.
 
 A pickle is a program for a stack machine (Python's `pickletools` documents its opcodes). This is such a machine that
 knows plain values (dict, list, tuple, str, bytes, int, float, bool, None) and numpy arrays, scalars and dtypes of plain
@@ -119,7 +119,7 @@ class _Machine:
         """One opcode; PickleError for one that may not be."""
         if name in _VALUES:
             if isinstance(arg, int) and abs(arg) >= _LARGEST:
-                raise PickleError("the pickle holds a number of more than 64 bits")
+                raise PickleError("the pickle contains a number of more than 64 bits")
             self.stack.append(bytes(arg) if isinstance(arg, bytearray) else arg)
         elif name in _CONSTANTS:
             self.stack.append(_CONSTANTS[name]())
@@ -178,7 +178,7 @@ class _Machine:
     def stack_global(self, _: Any) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         if not isinstance(name, str) or not isinstance(module, str):
-            raise PickleError("the pickle asks for something without a name")
+            raise PickleError("the pickle names no module or object")
         self.find(f"{module} {name}")
 
     def reduce(self, _: Any) -> None:
@@ -275,7 +275,7 @@ class _Tree:
         """The value; PickleError past the limits (a value inside itself is endlessly deep)."""
         self.left -= 1
         if depth > MAX_DEPTH or self.left < 0:
-            raise PickleError(f"the pickle is nested deeper than {MAX_DEPTH} or unfolds beyond bounds")
+            raise PickleError(f"the pickle is nested deeper than {MAX_DEPTH} or expands beyond its limit")
         if type(value) is dict:
             return {self.finish(k, depth + 1): self.finish(v, depth + 1) for k, v in value.items()}
         if type(value) in (list, tuple):
@@ -283,7 +283,7 @@ class _Tree:
             return items if type(value) is list else tuple(items)
         if isinstance(value, _Array):
             if value.value is None:
-                raise PickleError("the pickle has a numpy array without content")
+                raise PickleError("the pickle has a numpy array without data")
             return value.value
         if isinstance(value, _Dtype):
             return value.made()
@@ -320,4 +320,4 @@ def _written(value: Any) -> bytes:
         return b"](" + b"".join(map(_written, value)) + b"e"
     if type(value) is dict:
         return b"}(" + b"".join(_written(k) + _written(v) for k, v in value.items()) + b"u"
-    raise TypeError(f"{type(value).__name__} is no plain value")
+    raise TypeError(f"{type(value).__name__} is not a plain value")

@@ -1,4 +1,4 @@
-"""The pictures of a foreign folder or pack, each with what its program knew, or why it is left out."""
+"""Pictures of another program's folder or pack, each with its metadata or the reason why it is left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from curate.errors import UsageError, WorkError
 from curate.exchange import dfl, faceswap, pak
 from curate.exchange.record import MAX_PICTURE, ForeignError, Record
-from curate.footage.source import PHOTO_SUFFIXES
+from curate.footage.paths import PHOTO_SUFFIXES
 
 Program = Literal["dfl", "faceswap", "folder"]
 PROGRAMS: tuple[Program, ...] = ("dfl", "faceswap", "folder")
@@ -61,7 +61,9 @@ def pictures(path: Path, program: Program) -> Iterator[Picture]:
         raise UsageError(f"{path}: must be a folder, or a DeepFaceLab pack ({pak.NAME})")
     if packed.is_file():
         if program != "dfl":
-            raise UsageError(f"--format {program}: {packed} is a pack of DeepFaceLab; leave --format out, or say dfl")
+            raise UsageError(
+                f"--format {program}: {packed} is a DeepFaceLab pack; leave out --format, or use --format dfl"
+            )
         yield from _of_pack(packed)
         return
     if not path.is_dir():
@@ -76,7 +78,7 @@ def pictures(path: Path, program: Program) -> Iterator[Picture]:
         name = file.relative_to(path).as_posix()
         try:
             if file.stat().st_size > MAX_PICTURE:
-                raise ForeignError(f"it is {file.stat().st_size} bytes; at most {MAX_PICTURE} are read")
+                raise ForeignError(f"it has {file.stat().st_size} bytes; the limit is {MAX_PICTURE}")
             data = file.read_bytes()
             yield Picture(str(file), name, data, _records(name, data, program, faces))
         except WorkError as error:
@@ -119,11 +121,11 @@ def _check_name(name: str, seen: set[str]) -> None:
     parts = name.split("/")
     bad = any(p in ("", ".", "..") or len(p.encode()) > 255 for p in parts) or len(parts) > 2
     if bad or any(c in name for c in "\\:\0\n\r") or not name.isprintable():
-        raise ForeignError("its name in the pack is no plain file name")
+        raise ForeignError("its name in the pack is not a plain file name")
     if Path(name).suffix.lower() not in PHOTO_SUFFIXES:
-        raise ForeignError("its name in the pack is not that of a picture")
+        raise ForeignError("its name in the pack has no picture suffix")
     if name in seen:
-        raise ForeignError("its name comes twice in the pack")
+        raise ForeignError("its name occurs twice in the pack")
     seen.add(name)
 
 
@@ -142,14 +144,16 @@ def _records(
         values = dfl.metadata(data) if data[:2] == b"\xff\xd8" else None
         values = packed if values is None else values
         if values is None:
-            raise ForeignError("it has no metadata of DeepFaceLab; --format folder takes any picture")
+            raise ForeignError("it has no DeepFaceLab metadata; --format folder accepts any picture")
         return (dfl.record(name, values),)
     found = faceswap.header(data) if data[:4] == b"\x89PNG" else None
     if found is not None:
         return (faceswap.record(name, found, size[1]),)
     listed = faces.get(name.rsplit("/", 1)[-1])
     if listed is None:
-        raise ForeignError("it has no header of faceswap and is in no alignments file; --format folder takes any")
+        raise ForeignError(
+            "it has no faceswap header and is in no alignments file; --format folder accepts any picture"
+        )
     return tuple(faceswap.frame_record(name, face) for face in listed)
 
 
@@ -157,7 +161,7 @@ def _checked(data: bytes) -> tuple[int, int]:
     """(height, width) of a picture that can be decoded; ForeignError."""
     height, width = _said_size(data)
     if height * width > MAX_PIXELS:
-        raise ForeignError(f"it is {width} x {height} pixels; at most {MAX_PIXELS} are read")
+        raise ForeignError(f"it has {width} x {height} pixels; the limit is {MAX_PIXELS}")
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise ForeignError("it cannot be decoded as a picture")

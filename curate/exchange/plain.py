@@ -1,4 +1,4 @@
-"""Crops with their scores for any other program: a folder with tables, or WebDataset's tar shards."""
+"""Plain exports for any program: crops and scores as a folder with tables, or as WebDataset tar shards."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def item(faceset: Faceset, row: dict[Any, Any], landmarks: NDArray[np.floating])
     """One face of the table; WorkError if its crop is not there."""
     path = faceset.folder / str(row["crop"])
     if not row["crop"] or not path.is_file() or not path.resolve().is_relative_to(faceset.folder.resolve()):
-        raise WorkError(f"its crop is not there; faceset curate {faceset.folder} --crop-size 256 makes it")
+        raise WorkError(f"its crop is missing; make it with faceset curate {faceset.folder} --crop-size 256")
     points = transform(ibug68(landmarks), np.asarray(row["matrix"], np.float64).reshape(2, 3))
     return Item(row["face_id"], path, {k: _plain(v) for k, v in row.items() if k != "crop"}, points)
 

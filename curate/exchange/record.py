@@ -1,4 +1,4 @@
-"""What another program knew about a face, kept beside what is measured here."""
+"""Metadata of a face from another program, kept next to our own scores."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def numbers(value: Any, shape: tuple[int, ...], name: str) -> NDArray[np.float32
     try:
         array = np.asarray(value, np.float32)
     except (ValueError, TypeError, OverflowError):
-        raise ForeignError(f"its {name} are no numbers") from None
+        raise ForeignError(f"its {name} are not numbers") from None
     if array.shape != shape or not np.isfinite(array).all():
         raise ForeignError(f"its {name} are of shape {array.shape}, not {shape}, or not finite")
     return array

@@ -11,7 +11,8 @@ from pathlib import Path
 from curate.dataset.faceset import Faceset
 from curate.errors import FootageError, UsageError, WorkError
 from curate.footage import remote
-from curate.footage.video import Footage, expand, parse_footage, probe
+from curate.footage.paths import Footage, expand, parse_footage
+from curate.footage.video import probe
 from curate.types import Clip, Failure, Progress, no_progress
 
 

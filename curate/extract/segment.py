@@ -123,7 +123,7 @@ def extract_segment(
         read.append(frame.index)
         faces = tracker.step(frame.image)
         if watch is not None:
-            watch.look(frame.luma, [seen.box for seen in faces])
+            watch.remember(frame.luma, [seen.box for seen in faces])
         for index, seen in enumerate(faces):
             row = _row(clip, segment, frame, index, shot, seen)
             _score(row, frame, seen, settings, crops)

@@ -1,4 +1,4 @@
-"""From a frame to a crop: one similarity transform per face, the face's mask in either.
+"""Face alignment: one similarity transform per face from frame to crop, and the face's mask in either.
 
 The transform follows the head, not its outline: centre, scale and roll come from the 3-D fit of the mesh, so that a
 turned head is neither zoomed nor shifted, and an open mouth does not shrink the face.
@@ -39,7 +39,7 @@ def crop_matrix(points: NDArray[np.floating], framing: Framing, size: int) -> ND
     elif len(points) == 68:
         middle, per_cm, roll = _fit_five(points, centre)
     else:
-        raise UsageError(f"crop_matrix: {len(points)} landmarks; 478 or 68 are known")
+        raise UsageError(f"crop_matrix: got {len(points)} landmarks; must be 478 or 68")
     zoom = size / (width * max(per_cm, 1e-6))
     turn = zoom * np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
     # Pixel centres lie at whole numbers: the crop's middle is (size - 1) / 2.

@@ -1,4 +1,4 @@
-"""The canonical face mesh that comes with the landmarker's weights, and names for its points.
+"""Canonical face mesh from the landmarker's weights, and names for its points.
 
 468 vertices in centimetres, x to image right for a face seen from the front, y up, z to the camera (MediaPipe's
 canonical face model); the landmarker's points 468..477 are the two irises.

@@ -1,4 +1,4 @@
-"""Head pose from 68 points of the iBUG order: the canonical mesh's vertices at the same places, fitted to them.
+"""Head pose from 68 landmarks in iBUG order, by a fit of the matching vertices of the canonical mesh.
 
 Points with depth are fitted as the mesh is (`curate.face.pose`), by weighted Procrustes. Points without (z is 0
 everywhere) first get the depth that a scaled orthographic camera gives them (POS: DeMenthon and Davis 1995); a nose

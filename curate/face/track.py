@@ -1,4 +1,4 @@
-"""Faces followed from frame to frame: detected now and then, carried on by their own landmarks in between.
+"""Face tracking from frame to frame: periodic detection, and landmarks in between.
 
 Past about 78 degrees of yaw the landmarker says that there is no face, though its mesh still lies on it. Where the
 detector sees a face in the same place, such a profile is kept (`Seen.profile`) and its track goes on.

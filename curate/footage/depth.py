@@ -1,4 +1,4 @@
-"""Frames at 16 bits a component: RGB and Y'CbCr by the matrix itself.
+"""Frames with 16 bits per component: exact conversion between RGB and Y'CbCr.
 
 swscale's own 16-bit RGB puts white at 65280 instead of 65535 and rounds full range by half a level. Here it only
 brings the chroma to full size; the matrix is a product of 3x4 numbers. Sources: ITU-R BT.601-7, BT.709-6, BT.2020-2;

@@ -1,4 +1,4 @@
-"""Footage at a URL (s3://, gs://, https://, anything that fsspec knows): brought here clip by clip, and taken away.
+"""Footage at a URL (s3://, gs://, https://, anything that fsspec supports), downloaded clip by clip.
 
 A clip is copied in blocks into a folder of the cache whose name says which bytes it holds (URL, size, ETag): a copy
 that was broken off goes on, and one that was changed at its source is never mixed. It is removed when its last segment
@@ -21,7 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from curate.errors import FacesetError, FootageError, MissingError, UsageError, WorkError
-from curate.footage.video import VIDEO_SUFFIXES, parse_footage
+from curate.footage.paths import VIDEO_SUFFIXES, parse_footage
 from curate.runtime import disk
 from curate.runtime.cache import cache_folder
 from curate.types import Clip
@@ -61,16 +61,16 @@ def split(text: str) -> tuple[str, float | None, float | None]:
 def expand(url: str) -> list[str]:
     """The URL of a video itself, or those of the videos below a folder's. Raises UsageError, FootageError."""
     store, path = system(url)
-    with told(url):
+    with reaching(url):
         if store.isfile(path):
             return [url]
         below = [p for p in sorted(store.find(path)) if Path(p).suffix.lower() in VIDEO_SUFFIXES]
     if not below:
-        raise UsageError(f"{url}: no such file, and no folder with videos")
+        raise UsageError(f"{url}: no such file, and no folder that contains videos")
     return [store.unstrip_protocol(p) for p in below]
 
 
-def look(url: str) -> Remote:
+def file_at(url: str) -> Remote:
     """Size and tag of the file at a URL. Raises FootageError."""
     store, path = system(url)
     try:
@@ -89,16 +89,16 @@ def tag_of(info: dict[str, Any]) -> str:
 
 def fetch(url: str) -> Path:
     """The clip as a file of this machine. Raises FootageError."""
-    remote = look(url)
+    remote = file_at(url)
     folder = _folder(url) / hashlib.sha256(f"{remote.size} {remote.tag}".encode()).hexdigest()[:16]
     path = folder / Path(url).name
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         if not (path.is_file() and path.stat().st_size == remote.size):
             _copy(remote, folder / "part")
-            if look(url) != remote:
+            if file_at(url) != remote:
                 (folder / "part").unlink()
-                raise FootageError(f"{url}: was changed while it was fetched; curate again when it is complete")
+                raise FootageError(f"{url}: changed while it was being downloaded; curate again when it is complete")
             os.replace(folder / "part", path)
     return path
 
@@ -134,7 +134,7 @@ def _copy(remote: Remote, part: Path) -> None:
                 while have < remote.size:
                     block = store.cat_file(path, start=have, end=min(have + BLOCK, remote.size))
                     if not block:
-                        raise OSError("it ends early")
+                        raise OSError("the file ends early")
                     to.write(block)
                     have += len(block)
             return
@@ -146,7 +146,9 @@ def _copy(remote: Remote, part: Path) -> None:
             problem = error
         log.warning("%s: reading stopped after %s (%s)", remote.url, disk.text(have), _words(problem))
         time.sleep(WAIT * 2**number if number < TRIES - 1 else 0)
-    raise FootageError(f"{remote.url}: cannot be fetched ({_words(problem)}); what was fetched is kept, call again")
+    raise FootageError(
+        f"{remote.url}: cannot be downloaded ({_words(problem)}); the part that is here is kept; run the command again"
+    )
 
 
 def _cache() -> Path:
@@ -164,7 +166,7 @@ def _words(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def told(url: str) -> Iterator[None]:
+def reaching(url: str) -> Iterator[None]:
     """Raise WorkError for whatever a store says, but for our own errors."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""Shot cuts: a frame that differs much from the one before, also measured by how much frames have differed so far.
+"""Shot cuts, from the difference of each frame to the one before. The only definition of a cut in this project.
 
 PySceneDetect's content measure (mean change of hue, saturation and value) with its fixed threshold misses cuts between
 pictures of like brightness; its adaptive one looks at what comes after. Here a smaller change counts as well when it
@@ -8,7 +8,7 @@ stands out from the frames before it; and the outlines must change too, which te
 from __future__ import annotations
 
 from collections import deque
-from typing import cast
+from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -27,37 +27,61 @@ MEMORY, QUIET = 6, 1.5
 
 
 def thumbnail(image: Image) -> Image:
-    """The frame at 96 pixels width, what cuts are judged on."""
+    """The frame (H, W, 3) uint8 at 96 pixels width, from which cuts are found."""
     height = max(1, round(image.shape[0] * WIDTH / image.shape[1]))
     return cast(Image, cv2.resize(image, (WIDTH, height), interpolation=cv2.INTER_AREA))
 
 
-class Shots:
-    """Fed with thumbnails in order of presentation, says where a new shot begins."""
+class Difference(NamedTuple):
+    """Difference of two neighbouring frames."""
 
-    def __init__(self) -> None:
-        self._before: Image | None = None
+    change: float
+    """Mean change of hue, saturation and value; see `content_change`."""
+    likeness: float
+    """Correlation of the outlines; see `likeness`."""
+
+
+def difference(before: Image, after: Image) -> Difference:
+    """Difference of two thumbnails (H, 96, 3); the largest one if their shapes differ."""
+    if before.shape != after.shape:
+        return Difference(ALWAYS, -1.0)
+    return Difference(content_change(before, after), likeness(before, after))
+
+
+class Cuts:
+    """Decides from the differences of frames, in order of presentation, where shots begin."""
+
+    def __init__(self, flashes: bool = False) -> None:
+        """With `flashes`, a change of ALWAYS counts as a cut even if the outlines stay alike."""
+        self._flashes = flashes
         self._changes: deque[float] = deque(maxlen=MEMORY)
 
-    def cut(self, thumb: Image) -> bool:
-        """Whether this frame begins a new shot."""
-        before, self._before = self._before, thumb
-        if before is None:
-            return False
-        change = content_change(before, thumb) if before.shape == thumb.shape else ALWAYS
+    def cut(self, now: Difference) -> bool:
+        """Whether the later of the two frames begins a new shot."""
         usual = max(float(np.mean(self._changes)) if self._changes else 0.0, QUIET)
-        stands_out = change >= min(ALWAYS, max(LEAST, TIMES * usual))
-        found = stands_out and (before.shape != thumb.shape or likeness(before, thumb) < SIMILAR)
+        stands_out = now.change >= min(ALWAYS, max(LEAST, TIMES * usual))
+        found = (stands_out and now.likeness < SIMILAR) or (self._flashes and now.change >= ALWAYS)
         if not found:
-            self._changes.append(change)
+            self._changes.append(now.change)
         return found
 
 
+class Shots:
+    """Decides from the thumbnails of frames, in order of presentation, where shots begin."""
+
+    def __init__(self) -> None:
+        self._before: Image | None = None
+        self._cuts = Cuts()
+
+    def cut(self, thumb: Image) -> bool:
+        """Whether this frame begins a new shot; the first one does not."""
+        before, self._before = self._before, thumb
+        return before is not None and self._cuts.cut(difference(before, thumb))
+
+
 def is_cut(before: Image, after: Image) -> bool:
-    """Whether two neighbouring frames (as thumbnails) belong to different shots."""
-    shots = Shots()
-    shots.cut(before)
-    return shots.cut(after)
+    """Whether two neighbouring thumbnails belong to different shots, without the frames before them."""
+    return Cuts().cut(difference(before, after))
 
 
 def content_change(a: Image, b: Image) -> float:

@@ -1,4 +1,4 @@
-"""`--every auto`: which frames show nothing new, told from the brightness of a few thousand pixels.
+"""Still frames, which `--every auto` skips: detected from the brightness of a few thousand pixels.
 
 A frame is still if neither the face nor the picture as a whole has changed since the last frame that was read (not the
 one before: slow changes add up). Photos and new shots change the whole picture, so they are always read.
@@ -46,7 +46,7 @@ class Watch:
             return False
         return all(change(_patch(luma, box), before) <= FACE_CHANGE for box, before in self._patches)
 
-    def look(self, luma: Luma, boxes: Sequence[Box]) -> None:
+    def remember(self, luma: Luma, boxes: Sequence[Box]) -> None:
         """This frame was read; its faces are in `boxes`, x, y, width, height in pixels."""
         self._picture, self._since = _picture(luma), 0
         self._patches = [(box, _patch(luma, box)) for box in boxes]

@@ -1,4 +1,4 @@
-"""Whether footage is still the file that was probed: its size, time and hash."""
+"""Identity of footage: size, time and hash, to detect files that changed after they were probed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate.errors import FootageError
+from curate.footage.paths import photos
 from curate.runtime.files import file_sha256
 from curate.types import Clip
-
-PHOTO_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())
 
 
 @dataclass(frozen=True)
@@ -22,11 +21,6 @@ class Stamp:
     """Bytes."""
     changed: int
     """Time of the last change, ns; only ever compared for equality, so a clock that is set back does no harm."""
-
-
-def photos(folder: Path) -> list[Path]:
-    """The photos in a folder, sorted by name."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
 
 
 def stamp(path: Path) -> Stamp:
@@ -49,7 +43,7 @@ def footage_sha256(path: Path) -> str:
     except OSError as error:
         raise FootageError(f"{path}: cannot be read ({error.strerror})") from None
     if stamp(path) != before:
-        raise FootageError(f"{path}: was changed while it was read; curate again when it is complete")
+        raise FootageError(f"{path}: changed while it was being read; curate again when it is complete")
     return found
 
 

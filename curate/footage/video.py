@@ -8,9 +8,7 @@ from __future__ import annotations
 import bisect
 import errno
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,73 +22,18 @@ from numpy.typing import NDArray
 from curate.errors import FootageError, UsageError
 from curate.footage.chroma import siting
 from curate.footage.depth import EXACT, Deep, to_rgb16, widen
-from curate.footage.source import PHOTO_SUFFIXES, footage_sha256, photos, stamp
-from curate.runtime.files import file_sha256 as file_sha256
-from curate.safe_io import DAMAGED, MOST_PIXELS, told, unreadable
+from curate.footage.paths import PHOTO_SUFFIXES, photos
+from curate.footage.source import footage_sha256, stamp
+from curate.safe_io import DAMAGED, MOST_PIXELS, one_line, unreadable
 from curate.types import Clip, Frame, Image, Segment
 
 log = logging.getLogger(__name__)
 
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .mov .m4v .mkv .webm .avi .mxf .mts .m2ts .ts .mpg .mpeg .wmv .flv .3gp .ogv .y4m .gif".split()
-)
 PHOTOS_PER_SEGMENT = 200
 PLANAR = frozenset("yuv420p yuvj420p yuv422p yuvj422p yuv444p yuvj444p nv12".split())
 """8-bit formats whose first plane is the brightness."""
 UNREADABLE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV, errno.ECONNRESET}
 """Faults of what the footage lies on, not of the footage."""
-_RANGE = re.compile(r"^(?P<path>.+)@(?P<start>[\d:.]*)-(?P<end>[\d:.]*)$")
-
-
-@dataclass(frozen=True)
-class Footage:
-    """A path from the command line with the stretch that was asked for, seconds."""
-
-    path: Path
-    start: float | None = None
-    end: float | None = None
-
-
-def parse_footage(text: str) -> Footage:
-    """`clip.mp4` or `clip.mp4@00:10-01:20` (either end may be left out)."""
-    match = _RANGE.match(text)
-    if match is None or Path(text).exists():
-        return Footage(Path(text))
-    start, end = _seconds(match["start"], text), _seconds(match["end"], text)
-    if start is not None and end is not None and end <= start:
-        raise UsageError(f"{text}: the range ends before it starts")
-    return Footage(Path(match["path"]), start, end)
-
-
-def _seconds(text: str, whole: str) -> float | None:
-    if not text:
-        return None
-    try:
-        seconds = 0.0
-        for field in text.split(":"):
-            seconds = seconds * 60 + float(field)
-    except ValueError:
-        raise UsageError(f"{whole}: {text!r} is no time; write 01:20 or 80.5") from None
-    return seconds
-
-
-def expand(footage: Footage) -> list[Footage]:
-    """The clips that a path stands for: itself, or a folder's videos and sub-folders (a folder of photos is one clip).
-
-    Raises FootageError for a path that does not exist or a folder without footage.
-    """
-    if not footage.path.exists():
-        raise UsageError(f"{footage.path}: no such file or folder")
-    if not footage.path.is_dir():
-        return [footage]
-    found = []
-    for folder in [footage.path, *sorted(p for p in footage.path.rglob("*") if p.is_dir())]:
-        found += [Footage(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
-        if photos(folder):
-            found.append(Footage(folder))
-    if not found:
-        raise FootageError(f"{footage.path}: the folder holds neither videos nor photos")
-    return found
 
 
 def probe(path: Path, start: float | None = None, end: float | None = None, name: str | None = None) -> Clip:
@@ -105,7 +48,7 @@ def probe(path: Path, start: float | None = None, end: float | None = None, name
             times, _ = _index(container, stream)
             first = next(_frames(container, stream, times[0]), None)
             if first is None:
-                raise FootageError(f"{path}: no frame of it can be decoded")
+                raise FootageError(f"{path}: it contains no frame that can be decoded")
             height, width = first.height, first.width
             if round(first.rotation) % 180:
                 height, width = width, height
@@ -137,7 +80,7 @@ def _probe_photos(path: Path, name: str | None) -> Clip:
     files = photos(path) if path.is_dir() else [path]
     sizes = [image.shape[:2] for image in map(_read_photo, files) if image is not None]
     if not sizes:
-        raise FootageError(f"{path}: no photo in it can be read")
+        raise FootageError(f"{path}: it contains no readable photo")
     digest, length = footage_sha256(path), stamp(path).size
     height, width = max(s[0] for s in sizes), max(s[1] for s in sizes)
     here, label = str(path.resolve()), name or path.stem
@@ -148,7 +91,7 @@ def _read_photo(path: Path) -> Image | None:
     try:
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
     except DAMAGED as error:
-        log.warning("%s: cannot be read as a photo (%s)", path, told(error))
+        log.warning("%s: cannot be read as a photo (%s)", path, one_line(error))
         return None
     return None if image is None else np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
@@ -242,8 +185,8 @@ def _decode_photos(clip: Clip, segment: Segment | None, depth: int) -> Iterator[
 def _frame(
     path: str, index: int, pts: int, time: Fraction, frame: Any, place: Callable[[Any], Any], depth: int
 ) -> Frame:
-    def told(convert: Callable[[], Any]) -> Callable[[], Any]:
-        """Pictures are made when they are asked for, and may turn out damaged only then."""
+    def checked(convert: Callable[[], Any]) -> Callable[[], Any]:
+        """Pictures are converted when they are first used, and may turn out damaged only then."""
 
         def run() -> Any:
             try:
@@ -253,8 +196,8 @@ def _frame(
 
         return run
 
-    deep = told(lambda: to_deep(place(frame))) if depth == 16 else None
-    return Frame(index, pts, time, told(lambda: to_rgb(place(frame))), told(lambda: luma_of(frame)), deep)
+    deep = checked(lambda: to_deep(place(frame))) if depth == 16 else None
+    return Frame(index, pts, time, checked(lambda: to_rgb(place(frame))), checked(lambda: luma_of(frame)), deep)
 
 
 def _photo(index: int, image: Image, depth: int) -> Frame:
@@ -358,14 +301,17 @@ def _frames(container: Any, stream: Any, seek: int) -> Iterator[Any]:
         try:
             yield from packet.decode()
         except av.error.FFmpegError as error:
-            log.warning("%s: a packet at %s cannot be decoded (%s)", container.name, packet.pts, error.strerror)
+            log.warning(
+                "%s: the packet at timestamp %s cannot be decoded (%s)", container.name, packet.pts, error.strerror
+            )
 
 
 def _check_disk(container: Any, error: Exception) -> None:
     """Raise FootageError for a fault of the disk or the network: the frames are there, and may be read next time."""
     if isinstance(error, OSError) and error.errno in UNREADABLE:
         raise FootageError(
-            f"{container.name}: cannot be read to its end ({error.strerror}): check the disk, then call again"
+            f"{container.name}: cannot be read to its end ({error.strerror}): "
+            "check the disk, then run the command again"
         ) from None
 
 

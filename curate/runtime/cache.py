@@ -1,4 +1,4 @@
-"""The cache folder of this user: model weights, tools, mirrored facesets."""
+"""Cache folder of this user: model weights, tools, mirrored facesets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a faceset takes on the disk: reckoned before, counted after."""
+"""Disk space of a faceset: the estimate before extraction, the size afterwards."""
 
 from __future__ import annotations
 

@@ -11,8 +11,11 @@ from pathlib import Path
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary name next to `path`; on leaving it is flushed and renamed, on an error removed."""
+def atomic(path: Path, mode: int = 0o644) -> Iterator[Path]:
+    """A temporary file next to `path`; on leaving it is flushed and renamed, on an error removed.
+
+    Only its owner can read the temporary file; the finished one has `mode`. Raises OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
@@ -21,7 +24,7 @@ def atomic(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         with suppress(FileNotFoundError):
@@ -29,17 +32,10 @@ def atomic(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_whole(path: Path, content: bytes, mode: int) -> None:
-    """Write a file of that mode whole or not at all; the temporary one is 600 from its first byte. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.chmod(temporary, mode)
-    os.replace(temporary, path)
+def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file of that mode whole or not at all. Raises OSError."""
+    with atomic(path, mode) as temporary:
+        temporary.write_bytes(content)
 
 
 def file_sha256(path: Path) -> str:

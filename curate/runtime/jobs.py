@@ -1,4 +1,4 @@
-"""Tasks on this process, N local processes, or a Ray cluster: the same results, whoever does them."""
+"""Task engines: this process, N local processes, or a Ray cluster, all with the same results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What machines read: a result as one JSON object, logs as one JSON object a line."""
+"""Machine-readable output: results as one JSON object, logs as one JSON object per line."""
 
 from __future__ import annotations
 

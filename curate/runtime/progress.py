@@ -1,4 +1,4 @@
-"""Progress and logs, drawn in one place, on stderr: a bar on a terminal, a line now and then elsewhere.
+"""Progress and logs on stderr: a progress bar on a terminal, an occasional line elsewhere.
 
 With FACESET_LOG=json every line is a JSON object, see `curate.runtime.logs`.
 """

@@ -1,4 +1,4 @@
-"""Local processes that do tasks, one each, and are watched: one that dies, hangs or eats memory costs only its task.
+"""Local worker processes and their watchdog: one that dies, hangs or runs out of memory costs only its task.
 
 A worker gets its next task when it has done the one before: nothing piles up. Progress is a number in shared memory
 that the work raises by `beat`; time is monotonic, so a clock that is set does not matter.
@@ -111,7 +111,7 @@ def run(work: Work[T], tasks: Iterable[T], workers: int, limits: Limits | None =
     yield from _shift(work, iter(tasks), workers, limits, lost)
     alone = Limits(limits.stall, None if limits.memory is None else max(memory_limit(1), limits.memory))
     for task, reason in lost:
-        log.warning("%s: %s; trying once more, alone", task, reason)
+        log.warning("%s: %s; retrying once, on its own", task, reason)
         again: list[tuple[T, str]] = []
         yield from _shift(work, iter([task]), 1, alone, again)
         for _, second in again:
@@ -158,14 +158,13 @@ class _Worker:
             if self.beats.value != self.seen:
                 self.seen, self.since = self.beats.value, now
             elif now - self.since > (limits.stall if self.seen else max(limits.stall, START)):
-                return f"its worker made no progress for {limits.stall:.0f} s and was ended"
+                return f"its worker made no progress for {limits.stall:.0f} s and was stopped"
         if limits.memory is not None:
             with suppress(psutil.Error):
                 held = psutil.Process(self.process.pid).memory_info().rss
                 if held > limits.memory:
-                    return (
-                        f"its worker held {held / 1e9:.2f} GB of memory, limit {limits.memory / 1e9:.2f}, and was ended"
-                    )
+                    used, limit = f"{held / 1e9:.2f} GB", f"{limits.memory / 1e9:.2f} GB"
+                    return f"its worker used {used} of memory, limit {limit}, and was stopped"
         return None
 
     def end(self, kill: bool = False) -> None:
@@ -223,7 +222,7 @@ def _look(worker: _Worker, limits: Limits) -> tuple[Answer | None, str | None]:
     if code is None:
         return None, worker.trouble(limits)
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    return None, f"its worker died ({how}; out of memory, or a crash)"
+    return None, f"its worker process died ({how}), because of a crash or a lack of memory"
 
 
 def _opened(answer: Answer) -> FacesetError | None:

@@ -1,4 +1,4 @@
-"""The light on every frame of one subject, read with the subject's own albedo.
+"""Lighting of every frame of one subject, estimated with the subject's own albedo.
 
 One frame cannot tell a bright cheek from a lit one. Footage shows the same skin again and again, so two steps
 alternate: (1) every frame's light, ambient a plus one Lambertian direction d max(0, n . l), searched over a grid on
@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.scores.lighting import LUMA, MIN_TRIANGLES, skin, srgb_to_linear
+from curate.scores.lighting import LUMA, MIN_TRIANGLES, skin
+from curate.srgb import decoded8
 from curate.types import Floats
 
 Doubles = NDArray[np.float64]
@@ -107,7 +108,7 @@ def read(albedo: Albedo, colours: NDArray[np.uint8], rotations: NDArray[np.float
         out[rows, 3] = found.key / np.maximum(found.key + found.ambient, 1e-6)
         out[rows, 4] = np.log2(np.maximum(found.level, 1e-4) / 0.18)
         shading[rows] = found.shading()
-        mean = (srgb_to_linear(colours[rows]) * (seen > 0)[..., None]).sum(1) / (seen > 0).sum(1)[:, None]
+        mean = (decoded8(colours[rows]) * (seen > 0)[..., None]).sum(1) / (seen > 0).sum(1)[:, None]
         red, green, blue = np.log2(np.maximum(mean, 1e-4)).T
         out[rows, 5], out[rows, 6] = red - blue, green - (red + blue) / 2
     return Lights(out[:, :3], out[:, 3], out[:, 4], out[:, 5], out[:, 6], shading)
@@ -120,7 +121,7 @@ def _blocks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 def _luminance(colours: NDArray[np.uint8], rotations: NDArray[np.floating]) -> tuple[Doubles, Doubles]:
     """(N, T) linear luminance, and how squarely each triangle is seen (0: not at all)."""
     facing = np.einsum("fj,tj->ft", np.asarray(rotations, np.float64)[:, 2], skin()[1])
-    luminance = np.maximum((srgb_to_linear(colours) @ LUMA).astype(np.float64), 1e-4)
+    luminance = np.maximum((decoded8(colours) @ LUMA).astype(np.float64), 1e-4)
     return luminance, np.clip(facing, 0, 1) * colours.any(2)
 
 

@@ -1,4 +1,4 @@
-"""Expression: what a face does, apart from whose it is and how it is turned.
+"""Expression of a face, independent of identity and head pose.
 
 Raw blendshapes tell people apart (open eyes differ, mouths rest differently) and follow the head's turn. Over the
 footage of one subject both can be taken away: what a low-order function of yaw and pitch explains of each value, and
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.axes import EXPRESSION
 from curate.face.mesh import AT, BLENDSHAPES
 from curate.face.pose import fit_mesh, zero
 from curate.types import Floats
@@ -22,17 +23,8 @@ Doubles = NDArray[np.float64]
 
 INDEX = {name: i for i, name in enumerate(BLENDSHAPES)}
 GAZE = tuple(i for i, name in enumerate(BLENDSHAPES) if name.startswith("eyeLook"))
-# Named axes: the mean of these blendshapes.
-AXES: dict[str, tuple[str, ...]] = {
-    "jawOpen": ("jawOpen",),
-    "smile": ("mouthSmileLeft", "mouthSmileRight"),
-    "pucker": ("mouthPucker", "mouthFunnel"),
-    "frown": ("mouthFrownLeft", "mouthFrownRight"),
-    "blink": ("eyeBlinkLeft", "eyeBlinkRight"),
-    "eyeWide": ("eyeWideLeft", "eyeWideRight"),
-    "browUp": ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
-    "browDown": ("browDownLeft", "browDownRight"),
-}
+AXES: dict[str, tuple[str, ...]] = {axis.name: axis.blendshapes for axis in EXPRESSION}
+"""Blendshapes whose mean is a named axis."""
 DISTANCES = ("mouth opening", "mouth width", "eye opening")
 """In the units of the canonical mesh (cm of an average head). Openings are along the head's own upright, and less than
 0 where the mesh's lips or lids cross."""

@@ -1,4 +1,4 @@
-"""Who is who: tracks clustered by their identity vectors, the subject picked among the clusters."""
+"""Identities: tracks clustered by their identity vectors, and the subject among the clusters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the light comes from, how hard it is, how bright and how warm: one light plus ambient on the mesh.
+"""Light direction, contrast, exposure and warmth of one face: one light plus ambient on the mesh.
 
 Skin radiance in linear light at each mesh triangle is explained as a + d max(0, n . l), with n the canonical normals
 turned by the head pose; l is searched on the half sphere before the face (a light behind it is not seen).
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.face.mesh import INNER_LIPS, LEFT_BROW, LEFT_EYE, LIPS, RIGHT_BROW, RIGHT_EYE, canonical
+from curate.srgb import decoded8, encoded8
 from curate.types import Floats, Image
 
 MIN_TRIANGLES = 60
@@ -23,15 +24,6 @@ FACING = 0.15
 """Cosine to the camera above which a triangle is seen."""
 CLIPPED = 253
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
-_LEVELS = 4095
-_TO_SRGB = np.round(
-    255
-    * np.where(
-        np.arange(_LEVELS + 1) / _LEVELS <= 0.0031308,
-        12.92 * np.arange(_LEVELS + 1) / _LEVELS,
-        1.055 * (np.arange(_LEVELS + 1) / _LEVELS) ** (1 / 2.4) - 0.055,
-    )
-).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -52,17 +44,6 @@ class Light:
     def vector(self) -> Floats:
         """(6,): direction times contrast, exposure, warmth, tint."""
         return np.array([*(self.direction * self.contrast), self.exposure, self.warmth, self.tint], np.float32)
-
-
-def srgb_to_linear(image: NDArray[np.integer]) -> Floats:
-    """uint8 sRGB (IEC 61966-2-1) to linear 0..1 float32, any shape."""
-    return np.asarray(_curve()[image], np.float32)
-
-
-@functools.cache
-def _curve() -> Floats:
-    v = np.arange(256) / 255
-    return np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 @functools.cache
@@ -100,8 +81,8 @@ def skin_colours(crop: Image, points: NDArray[np.floating], rotation: NDArray[np
     height, width = crop.shape[:2]
     seen = (facing > FACING) & (column >= 1) & (row >= 1) & (column < width - 1) & (row < height - 1)
     column, row = np.clip(column, 0, width - 1), np.clip(row, 0, height - 1)
-    linear = np.asarray(cv2.blur(srgb_to_linear(crop), (3, 3)))[row, column]
-    colours = _TO_SRGB[np.clip(linear * _LEVELS + 0.5, 0, _LEVELS).astype(np.int64)]
+    linear = np.asarray(cv2.blur(decoded8(crop), (3, 3)))[row, column]
+    colours = encoded8(linear)
     return np.where((seen & (crop[row, column].max(1) < CLIPPED))[:, None], np.maximum(colours, 1), 0).astype(np.uint8)
 
 
@@ -113,7 +94,7 @@ def estimate(colours: NDArray[np.uint8], rotation: NDArray[np.floating]) -> Ligh
     seen = colours.any(1)
     if seen.sum() < MIN_TRIANGLES:
         return None
-    colour = srgb_to_linear(colours[seen])
+    colour = decoded8(colours[seen])
     normals = skin()[1][seen] @ np.asarray(rotation).T
     luminance = colour @ LUMA
     bright = np.clip(luminance, *np.quantile(luminance, (0.02, 0.98)))

@@ -1,4 +1,4 @@
-"""How much of the face is hidden by hands, hair or a microphone: ISO/IEC 29794-5 FaceOcclusionPrevention.
+"""Occlusion of the face by hands, hair or a microphone: ISO/IEC 29794-5 FaceOcclusionPrevention.
 
 Works on the colours of the skin's triangles (`curate.scores.lighting.skin_colours`). One frame shows what is unlike
 the rest of the face's skin; the footage of a subject shows what is unlike this very patch of skin in all other
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.scores.albedo import DARKEST
-from curate.scores.lighting import srgb_to_linear
+from curate.srgb import decoded8
 from curate.types import Floats
 
 CHROMA, LUMINANCE = 0.5, 1.6
@@ -100,7 +100,7 @@ def _share(difference: Floats, chroma: float, luminance: float) -> Floats:
 
 def _logs(colours: NDArray[np.uint8]) -> Floats:
     """(..., 3): log2 of luminance, red over green, blue over green."""
-    red, green, blue = np.moveaxis(np.log2(np.maximum(srgb_to_linear(colours), 2e-3)), -1, 0)
+    red, green, blue = np.moveaxis(np.log2(np.maximum(decoded8(colours), 2e-3)), -1, 0)
     return np.stack([0.25 * red + 0.65 * green + 0.1 * blue, red - green, blue - green], axis=-1)
 
 

@@ -1,4 +1,4 @@
-"""Quality measures of one face, named as in ISO/IEC 29794-5 (OFIQ) where it has the name: native values and scalars.
+"""Quality measures of one face, with the names of ISO/IEC 29794-5 (OFIQ) where it has one: native values and scalars.
 
 Pure functions: `grey` (S, S) float32 luma 0..255 of the aligned crop, `skin` (S, S) bool where the face is.
 """

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from curate.axes import EXPRESSION, POSE, READABLE
 from curate.select.facility_location import BLOCK_CELLS
 from curate.select.space import Space, light_of
 from curate.types import Floats
@@ -20,19 +21,9 @@ FEWEST, MOST = 4, 24
 SMALLEST = 5
 MAP_NEIGHBOURS, MAP_SAMPLE = 15, 4000
 """Of more faces the map is made of a sample, and the others lie between those that are most like them."""
-_WORDS = {
-    "jawOpen": ("mouth open", 0.2),
-    "smile": ("smiling", 0.25),
-    "pucker": ("lips pursed", 0.2),
-    "frown": ("mouth corners down", 0.2),
-    "blink": ("eyes closed", 0.3),
-    "eyeWide": ("eyes wide", 0.2),
-    "browUp": ("brows up", 0.2),
-    "browDown": ("brows down", 0.2),
-}
-"""Word for an axis of expression, and how far above the subject's neutral it starts."""
 _WORDS_EACH = 2
-GAZE_STARTS = 0.35
+LIT_FROM_BELOW = -0.15
+"""The light's height is mostly above 0, so that low light is named earlier than high light."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +159,7 @@ def _assign(points: Floats, centres: Floats) -> NDArray[np.int64]:
 def _names(space: Space, table: pd.DataFrame, labels: NDArray[np.int64]) -> list[str]:
     """A name for each label 0..max; two may be equal."""
     pose = np.asarray(table[["yaw", "pitch", "roll"]].astype("float64"))
-    axes = table[list(_WORDS)].astype("float64").fillna(0.0)
+    axes = table[[axis.name for axis in EXPRESSION]].astype("float64").fillna(0.0)
     gaze = np.array([g if g is not None and np.ndim(g) else (0.0, 0.0) for g in table["gaze"]], np.float64)
     light = light_of(table, space.neutral)
     names: list[str] = []
@@ -189,40 +180,34 @@ def _names(space: Space, table: pd.DataFrame, labels: NDArray[np.int64]) -> list
 
 def _turn_words(yaw: float, pitch: float, roll: float) -> str:
     words = [
-        f"{positive if angle > 0 else negative} {5 * round(abs(angle) / 5)}"
-        for angle, start, positive, negative in (
-            (yaw, 7.5, "left", "right"),
-            (pitch, 7.5, "down", "up"),
-            (roll, 12.5, "leaning right", "leaning left"),
-        )
-        if abs(angle) >= start
+        f"{axis.brief[int(angle > 0)]} {5 * round(abs(angle) / 5)}"
+        for axis, angle in zip(POSE, (yaw, pitch, roll), strict=True)
+        if abs(angle) >= axis.starts
     ]
     return " ".join(words) if words else "frontal"
 
 
 def _face_words(axes: pd.DataFrame) -> list[str]:
     """The strongest words for the named axes of n faces."""
-    found = [(float(axes[name].median()) / start, word) for name, (word, start) in _WORDS.items()]
+    found = [(float(axes[axis.name].median()) / axis.starts, axis.high) for axis in EXPRESSION]
     strongest = {word for strength, word in sorted(found, reverse=True)[:_WORDS_EACH] if strength >= 1}
-    return [word for word, _ in _WORDS.values() if word in strongest]
+    return [axis.high for axis in EXPRESSION if axis.high in strongest]
 
 
 def _gaze_words(left: float, up: float) -> list[str]:
     """A word for gaze away from the subject's usual one, -1..1."""
-    if max(abs(left), abs(up)) < GAZE_STARTS:
-        return []
-    if abs(left) >= abs(up):
-        return ["looking left" if left > 0 else "looking right"]
-    return ["looking up" if up > 0 else "looking down"]
+    return _word("gaze_left", left) if abs(left) >= abs(up) else _word("gaze_up", up)
 
 
 def _light_words(light: NDArray[np.float64]) -> list[str]:
     """Words for a lighting vector (6,) whose exposure is relative to the subject's median."""
-    words = []
-    if abs(light[0]) >= 0.2:
-        words.append(f"lit from the {'left' if light[0] > 0 else 'right'}")
-    elif light[1] >= 0.45 or light[1] <= -0.15:
-        words.append(f"lit from {'above' if light[1] > 0 else 'below'}")
-    if abs(light[3]) >= 0.7:
-        words.append("bright" if light[3] > 0 else "dark")
-    return words
+    height = _word("light_up", light[1])
+    if light[1] <= LIT_FROM_BELOW:
+        height = [READABLE["light_up"].low]
+    return (_word("light_left", light[0]) or height) + _word("exposure", light[3])
+
+
+def _word(name: str, value: float) -> list[str]:
+    """The axis' word for a value that is far enough from 0."""
+    axis = READABLE[name]
+    return [axis.high if value > 0 else axis.low] if abs(value) >= axis.starts else []

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from curate.axes import READABLE
 from curate.dataset.faceset import Faceset
 from curate.face.pose import matrix
 from curate.scores.expression import AXES
@@ -39,41 +40,6 @@ MOST = 8
 EXAMPLES = 4
 SPANS = 3
 SAMPLE = 3000
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One readable axis."""
-
-    low: str
-    """Words for values below the source's; empty: that side means nothing."""
-    high: str
-    unit: str
-    tolerance: float
-    """So far beyond the bound a face must lie to count as outside."""
-    block: str = "expression"
-    """Of the space."""
-
-
-READABLE: dict[str, Axis] = {
-    "yaw": Axis("turned right", "turned left", "deg", 4.0, "pose"),
-    "pitch": Axis("looks up", "looks down", "deg", 4.0, "pose"),
-    "roll": Axis("leans left", "leans right", "deg", 4.0, "pose"),
-    "jawOpen": Axis("", "mouth open", "", 0.1),
-    "smile": Axis("", "smiling", "", 0.1),
-    "pucker": Axis("", "lips pursed", "", 0.1),
-    "frown": Axis("", "mouth corners down", "", 0.1),
-    "blink": Axis("", "eyes closed", "", 0.15),
-    "eyeWide": Axis("", "eyes wide", "", 0.1),
-    "browUp": Axis("", "brows up", "", 0.1),
-    "browDown": Axis("", "brows down", "", 0.1),
-    "gaze_left": Axis("gaze to the right", "gaze to the left", "", 0.2),
-    "gaze_up": Axis("gaze down", "gaze up", "", 0.2),
-    "light_left": Axis("lit from the right", "lit from the left", "", 0.15, "lighting"),
-    "light_up": Axis("lit from below", "lit from above", "", 0.15, "lighting"),
-    "exposure": Axis("dark", "bright", "stops", 0.5, "lighting"),
-    "warmth": Axis("cold light", "warm light", "", 0.3, "lighting"),
-}
 
 
 @dataclass(frozen=True)
@@ -137,7 +103,7 @@ def gaps(space: Space, source: pd.DataFrame, target: pd.DataFrame) -> tuple[Gap,
     least = LEAST_SHARE * len(target)
     while len(found) < MOST and missed.sum() >= least:
         outside = {
-            key: int((missed & (key[1] * (asked[key[0]] - bound) > READABLE[key[0]].tolerance)).sum())
+            key: int((missed & (key[1] * (asked[key[0]] - bound) > READABLE[key[0]].margin)).sum())
             for key, bound in bounds.items()
         }
         best = max(outside, key=lambda key: outside[key], default=None)

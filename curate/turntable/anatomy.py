@@ -1,4 +1,4 @@
-"""What is built around the face of a synthetic head: skull with hair, ears, neck, shoulders, eyes, teeth."""
+"""Anatomy around the face of a synthetic head: skull with hair, ears, neck, shoulders, eyes, teeth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The texture of a synthetic head apart from its face: hair, ears, neck and clothes, eyes, mouth."""
+"""Texture of a synthetic head except its face: hair, ears, neck and clothes, eyes, mouth."""
 
 from __future__ import annotations
 

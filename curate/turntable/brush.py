@@ -1,4 +1,4 @@
-"""Brushes for the textures of synthetic heads: pictures of 1024 texels a side, float32, sRGB 0..1."""
+"""Brushes for the textures of synthetic heads: 1024 x 1024 texels, float32, sRGB 0..1."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.face.mesh import FACE_OVAL, canonical
+from curate.srgb import decoded
 from curate.turntable.mesh import Array
 
 TEXELS = 1024
@@ -17,8 +18,7 @@ Colour = tuple[float, float, float]
 
 def linear(srgb: NDArray[np.floating]) -> Picture:
     """sRGB 0..1 to linear light 0..1 (IEC 61966-2-1)."""
-    c = np.clip(srgb, 0.0, 1.0)
-    return np.asarray(np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4), np.float32)
+    return np.asarray(decoded(np.clip(srgb, 0.0, 1.0)), np.float32)
 
 
 def noise(rng: np.random.Generator, height: int, width: int, cells: tuple[int, int]) -> Picture:

@@ -1,4 +1,4 @@
-"""Drawing a synthetic head, and telling where its landmarks are: see `curate.turntable`."""
+"""Rendering of a synthetic head, and its true landmarks; see `curate.turntable`."""
 
 from __future__ import annotations
 
@@ -10,22 +10,13 @@ from numpy.typing import NDArray
 
 from curate.face import pose
 from curate.face.mesh import AT
+from curate.srgb import encoded8
 from curate.turntable.brush import linear, noise
 from curate.turntable.mesh import EYE, POINTS, Array
 from curate.turntable.model import Head, expressed, normals
 from curate.turntable.raster import interpolate, look_up, resolve, samples
 from curate.turntable.view import View
 from curate.types import Image
-
-_LEVELS = 4095
-_TO_SRGB = np.round(
-    255
-    * np.where(
-        np.arange(_LEVELS + 1) / _LEVELS <= 0.0031308,
-        12.92 * np.arange(_LEVELS + 1) / _LEVELS,
-        1.055 * (np.arange(_LEVELS + 1) / _LEVELS) ** (1 / 2.4) - 0.055,
-    )
-).astype(np.uint8)
 
 
 def focal_length(head: Head, view: View, size: tuple[int, int]) -> float:
@@ -77,7 +68,7 @@ def render(head: Head, view: View, size: tuple[int, int] = (480, 480)) -> Image:
     colours = albedo * (np.float32(view.ambient) + np.maximum(lit, 0.0)[:, None] * key)
     colours = colours + _glint(head, view, points, flat, at.ids, at.x, at.y, size)[:, None]
     picture = resolve(at, colours, _background(view.background, size))
-    return np.asarray(_TO_SRGB[np.clip(picture * _LEVELS + 0.5, 0, _LEVELS).astype(np.uint16)])
+    return encoded8(picture)
 
 
 def _albedo(

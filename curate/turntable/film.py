@@ -1,9 +1,7 @@
-"""Moving pictures of synthetic heads: lively performances and clips with sound."""
+"""Videos of synthetic heads: lively performances and clips with sound."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import UsageError
+from curate.runtime.files import atomic
 from curate.turntable.drawing import render
 from curate.turntable.model import Head
 from curate.turntable.view import View
@@ -98,16 +97,9 @@ def write_pictures(
     """As `write_clip`, of any pictures (H, W, 3) uint8 RGB of one size."""
     if size[0] % 2 or size[1] % 2:
         raise UsageError(f"size {size[0]}x{size[1]}: both must be even for yuv420p")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=".mp4", dir=path.parent)
-    os.close(handle)
-    try:
-        with av.open(name, "w", options={"movflags": "+faststart"}) as out:
-            _encode(out, pictures, size, Fraction(fps), tone)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    options = {"movflags": "+faststart"}
+    with atomic(path) as temporary, av.open(str(temporary), "w", format="mp4", options=options) as out:
+        _encode(out, pictures, size, Fraction(fps), tone)
     return path
 
 

@@ -1,4 +1,4 @@
-"""The geometry of a synthetic head: a smooth face around which skull, ears, neck, shoulders, eyes and mouth are built.
+"""Geometry of a synthetic head: a smooth face with skull, ears, neck, shoulders, eyes and mouth around it.
 
 All in the canonical mesh's axes and centimetres (x image right, y up, z to the camera). The first 468 vertices of a
 head are the face's landmarks. Texture coordinates are 0..1 in an atlas twice as wide as high, its left half the face.

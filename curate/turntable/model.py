@@ -1,4 +1,4 @@
-"""A synthetic head that can be posed: its rest shape, and how expression and pose move it."""
+"""Model of a synthetic head: its rest shape, and its movement with expression and pose."""
 
 from __future__ import annotations
 

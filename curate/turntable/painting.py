@@ -1,4 +1,4 @@
-"""Heads of nobody: face shapes and skins made by code, another for every seed."""
+"""Generated heads of nobody: face shapes and skins, different for every random seed."""
 
 from __future__ import annotations
 

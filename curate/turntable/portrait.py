@@ -1,4 +1,4 @@
-"""Heads out of photos; one of them the public-domain portrait of Grace Hopper (1906-1992) that matplotlib ships."""
+"""Heads from photos, such as the public-domain portrait of Grace Hopper (1906-1992) that matplotlib ships."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def portrait_path() -> Path:
         from matplotlib.cbook import get_sample_data
     except ImportError:
         raise MissingError(
-            "the portrait of the demo comes with matplotlib, which is not installed: pip install 'faceset[demo]'"
+            "the demo's portrait comes with matplotlib, which is not installed: pip install 'faceset[demo]'"
         ) from None
     return Path(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
 

@@ -1,4 +1,4 @@
-"""A small software rasteriser: numpy and cv2, no loop over triangles or pixels.
+"""Software rasteriser in numpy and cv2, without loops over triangles or pixels.
 
 Triangles are cut into horizontal spans, spans into pixels, all as flat arrays; the nearest sample wins (z-buffer).
 Samples are taken on a grid of twice the output size. Only where depth or material changes inside an output pixel are

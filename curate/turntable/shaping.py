@@ -1,4 +1,4 @@
-"""Shapes of faces that belong to nobody: the canonical mesh with other proportions."""
+"""Face shapes of nobody: the canonical mesh with other proportions."""
 
 from __future__ import annotations
 

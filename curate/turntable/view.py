@@ -1,4 +1,4 @@
-"""What a synthetic picture shows: the truth that tests compare with."""
+"""Ground truth of a synthetic picture: pose, expression, light and camera."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class View:
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} {getattr(self, name)}: must be 0 to 1")
         if not np.any(self.light):
-            raise UsageError("light (0, 0, 0): a direction must have a length")
+            raise UsageError("light (0, 0, 0): the direction must not be zero")
         if self.distance < 40 or not 0.02 <= self.scale <= 3:
             raise UsageError(f"distance {self.distance}, scale {self.scale}: must be at least 40 cm and 0.02 to 3")
 

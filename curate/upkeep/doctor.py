@@ -1,4 +1,4 @@
-"""What is installed, what is missing, and the command that mends it. Loads no heavy package in this process."""
+"""Installation check: what is installed, what is missing, and the command that fixes it. Imports no heavy package."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _installed(package: str) -> str | None:
 def _python() -> Check:
     wanted = ".".join(map(str, PYTHON))
     if sys.version_info < PYTHON:
-        return Check("python", "missing", f"{platform.python_version()}, {wanted} or newer is needed")
+        return Check("python", "missing", f"{platform.python_version()}; {wanted} or newer is required")
     return Check("python", "ok", f"{platform.python_version()} ({sys.executable})")
 
 
@@ -131,7 +131,7 @@ def _package(wanted: Requirement) -> Check:
     if version is not None and wanted.specifier.contains(version, prereleases=True):
         return Check(wanted.name, "ok", version)
     command = f"pip install '{wanted.name}{wanted.specifier}'"
-    return Check(wanted.name, "missing", f"{version or 'not installed'}, {wanted.specifier} is needed", command)
+    return Check(wanted.name, "missing", f"{version or 'not installed'}; {wanted.specifier} is required", command)
 
 
 def _run(command: list[str]) -> tuple[bool, str]:
@@ -158,11 +158,11 @@ def _opencv() -> Check:
         return Check("cv2", "missing", f"does not load: {output} ({told})", command)
     gui = re.search(r"^\s*GUI:\s*(\S+)", output, re.MULTILINE)
     if len(set(versions.values())) > 1:
-        return Check("cv2", "warn", f"two versions share one folder: {told}", command)
+        return Check("cv2", "warn", f"two versions are installed in one folder: {told}", command)
     if gui is None or gui[1] != "NONE":
         kind = gui[1] if gui else "unknown"
         return Check(
-            "cv2", "warn", f"the build with windows ({kind}) is imported; it fails where libGL is missing", command
+            "cv2", "warn", f"the build with windows ({kind}) is imported; it fails on machines without libGL", command
         )
     return Check("cv2", "ok", f"{output.splitlines()[0]}, headless build")
 
@@ -186,7 +186,7 @@ def _face_alignment() -> Check:
         return Check(name, "ok", str(folder))
     urls = [file.url for files in lacking.values() for file in files]
     command = ["curl", "--create-dirs", "--output-dir", str(folder), "--remote-name-all", *urls]
-    return Check(name, "warn", f"optional, for {', '.join(lacking)}: not in {folder}", shlex.join(command))
+    return Check(name, "warn", f"optional, for {', '.join(lacking)}; not in {folder}", shlex.join(command))
 
 
 def _ffmpeg() -> Check:
@@ -203,7 +203,9 @@ def _ffmpeg() -> Check:
     if not ends_well:
         return Check("ffmpeg", "missing", f"{binary} does not run: {output}")
     if "libx264" not in output:
-        return Check("ffmpeg", "missing", f"{binary} has no libx264; unset IMAGEIO_FFMPEG_EXE or name another binary")
+        return Check(
+            "ffmpeg", "missing", f"{binary} has no libx264: unset IMAGEIO_FFMPEG_EXE, or point it to another binary"
+        )
     return Check("ffmpeg", "ok", f"{binary}, with libx264")
 
 
@@ -228,7 +230,7 @@ def _gpu() -> Check:
     version, cards = json.loads(output.splitlines()[-1])
     if not cards:
         return Check(
-            "gpu", "warn", f"none that torch {version} can use: training runs on the CPU, presets tiny and small"
+            "gpu", "warn", f"torch {version} finds none: training runs on the CPU, with the presets tiny and small"
         )
     return Check("gpu", "ok", "; ".join(cards))
 
@@ -249,19 +251,19 @@ def _cache() -> Check:
 def _fiftyone() -> Check:
     version = _installed("fiftyone")
     if version is None:
-        return Check("fiftyone", "warn", "not installed: faceset app needs it", "pip install 'faceset[app]'")
+        return Check("fiftyone", "warn", "not installed; required by faceset app", "pip install 'faceset[app]'")
     return Check("fiftyone", "ok", version)
 
 
 def _mongod() -> Check:
     """The database of `faceset app`."""
     if (named := mongod.external()) is not None:
-        return Check("mongod", "ok", f"the database that you named, {_without_password(named)}")
+        return Check("mongod", "ok", f"the database given by you, {_without_password(named)}")
     if mongod.place() is None:
-        return Check("mongod", "warn", "not looked for: FiftyOne is not installed")
+        return Check("mongod", "warn", "not checked, because FiftyOne is not installed")
     server = mongod.find()
     if server is None:
-        return Check("mongod", "warn", "FiftyOne has no MongoDB server: faceset app needs one", FIX)
+        return Check("mongod", "warn", "FiftyOne has no MongoDB server; required by faceset app", FIX)
     try:
         return Check("mongod", "ok", f"{mongod.version(server)} ({server})")
     except FacesetError as error:
@@ -275,13 +277,13 @@ def _without_password(uri: str) -> str:
 def _ray() -> Check:
     version = _installed("ray")
     if version is None:
-        return Check("ray", "warn", "not installed: curate --engine ray needs it", "pip install 'faceset[cluster]'")
+        return Check("ray", "warn", "not installed; required by curate --engine ray", "pip install 'faceset[cluster]'")
     return Check("ray", "ok", version)
 
 
 def _signing(path: Path) -> Check:
     if not path.is_file():
-        return Check("signing key", "warn", f"none yet: the first render makes {path}")
+        return Check("signing key", "warn", f"none yet; the first render creates {path}")
     if os.name == "posix" and path.stat().st_mode & 0o077:
-        return Check("signing key", "warn", f"{path} can be read by others", f"chmod 600 {path}")
+        return Check("signing key", "warn", f"{path} is readable by other users", f"chmod 600 {path}")
     return Check("signing key", "ok", str(path))

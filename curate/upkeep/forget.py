@@ -1,4 +1,4 @@
-"""What belongs to a subject, and its removal: facesets, and the App's datasets of them. Runs: train/forget.py.
+"""Removal of everything that belongs to a subject: facesets and the App's datasets (runs: train/forget.py).
 
 Nothing is followed through a link, and nothing goes that curating did not make: a foreign file in a faceset's folder
 stays, and the folder with it. The manifest goes last, so that a removal that was stopped can be called again.
@@ -39,7 +39,7 @@ class Piece:
 def check_name(subject: str) -> str:
     """The name as facesets hold it; raises UsageError if it is empty."""
     if not subject.strip():
-        raise UsageError("SUBJECT is empty: name the person as the faceset does")
+        raise UsageError("SUBJECT is empty: give the name as the faceset spells it")
     return subject.strip()
 
 
@@ -91,7 +91,9 @@ def remove(paths: Iterable[Path]) -> None:
                 path.unlink(missing_ok=True)
         except OSError as error:
             name = error.filename or path
-            raise WorkError(f"{name}: cannot be removed ({error.strerror}): allow it, then call it again") from None
+            raise WorkError(
+                f"{name}: cannot be removed ({error.strerror}): change its permissions, then run the command again"
+            ) from None
 
 
 def app_was_used() -> bool:

@@ -1,4 +1,4 @@
-"""Crops that no selection uses: taken away to save disk, and brought back from the footage.
+"""Pruning of crops that no selection uses, to save disk space, and restoring them from the footage.
 
 The table and the parts keep every face; a face without its crop has a null in the table's column `crop`.
 """
@@ -122,7 +122,9 @@ def restore(faceset: Faceset, progress: Progress = no_progress) -> int:
         if made:
             _rewrite(faceset, lambda crop, face: made.get(face, crop))
     if len(made) < len(missing):
-        raise WorkError(f"{faceset.folder}: {len(missing) - len(made)} crops cannot be made, their frames are damaged")
+        raise WorkError(
+            f"{faceset.folder}: {len(missing) - len(made)} crops cannot be restored because their frames are damaged"
+        )
     return len(made)
 
 
@@ -133,7 +135,10 @@ def _of_clip(faceset: Faceset, clip: Clip, rows: pd.DataFrame) -> Iterator[tuple
     for index, some in rows.groupby("segment", sort=True):
         segment = plan.get(int(str(index)))
         if segment is None or not is_done(faceset, clip, segment.key):
-            raise WorkError(f"{faceset.folder}: part {clip.name}-{index} is stale: faceset curate {faceset.folder}")
+            raise WorkError(
+                f"{faceset.folder}: part {clip.name}-{index} is stale: "
+                f"extract it again with faceset curate {faceset.folder}"
+            )
         yield from _of_segment(faceset, clip, segment, some)
     check_unchanged(Path(clip.path), before)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.footage.shots import is_cut, thumbnail
+from curate.footage.shots import Shots, thumbnail
 from curate.types import Floats, Frame
 from render.compositing import blend, colour, detail, occlusion
 from render.compositing.settings import RenderSettings
@@ -98,11 +98,9 @@ def compose(
 def _items(
     faces: Iterable[tuple[Frame, Swapped | None]], settings: RenderSettings, typical: occlusion.Typical | None
 ) -> Iterator[_Item]:
-    before = None
+    shots = Shots()
     for frame, face in faces:
-        thumb = thumbnail(frame.image)
-        cut = before is not None and is_cut(before, thumb)
-        before = thumb
+        cut = shots.cut(thumbnail(frame.image))
         mask = None if face is None else face.mask
         if face is not None and mask is not None and face.error is not None and typical is not None:
             mask = mask * occlusion.visible(face.error, typical, mask)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import MissingError, UsageError
+from curate.srgb import decoded
 from curate.types import Floats
 from render.output.footage_format import Look
 from render.provenance.mp4_boxes import COMPOSITE, NOTICE
@@ -58,7 +59,7 @@ def to_linear(transfer: int) -> NDArray[np.float32]:
     elif transfer == 7:
         light = _camera(value, 1.111572195921731, 0.022821585529445, 4.0)
     elif transfer == 13:
-        light = np.where(value < 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+        light = decoded(value)
     elif transfer in (4, 5, 8):
         light = value ** {4: 2.2, 5: 2.8, 8: 1.0}[transfer]
     else:

@@ -7,7 +7,6 @@ the sidecar of the render lists them.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,14 @@ from numpy.typing import NDArray
 
 from curate.errors import UsageError, WorkError
 from curate.footage.depth import Deep, widen
+from curate.runtime.files import write_whole
 from curate.types import Floats
 from render.output.exr import bindings, check_transfer, exr, is_exr
 from render.output.footage_format import Look
 from render.output.png import Pixels, is_png, png
 
 KINDS = ("png", "exr")
-OURS = re.compile(r"(frame|mask)_\d{6,}\.(png|exr)|\.(frame|mask)_\d{6,}\.\w+\.\d+\.tmp")
+OURS = re.compile(r"(frame|mask)_\d{6,}\.(png|exr)|\.(frame|mask)_\d{6,}\.\w+\.\w+(\.tmp)?")
 
 
 @dataclass(frozen=True)
@@ -156,14 +156,8 @@ def _levels(alpha: Floats, bits: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
 
 
 def _write(path: Path, content: bytes) -> Path:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with draft.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(draft, path)
+        write_whole(path, content)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise WorkError(f"{path}: cannot be written ({error.strerror}); make room or name another disk") from None
     return path

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.axes import READABLE
 from curate.dataset.faceset import Faceset
 from curate.errors import FacesetError
-from curate.select.gaps import READABLE
 from reports.artifacts.events import Finding
 from reports.page.page import clock, count
 
@@ -81,8 +81,7 @@ class Coverage:
             return None
         side = 1 if angle > 0 else -1
         words = READABLE[axis].high if side > 0 else READABLE[axis].low
-        words = words.replace("turned", "are turned").replace("looks", "look")
-        return f"{words} beyond {beyond:.0f}°", int((side * getattr(self, axis) >= beyond).sum())
+        return f"are {words} beyond {beyond:.0f}°", int((side * getattr(self, axis) >= beyond).sum())
 
 
 def coverage_of(faceset: Faceset) -> Coverage | None:

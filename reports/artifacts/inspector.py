@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.footage.shots import content_change, likeness, thumbnail
+from curate.footage.shots import difference, thumbnail
 from curate.types import Floats, Image
 from reports.artifacts import edge, spectrum
 from reports.artifacts import landmarks as measure_marks
@@ -75,8 +75,8 @@ class Inspector:
             raise ValueError(f"frame {index}: the reference has another size than the output, or is missing")
         row: dict[str, Any] = {"frame": index, "time": time}
         thumb = _thumbnail(output if reference is None else reference)
-        if self._thumb is not None and self._thumb.shape == thumb.shape:
-            row |= {"change": content_change(self._thumb, thumb), "likeness": likeness(self._thumb, thumb)}
+        if self._thumb is not None:
+            row |= difference(self._thumb, thumb)._asdict()
         self._thumb = thumb
         mine, theirs = Pyramid(output), None if reference is None else Pyramid(reference)
         other = None if theirs is None else theirs.grey

@@ -13,7 +13,7 @@ import pandas as pd
 
 from curate.errors import WorkError
 from curate.runtime.files import atomic
-from curate.safe_io import DAMAGED, read_parquet, told
+from curate.safe_io import DAMAGED, one_line, read_parquet
 from reports.page.pictures import Gallery, Picture
 
 VECTORS = {
@@ -57,7 +57,7 @@ class Part:
             )
         except (*DAMAGED, WorkError) as error:
             raise WorkError(
-                f"{path}: cannot be read as a part of an artifact report ({told(error)}); delete it"
+                f"{path}: cannot be read as a part of an artifact report ({one_line(error)}); delete it"
             ) from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.footage import shots
+from curate.footage.shots import Cuts, Difference
 from reports.artifacts import temporal as t
 from reports.artifacts.kinds import SWAP
 from reports.artifacts.landmarks import NAMES
@@ -62,17 +61,11 @@ def stretches(rows: pd.DataFrame) -> Iterator[NDArray[np.intp]]:
 
 
 def _cuts(rows: pd.DataFrame) -> NDArray[np.bool_]:
-    """Where a new shot begins: `curate.footage.shots.Shots` on the changes that were stored; flashes count, too."""
+    """(T,) where a new shot begins, from the stored differences; flashes count as well."""
     out = np.zeros(len(rows), bool)
-    memory: deque[float] = deque(maxlen=shots.MEMORY)
-    for i, (change, like) in enumerate(zip(rows["change"].to_numpy(), rows["likeness"].to_numpy(), strict=True)):
-        if not np.isfinite(change):
-            continue
-        usual = max(float(np.mean(memory)) if memory else 0.0, shots.QUIET)
-        stands_out = change >= min(shots.ALWAYS, max(shots.LEAST, shots.TIMES * usual)) and like < shots.SIMILAR
-        out[i] = stands_out or change >= shots.ALWAYS
-        if not out[i]:
-            memory.append(float(change))
+    cuts = Cuts(flashes=True)
+    for i, now in enumerate(zip(rows["change"].astype(float), rows["likeness"].astype(float), strict=True)):
+        out[i] = np.isfinite(now[0]) and cuts.cut(Difference(*now))
     return out
 
 

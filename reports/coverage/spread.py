@@ -8,15 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from curate.axes import READABLE
 from curate.schema import BY_NAME
 
 Doubles = NDArray[np.float64]
 AXIS_EDGES = np.linspace(-0.25, 1, 26)
-AXIS_TITLES = {
-    "jawOpen": "Mouth open", "smile": "Smile", "pucker": "Lips pursed", "frown": "Mouth corners down",
-    "blink": "Eyes closed", "eyeWide": "Eyes wide", "browUp": "Brows up", "browDown": "Brows down",
-}  # fmt: skip
-"""Names in words of curate.scores.expression.AXES."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +34,17 @@ class Spread:
 
 
 def expression(kept: pd.DataFrame, chosen: pd.DataFrame, name: str, target: pd.DataFrame | None = None) -> Spread:
-    """One of curate.scores.expression.AXES, a column of all tables."""
+    """One of curate.axes.EXPRESSION, a column of all tables."""
     tables = (kept, chosen) if target is None else (kept, chosen, target)
     values = [np.asarray(t[name].to_numpy(np.float64, na_value=np.nan)) for t in tables]
-    return _spread(name, AXIS_TITLES.get(name, name), "0 neutral, 1 full", AXIS_EDGES, *values)
+    return _spread(name, READABLE[name].title, "0 neutral, 1 full", AXIS_EDGES, *values)
 
 
 def lighting(kept: pd.DataFrame, chosen: pd.DataFrame, index: int) -> Spread:
     """Exposure (3) or warmth (4) out of the column lighting."""
-    name, title, unit = {3: ("exposure", "Exposure", "stops"), 4: ("warmth", "Warmth", "")}[index]
+    axis = READABLE[{3: "exposure", 4: "warmth"}[index]]
     values = [_stack(t["lighting"], 6)[:, index] for t in (kept, chosen)]
-    return _spread(name, title, unit, _edges(values[0]), values[0], values[1])
+    return _spread(axis.name, axis.title, axis.unit, _edges(values[0]), values[0], values[1])
 
 
 def quality(kept: pd.DataFrame, chosen: pd.DataFrame, name: str) -> Spread:

@@ -281,5 +281,5 @@ def test_older_and_newer_facesets(clip, whole, ledger, tmp_path, capsys) -> None
     before = file_sha256(manifest)
     code, line = told(capsys, "curate", out)
     row.tries, row.message = row.tries + 1, line
-    assert code == 2 and "has format 3, this faceset reads up to format 2: update faceset" in line
+    assert code == 2 and "has format 3; this version of faceset reads up to format 2: update faceset" in line
     assert file_sha256(manifest) == before

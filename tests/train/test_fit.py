@@ -251,11 +251,11 @@ def test_wrong_calls(make_faceset: MakeFaceset, pair: Pair, config: TrainConfig,
     make_faceset(tmp_path / "b", "b", framing="head")
     with pytest.raises(UsageError, match=r"has framing full, .* head: curate one again"):
         train(config, pair[0], tmp_path / "b", tmp_path / "run")
-    with pytest.raises(UsageError, match="is no faceset"):
+    with pytest.raises(UsageError, match="is not a faceset"):
         train(config, pair[0], tmp_path / "nothing", tmp_path / "run")
     shutil.copytree(pair[1], tmp_path / "unselected")
     (tmp_path / "unselected/selection.parquet").unlink()
-    with pytest.raises(WorkError, match="has no selection: faceset select"):
+    with pytest.raises(WorkError, match="has no selection: make one with faceset select"):
         train(config, pair[0], tmp_path / "unselected", tmp_path / "run", force=True)
     with pytest.raises(UsageError, match="--resume and --force"):
         train(config, *pair, tmp_path / "run", resume=True, force=True)

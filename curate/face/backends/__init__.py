@@ -1,4 +1,4 @@
-"""Detectors, landmarkers and identifiers behind three small protocols; docs/backends.md has the table of them.
+"""Protocols of detectors, landmarkers and identifiers, and the tables of their backends (docs/backends.md).
 
 Names become classes in the literal dicts below; a missing package raises MissingError with the install command, missing
 weights raise WeightsError with file, address and folder.

@@ -94,7 +94,7 @@ def _depth_weights(path: Path) -> dict[str, Any]:
         return {name.removeprefix("module."): w for name, w in checkpoint["state_dict"].items()}
     except (*DAMAGED, torch.serialization.pickle.UnpicklingError):
         raise WeightsError(
-            f"{path}: is no file of weights, or asks for code to be run; get it again, or use "
+            f"{path}: is not a weights file, or tries to run code; download it again, or use "
             "--landmarker face-alignment-2d"
         ) from None
 

@@ -1,4 +1,4 @@
-"""face-alignment's own weights in the torch hub cache: which files, from where, whole or not. Loads no torch.
+"""Weights of face-alignment in the torch hub cache: files, sources and hashes. Imports no torch.
 
 They are not among `curate.face.weights.WEIGHTS`: optional, larger (95 to 235 MB each), from one address and without
 a mirror.
@@ -11,7 +11,6 @@ import http.client
 import logging
 import os
 import shutil
-import tempfile
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from filelock import FileLock
 
 from curate.errors import WeightsError
 from curate.runtime.cache import cache_folder
-from curate.runtime.files import file_sha256
+from curate.runtime.files import atomic, file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -79,15 +78,13 @@ def paths(choice: str) -> list[Path]:
     lacking = missing(choice)
     if lacking:
         names, urls = (" and ".join(parts) for parts in zip(*((f.name, f.url) for f in lacking), strict=True))
-        raise WeightsError(
-            f"{choice}: {names} cannot be fetched ({why}): get {urls} and put what you got into {folder()}"
-        )
+        raise WeightsError(f"{choice}: {names} cannot be fetched ({why}): download {urls} into {folder()}")
     for file in NEEDS[choice]:
         digits = file_sha256(folder() / file.name)[: len(file.sha256)]
         if digits != file.sha256:
             raise WeightsError(
                 f"{choice}: {folder() / file.name} is damaged (its SHA-256 begins with {digits}): "
-                f"delete it and get {file.url} again"
+                f"delete it and download {file.url} again"
             )
     return [folder() / file.name for file in NEEDS[choice]]
 
@@ -99,21 +96,18 @@ def _fetched(file: File, into: Path) -> str:
         into.mkdir(parents=True, exist_ok=True)
         cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(cache_folder() / f".{file.name}.lock"):  # of several workers one fetches
-            return "" if (into / file.name).is_file() else _download(file, into)
+            if not (into / file.name).is_file():
+                _download(file, into / file.name)
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         return str(getattr(reason, "strerror", None) or reason)
+    return ""
 
 
-def _download(file: File, into: Path) -> str:
+def _download(file: File, target: Path) -> None:
     log.info("fetching %s", file.url)
-    with tempfile.TemporaryDirectory(dir=into, prefix=f".{file.name}.") as scratch:
-        part = Path(scratch) / file.name
+    with atomic(target) as part:
         with urllib.request.urlopen(file.url, timeout=PATIENCE) as answer, part.open("wb") as stream:
             shutil.copyfileobj(answer, stream, 1 << 20)
-            stream.flush()
-            os.fsync(stream.fileno())
         if not file_sha256(part).startswith(file.sha256):
-            return "what came has another hash"
-        os.replace(part, into / file.name)
-    return ""
+            raise OSError("the downloaded file has another hash")

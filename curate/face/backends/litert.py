@@ -1,4 +1,4 @@
-"""MediaPipe's networks on the LiteRT runtime, one thread each: N processes beat N threads.
+"""MediaPipe's detector and landmarker on the LiteRT runtime, one thread each (N processes beat N threads).
 
 Detector: BlazeFace full range (192 px), and the back-camera one (256 px, better at small faces) where it finds none.
 Landmarker: face mesh v2 with irises (478 points) and 52 blendshapes.

@@ -520,7 +520,7 @@ def test_what_people_did_stays_and_views_of_gone_reasons_go(told: dict[str, dict
 
 def test_nothing_to_show_is_told_and_leaves_no_dataset(told: dict[str, dict]) -> None:
     assert "has no crops to show" in told["failures"]["told"]["no crops"]
-    assert "leaves the faceset" in told["failures"]["told"]["outside"]
+    assert "points outside the faceset" in told["failures"]["told"]["outside"]
     assert told["failures"]["datasets"] == 1
 
 

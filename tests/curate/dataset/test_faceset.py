@@ -71,7 +71,7 @@ def test_a_crop_is_read_and_cannot_leave_the_faceset(faceset: Faceset, tmp_path:
     cv2.imwrite(str(faceset.folder / "crops/a.png"), np.full((8, 8, 3), (10, 20, 30), np.uint8))
     assert faceset.crop("crops/a.png")[0, 0].tolist() == [30, 20, 10]
     cv2.imwrite(str(tmp_path / "secret.png"), np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(WorkError, match="leaves the faceset"):
+    with pytest.raises(WorkError, match="points outside the faceset"):
         faceset.crop("../secret.png")
     with pytest.raises(WorkError, match="cannot be read"):
         faceset.crop("crops/none.png")
@@ -79,9 +79,9 @@ def test_a_crop_is_read_and_cannot_leave_the_faceset(faceset: Faceset, tmp_path:
 
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("mine")
-    with pytest.raises(UsageError, match="is no faceset"):
+    with pytest.raises(UsageError, match="is not a faceset"):
         create(tmp_path, SUBJECT, Settings())
-    with pytest.raises(UsageError, match="is no faceset"):
+    with pytest.raises(UsageError, match="is not a faceset"):
         open_faceset(tmp_path)
 
 

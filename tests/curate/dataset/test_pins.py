@@ -42,7 +42,7 @@ def test_they_are_kept_in_the_folder_and_the_file_goes_with_the_last(faceset: Fa
 
 def test_an_unknown_face_is_refused_and_changes_nothing(faceset: Faceset) -> None:
     write_pins(faceset, Pins(("a",)))
-    with pytest.raises(UsageError, match=r"--ban x: .* holds no such face"):
+    with pytest.raises(UsageError, match=r"--ban x: .* has no such face"):
         change_pins(faceset, pin=["b"], ban=["x"])
     assert read_pins(faceset) == Pins(("a",))
 

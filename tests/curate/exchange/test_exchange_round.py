@@ -183,7 +183,7 @@ def test_an_export_needs_a_basis_and_a_new_folder(faces, tmp_path) -> None:
     (tmp_path / "full" / "x").touch()
     for wrong, message in (
         ({"program": "zip"}, "--format zip: must be one of dfl"),
-        ({"program": "folder", "pack": True}, "--pak: only --format dfl"),
+        ({"program": "folder", "pack": True}, "--pak: packs exist only for --format dfl"),
         ({"program": "dfl", "size": 5}, "--size 5"),
         ({"program": "dfl", "out": tmp_path / "full"}, "exists; name a new folder"),
     ):
@@ -239,11 +239,11 @@ def test_bad_files_are_listed_and_the_rest_goes_on(exported, tmp_path, capsys) -
     assert (told["format"], told["pictures"], told["kept"], told["recognised"]) == ("dfl", 2, 2, 2)
     assert not (tmp_path / "made").exists() and Path(told["report"]).is_file()
     code, out, err = call(capsys, "import", folder, "--out", tmp_path / "in", *named)
-    assert code == 2 and "is a faceset already" in err
+    assert code == 2 and "is already a faceset" in err
     for path in good:
         (folder / path.name).unlink()
     code, out, err = call(capsys, "import", folder, "--out", tmp_path / "none", *named)
-    assert code == 1 and "nothing in" in err and "posix.mkdir" in err and not (tmp_path / "none").exists()
+    assert code == 1 and "no picture in" in err and "posix.mkdir" in err and not (tmp_path / "none").exists()
     code, out, err = call(capsys, "export", tmp_path / "in", "--format", "folder", "--out", tmp_path / "o", "--all")
     assert code == 0 and "2 faces (2 as they were)" in out
 
@@ -260,8 +260,8 @@ def test_wrong_imports_are_one_line(tmp_path) -> None:
         ({"program": "zip"}, UsageError, "--format zip"),
         ({"basis": "none"}, UsageError, "--basis none"),
         ({"subject": " "}, UsageError, "--subject is empty"),
-        ({"out": tmp_path / "theirs" / "in"}, UsageError, "lies in"),
-        ({}, WorkError, "holds no pictures"),
+        ({"out": tmp_path / "theirs" / "in"}, UsageError, "is inside"),
+        ({}, WorkError, "contains no pictures"),
     ):
         given = {"path": tmp_path / "theirs", "out": tmp_path / "in", "subject": "A", "basis": "self"} | wrong
         with pytest.raises(error, match=message):

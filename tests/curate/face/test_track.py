@@ -1,16 +1,13 @@
-"""Following faces, cuts, and who is who; with fake networks that see coloured squares."""
+"""Following faces, and who is who; with fake networks that see coloured squares."""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 
 from curate.face.mesh import canonical
 from curate.face.pose import head_pose, matrix
 from curate.face.track import Tracker, overlap, region_of, region_of_detection
-from curate.footage import shots as shots_module
-from curate.footage.shots import Shots, content_change, is_cut, thumbnail
 from curate.scores import identity
 from curate.types import Detection, Landmarks
 
@@ -147,38 +144,6 @@ def test_regions_turn_with_the_eyes() -> None:
     assert region_of(Landmarks(points, 1, None))[4] == pytest.approx(np.pi / 4)
     detection = Detection(0, 0, 40, 60, 1, np.array([[10, 10], [10, 30]], np.float32))
     assert region_of_detection(detection) == pytest.approx([20, 30, 90, 90, np.pi / 2])
-
-
-def scenery(seed: int, shift: int = 0) -> np.ndarray:
-    """A picture of soft shapes; every seed has the same brightness and colours."""
-    noise = np.random.default_rng(seed).normal(0, 1, (60, 140)).astype(np.float32)
-    soft = cv2.GaussianBlur(noise, (0, 0), 4)[:, shift : shift + 100]
-    grey = 130 + 40 * cv2.resize(soft, (320, 180)) / soft.std()
-    return np.clip(grey[..., None] * (1, 0.8, 0.6), 0, 255).astype(np.uint8)
-
-
-def test_cuts() -> None:
-    frames = [scenery(0), scenery(0), scenery(1), scenery(1, 1), scenery(0), scenery(0)]
-    shots = Shots()
-    assert [shots.cut(thumbnail(f)) for f in frames] == [False, False, True, False, True, False]
-    assert is_cut(thumbnail(frames[1]), thumbnail(frames[2]))
-    assert not is_cut(thumbnail(frames[0]), thumbnail(frames[1]))
-    assert is_cut(thumbnail(frames[0]), thumbnail(frames[0][:120]))
-
-
-def test_a_quiet_cut_stands_out_from_the_frames_before_it() -> None:
-    pale = [(0.3 * np.array([130, 104, 78]) + 0.7 * scenery(seed)).astype(np.uint8) for seed in (0, 1)]
-    assert shots_module.LEAST < content_change(*map(thumbnail, pale)) < shots_module.ALWAYS
-    shots = Shots()
-    assert [shots.cut(thumbnail(f)) for f in (*pale[:1] * 8, *pale[1:] * 2)] == [False] * 8 + [True, False]
-
-
-def test_a_flash_and_a_pan_are_no_cuts() -> None:
-    flash = np.clip(scenery(0).astype(int) + 60, 0, 255).astype(np.uint8)
-    frames = [scenery(0), scenery(0), flash, *(scenery(0, i) for i in range(12))]
-    assert content_change(*map(thumbnail, frames[1:3])) > 15
-    shots = Shots()
-    assert not any(shots.cut(thumbnail(f)) for f in frames)
 
 
 def test_people_are_clustered_and_ranked_by_faces() -> None:

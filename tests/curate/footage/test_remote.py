@@ -65,7 +65,7 @@ def test_a_broken_copy_goes_on_and_changed_bytes_are_not_mixed(memory, cache: Pa
     with pytest.raises(FootageError, match="cannot be read"):
         remote.fetch("memory://b/none.mp4")
     monkeypatch.setattr(type(memory), "cat_file", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "lost")))
-    with pytest.raises(FootageError, match="what was fetched is kept, call again"):
+    with pytest.raises(FootageError, match="is kept; run the command again"):
         remote.fetch("memory://b/clip.mp4")
 
 
@@ -86,7 +86,7 @@ def test_footage_of_a_folder_makes_the_same_table(memory, cache: Path, head_clip
     memory.pipe("/b/in/target.mp4", head_clips["source"].read_bytes())
     with pytest.raises(WorkError, match="another file"):
         curate(Request((str(tmp_path / "far"),)))
-    with pytest.raises(UsageError, match="no folder with videos"):
+    with pytest.raises(UsageError, match="no folder that contains videos"):
         curate(Request(("memory://b/none",), tmp_path / "x", "A", "research"))
 
 
@@ -101,7 +101,7 @@ def test_a_faceset_at_a_url_goes_on_where_another_machine_was(
     settings = (("segment_seconds", 0.5),)
 
     def made(machine: str, footage: tuple[str, ...], **given) -> Path:
-        monkeypatch.setattr(mirror.models, "cache_folder", lambda: tmp_path / machine)
+        monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / machine)
         with mirror.mirrored(Path("memory:/b/set")) as folder:
             curate(Request(footage, folder, **given))
         return folder
@@ -132,17 +132,17 @@ def test_verbs_take_a_faceset_at_a_url(memory, cache: Path, head_facesets, monke
 
     memory.put(str(head_facesets["source"]), "/verbs/set", recursive=True)
     crops = there("crops")
-    monkeypatch.setattr(mirror.models, "cache_folder", lambda: tmp_path / "one")
+    monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / "one")
     assert call(capsys, "select", "memory://verbs/set", "--budget", 5, "-q")[0] == 0
     code, out, _ = call(capsys, "report", "memory://verbs/set", "-q")
     assert code == 0 and memory.exists("/verbs/set/reports/coverage.html") and Path(out.strip()).is_file()
     assert call(capsys, "prune", "memory://verbs/set", "--yes", "-q")[0] == 0
     assert there("crops") == 5 < crops
-    monkeypatch.setattr(mirror.models, "cache_folder", lambda: tmp_path / "another")
+    monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / "another")
     assert call(capsys, "export", "memory://verbs/set", "--format", "folder", "--out", tmp_path / "out", "-q")[0] == 0
     assert len(list((tmp_path / "out").rglob("*.jpg"))) == 5
     code, _, err = call(capsys, "select", "memory://verbs/none", "-q")
-    assert code == 2 and "is no faceset" in err
+    assert code == 2 and "is not a faceset" in err
     code, _, err = call(capsys, "export", "memory://verbs/set", "--format", "folder", "--out", "s3://b/out", "-q")
     assert code == 2 and "s3://b/out: must be on this machine" in err and not Path("s3:").exists()
 
@@ -153,7 +153,7 @@ def test_what_another_machine_changed_is_fetched_and_what_was_changed_here_is_br
     from curate.dataset import mirror
 
     def at(machine: str) -> Path:
-        monkeypatch.setattr(mirror.models, "cache_folder", lambda: tmp_path / machine)
+        monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / machine)
         with mirror.mirrored(Path("memory:/change/set")) as folder:
             return folder
 
@@ -190,11 +190,11 @@ def test_an_s3_server(cache: Path, head_clips, monkeypatch, tmp_path: Path, caps
         assert len(open_faceset(tmp_path / "set").table()) == 10 and not list(cache.iterdir())
         from curate.dataset import mirror
 
-        monkeypatch.setattr(mirror.models, "cache_folder", lambda: tmp_path / "one")
+        monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / "one")
         with mirror.mirrored(Path("s3:/bucket/set")) as folder:
             curate(Request(("s3://bucket/in/target.mp4@0-0.4",), folder, "A", "research"))
         assert system.exists("bucket/set/faces.parquet") and system.exists("bucket/set/parts/target-0000.parquet")
-        monkeypatch.setattr(mirror.models, "cache_folder", lambda: tmp_path / "two")
+        monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / "two")
         assert call(capsys, "select", "s3://bucket/set", "--budget", 3, "-q")[0] == 0
         assert call(capsys, "prune", "s3://bucket/set", "--yes", "-q")[0] == 0
         system.invalidate_cache()

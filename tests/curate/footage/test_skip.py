@@ -31,7 +31,7 @@ def luma() -> np.ndarray:
 def watch(luma: np.ndarray) -> Watch:
     watch = Watch()
     assert not watch.still(luma), "the first frame is read"
-    watch.look(luma, [BOX])
+    watch.remember(luma, [BOX])
     return watch
 
 
@@ -68,7 +68,7 @@ def test_a_dim_face_changes_as_a_bright_one_does(luma: np.ndarray) -> None:
     answers = []
     for gain in (1.0, 0.4):
         watch = Watch()
-        watch.look((luma * gain).astype(np.uint8), [BOX])
+        watch.remember((luma * gain).astype(np.uint8), [BOX])
         answers.append([watch.still((in_the_face(luma, by) * gain).astype(np.uint8)) for by in (1, 4, 16, 40)])
     assert answers[0] == answers[1] and True in answers[0] and False in answers[0]
     assert FACE_CHANGE > 0

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from curate.errors import FootageError, UsageError
-from curate.footage.video import Footage, decode, expand, matrix_of, parse_footage, probe, segments, to_rgb
+from curate.footage.paths import Footage, expand, parse_footage
+from curate.footage.video import decode, matrix_of, probe, segments, to_rgb
 
 
 def level(image: np.ndarray) -> float:
@@ -160,7 +161,7 @@ def test_a_range_limits_the_frames(clip_path: Path) -> None:
     assert seen == list(range(25, 63))
     with pytest.raises(UsageError, match="ends before"):
         parse_footage("x.mp4@3-2")
-    with pytest.raises(UsageError, match="is no time"):
+    with pytest.raises(UsageError, match="is not a time"):
         parse_footage("x.mp4@1.2.3-4")
 
 

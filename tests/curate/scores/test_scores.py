@@ -71,10 +71,6 @@ def test_too_little_skin_gives_no_light() -> None:
     assert read(np.full((128, 128, 3), 255, np.uint8), face()) is None
 
 
-def test_srgb_curve() -> None:
-    assert lighting.srgb_to_linear(np.array([0, 128, 255])) == pytest.approx([0, 0.2159, 1], abs=1e-4)
-
-
 def test_half_sphere_is_even_and_before_the_face() -> None:
     d = lighting.half_sphere(500)
     assert np.linalg.norm(d, axis=1) == pytest.approx(np.ones(500))

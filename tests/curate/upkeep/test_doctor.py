@@ -46,7 +46,7 @@ def test_extras_are_not_required() -> None:
 
 @pytest.mark.parametrize(
     ("installed", "state", "told"),
-    [("2.13.0+cpu", "ok", "2.13.0+cpu"), ("2.12.9", "missing", "2.12.9, >=2.13"), (None, "missing", "not installed")],
+    [("2.13.0+cpu", "ok", "2.13.0+cpu"), ("2.12.9", "missing", "2.12.9; >=2.13"), (None, "missing", "not installed")],
 )
 def test_package_versions(monkeypatch: pytest.MonkeyPatch, installed: str | None, state: str, told: str) -> None:
     def version(name: str) -> str:

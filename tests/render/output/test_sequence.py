@@ -138,7 +138,7 @@ def test_wrong_calls_are_named(tmp_path, frame):
     with pytest.raises(UsageError, match="is a file"):
         SequenceWriter(tmp_path / "file", LOOK).prepare()
     with pytest.raises(WorkError, match="cannot be written"):
-        SequenceWriter(tmp_path / "none", LOOK).write(0, frame)
+        SequenceWriter(tmp_path / "file", LOOK).write(0, frame)
 
 
 def test_without_openexr_the_command_is_named(tmp_path, monkeypatch):

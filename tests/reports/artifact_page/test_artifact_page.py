@@ -131,7 +131,7 @@ def test_a_pose_that_the_source_lacks_is_told(artifacts):
     turned = artifacts.finding("identity", 1, 9, pose=(34.0, 2.0))
     assert remedy(turned, known).endswith("More source faces that are turned left beyond 30°: the source has 3 of 100.")
     up = artifacts.finding("soft", 1, 9, pose=(-3.0, -25.0))
-    assert "look up beyond 20°: the source has 0 of 100" in remedy(up, known)
+    assert "that are tilted up beyond 20°: the source has 0 of 100" in remedy(up, known)
     for pose in ((5.0, 5.0), None, (float("nan"), float("nan"))):
         assert "the source has" not in remedy(artifacts.finding("soft", 1, 9, pose=pose), known)
     assert "the source has" not in remedy(artifacts.finding("frozen", 1, 9, pose=(34.0, 2.0)), known)
