@@ -46,8 +46,7 @@ def train_on_ray(
     """
     try:
         import ray
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchTrainer
+        import ray.train.torch
     except ImportError as error:
         raise MissingError(f"--engine ray: {error}: pip install 'faceset[cluster]'") from None
     if is_run(out) and not (resume or force):
@@ -58,7 +57,18 @@ def train_on_ray(
         ray.init(log_to_driver=False)
     settings: dict[str, Any] = {"config": config.to_json(), "places": [str(p.resolve()) for p in (source, target, out)]}
     settings |= {"init": init and str(init.resolve()), "cache": cache and str(cache.resolve())}
-    gpus = config.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+    _run(settings, workers, gpus=config.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0)
+    answer = out / ANSWER
+    summary = Summary(**json.loads(answer.read_text(encoding="utf-8")))
+    answer.unlink()
+    return summary
+
+
+def _run(settings: dict[str, Any], workers: int, gpus: bool) -> None:
+    """Run `_work` in so many processes; raises WorkError if it fails more often than it may be restarted."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
     with tempfile.TemporaryDirectory(prefix="faceset-ray-") as storage:
         trainer = TorchTrainer(
             _work,
@@ -72,10 +82,6 @@ def train_on_ray(
             raise WorkError(
                 f"--engine ray: {_first_line(error)}: continue from the last checkpoint with --resume"
             ) from error
-    answer = out / ANSWER
-    summary = Summary(**json.loads(answer.read_text(encoding="utf-8")))
-    answer.unlink()
-    return summary
 
 
 def _work(settings: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import cv2
 import torch
 
 from curate.types import Image
-from reports.training.page import HeldOut
+from reports.training.held_out import HeldOut
 from reports.training.page import Training as Figures
 from reports.training.page import write as write_page
 from train.data import Side

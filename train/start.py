@@ -14,8 +14,9 @@ from curate.dataset.faceset import Faceset
 from curate.errors import UsageError, WorkError
 from curate.types import Progress, Subject
 from train import checkpoint
+from train.clarity import clarity
 from train.config import TrainConfig, check_resume, flag
-from train.data import Side, clarity, load_side, usable_rows
+from train.data import Side, load_side, usable_rows
 from train.model import SIDES, parameter_counts
 from train.run import OWN, Run, describe, is_run, open_run
 from train.schedule import end

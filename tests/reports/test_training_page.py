@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,7 @@ def _beside(name: str) -> ModuleType:
 
 made = _beside("trainings")
 pages = _beside("test_pages")
+browsing = _beside("test_browser")
 
 
 # The figures
@@ -289,37 +291,24 @@ def test_hundreds_of_previews_do_not_make_a_big_page(tmp_path: Path) -> None:
 # In a browser
 
 
-class Opened:
-    """A page that was opened from disk, and what it said and asked for."""
-
-    def __init__(self, browser, path: Path, **options) -> None:
-        self.page = browser.new_page(viewport={"width": 1200, "height": 900}, **options)
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(path.as_uri())
-
-
 @pytest.fixture
-def opened(browser, page: Path) -> Iterator[Opened]:
-    shown = Opened(browser, page)
+def opened(browser, page: Path) -> Iterator[Any]:
+    shown = browsing.Opened(browser, page)
     yield shown
     shown.page.close()
 
 
-def test_the_page_makes_no_error_and_asks_nobody(opened: Opened, page: Path) -> None:
+def test_the_page_makes_no_error_and_asks_nobody(opened: Any, page: Path) -> None:
     opened.page.wait_for_load_state()
     assert opened.said == []
-    assert [u for u in opened.asked if u != page.as_uri() and not u.startswith("data:")] == []
+    assert opened.outside(page) == []
     assert opened.page.locator("main section").count() == 8
     for width in (1200, 390):
         opened.page.set_viewport_size({"width": width, "height": 800})
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_slider_shows_an_earlier_preview(opened: Opened) -> None:
+def test_the_slider_shows_an_earlier_preview(opened: Any) -> None:
     page = opened.page
     large, slider, said = (page.locator(f"[data-lapse] {name}").first for name in ("img", "input", "output"))
     newest = large.get_attribute("src")
@@ -337,7 +326,7 @@ def test_the_slider_shows_an_earlier_preview(opened: Opened) -> None:
     assert large.get_attribute("src") == newest
 
 
-def test_the_keyboard_and_the_pointer_read_a_chart(opened: Opened) -> None:
+def test_the_keyboard_and_the_pointer_read_a_chart(opened: Any) -> None:
     page = opened.page
     chart, tip = page.locator("section:has(#quality) [data-map]").first, page.locator(".tip")
     chart.focus()
@@ -359,8 +348,8 @@ def test_the_keyboard_and_the_pointer_read_a_chart(opened: Opened) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_lines_and_labels_stand_out_in_both_schemes(browser, page: Path, scheme: str) -> None:
-    shown = Opened(browser, page, color_scheme=scheme).page
-    luminance = _beside("test_browser")._luminance
+    shown = browsing.Opened(browser, page, color_scheme=scheme).page
+    luminance = browsing._luminance
     card = shown.locator("figure.card").first.evaluate("e => getComputedStyle(e).backgroundColor")
     for style in "ab":
         label = shown.locator(f"svg text.{style}").first.evaluate("e => getComputedStyle(e).fill")

@@ -78,5 +78,5 @@ def test_resume_may_save_more_often_but_not_change_the_network_or_what_is_held_o
     begun = config_of("tiny")
     assert check_resume(begun, replace(begun, save_every=7, steps=9)) == ("steps", "save_every")
     for change in ({"latent": 99}, {"held_out": 0.2}, {"seed": 1}, {"size": 128}, {"arch": "liae"}):
-        with pytest.raises(UsageError, match=f"--resume: the run began with {flag(next(iter(change)))} "):
+        with pytest.raises(UsageError, match=f"--resume: the run was started with {flag(next(iter(change)))} "):
             check_resume(begun, replace(begun, **change))
