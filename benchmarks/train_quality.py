@@ -1,14 +1,14 @@
-"""Held-out quality over CPU minutes: our trainer beside a plain autoencoder of the same size with the peers' recipe.
+"""Held-out quality over CPU minutes: our trainer against a plain autoencoder of the same size with the peers' recipe.
 
     python -m benchmarks.train_quality --clips DIR [--pairs d6:d9 d3:d10] [--minutes 6] [--seeds 1] [--work DIR]
     python -m benchmarks.train_quality --clips DIR --identity 3000 [--preset tiny]
 
-plain: the same layers with torch's own initial weights, faces drawn uniformly, the peers' warp, turn, zoom and shift,
-L1 and DSSIM over the whole crop, Adam at 5e-5 with betas .5 and .999 (faceswap's defaults), no warm-up, no mean of the
-weights; it is measured at every tenth of its time and its best counts. `plain, fast` is the same at our rate of 2e-3.
-ours: preset tiny as it is, with as many steps as fit into .6 of the minutes. Quality is SSIM under the face's mask on
-held-out blocks of time, mean of both sides. Time is CPU seconds of the steps alone, measuring left out.
-`--identity` trains our preset through so many steps and tells whose face the pasted held-out swaps show.
+plain: the same layers with torch's own initial weights, faces drawn uniformly, the peers' warp, rotation, zoom and
+shift, L1 and DSSIM over the whole crop, Adam at 5e-5 with betas 0.5 and 0.999 (faceswap's defaults), no warm-up, no
+moving average of the weights; it is evaluated ten times and its best evaluation counts. `plain, fast` is the same at
+our learning rate of 2e-3. ours: preset tiny, with as many steps as fit into 0.6 of the minutes. Quality is SSIM under
+the face mask on held-out blocks of time, mean of both sides. Time is CPU seconds of the steps alone, without evaluations.
+`--identity N` trains our preset for N steps and reports whose identity the held-out swaps have.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ from curate.select.selection import select_faceset
 from train.config import TrainConfig, config_of
 from train.data import Side, load_side
 from train.feed import Feed
-from train.fit import step, train
+from train.fit import train
 from train.loss import losses
 from train.measure import measure
 from train.model import SIDES, Swap, build
 from train.state import make_accelerator, setup
+from train.step import step
 
 CPU = torch.device("cpu")
 SHARE = 0.6
-LOOKS = 10
+EVALUATIONS = 10
 
 
 def faceset(clips: Path, name: str, work: Path) -> Faceset:
@@ -60,7 +61,7 @@ def sides(pair: tuple[Faceset, Faceset], config: TrainConfig, cache: Path) -> di
 
 
 def plain(config: TrainConfig, faces: dict[str, Side], rate: float) -> tuple[Callable[[], None], Swap]:
-    """A step of the peers' recipe, and its network."""
+    """Step function of the peers' recipe, and its network."""
     torch.manual_seed(config.seed)
     peers = replace(config, sampling="uniform", background=1.0, degrade=0.0, light=0.0, colour=0.0)
     model = build(peers)
@@ -83,29 +84,29 @@ def plain(config: TrainConfig, faces: dict[str, Side], rate: float) -> tuple[Cal
 
 
 def ours(config: TrainConfig, faces: dict[str, Side]) -> tuple[Callable[[], None], Swap]:
-    """A step of our trainer, and the running mean of its weights."""
+    """Step function of our trainer, and the moving average of its weights."""
     training = setup(config, make_accelerator(config), faces)
-    return (lambda: step(training)), training.mean
+    return (lambda: step(training)), training.ema
 
 
 def curve(
     work: Callable[[], None], model: Swap, faces: dict[str, Side], config: TrainConfig, seconds: float, steps: int
 ) -> Iterator[tuple[float, int, float]]:
-    """(CPU seconds, steps, quality) at every tenth, until the time is over or the steps are done."""
-    spent, done, look = 0.0, 0, 1
+    """(CPU seconds, steps, quality) of each evaluation, until the time is over or the steps are done."""
+    spent, done, evaluation = 0.0, 0, 1
     while done < steps and spent < seconds:
         begun = time.process_time()
         work()
         spent += time.process_time() - begun
         done += 1
-        if spent >= seconds * look / LOOKS or done == steps:
+        if spent >= seconds * evaluation / EVALUATIONS or done == steps:
             figures = measure(model, faces, config.size, config.batch, CPU).figures
             yield spent, done, (figures["ssim_face_source"] + figures["ssim_face_target"]) / 2
-            look += 1
+            evaluation += 1
 
 
 def speed(config: TrainConfig, faces: dict[str, Side]) -> float:
-    """CPU seconds of a step of ours."""
+    """CPU seconds per step of our trainer."""
     work, _ = ours(config, faces)
     for _ in range(3):
         work()
@@ -115,8 +116,8 @@ def speed(config: TrainConfig, faces: dict[str, Side]) -> float:
     return (time.process_time() - begun) / 10
 
 
-def beside(pair: str, seed: int, minutes: float, clips: Path, work: Path) -> dict[str, object]:
-    """Ours and the plain ones on a pair of clips."""
+def compare(pair: str, seed: int, minutes: float, clips: Path, work: Path) -> dict[str, object]:
+    """Curves of ours and of the plain recipes on a pair of clips."""
     config = config_of("tiny", device="cpu", seed=seed, identity=0)
     both = tuple(faceset(clips, name, work) for name in pair.split(":"))
     faces = sides(both, config, work / f"cache-{pair.replace(':', '-')}")
@@ -126,7 +127,7 @@ def beside(pair: str, seed: int, minutes: float, clips: Path, work: Path) -> dic
     for name, rate in (("plain", 5e-5), ("plain, fast", 2e-3)):
         found[name] = list(curve(*plain(config, faces, rate), faces, config, seconds, 10**9))
         goals[name] = max(quality for _, _, quality in found[name])
-        print(f"{pair:10}{seed:5}  {name:12}{goals[name]:8.4f} at most in {minutes:g} min", flush=True)
+        print(f"{pair:10}{seed:5}  {name:12}{goals[name]:8.4f} best in {minutes:g} min", flush=True)
     steps = int(SHARE * seconds / speed(config, faces))
     planned = replace(config, steps=steps)
     found["ours"] = list(curve(*ours(planned, faces), faces, planned, SHARE * seconds, steps))
@@ -139,16 +140,16 @@ def beside(pair: str, seed: int, minutes: float, clips: Path, work: Path) -> dic
 
 
 def identity(pair: str, steps: int, preset: str, clips: Path, work: Path) -> dict[str, object]:
-    """Whose face the pasted held-out swaps show after a training."""
+    """Identity figures of held-out swaps after a training."""
     source, target = (faceset(clips, name, work) for name in pair.split(":"))
     config = config_of(preset, steps=steps, device="cpu", identity=64, preview_every=max(1, steps // 4))
     run = work / f"run-{preset}-{steps}"
     done = train(config, source.folder, target.folder, run, force=run.exists())
     results = json.loads((run / "run.json").read_text())["results"]
     names = ("nearer", "identity_source", "identity_target", "ssim_face_source", "ssim_face_target")
-    told = {name: results[name] for name in names}
-    print(f"{pair} {preset} {steps} steps, {done.seconds / 60:.1f} min: {told}")
-    return {"pair": pair, "preset": preset, "steps": steps, "seconds": done.seconds, **told}
+    figures = {name: results[name] for name in names}
+    print(f"{pair} {preset} {steps} steps, {done.seconds / 60:.1f} min: {figures}")
+    return {"pair": pair, "preset": preset, "steps": steps, "seconds": done.seconds, **figures}
 
 
 def main() -> None:
@@ -161,17 +162,17 @@ def main() -> None:
     parser.add_argument("--identity", type=int, default=0)
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--work", type=Path)
-    told = parser.parse_args()
+    options = parser.parse_args()
     logging.getLogger("train").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as temporary:
-        work = told.work or Path(temporary)
+        work = options.work or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        if told.identity:
-            print(json.dumps(identity(told.pairs[0], told.identity, told.preset, told.clips, work)))
+        if options.identity:
+            print(json.dumps(identity(options.pairs[0], options.identity, options.preset, options.clips, work)))
             return
         print(f"{'pair':10}{'seed':>5}  {'':12}{'SSIM':>8}")
-        pairs = [(pair, seed) for pair in told.pairs for seed in range(told.seeds)]
-        print(json.dumps([beside(pair, seed, told.minutes, told.clips, work) for pair, seed in pairs]))
+        pairs = [(pair, seed) for pair in options.pairs for seed in range(options.seeds)]
+        print(json.dumps([compare(pair, seed, options.minutes, options.clips, work) for pair, seed in pairs]))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What the trainer costs beside a plain torch loop of the same layers; images a second and memory of every preset.
+"""Overhead of the trainer over a plain torch loop of the same layers; images per second and memory of every preset.
 
     python -m benchmarks.train_speed [--rounds 6] [--steps 4]
 
 The plain loop has the same network (51 M parameters, as faceswap's "lightweight"), the same losses and optimiser, and
-one batch that lies ready in memory: no data, no augmentation, no running mean, no clipping, no log. The two take turns,
-so that other work on the machine meets both; figures are medians of CPU seconds a step. `machine` is the machine's own
-matrix product (float32, 2048 squared) on the same threads.
+one batch kept in memory: no data, no augmentation, no moving average, no clipping, no log. The two take turns, so that
+other work on the machine affects both; figures are medians of CPU seconds per step. `machine` is the speed of the
+machine's own matrix product (float32, 2048 squared) on the same threads.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from train.augment import Limits
 from train.config import PRESETS, TrainConfig
-from train.data import Side, Split
-from train.fit import step
+from train.data import Side
 from train.loss import losses
 from train.memory import estimate
 from train.model import SIDES, build, parameter_counts
+from train.split import Split
 from train.state import make_accelerator, setup
+from train.step import step
 
 LIGHTWEIGHT = TrainConfig(
     size=64, encoder_width=96, decoder_width=96, latent=512, residuals=1, batch=16, device="cpu", identity=0
@@ -41,7 +42,7 @@ FACES = 64
 
 
 def side(name: str, config: TrainConfig) -> Side:
-    """Faces of noise, at twice the network's size as the cache keeps them."""
+    """Side of noise faces, at twice the network's size like the cache."""
     rng = np.random.default_rng(SIDES.index(name))
     small = rng.integers(0, 255, (FACES, 8, 8, 4), np.uint8)
     pixels = np.stack([cv2.resize(s, (2 * config.size, 2 * config.size)) for s in small])
@@ -62,13 +63,13 @@ def side(name: str, config: TrainConfig) -> Side:
 
 
 def ours(config: TrainConfig):
-    """A function that does a step of the trainer, and the state."""
+    """Step function of the trainer, and its state."""
     training = setup(config, make_accelerator(config), {name: side(name, config) for name in SIDES})
     return (lambda: step(training)), training
 
 
 def plain(config: TrainConfig):
-    """A function that does a step of the plain loop."""
+    """Step function of the plain loop."""
     model = build(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, fused=True)
     faces = torch.rand(2, config.batch, 3, config.size, config.size).contiguous(memory_format=torch.channels_last_3d)
@@ -86,7 +87,7 @@ def plain(config: TrainConfig):
 
 
 def timed(work, steps: int) -> tuple[float, float]:
-    """CPU and wall seconds a step."""
+    """CPU and wall seconds per step."""
     cpu, wall = time.process_time(), time.perf_counter()
     for _ in range(steps):
         work()
@@ -94,7 +95,7 @@ def timed(work, steps: int) -> tuple[float, float]:
 
 
 def overhead(rounds: int, steps: int) -> dict[str, float]:
-    """Ours beside the plain loop."""
+    """Figures of ours against the plain loop."""
     config = replace(LIGHTWEIGHT, steps=10**6)
     mine, training = ours(config)
     other = plain(config)
@@ -124,20 +125,20 @@ def overhead(rounds: int, steps: int) -> dict[str, float]:
 
 
 def machine() -> float:
-    """GFLOP/s of the best of some matrix products."""
+    """GFLOP/s of the fastest of five matrix products."""
     a = torch.rand(2048, 2048)
     best = min(timed(lambda: a @ a, 3)[1] for _ in range(5))
     return 2 * 2048**3 / best / 1e9
 
 
 def peak() -> int:
-    """Bytes this process held at most (Linux; `ru_maxrss` would count its parent's)."""
+    """Peak memory of this process in bytes (Linux; `ru_maxrss` would include its parent's)."""
     line = next(li for li in Path("/proc/self/status").read_text().splitlines() if li.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
 
 def preset(name: str, steps: int, queue) -> None:
-    """In a process of its own: images a second and the most memory."""
+    """Images per second, peak memory and operations per image, measured in a separate process."""
     before = peak()
     config = replace(PRESETS[name], device="cpu", identity=0)
     work, training = ours(config)
@@ -155,16 +156,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=4)
-    told = parser.parse_args()
+    options = parser.parse_args()
     logging.getLogger("train").setLevel(logging.ERROR)
     found: dict[str, object] = {"threads": torch.get_num_threads(), "machine_gflops": machine()}
-    beside = overhead(told.rounds, told.steps)
-    beside["share_of_peak"] = beside["step_gflops"] / float(str(found["machine_gflops"]))
-    found["lightweight"] = beside
-    for key, value in beside.items():
+    lightweight = overhead(options.rounds, options.steps)
+    lightweight["share_of_peak"] = lightweight["step_gflops"] / float(str(found["machine_gflops"]))
+    found["lightweight"] = lightweight
+    for key, value in lightweight.items():
         print(f"{key:18}{value:14.4g}")
     print(
-        f"\n{'preset':8}{'px':>5}{'batch':>7}{'images/s':>10}{'GFLOP/image':>13}{'GB reckoned':>13}{'GB measured':>13}"
+        f"\n{'preset':8}{'px':>5}{'batch':>7}{'images/s':>10}{'GFLOP/image':>13}{'GB estimated':>13}{'GB measured':>13}"
     )
     context = multiprocessing.get_context("spawn")
     for name, config in PRESETS.items():

@@ -149,7 +149,7 @@ def test_a_runs_weights_with_another_hash_are_not_used(tmp_path, seeds: ModuleTy
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(WorkError, match="another hash"):
+    with pytest.raises(WorkError, match="its hash differs"):
         load_swapper(run, "cpu")
 
 
@@ -157,7 +157,7 @@ def test_a_network_of_another_size_is_refused_before_it_is_made(tmp_path, seeds:
     seeds.run(tmp_path / "run")
     run = open_run(tmp_path / "run")
     huge = replace(run.config, size=512, encoder_width=1024, decoder_width=1024, latent=8192)
-    with pytest.raises(WorkError, match="not those of the run's network"):
+    with pytest.raises(WorkError, match="do not fit the run's network"):
         load_swapper(replace(run, config=huge, size=512), "cpu")
 
 

@@ -1,9 +1,9 @@
-"""Discriminators: what L1 and DSSIM forgive, a picture too smooth to be one, is told from footage and held against it.
+"""Adversarial loss: discriminators that penalise pictures smoother than footage, which L1 and DSSIM tolerate.
 
-A PatchGAN (Isola et al. 2017, arXiv:1611.07004), which judges patches of 34 or 70 pixels each for itself, with spectral
-normalisation (Miyato et al. 2018, arXiv:1802.05957) and, as there, the hinge loss (Lim and Ye 2017, arXiv:1705.02894):
-its gradient does not fade where the discriminator is sure. Nothing is normalised over the batch. Each side has its own,
-since skin, camera and compression differ between the two: one for both could tell them by what sets the sides apart.
+A PatchGAN (Isola et al. 2017, arXiv:1611.07004), which judges each patch of 34 or 70 pixels separately, with spectral
+normalisation (Miyato et al. 2018, arXiv:1802.05957) and, as there, the hinge loss (Lim and Ye 2017, arXiv:1705.02894),
+whose gradient does not vanish where the discriminator is certain. Nothing is normalised over the batch. Each side has
+a discriminator of its own, because a shared one could decide by the sides' different skin, camera and compression.
 Only the colours are judged, not the mask.
 """
 
@@ -23,12 +23,12 @@ from train.model import SIDES
 
 SLOPE = 0.2
 LR = 2e-4
-"""Of Adam, all the time; this and the next as in both papers."""
+"""Constant learning rate of Adam; LR and BETAS as in both papers."""
 BETAS = (0.5, 0.999)
 
 
 class Patches(nn.Module):
-    """(B, 3, S, S) to (B, 1, h, w), a number for each patch: above 0 it takes it for footage."""
+    """Discriminator: (B, 3, S, S) to (B, 1, h, w), a number per patch; above 0 means footage."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
@@ -47,9 +47,9 @@ class Patches(nn.Module):
 
 
 class Adversary:
-    """The discriminators of both sides and their optimiser. All in float32: to be called outside autocast.
+    """The discriminators of both sides and their optimiser. All in float32: call it outside autocast.
 
-    In a step of the training, for every pass `generator_term` and `learn`, then once `step`, or `forget`.
+    In each training step, call `generator_term` and `learn` for every pass, then `step` or `forget` once.
     """
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
@@ -59,19 +59,19 @@ class Adversary:
         self.optimizer = torch.optim.Adam(self.networks.parameters(), LR, BETAS)
 
     def generator_term(self, outputs: Sequence[Tensor]) -> Tensor:
-        """What the generator minimises, without its weight: the sum over the sides of minus the mean verdict, any sign.
+        """Generator loss, not weighted: minus the mean verdict, summed over the sides; any sign.
 
-        outputs: (B, 4, S, S) of each side, RGB and mask logit. Changes nothing here, nor leaves a gradient here.
+        outputs: (B, 4, S, S) of each side, RGB and mask logit. Changes no discriminator and leaves no gradient in one.
         """
         self.networks.requires_grad_(False)
         verdicts = [self.networks[side](_colour(output)).mean() for side, output in zip(SIDES, outputs, strict=True)]
         return torch.stack(verdicts).sum().neg()
 
     def learn(self, outputs: Sequence[Tensor], truths: Sequence[Tensor], share: float = 1.0) -> dict[str, Tensor]:
-        """Add the gradients of a pass that is this share of a step; returns each side's hinge loss.
+        """Add the gradients of a pass that makes up this share of a step; returns each side's hinge loss.
 
-        outputs: (B, 4, S, S) of each side, RGB and mask logit; truths: (B, 3, S, S) in 0..1. The loss is 0 where all
-        are told apart, 2 where the discriminator is at a loss.
+        outputs: (B, 4, S, S) of each side, RGB and mask logit; truths: (B, 3, S, S) in 0..1. The loss is 0 if all
+        are classified correctly, 2 if the discriminator cannot tell them apart.
         """
         self.networks.requires_grad_()
         losses = {}
@@ -83,7 +83,7 @@ class Adversary:
         return {side: loss.detach() for side, loss in losses.items()}
 
     def step(self, average: Callable[[Tensor], Tensor] | None = None) -> None:
-        """Follow the gradients; with several processes `average` gives the mean of a tensor over them."""
+        """Apply the gradients; with several processes, `average` gives the mean of a tensor over them."""
         if average is not None:
             _share(self.networks, average)
         self.optimizer.step()
@@ -94,11 +94,11 @@ class Adversary:
                     _estimate(layer)
 
     def forget(self) -> None:
-        """Drop the gradients."""
+        """Discard the gradients."""
         self.optimizer.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that the next step depends on: weights, the norms' estimates, Adam's moments and count of steps."""
+        """State for a checkpoint: weights, spectral norm estimates, Adam's moments and step counts."""
         moments = checkpoint.optimizer_tensors(self.networks, self.optimizer)
         networks = {f"network.{k}": v for k, v in self.networks.state_dict().items()}
         return networks | {f"optimizer.{k}": v for k, v in moments}
@@ -110,7 +110,7 @@ class Adversary:
 
 
 def make(config: TrainConfig, device: torch.device) -> Adversary | None:
-    """Fresh discriminators, the same for the same seed; None where they have no weight."""
+    """New discriminators, the same for the same seed; None if the adversarial loss has no weight."""
     if not config.adversarial_weight:
         return None
     with torch.random.fork_rng(devices=[]):

@@ -1,11 +1,11 @@
-"""Random changes of a batch of crops, done at once on the device.
+"""Augmentation: random changes of a batch of crops, applied together on the device.
 
-What the network reads is warped, what it shall give is not (the recipe of deepfakes/faceswap and DeepFaceLab: it has to
-put the face right, so it learns the face and not the picture). Turn, zoom, shift and light change both alike. Some of
-what it reads is then blurred and compressed, as the footage that it will be given may be.
+The network's input is warped, the picture that it has to draw is not (as in deepfakes/faceswap and DeepFaceLab: the
+network has to undo the warp, so it learns the face and not the picture). Rotation, zoom, shift and light change both
+alike. Some inputs are then blurred and compressed, as the footage to be swapped may be.
 
-The random numbers are drawn on the CPU for the whole batch over all processes, so that they depend neither on the
-device nor on how many processes share the batch.
+Random numbers are drawn on the CPU for the whole batch of all processes, so that they depend neither on the device nor
+on how many processes share the batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GRID = 5
 BLOCK = 8
 """Side of the blocks that JPEG transforms, pixels."""
 UNIT = 16
-"""Side of what it codes as one, with the colour at half the size (4:2:0, as nearly all video has it)."""
+"""Side of the units that JPEG codes together, with the colour at half the size (4:2:0, as nearly all video has it)."""
 LUMA = (
     (16, 11, 10, 16, 24, 40, 51, 61),
     (12, 12, 14, 19, 26, 58, 60, 55),
@@ -51,7 +51,7 @@ TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -
 
 @dataclass(frozen=True)
 class Limits:
-    """How far what is read may be degraded; units as in `TrainConfig`."""
+    """Largest degradation of inputs; units as in `TrainConfig`."""
 
     blur: float
     compress: float
@@ -59,27 +59,27 @@ class Limits:
 
 @dataclass(frozen=True)
 class Changes:
-    """What happens to each of N crops."""
+    """Random changes of N crops."""
 
     affine: Tensor
-    """(N, 2, 3) from places in the result to places in the crop; both run from -1 to 1, x right, y down."""
+    """(N, 2, 3) from positions in the result to positions in the crop; both run from -1 to 1, x right, y down."""
     warp: Tensor
-    """(N, 2, 5, 5) shift of the grid's nodes in the same units."""
+    """(N, 2, 5, 5) shifts of the warp grid's nodes in the same units."""
     gain: Tensor
     """(N, 3, 1, 1) factor of each channel."""
     contrast: Tensor
     """(N, 1, 1, 1) factor of the distance from the crop's mean."""
     blur: Tensor
-    """(N, K) weights of 2K - 1 pixels in a row, from the middle outwards; a Gaussian, 1 0 0 ... for none. It and
-    `compress` stay on the CPU, where it is decided whose pictures they change."""
+    """(N, K) weights of 2K - 1 pixels in a row, from the middle outwards: a Gaussian, or 1 0 0 ... for none. `blur` and
+    `compress` stay on the CPU, where the pictures that they change are picked."""
     compress: Tensor
-    """(N,) 0 (not at all) to 1."""
+    """(N,) strength of the compression, 0 (none) to 1."""
     corner: tuple[int, int]
-    """Rows and columns of the first 16-pixel unit that lie outside of the picture: footage is not cut along its blocks.
-    One draw for all."""
+    """Rows and columns of the first 16-pixel unit that lie outside the picture, since crops of footage are not aligned
+    with its blocks. The same for all N."""
 
     def part(self, rows: slice, device: torch.device) -> Changes:
-        """Those of some rows, on a device."""
+        """The changes of some rows, on a device."""
         affine, warp, gain, contrast = (x[rows].to(device) for x in (self.affine, self.warp, self.gain, self.contrast))
         return Changes(affine, warp, gain, contrast, self.blur[rows], self.compress[rows], self.corner)
 
@@ -91,9 +91,9 @@ def draw(
     limits: Limits | None = None,
     may_flip: NDArray[np.bool_] | None = None,
 ) -> Changes:
-    """Random changes for `count` crops in the ranges that the configuration names.
+    """Random changes for `count` crops in the ranges of the configuration.
 
-    `limits` are used in place of the configuration's; `may_flip` (count,) says whom `flip` auto may mirror, None: none.
+    `limits` replace those of the configuration; `may_flip` (count,): faces that `flip` auto may mirror, None: none.
     """
 
     def between(limit: float, *shape: int) -> np.ndarray:
@@ -124,19 +124,19 @@ def draw(
 
 
 def gaussian(sigma: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, K) weights from the middle outwards for standard deviations (N,) in pixels, as far as three of the largest;
-    with their mirror image they add up to 1."""
+    """(N, K) weights from the middle outwards for standard deviations (N,) in pixels, up to three of the largest;
+    with their mirror image they sum to 1."""
     away = np.arange(1 + int(np.ceil(3 * sigma.max(initial=0.0))))
     weights = np.exp(-0.5 * (away / np.maximum(sigma, 1e-3)[:, None]) ** 2)
     return np.asarray(weights / (2 * weights.sum(1, keepdims=True) - 1), np.float64)
 
 
 def apply(crops: Tensor, changes: Changes, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What the network reads, what it shall give, and the face's mask.
+    """Network input, the picture that it has to draw, and the face mask.
 
     crops: (B, 4, H, W) uint8, RGB and mask, at least as large as `size`; they are sampled bilinearly, which at twice
-    the size is the area mean, so nothing is lost to interpolation. Returns read (B, 3, size, size), truth (B, 3, size,
-    size) and mask (B, 1, size, size), float32 in 0..1. Beyond the crop's edge it is mirrored.
+    the size is the area mean, so interpolation loses nothing. Returns read (B, 3, size, size), truth (B, 3, size,
+    size) and mask (B, 1, size, size), float32 in 0..1. Outside the crop, its content is mirrored.
     """
     images = crops.float().div_(255)
     images[:, :3] = _relight(images[:, :3], changes)
@@ -152,7 +152,7 @@ def apply(crops: Tensor, changes: Changes, size: int) -> tuple[Tensor, Tensor, T
 
 
 def degrade(pictures: Tensor, changes: Changes) -> Tensor:
-    """Pictures (B, 3, H, W) in 0..1, those that `changes` name blurred and compressed in place."""
+    """Pictures (B, 3, H, W) in 0..1, blurred and compressed in place where `changes` call for it."""
     chosen = ((changes.blur[:, 0] < 1) | (changes.compress > 0)).nonzero()[:, 0]
     if not len(chosen):
         return pictures
@@ -165,7 +165,7 @@ def degrade(pictures: Tensor, changes: Changes) -> Tensor:
 
 
 def soften(pictures: Tensor, weights: Tensor) -> Tensor:
-    """Pictures (B, C, H, W) blurred along both axes with weights (B, K) from the middle outwards; edges go on."""
+    """Pictures (B, C, H, W) blurred along both axes with weights (B, K) from the middle outwards; edges repeat."""
     reach = weights.shape[1] - 1
     for axis, edges in ((2, (0, 0, reach, reach)), (3, (reach, reach, 0, 0))):
         length, whole = pictures.shape[axis], F.pad(pictures, edges, mode="replicate")
@@ -177,7 +177,7 @@ def soften(pictures: Tensor, weights: Tensor) -> Tensor:
 
 
 def compress(pictures: Tensor, strength: Tensor, corner: tuple[int, int] = (0, 0)) -> Tensor:
-    """Pictures (B, 3, H, W) in 0..1 as baseline JPEG (ITU-T T.81) with 4:2:0 gives them back, but not rounded to bytes.
+    """Pictures (B, 3, H, W) in 0..1 after baseline JPEG (ITU-T T.81) with 4:2:0, but not rounded to bytes.
 
     The quality is 100 (1 - strength (B,)), at least 1, with libjpeg's scaling of the tables. `corner`: see `Changes`.
     """
@@ -197,7 +197,7 @@ def compress(pictures: Tensor, strength: Tensor, corner: tuple[int, int] = (0, 0
 
 
 def _mirrored(flip: str, count: int, may_flip: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-    """(count,) who may be mirrored."""
+    """(count,) whether each face may be mirrored."""
     if flip == "auto" and may_flip is not None:
         return may_flip
     return np.full(count, flip == "all")

@@ -1,10 +1,10 @@
-"""Checkpoints: all tensors in one safetensors file, all plain values in a JSON file beside it, nothing pickled.
+"""Checkpoints: tensors in a safetensors file, plain values in a JSON file next to it, nothing pickled.
 
     RUN/checkpoints/step-500.safetensors   model.*, ema.*, optimizer.<parameter>.<moment>
-    RUN/checkpoints/step-500.json          step, hash of the tensors' file, sums of the open line of the log ...
+    RUN/checkpoints/step-500.json          step, hash of the tensors' file, sums for the next log line ...
 
-The JSON file is written last and holds the hash: a checkpoint is whole if and only if both agree. Random numbers are no
-part of it, since those of a step depend on the seed and the step's number alone.
+The JSON file is written last and contains the hash: a checkpoint is complete if and only if both agree. It needs no
+state of random generators, since the random numbers of a step depend only on the seed and the step.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAME = re.compile(r"step-(\d+)\.safetensors")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One that was read and is whole."""
+    """A complete checkpoint in memory."""
 
     step: int
     tensors: dict[str, Tensor]
@@ -56,7 +56,7 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping
             temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise WorkError(
-            f"{path}: cannot be written ({error}): free space; the checkpoint before it still holds"
+            f"{path} cannot be written ({error}): free some disk space; the previous checkpoint is intact"
         ) from None
     for old in _steps(folder)[keep:]:
         for suffix in (".json", ".safetensors"):
@@ -72,13 +72,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def newest(folder: Path) -> Checkpoint | None:
-    """The last checkpoint that is whole; damaged ones after it are named in the log. None where there is none."""
+    """The last complete checkpoint; None if there is none. Damaged ones after it are named in warnings."""
     for step in _steps(folder):
         path = folder / f"step-{step}.safetensors"
         try:
             return read(path)
         except WorkError as error:
-            log.warning("%s; the checkpoint before it is used", error)
+            log.warning("%s; using the previous checkpoint", error)
     return None
 
 
@@ -88,24 +88,24 @@ def read(path: Path) -> Checkpoint:
         facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         if facts["format"] != FORMAT:
             raise WorkError(
-                f"checkpoint {path} has format {facts['format']!r:.20}, this faceset reads {FORMAT}: update faceset"
+                f"checkpoint {path} has format {facts['format']!r:.20}, this version reads {FORMAT}: update faceset"
             )
         if file_sha256(path) != facts["sha256"]:
-            raise WorkError(f"checkpoint {path} is damaged: its bytes have another hash than was noted")
+            raise WorkError(f"checkpoint {path} is damaged: its hash differs from the recorded one")
         return Checkpoint(int(facts["step"]), load_file(str(path)), facts)
     except (*DAMAGED, SafetensorError) as error:
         raise WorkError(f"checkpoint {path} is damaged ({one_line(error)})") from None
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor of the optimiser's state under the name of its parameter."""
+    """Tensors of the optimiser's state, by the name of their parameter."""
     for name, parameter in model.named_parameters():
         for moment, value in optimizer.state.get(parameter, {}).items():
             yield f"{name}.{moment}", value
 
 
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `optimizer_tensors`; each tensor gets the device and memory layout that the optimiser gave it."""
+    """The inverse of `optimizer_tensors`; each tensor gets the device and memory layout of the optimiser's own."""
     fused = bool(optimizer.defaults.get("fused"))
     for name, parameter in model.named_parameters():
         state: dict[str, Tensor] = {}
@@ -121,7 +121,7 @@ def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensor
 
 
 def _steps(folder: Path) -> list[int]:
-    """Steps that have a tensors' file, newest first."""
+    """Steps that have a safetensors file, newest first."""
     if not folder.is_dir():
         return []
     return sorted((int(m[1]) for p in folder.iterdir() if (m := NAME.fullmatch(p.name))), reverse=True)

@@ -156,7 +156,7 @@ def config_of(preset: str = "small", **given: Any) -> TrainConfig:
 def from_json(values: Mapping[str, Any]) -> TrainConfig:
     """The inverse of `to_json`; fields of another version of faceset are left out.
 
-    A run from before `blur` and `compress` has neither and is resumed so; its `flip` was true or false.
+    A run from before `blur` and `compress` resumes without them; its `flip` was true or false.
     """
     known = {f.name for f in fields(TrainConfig)}
     found = {"blur": 0.0, "compress": 0.0} | {k: v for k, v in values.items() if k in known}
@@ -166,13 +166,13 @@ def from_json(values: Mapping[str, Any]) -> TrainConfig:
 
 
 def check_resume(begun: TrainConfig, asked: TrainConfig) -> tuple[str, ...]:
-    """Names of the fields that differ between a run and its continuation; raises UsageError for one that may not."""
+    """Names of the fields that change when a run is resumed; raises UsageError for one that must not change."""
     changed = [f.name for f in fields(TrainConfig) if getattr(begun, f.name) != getattr(asked, f.name)]
     for name in changed:
         if name in FIXED_ON_RESUME:
             was, now = getattr(begun, name), getattr(asked, name)
             raise UsageError(
-                f"--resume: the run was started with {flag(name)} {was}, not {now}: omit it, or start a new run"
+                f"--resume: the run was started with {flag(name)} {was}, not {now}: leave it out or start a new run"
             )
     return tuple(changed)
 

@@ -1,4 +1,4 @@
-"""The next step's faces, made ready in a thread of their own while the device works on this step's."""
+"""Batches for the steps: a thread prepares the next one while the device works on the current one."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class Batch:
     crops: Tensor
     """(B, 4, C, C) uint8: RGB and mask."""
     changes: Changes
-    """Of these faces."""
+    """Augmentation of these faces."""
 
     def part(self, rows: slice, device: torch.device, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Of some rows, on the device: what the network reads, what it shall give, the mask; see `augment.apply`."""
+        """Some rows on the device: the network's input, the picture it has to draw, the mask; see `augment.apply`."""
         crops = self.crops[rows].to(device, non_blocking=True)
         read, truth, mask = augment.apply(crops, self.changes.part(rows, device), size)
         return read.contiguous(memory_format=torch.channels_last), truth, mask
 
 
 def batch_of(side: Side, step: int, config: TrainConfig, rank: int, world: int, pin: bool = False) -> Batch:
-    """What process `rank` of `world` does in a step: its share of what is drawn for all of them together.
+    """Batch of process `rank` of `world` for a step: its share of the faces drawn for all processes together.
 
-    The random numbers come from (seed, step, side): they depend neither on the device nor on the number of processes.
+    The random numbers come from (seed, step, side); they depend neither on the device nor on the number of processes.
     """
     random = np.random.default_rng([config.seed, step, SIDES.index(side.name)])
     count = config.batch * world
@@ -49,20 +49,20 @@ def batch_of(side: Side, step: int, config: TrainConfig, rank: int, world: int, 
 
 
 class Feed:
-    """Batches in order of step; `waited` is the time that the trainer stood still for them."""
+    """Batches in order of step, prepared one step ahead."""
 
     def __init__(self, sides: Mapping[str, Side], config: TrainConfig, rank: int, world: int, pin: bool) -> None:
         self._sides, self._config, self._place, self._pin = sides, config, (rank, world), pin
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="feed")
         self._ahead: dict[int, Future[dict[str, Batch]]] = {}
         self.waited = 0.0
-        """Seconds."""
+        """Seconds for which steps waited for their batch."""
 
     def get(self, step: int) -> dict[str, Batch]:
-        """Each side's batch of a step; the next step's is begun."""
+        """Each side's batch of a step; starts preparing the next one."""
         begun = time.perf_counter()
         ready = self._ahead.pop(step, None) or self._pool.submit(self._make, step)
-        for skipped in self._ahead.values():  # after a return to an earlier step
+        for skipped in self._ahead.values():  # after a rewind
             skipped.cancel()
         self._ahead = {step + 1: self._pool.submit(self._make, step + 1)}
         batches = ready.result()
@@ -70,7 +70,7 @@ class Feed:
         return batches
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._pool.shutdown(cancel_futures=True)
 
     def _make(self, step: int) -> dict[str, Batch]:

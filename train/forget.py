@@ -1,4 +1,4 @@
-"""A run without one of its subjects: what shows the face or can draw it goes, run.json keeps a hash of the name."""
+"""Removal of a subject from a run: all that shows or can draw the face; run.json keeps a hash of the name."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from curate.upkeep.forget import Piece, remove, weigh
 from train.run import OWN, Run, SideInfo, open_run
 
 KEPT = ("run.json", "log.csv")
-"""Of a run: numbers without a face."""
+"""Files of a run that contain no face."""
 
 
 def run_of(folder: Path, subject: str) -> Piece | None:
-    """What of a run would be removed; None if neither side is the subject. Raises as `open_run`."""
+    """The files of a run that would be removed; None if neither side is the subject. Raises as `open_run`."""
     run = open_run(folder)
     return weigh("run", folder, _shown(folder)) if subject in _names(run) else None
 
 
 def forget_in_run(folder: Path, subject: str) -> None:
-    """Remove weights, checkpoints, cache, previews, reports and logs with pictures; then the name out of run.json.
+    """Remove weights, checkpoints, cache, previews, reports and logs with pictures, then the name from run.json.
 
-    The weights of either side can draw the subject's face, and nobody may use them any more
+    The weights of either side can draw the subject's face, so they must not be used any more
     (`curate.dataset.consent.require`).
     """
     run = open_run(folder)

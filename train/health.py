@@ -1,4 +1,4 @@
-"""When a step goes wrong: a loss that is no number, and too little memory."""
+"""Failures of a step: a loss or gradient that is not finite, and too little memory."""
 
 from __future__ import annotations
 
@@ -12,64 +12,66 @@ from train.loss import losses
 from train.model import SIDES
 from train.state import WINDOW, Training
 
-TRIES = 5
-"""Steps in a row that may be skipped before the last good state returns."""
-RETURNS = 3
-"""How often it may return before the run gives up."""
-NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
-SCALER_TRIES = 40
+MAX_SKIPPED = 5
+"""Steps in a row that are skipped before the training returns to its last good state."""
+MAX_SKIPPED_FP16 = 40
 """The same with fp16: its scale starts too high on purpose and is halved at every step that overflows."""
+MAX_REWINDS = 3
+"""Returns to the last good state before the run fails."""
+NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 
-class SpoiledError(Exception):
-    """So many steps in a row were no numbers that going on is no use; the message names the loss."""
+class DivergedError(Exception):
+    """Too many steps in a row without a finite gradient; the message names the loss term."""
 
 
-def skip(training: Training, now: torch.Tensor) -> str:
-    """Note a step whose gradient is no number; the term to blame. Raises SpoiledError after several in a row.
+def note_skipped(training: Training, sums: torch.Tensor) -> str:
+    """Count a step whose gradient is not finite; the reason. Raises DivergedError after several in a row.
 
-    now: (len(WINDOW),) the step's terms and the norm of its gradient.
+    sums: (len(WINDOW),) the step's loss terms and the norm of its gradient.
     """
-    training.bad += 1
-    values = dict(zip(WINDOW, now.tolist(), strict=True))
+    training.skipped += 1
+    values = dict(zip(WINDOW, sums.tolist(), strict=True))
     name = next((n for n, v in values.items() if not math.isfinite(v)), "gradient")
-    said = f"{name} is {values[name]} at step {training.step + 1}"
-    if training.bad >= (SCALER_TRIES if training.accelerator.scaler is not None else TRIES):
-        raise SpoiledError(said)
-    return said
+    reason = f"{name} is {values[name]} at step {training.step + 1}"
+    if training.skipped >= (MAX_SKIPPED_FP16 if training.accelerator.scaler is not None else MAX_SKIPPED):
+        raise DivergedError(reason)
+    return reason
 
 
-def gave_up(said: str, config: TrainConfig) -> WorkError:
-    """The error that ends a run which was spoiled again and again."""
+def diverged(reason: str, config: TrainConfig) -> WorkError:
+    """The error that ends a run which diverged again and again."""
     return WorkError(
-        f"{said}, also after {RETURNS} returns to the last good state with half the rate each time: go on with "
-        f"--resume and a lower --lr than {config.lr:g}; if it stays, look for damaged crops in the facesets"
+        f"{reason}, even after returning to the last good state {MAX_REWINDS} times, each at half the learning rate: "
+        f"use --resume with an --lr below {config.lr:g}; if that does not help, check the facesets for damaged crops"
     )
 
 
 def is_memory(error: RuntimeError) -> bool:
-    """Whether an error of torch says that memory is used up."""
+    """Whether an error of torch reports that memory ran out."""
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error).lower() for word in NO_MEMORY)
 
 
 def too_large(training: Training) -> WorkError:
-    """The error for a batch that does not fit; it names the largest half, quarter ... that does."""
+    """The error for a batch that does not fit in memory; it suggests the largest half, quarter ... that does."""
     config = training.config
-    passes = config.batch // config.accumulate
-    said = f"out of memory: --batch {config.batch} of {config.size} px in passes of {passes} does not fit"
-    size = passes // 2
+    per_pass = config.batch // config.accumulate
+    problem = (
+        f"out of memory: {per_pass} faces per side and pass at {config.size} px (--batch {config.batch}) do not fit"
+    )
+    size = per_pass // 2
     while size and not _fits(training, size):
         size //= 2
     if not size:
-        return WorkError(f"{said}, not even one face does: choose a smaller --preset, or --device cpu")
+        return WorkError(f"{problem}, and neither does one: choose a smaller --preset, or --device cpu")
     return WorkError(
-        f"{said}; a pass of {size} does: --batch {size}, or --accumulate {math.ceil(config.batch / size)} for the "
-        "same result in more passes; --resume goes on from the last checkpoint"
+        f"{problem}; {size} would: use --batch {size}, or --accumulate {math.ceil(config.batch / size)} to keep the "
+        "batch; add --resume to continue from the last checkpoint"
     )
 
 
 def _fits(training: Training, size: int) -> bool:
-    """Whether one pass of so many faces of each side works; nothing is learnt."""
+    """Whether a pass of so many faces of each side fits in memory; the weights are not changed."""
     config, device = training.config, training.accelerator.device
     training.prepared.zero_grad(set_to_none=True)
     if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Whose face a swap shows: the identity network on held-out frames of the target with the swap pasted in."""
+"""Identity of swaps: face recognition on held-out crops of the target with the swap pasted in."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Judge:
-    """Held-out faces of the target, and the two identities that a swap can be near to."""
+    """Held-out faces of the target, and the two identities to which their swaps are compared."""
 
     identifier: Identifier
     source: Floats
@@ -34,9 +34,12 @@ class Judge:
     landmarks: tuple[Floats, ...]
     """(478, 3) or (68, 3) in each crop's pixels."""
 
-    def look(self, model: Swap, size: int, device: torch.device) -> dict[str, float]:
-        """nearer: share of the swaps that are nearer to the source than to the target (Euclidean); identity_source and
-        identity_target: their mean distance to either, one person's faces being about .3 apart, two people's .8.
+    def evaluate(self, model: Swap, size: int, device: torch.device) -> dict[str, float]:
+        """Identity figures of the swaps of all crops.
+
+        nearer: share of swaps whose identity vector is closer to the source than to the target (Euclidean);
+        identity_source, identity_target: mean distance to either. Faces of one person are about 0.3 apart, faces of two
+        people about 0.8.
         """
         swaps = [paste(model, crop, size, device) for crop in self.crops]
         chips = [self.identifier.chip(s, points) for s, points in zip(swaps, self.landmarks, strict=True)]
@@ -50,7 +53,7 @@ class Judge:
 
 
 def paste(model: Swap, crop: Image, size: int, device: torch.device) -> Image:
-    """The crop (S, S, 3) with the swap under the network's mask, at the crop's own size."""
+    """Crop (S, S, 3) with its swap blended in under the predicted mask, at the crop's own size."""
     small = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
     read = torch.from_numpy(small).permute(2, 0, 1)[None].to(device).float() / 255
     with torch.inference_mode():
@@ -63,7 +66,7 @@ def paste(model: Swap, crop: Image, size: int, device: torch.device) -> Image:
 def judge_for(
     facesets: dict[str, Faceset], side: Side, config: TrainConfig, identifier: Identifier | None = None
 ) -> Judge | None:
-    """For `config.identity` held-out faces of the target's side; None, and a line in the log, where it cannot be."""
+    """Judge of `config.identity` held-out target faces; None, with a warning, if it lacks a model or data."""
     if not config.identity:
         return None
     held = side.split.held_out
@@ -75,14 +78,14 @@ def judge_for(
         points = facesets["target"].landmarks(rows["face_id"])
         crops = [facesets["target"].crop(crop) for crop in rows["crop"]]
     except (MissingError, WorkError) as error:
-        log.warning("the identity of swaps is not measured: %s", error)
+        log.warning("swaps are not evaluated for identity: %s", error)
         return None
     moved = [_in_crop(points[f], m) for f, m in zip(rows["face_id"], rows["matrix"], strict=True)]
     return Judge(identifier, source, target, tuple(crops), tuple(moved))
 
 
 def _in_crop(points: Floats, matrix: Sequence[float]) -> Floats:
-    """Landmarks of the frame in the crop's pixels; depth stays as it is, nobody reads it here."""
+    """Landmarks of the frame in the crop's pixels; depth is not changed, since it is not used here."""
     moved = np.array(points, np.float32)
     moved[:, :2] = align.transform(points, np.asarray(matrix).reshape(2, 3))[:, :2]
     return moved

@@ -1,4 +1,4 @@
-"""What a run writes down as it goes on: log.csv, TensorBoard's events, and a line on the log."""
+"""Log of a run: log.csv, TensorBoard events, and a progress line for the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from train.model import SIDES
 log = logging.getLogger(__name__)
 
 TERMS = ("l1", "dssim", "mask", "total")
-"""The loss's terms, see `train.loss.losses`."""
+"""Loss terms, see `train.loss.losses`."""
 PER_SIDE = ("ssim", "ssim_face", "l1_face", "iou")
 FIGURES = (
     "ssim",
@@ -26,7 +26,7 @@ FIGURES = (
     "nearer",
     *(f"identity_{side}" for side in SIDES),
 )
-"""Held-out figures, see `train.measure`; empty in lines without a measurement."""
+"""Held-out figures, see `train.measure`; empty in lines without an evaluation."""
 COLUMNS = (
     "step",
     "seconds",
@@ -40,12 +40,12 @@ COLUMNS = (
     "device_hours",
     "cost",
 )
-"""Columns of log.csv: means over the steps since the line before; gradient is the norm before it is clipped, waited the
-share of the time that steps waited for data."""
+"""Columns of log.csv: means over the steps since the previous line. gradient: norm before clipping; waited: share of
+the time in which steps waited for data."""
 
 
 class Journal:
-    """The log of one run; going on at a step removes what was written after it."""
+    """Log of one run; resuming at a step removes the lines after it."""
 
     def __init__(self, out: Path, step: int) -> None:
         self.path = out / "log.csv"
@@ -59,7 +59,7 @@ class Journal:
         self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
 
     def line(self, values: Mapping[str, float], steps: int, left: float) -> None:
-        """Add a line; `steps` is the run's length, `left` the seconds to its end."""
+        """Add a line; `steps` is the length of the run, `left` the seconds to its end."""
         with self.path.open("a", encoding="utf-8", newline="") as stream:
             csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n").writerow(
                 {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values.items()}
@@ -71,7 +71,7 @@ class Journal:
         log.info("%s", sentence(values, steps, left))
 
     def table(self) -> pd.DataFrame:
-        """What log.csv holds."""
+        """The contents of log.csv."""
         return pd.read_csv(self.path)
 
     def picture(self, image: Image, step: int) -> None:
@@ -79,17 +79,17 @@ class Journal:
         self.board.add_image("preview", image, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Flush."""
+        """Flush TensorBoard's events and close the file."""
         self.board.close()
 
 
 def sentence(values: Mapping[str, float], steps: int, left: float) -> str:
-    """`step 500/1500  loss 0.0712  held-out ssim 0.801  190 images/s  2:48 left`."""
+    """Progress line: `step 500/1500  loss 0.0712  held-out SSIM 0.801  190 images/s  2:48 left`."""
     parts = [f"step {values['step']}/{steps}", f"loss {values['loss']:.4f}"]
     if "ssim" in values:
-        parts.append(f"held-out ssim {values['ssim']:.3f}")
+        parts.append(f"held-out SSIM {values['ssim']:.3f}")
     if "nearer" in values:
-        parts.append(f"{100 * values['nearer']:.0f} % of swaps nearer to the source")
+        parts.append(f"{100 * values['nearer']:.0f} % of swaps closer to source")
     if values.get("cost"):
         parts.append(f"cost {values['cost']:.2f}")
     parts += [f"{values['images_per_second']:.0f} images/s", f"{clock(left)} left"]
@@ -97,14 +97,14 @@ def sentence(values: Mapping[str, float], steps: int, left: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """3725 -> 1:02:05, 65 -> 1:05."""
+    """Seconds as a clock: 3725 -> 1:02:05, 65 -> 1:05."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def _lines(path: Path, step: int) -> list[dict[str, str]]:
-    """Whole lines up to a step."""
+    """Complete lines up to a step."""
     if not step or not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as stream:

@@ -1,8 +1,8 @@
-"""What the networks are built of: residual block, upsampling, bottleneck, and how their weights start.
+"""Layers of the networks: residual block, upsampling, bottleneck, and their initial weights.
 
 Upsampling is pixel shuffle (Shi et al. 2016, arXiv:1609.05158) whose weights start as nearest-neighbour upsampling
-(ICNR, Aitken et al. 2017, arXiv:1707.02937), so that no checkerboard is there to unlearn. There is no normalisation
-over the batch: what comes out for a face does not depend on its neighbours.
+(ICNR, Aitken et al. 2017, arXiv:1707.02937), so that there is no checkerboard pattern to unlearn. There is no
+batch normalisation: the output for a face does not depend on the rest of its batch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SLOPE = 0.1
 
 
 class Residual(nn.Module):
-    """x + two 3x3 convolutions of it; the second starts small, so the block starts near the identity."""
+    """Residual block: x + two 3x3 convolutions of x; the second starts small, so the block starts near identity."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -30,13 +30,13 @@ class Residual(nn.Module):
         he(self.second, 0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
+        """(B, C, H, W) to the same shape."""
         change = self.second(F.leaky_relu(self.first(x), SLOPE))
         return F.leaky_relu(x + change, SLOPE)
 
 
 class Upsample(nn.Module):
-    """(B, C, H, W) to (B, out, 2H, 2W): 3x3 convolution, pixel shuffle, residual blocks."""
+    """Upsampling from (B, C, H, W) to (B, out, 2H, 2W): 3x3 convolution, pixel shuffle, residual blocks."""
 
     def __init__(self, channels: int, out: int, residuals: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Upsample(nn.Module):
 
 
 def layout(size: int) -> tuple[int, int]:
-    """Side of the smallest feature map, and how often the crop is halved to it."""
+    """Side of the smallest feature map, and the number of halvings from the crop to it."""
     base = max(4, size // 32)
     return base, int(math.log2(size // base))
 
@@ -62,7 +62,7 @@ def widths(width: int, size: int) -> list[int]:
 
 
 def convolutions(config: TrainConfig) -> nn.Sequential:
-    """(B, 3, S, S) to (B, C, base, base), halved by every convolution."""
+    """Convolutions from (B, 3, S, S) to (B, C, base, base), each halving the size."""
     layers: list[nn.Module] = []
     channels = 3
     for level, out in enumerate(widths(config.encoder_width, config.size)):
@@ -77,7 +77,7 @@ def convolutions(config: TrainConfig) -> nn.Sequential:
 
 
 def bottleneck(config: TrainConfig) -> tuple[nn.Linear, nn.Linear]:
-    """From all of the smallest feature map to `latent` numbers, and from them to the map that a decoder reads."""
+    """Linear layers from the smallest feature map to `latent` numbers, and from those to a decoder's input."""
     cells = layout(config.size)[0] ** 2
     squeeze = nn.Linear(widths(config.encoder_width, config.size)[-1] * cells, config.latent)
     expand = nn.Linear(config.latent, widths(config.decoder_width, config.size)[-1] * cells)
@@ -88,7 +88,7 @@ def bottleneck(config: TrainConfig) -> tuple[nn.Linear, nn.Linear]:
 
 
 def he(layer: nn.Conv2d, gain: float = 1.0) -> None:
-    """Start a convolution as He et al. 2015 (arXiv:1502.01852) do for leaky ReLU, times a gain; no bias."""
+    """Initialise a convolution for leaky ReLU as in He et al. 2015 (arXiv:1502.01852), times a gain; zero bias."""
     nn.init.kaiming_normal_(layer.weight, a=SLOPE)
     with torch.no_grad():
         layer.weight.mul_(gain)
@@ -96,7 +96,7 @@ def he(layer: nn.Conv2d, gain: float = 1.0) -> None:
 
 
 def icnr(layer: nn.Conv2d) -> None:
-    """Give the four outputs that pixel shuffle puts into one 2x2 block the same weights."""
+    """Initialise a convolution so that pixel shuffle starts as nearest-neighbour upsampling."""
     quarter = torch.empty(layer.out_channels // 4, *layer.weight.shape[1:])
     nn.init.kaiming_normal_(quarter, a=SLOPE)
     with torch.no_grad():

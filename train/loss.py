@@ -1,7 +1,7 @@
-"""What is minimised: L1 and DSSIM, weighted by the face's mask, and the mask's own cross-entropy.
+"""Training loss: L1 and DSSIM, weighted by the face mask, and the cross-entropy of the predicted mask.
 
-On request also the L1 between Laplacian pyramids, which needs no trained network to judge edges and texture apart from
-brightness.
+Optionally also the L1 between Laplacian pyramids, which compares edges and texture apart from brightness without a
+pretrained network.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ WINDOW = 11
 SIGMA = 1.5
 BORDER = WINDOW // 2
 TAPS = (0.0625, 0.25, 0.375, 0.25, 0.0625)
-"""Burt and Adelson's generating kernel with a = .375, the binomial one."""
+"""Burt and Adelson's generating kernel with a = 0.375, the binomial one."""
 LEVELS = 5
-"""Of a Laplacian pyramid; the last holds what is left, a sixteenth of the crop's side."""
+"""Levels of a Laplacian pyramid; the last is the remaining picture, a sixteenth of the crop's side."""
 
 
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity at every place where the window fits (Wang et al. 2004, doi:10.1109/TIP.2003.819861).
+    """Structural similarity at every position where the window fits (Wang et al. 2004, doi:10.1109/TIP.2003.819861).
 
     a, b: (B, C, H, W) in 0..1 (data range 1), H and W at least 11. Window: 11x11 Gaussian, sigma 1.5, population
-    (co)variances, K1 = .01, K2 = .03: `skimage.metrics.structural_similarity` with gaussian_weights=True,
-    use_sample_covariance=False, its border of 5 pixels left out. Returns (B, C, H - 10, W - 10) float32, -1..1.
+    (co)variances, K1 = 0.01, K2 = 0.03: `skimage.metrics.structural_similarity` with gaussian_weights=True,
+    use_sample_covariance=False, without its border of 5 pixels. Returns (B, C, H - 10, W - 10) float32, -1..1.
     """
     a, b = a.float(), b.float()
     mean_a, mean_b = _blur(a), _blur(b)
@@ -48,15 +48,15 @@ def ssim(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """(B,) mean of values (B, C, H, W) under weight (B, 1, H, W), one for each face: no face depends on another."""
+    """(B,) mean of values (B, C, H, W) under weight (B, 1, H, W), separately for each face."""
     return (values * weight).sum((1, 2, 3)) / (weight.sum((1, 2, 3)) * values.shape[1] + 1e-6)
 
 
 def pyramid(x: Tensor, levels: int = LEVELS) -> list[Tensor]:
     """The Laplacian pyramid of x (Burt and Adelson 1983, doi:10.1109/TCOM.1983.1095851), as many tensors as `levels`.
 
-    x: (B, C, H, W). Level i: (B, C, H / 2^i, W / 2^i), rounded up, less what the next level's picture is expanded to;
-    the last level is the last picture itself. Beyond its edge a picture goes on as at the edge.
+    x: (B, C, H, W). Level i: (B, C, H / 2^i, W / 2^i), rounded up, minus the next level's picture expanded; the
+    last level is the last picture itself. Edges are replicated.
     """
     bands = []
     for _ in range(levels - 1):
@@ -70,7 +70,7 @@ def pyramid_l1(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     """(B,) L1 between the pyramids of a and b (B, C, H, W) under weight (B, 1, H, W): sum of 2^i times level i's mean.
 
     As a loss in Bojanowski et al. 2018 (arXiv:1707.05776), with the levels weighted as in Hou and Liu 2019
-    (arXiv:1909.09725). The weight is made smaller by the filter that the pictures are made smaller by.
+    (arXiv:1909.09725). The weight is downscaled with the same filter as the pictures.
     """
     total = a.new_zeros(len(a))
     for level, band in enumerate(pyramid(a - b)):  # building a pyramid is linear
@@ -80,10 +80,10 @@ def pyramid_l1(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
 
 
 def losses(output: Tensor, truth: Tensor, mask: Tensor, config: TrainConfig) -> dict[str, Tensor]:
-    """The terms of one side, each a mean over the batch.
+    """Loss terms of one side, each a mean over the batch.
 
     output: (B, 4, S, S) RGB and mask logit; truth: (B, 3, S, S) in 0..1; mask: (B, 1, S, S) in 0..1.
-    Returns l1, dssim = (1 - SSIM) / 2, mask (binary cross-entropy in nats), perceptual (`pyramid_l1`) where it has a
+    Returns l1, dssim = (1 - SSIM) / 2, mask (binary cross-entropy in nats), perceptual (`pyramid_l1`) if it has a
     weight, and total, their weighted sum; float32.
     """
     output = output.float()

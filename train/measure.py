@@ -1,4 +1,4 @@
-"""How good the network is on faces it never saw."""
+"""Held-out quality: how well the network reconstructs faces that it was not trained on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from train.loss import ssim, weighted_mean
 from train.model import SIDES, Swap, picture
 
 MOST = 256
-"""Held-out faces of a side that are measured, spread evenly."""
+"""Most held-out faces of a side that are evaluated, evenly spread."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Face:
 
     side: str
     index: int
-    """In the side's order."""
+    """Position in the side's order."""
     ssim: float
     """Under the mask."""
     crop: Image
@@ -34,20 +34,21 @@ class Face:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One measurement."""
+class Evaluation:
+    """Result of one evaluation on held-out faces."""
 
     figures: dict[str, float]
+    """Means by name, see `measure`."""
     faces: tuple[Face, ...]
 
 
-def measure(model: Swap, sides: Mapping[str, Side], size: int, batch: int, device: torch.device) -> Seen:
-    """Held-out reconstruction.
+def measure(model: Swap, sides: Mapping[str, Side], size: int, batch: int, device: torch.device) -> Evaluation:
+    """Held-out reconstruction quality of both sides.
 
     ssim_source, ssim_target: mean SSIM (see `train.loss.ssim_map`: 11x11 Gaussian, sigma 1.5, data range 1, mean over
     R, G, B) over the whole crop at the network's size; ssim: their mean. Under the face's mask: ssim_face_*, and
-    l1_face_*, the mean absolute difference, 0..1. iou_*: intersection over union of the drawn mask and the face's, both
-    cut at one half, 0..1.
+    l1_face_*, the mean absolute difference, 0..1. iou_*: intersection over union of the predicted mask and the face
+    mask, both thresholded at 0.5, 0..1.
     """
     figures: dict[str, float] = {}
     faces: list[Face] = []
@@ -65,18 +66,18 @@ def measure(model: Swap, sides: Mapping[str, Side], size: int, batch: int, devic
             faces += [Face(name, *each) for each in shown]
         figures |= {f"{figure}_{name}": float(torch.cat(values).mean()) for figure, values in found.items()}
     figures["ssim"] = (figures["ssim_source"] + figures["ssim_target"]) / 2
-    return Seen(figures, tuple(faces))
+    return Evaluation(figures, tuple(faces))
 
 
 def overlap(one: Tensor, other: Tensor) -> Tensor:
-    """(B,) intersection over union of two masks (B, 1, H, W) cut at one half; 1 where both are empty."""
+    """(B,) intersection over union of two masks (B, 1, H, W) thresholded at 0.5; 1 where both are empty."""
     a, b = one > 0.5, other > 0.5
     union = (a | b).sum((1, 2, 3))
     return torch.where(union > 0, (a & b).sum((1, 2, 3)) / union.clamp_min(1), 1.0)
 
 
 def pixels(images: Tensor) -> NDArray[np.uint8]:
-    """(B, 3, H, W) in 0..1 to (B, H, W, 3)."""
+    """(B, H, W, 3) uint8 of images (B, 3, H, W) in 0..1."""
     return (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 

@@ -1,4 +1,4 @@
-"""How much memory a training takes, reckoned without doing it."""
+"""Memory of a training, estimated without running it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from train.loss import losses
 from train.model import build
 
 STATES = 5
-"""Copies of the weights: themselves, their running mean, the gradient and two moments of the optimiser."""
+"""Copies of the weights: the weights, their moving average, the gradient and two moments of the optimiser."""
 
 
 def estimate(config: TrainConfig) -> int:
-    """Bytes of a process in single precision: the states, and what a pass keeps for its gradient.
+    """Bytes per process in single precision: the states, and the tensors that a pass saves for its gradient.
 
-    The pass is done on torch's `meta` device, which has shapes and no values. What the libraries themselves take
-    (about .4 GB on the CPU), and the largest operation's own workspace, come on top.
+    The pass runs on torch's `meta` device, which has shapes but no values. The libraries (about 0.4 GB on the CPU) and
+    the workspace of the largest operation come on top.
     """
     with torch.device("meta"):
         model = build(config)

@@ -1,10 +1,10 @@
-"""The network: one encoder for both faces, and what draws each face and its mask from what the encoder found.
+"""Swap network: one encoder for both faces, and decoders that draw each face and its mask.
 
 Two architectures of DeepFaceLab (Perov et al. 2020, arXiv:2005.05535). "df", as in the first face-swap autoencoders
-(deepfakes/faceswap "original"): a decoder each; the target's crop through the source's decoder is the swap. "liae": one
-decoder for both, which reads two codes: `ab` from layers that both faces train, `b` from layers that the target alone
-trains. The source is drawn from (ab, ab), the target from (b, ab); the target's crop drawn from (ab, ab) is the swap.
-The decoder has then seen the target's light and expression, and what makes it the target's face is left behind with b.
+(deepfakes/faceswap "original"): one decoder per face; the target's crop through the source's decoder is the swap.
+"liae": one decoder for both, which reads two codes: `ab` from layers trained on both faces, `b` from layers trained on
+the target alone. The source is drawn from (ab, ab), the target from (b, ab); the target's crop drawn from (ab, ab) is
+the swap. The decoder has then been trained on the target's light and expression, while its identity stays in b.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIDES = ("source", "target")
 
 
 class Trunk(nn.Module):
-    """(B, 3, S, S) in 0..1 to (B, N), all of the smallest feature map."""
+    """Convolutional encoder from (B, 3, S, S) in 0..1 to (B, N), the flattened smallest feature map."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Trunk(nn.Module):
 
 
 class Encoder(Trunk):
-    """(B, 3, S, S) in 0..1 to (B, C, base, base) through the bottleneck."""
+    """Encoder with a bottleneck, from (B, 3, S, S) in 0..1 to (B, C, base, base)."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
@@ -48,7 +48,7 @@ class Encoder(Trunk):
 
 
 class Intermediate(nn.Module):
-    """(B, N) of the trunk to a code (B, C, base, base) through a bottleneck of its own."""
+    """Bottleneck from the trunk's (B, N) to a code (B, C, base, base)."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Intermediate(nn.Module):
 
 
 class Decoder(nn.Module):
-    """(B, codes * C, base, base) to (B, 4, S, S): RGB, not clamped, and the mask's logit."""
+    """Decoder from (B, codes * C, base, base) to (B, 4, S, S): RGB, not clamped, and the mask's logit."""
 
     def __init__(self, config: TrainConfig, codes: int = 1) -> None:
         super().__init__()
@@ -84,12 +84,12 @@ class Decoder(nn.Module):
 
 
 class Swap(nn.Module, ABC):
-    """Both sides of one training; `encoder` is what another training can begin with."""
+    """Network of both sides; another training can start from its `encoder`."""
 
     encoder: Trunk
 
     def forward(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Each side's crops (B, 3, S, S), 0..1, drawn as that side: (B, 4, S, S) RGB and mask logit, twice."""
+        """Reconstructions of each side's crops (B, 3, S, S), 0..1: (B, 4, S, S) RGB and mask logit, for both sides."""
         shared = self.encoder(torch.cat([source, target]))
         return self.draw(shared[: len(source)], "source"), self.draw(shared[len(source) :], "target")
 
@@ -99,15 +99,15 @@ class Swap(nn.Module, ABC):
 
     @abstractmethod
     def draw(self, encoded: Tensor, side: str) -> Tensor:
-        """What the encoder gave for B crops, drawn as `side`: (B, 4, S, S)."""
+        """Encoded crops drawn as `side`: (B, 4, S, S)."""
 
     @abstractmethod
     def parts(self, side: str) -> tuple[nn.Module, ...]:
-        """What `draw` uses for a side."""
+        """Modules that `draw` uses for a side."""
 
 
 class Df(Swap):
-    """Both sides share the encoder with its bottleneck, and nothing else."""
+    """Architecture df: both sides share the encoder with its bottleneck, and nothing else."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class Df(Swap):
 
 
 class Liae(Swap):
-    """Both sides share all but `inter_b`, which the target alone passes. The encoder is the convolutions only."""
+    """Architecture liae: both sides share all but `inter_b`, the target's own code; the encoder has no bottleneck."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
@@ -141,12 +141,12 @@ class Liae(Swap):
         return cast(Tensor, self.decoder(torch.cat([own, shared], 1)))
 
     def parts(self, side: str) -> tuple[nn.Module, ...]:
-        """The intermediates that a side passes, and the decoder."""
+        """The intermediates that a side uses, and the decoder."""
         return (self.inter_ab, self.decoder) if side == "source" else (self.inter_ab, self.inter_b, self.decoder)
 
 
 def build(config: TrainConfig) -> Swap:
-    """A fresh network; the same for the same seed. Weights lie channels-last, which is faster on CPUs and GPUs."""
+    """New network, the same for the same seed; its weights are channels-last, which is faster on CPUs and GPUs."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = Df(config) if config.arch == "df" else Liae(config)
@@ -155,15 +155,15 @@ def build(config: TrainConfig) -> Swap:
 
 
 def picture(output: Tensor) -> tuple[Tensor, Tensor]:
-    """RGB (B, 3, S, S) clamped to 0..1 and mask (B, 1, S, S) in 0..1 of a decoder's output, float32."""
+    """RGB (B, 3, S, S) clamped to 0..1 and mask (B, 1, S, S) in 0..1 from a decoder's output, float32."""
     output = output.float()
     return output[:, :3].clamp(0, 1), output[:, 3:].sigmoid()
 
 
 def parameter_counts(model: Swap) -> dict[str, int]:
-    """Parameters of the encoder, of what draws each side after it, and of all.
+    """Number of parameters of the encoder, of the modules that draw each side, and in total.
 
-    What draws both sides (liae's inter_ab and decoder) is counted in each of them, and once in all.
+    Modules that draw both sides (liae's inter_ab and decoder) count for each side, and once in the total.
     """
     counts = {side: sum(map(_count, model.parts(side))) for side in SIDES}
     return {"encoder": _count(model.encoder), **counts, "all": _count(model)}

@@ -1,7 +1,7 @@
-"""The same training on a Ray cluster (extra `cluster`): Ray starts the processes, and again where one fails.
+"""Training on a Ray cluster (extra `cluster`): Ray starts the processes, and restarts them if one fails.
 
-The run's folder has to be one that all machines see; each decodes the faces into a folder of its own where --cache
-names one. What Ray itself writes goes into a temporary folder.
+All machines need access to the run's folder; each decodes the faces into a folder of its own if --cache names one.
+Ray's own files go into a temporary folder.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from train.run import is_run
 from train.start import clear
 
 FAILURES = 3
-"""How often processes may be started again."""
+"""How often processes may be restarted."""
 ANSWER = ".ray-summary.json"
-"""In the run's folder: what the first process tells the caller, who may be on another machine."""
+"""File in the run's folder with the result for the caller, which may be on another machine."""
 
 
 def train_on_ray(
@@ -39,53 +39,61 @@ def train_on_ray(
     init: Path | None = None,
     cache: Path | None = None,
 ) -> Summary:
-    """`train.fit.train` in `workers` processes, a GPU each where the cluster has some.
+    """Train with `train.fit.train` in `workers` processes, each with a GPU if the cluster has GPUs.
 
     RAY_ADDRESS names a cluster; without it Ray starts one on this machine. Raises MissingError without Ray, UsageError
-    for a run that exists, WorkError if it fails more often than Ray may start it again, else as `train`.
+    for an existing run, WorkError if it fails more often than Ray may restart it, else as `train`.
     """
     try:
         import ray
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
-        from ray.train.torch import TorchTrainer
+        import ray.train.torch
     except ImportError as error:
         raise MissingError(f"--engine ray: {error}: pip install 'faceset[cluster]'") from None
     if is_run(out) and not (resume or force):
-        raise UsageError(f"--out {out}: exists; --resume goes on with it, --force begins anew")
+        raise UsageError(f"--out {out} already exists: use --resume to continue it or --force to replace it")
     if force:
         clear(out)
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
-    told: dict[str, Any] = {"config": config.to_json(), "places": [str(p.resolve()) for p in (source, target, out)]}
-    told |= {"init": init and str(init.resolve()), "cache": cache and str(cache.resolve())}
-    gpus = config.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
-    with tempfile.TemporaryDirectory(prefix="faceset-ray-") as storage:
-        trainer = TorchTrainer(
-            _work,
-            train_loop_config=told,
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus),
-            run_config=RunConfig(storage_path=storage, failure_config=FailureConfig(max_failures=FAILURES)),
-        )
-        try:
-            trainer.fit()
-        except Exception as error:  # Ray wraps what the processes raise in types of its own
-            raise WorkError(f"--engine ray: {_first_line(error)}: --resume goes on from the last checkpoint") from error
+    settings: dict[str, Any] = {"config": config.to_json(), "places": [str(p.resolve()) for p in (source, target, out)]}
+    settings |= {"init": init and str(init.resolve()), "cache": cache and str(cache.resolve())}
+    _run(settings, workers, gpus=config.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0)
     answer = out / ANSWER
     summary = Summary(**json.loads(answer.read_text(encoding="utf-8")))
     answer.unlink()
     return summary
 
 
-def _work(told: dict[str, Any]) -> None:
-    """What each process does; started again, it goes on."""
+def _run(settings: dict[str, Any], workers: int, gpus: bool) -> None:
+    """Run `_work` in so many processes; raises WorkError if it fails more often than it may be restarted."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    with tempfile.TemporaryDirectory(prefix="faceset-ray-") as storage:
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config=settings,
+            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus),
+            run_config=RunConfig(storage_path=storage, failure_config=FailureConfig(max_failures=FAILURES)),
+        )
+        try:
+            trainer.fit()
+        except Exception as error:  # Ray wraps the processes' errors in its own types
+            raise WorkError(
+                f"--engine ray: {_first_line(error)}: continue from the last checkpoint with --resume"
+            ) from error
+
+
+def _work(settings: dict[str, Any]) -> None:
+    """Work of each process; a restarted one resumes."""
     from ray.train import get_context
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    source, target, out = map(Path, told["places"])
-    init, cache = (Path(told[name]) if told[name] else None for name in ("init", "cache"))
+    source, target, out = map(Path, settings["places"])
+    init, cache = (Path(settings[name]) if settings[name] else None for name in ("init", "cache"))
     resume = is_run(out)
     summary = train(
-        from_json(told["config"]), source, target, out, resume=resume, init=None if resume else init, cache=cache
+        from_json(settings["config"]), source, target, out, resume=resume, init=None if resume else init, cache=cache
     )
     if get_context().get_world_rank() == 0:
         with atomic(out / ANSWER) as temporary:
@@ -93,7 +101,7 @@ def _work(told: dict[str, Any]) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    """The message at the bottom of the errors that led to this one."""
+    """Last line of the error at the root of this one."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]

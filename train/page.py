@@ -1,4 +1,4 @@
-"""RUN/reports/training.html: what the run's log, its last measurement and its previews hold, for the page."""
+"""Data for the training report RUN/reports/training.html, from the run's log, last evaluation and previews."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 import torch
 
 from curate.types import Image
-from reports.training.page import HeldOut
+from reports.training.held_out import HeldOut
 from reports.training.page import Training as Figures
 from reports.training.page import write as write_page
 from train.data import Side
@@ -18,17 +18,19 @@ from train.journal import Journal
 from train.measure import Face
 from train.run import Run
 from train.state import Training
+from train.trend import quality, tidy, trend
 
 LARGEST = 128
-"""Side of the pictures of held-out faces on the page, pixels."""
+"""Largest side of the pictures of held-out faces on the page, pixels."""
 NAME = re.compile(r"step-(\d+)\.png")
 
 
 def write(run: Run, training: Training, journal: Journal | None) -> Path | None:
-    """Write the page anew; None without a journal."""
+    """Write the report anew; None without a journal (rank 0 has it)."""
     if journal is None:
         return None
-    faces = training.seen.faces if training.seen else ()
+    log = tidy(journal.table())
+    faces = training.evaluation.faces if training.evaluation else ()
     counts = {name: _in_set(side) for name, side in training.sides.items()}
     figures = Figures(
         name=run.path.resolve().name,
@@ -40,7 +42,9 @@ def write(run: Run, training: Training, journal: Journal | None) -> Path | None:
         asked=training.config.steps,
         ended=run.ended,
         parameters=run.parameters,
-        log=journal.table(),
+        log=log,
+        quality=quality(log),
+        trend=trend(log),
         faces=[_held_out(face, training.sides[face.side], counts[face.side]) for face in faces],
         previews=_previews(run.path / "previews"),
         facts=_facts(run, training),
@@ -51,7 +55,7 @@ def write(run: Run, training: Training, journal: Journal | None) -> Path | None:
 
 
 def _in_set(side: Side) -> Counter[str]:
-    """Faces of each group that are trained on."""
+    """Number of training faces of each group."""
     return Counter(side.rows["group"].iloc[side.split.train])
 
 
@@ -92,5 +96,5 @@ def _facts(run: Run, training: Training) -> dict[str, object]:
         "torch": str(torch.__version__),
         "source faceset": run.source.faceset_sha256,
         "target faceset": run.target.faceset_sha256,
-        "begun with": run.init or "fresh weights",
+        "initialised from": run.init or "random weights",
     }

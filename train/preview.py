@@ -1,4 +1,4 @@
-"""What it does with faces it never saw, as a sheet to look at."""
+"""Preview sheets: held-out faces, their reconstructions and their swaps."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ CELL = 128
 """Smallest side of a picture on the sheet, pixels."""
 HEADER = 22
 GAP = 2
-COLUMNS = ("source", "reconstruction", "target", "reconstruction", "swap", "its mask")
+COLUMNS = ("source", "reconstruction", "target", "reconstruction", "swap", "swap mask")
 
 
 def sheet(model: Swap, sides: dict[str, Side], size: int, device: torch.device, rows: int = 6) -> Image:
-    """A row for each of up to six held-out faces of either side, spread over the footage; columns as in `COLUMNS`."""
+    """Sheet with six rows of held-out faces of both sides, spread over the footage; its columns are `COLUMNS`."""
     seen: dict[str, Tensor] = {}
     for name in SIDES:
         held = sides[name].split.held_out

@@ -1,10 +1,10 @@
-"""The run's folder: what it was made from, and the network that came out, for whoever renders with it.
+"""Run folder: the record of a training (run.json) and its trained network, for rendering.
 
 RUN/run.json            format, config, both sides (subject, clips, hashes, identity), held-out faces, results
-RUN/model.safetensors   the running mean of the weights at the end
+RUN/model.safetensors   the moving average of the weights at the end
 RUN/checkpoints/        see train/checkpoint.py
 RUN/log.csv  RUN/tensorboard/  RUN/previews/step-N.png  RUN/reports/training.html
-RUN/cache/              the crops at the network's size; may be deleted, is made again
+RUN/cache/              the decoded crops; may be deleted and is made again
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ log = logging.getLogger(__name__)
 
 FORMAT = 1
 OWN = ("run.json", "model.safetensors", "log.csv", "checkpoints", "previews", "cache", "tensorboard", "reports")
-"""Names that belong to a run; --force removes these and nothing else."""
+"""Names of a run's own files; --force removes these and nothing else."""
 
 
 @dataclass(frozen=True)
 class SideInfo:
-    """What a side was trained on."""
+    """Record of what one side was trained on."""
 
     subject: Subject
     clips: tuple[tuple[str, str], ...]
     """(name, sha256) of each clip."""
     faceset_sha256: str
-    """Of faceset.toml."""
+    """Hash of faceset.toml."""
     identity: tuple[float, ...]
-    """128 numbers, the mean identity vector of the kept faces; empty where the faceset has none."""
+    """Mean identity vector of the kept faces, 128 numbers; empty if the faceset has none."""
     faces: int
-    """Selected faces that could be used."""
+    """Number of selected faces that were usable."""
     folder: str = ""
-    """Where the faceset lay."""
+    """Folder of the faceset at the time."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training on disk."""
+    """A training on disk, as run.json describes it."""
 
     path: Path
     config: TrainConfig
@@ -68,20 +68,24 @@ class Run:
     source: SideInfo
     target: SideInfo
     step: int
-    """Steps done at the last save."""
+    """Number of steps done at the last save."""
     parameters: int = 0
     init: str | None = None
-    """The run whose encoder it began with."""
+    """Folder of the run whose encoder it was initialised from."""
     held_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Side to the ids of the faces that were not trained on."""
+    """Side to the ids of its held-out faces."""
     guard: Mapping[str, float] = field(default_factory=dict)
-    """Side to the seconds kept between them and the others."""
+    """Side to the gap between held-out and training faces, seconds."""
     results: Mapping[str, float] = field(default_factory=dict)
     """loss, the last held-out figures (see `train.measure`, `train.identity`), device_hours, cost."""
     weights_sha256: str = ""
-    """Of model.safetensors; empty where there is none yet, or a faceset before 0.2 wrote it."""
+    """Hash of model.safetensors; empty if there is none yet, or if faceset before 0.2 wrote it."""
     ended: str = ""
-    """finished, plateau, stopped by a signal; empty while it trains."""
+    """finished, plateau, or stopped by SIGTERM ...; empty while it trains."""
+
+    def with_results(self, results: Mapping[str, float]) -> Run:
+        """The run with some results replaced."""
+        return replace(self, results={**self.results, **results})
 
     def save(self) -> None:
         """Write run.json."""
@@ -93,7 +97,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Swapper:
-    """A trained network."""
+    """A trained network, ready to swap faces."""
 
     model: Swap
     size: int
@@ -101,7 +105,7 @@ class Swapper:
     device: torch.device
 
     def swap(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """The target's crops with the source's face.
+        """Swaps: the target's crops with the source's face.
 
         crops: (B, 3, size, size) RGB float32 in 0..1. Returns rgb of the same shape and mask (B, 1, size, size), both
         float32 in 0..1 on the device of `crops`.
@@ -109,11 +113,11 @@ class Swapper:
         return self._through(crops, "source")
 
     def reconstruct(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """The target's crops as the target's decoder gives them back; shapes as in `swap`."""
+        """Reconstructions: the target's crops drawn by the target's decoder; shapes as in `swap`."""
         return self._through(crops, "target")
 
     def swap_and_reconstruct(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Both at once, the encoder passed once: `swap`'s rgb and mask, and the rgb of `reconstruct`."""
+        """Swap (rgb, mask) and reconstruction (rgb) from one pass of the encoder."""
         with torch.inference_mode():
             encoded = self.model.encoder(self._read(crops))
             rgb, mask = picture(self.model.draw(encoded, "source"))
@@ -132,11 +136,11 @@ class Swapper:
 
 
 def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:
-    """What run.json says about a side."""
+    """Record of one side for run.json."""
     try:
         identity = tuple(float(v) for v in faceset.identity())
     except WorkError as error:
-        log.warning("%s; the run will not know whether a face is this subject's", error)
+        log.warning("%s; a render from this run cannot tell this subject's faces from others", error)
         identity = ()
     digest = file_sha256(faceset.folder / MANIFEST)
     return SideInfo(
@@ -150,26 +154,26 @@ def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder holds a run."""
+    """Whether a folder is a run."""
     return (path / "run.json").is_file()
 
 
 def open_run(path: Path) -> Run:
     """The run in `path`; raises UsageError if there is none, WorkError if it is damaged."""
     if not is_run(path):
-        raise UsageError(f"{path} is no run (it has no run.json): faceset train --out {path} makes one")
+        raise UsageError(f"{path} is no run (it has no run.json): create one with faceset train --out {path}")
     try:
         values: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
         if values["format"] == FORMAT:
             return _of(path, values)
         newer = repr(values["format"])[:20]
     except (*DAMAGED, UsageError) as error:
-        raise WorkError(f"{path / 'run.json'} is damaged ({one_line(error)}): train into a new folder") from None
-    raise UsageError(f"{path} has format {newer}, this faceset reads format {FORMAT}: update faceset")
+        raise WorkError(f"{path / 'run.json'} is damaged ({one_line(error)}): train again in a new folder") from None
+    raise UsageError(f"{path} has format {newer}, but this version of faceset reads format {FORMAT}: update faceset")
 
 
 def _of(path: Path, values: dict[str, Any]) -> Run:
-    """What run.json says. Raises one of DAMAGED, or UsageError for a configuration that no flag could give."""
+    """The run in run.json's values. Raises one of DAMAGED, or UsageError for a configuration out of range."""
     run = record(Run, {**values, "path": path, "config": from_json(values["config"])}, strict=False)
     if run.size != run.config.size or run.framing not in FRAMINGS or run.step < 0:
         raise ValueError(f"size {run.size}, framing {run.framing!r}, step {run.step}")
@@ -177,18 +181,18 @@ def _of(path: Path, values: dict[str, Any]) -> Run:
 
 
 def resumed_config(path: Path, preset: str | None = None, **flags: Any) -> TrainConfig:
-    """The configuration of the run in `path` with the flags that were given; None leaves a field as it was.
+    """Configuration of the run in `path` with the given fields replaced; None leaves a field as it was.
 
-    Raises UsageError if `preset` is given and is another than the run's.
+    Raises UsageError if `preset` is given and differs from the run's.
     """
     begun = open_run(path).config
     if preset not in (None, begun.preset):
-        raise UsageError(f"--preset {preset}: the run in {path} was begun with {begun.preset}; leave the flag out")
+        raise UsageError(f"--preset {preset}: the run in {path} was started with {begun.preset}: leave the option out")
     return replace(begun, **{k: v for k, v in flags.items() if v is not None})
 
 
 def load_swapper(run: Run, device: str = "auto") -> Swapper:
-    """The network of a run: of its end, or of its last checkpoint where it has not ended.
+    """Trained network of a run: the final one, or that of the last checkpoint if the run has not ended.
 
     Raises WorkError if there is neither.
     """
@@ -197,32 +201,30 @@ def load_swapper(run: Run, device: str = "auto") -> Swapper:
     try:
         if path.is_file():
             if run.weights_sha256 not in ("", file_sha256(path)):
-                raise ValueError("its bytes have another hash than run.json notes")
+                raise ValueError("its hash differs from the one in run.json")
             tensors = load_file(str(path))
         else:
             last = checkpoint.newest(run.path / "checkpoints")
             if last is None:
-                raise WorkError(
-                    f"{run.path} has no network yet: faceset train --out {run.path} --resume goes on with it"
-                )
-            log.warning("%s has not ended: its network of step %d is used", run.path, last.step)
+                raise WorkError(f"{run.path} has no network yet: continue with faceset train --out {run.path} --resume")
+            log.warning("%s has not ended: using its network of step %d", run.path, last.step)
             tensors = last.part("ema")
         _check_shapes(run.config, tensors)
         model = build(run.config)
         model.load_state_dict(tensors)
     except (*DAMAGED, SafetensorError) as error:
-        raise WorkError(f"{path} is damaged ({one_line(error)}): train --resume writes it again") from None
+        raise WorkError(f"{path} is damaged ({one_line(error)}): faceset train --resume writes it again") from None
     return Swapper(model.to(where).eval().requires_grad_(False), run.size, where)
 
 
 def resolve_device(name: str) -> torch.device:
-    """auto, cpu, cuda, cuda:1 or mps as a device; raises UsageError if the machine has none."""
+    """Device named auto, cpu, cuda, cuda:1 or mps; raises UsageError if the machine does not have it."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     kind = name.partition(":")[0]
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(kind, False):
-        raise UsageError(f"--device {name}: this machine has none; --device cpu always works")
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(kind, False):
+        raise UsageError(f"--device {name}: this machine has no such device; --device cpu always works")
     return torch.device(name)
 
 
@@ -231,4 +233,4 @@ def _check_shapes(config: TrainConfig, tensors: Mapping[str, Tensor]) -> None:
     with torch.device("meta"):
         wanted = {k: (v.shape, v.dtype) for k, v in build(config).state_dict().items()}
     if wanted != {k: (v.shape, v.dtype) for k, v in tensors.items()}:
-        raise ValueError("its tensors are not those of the run's network")
+        raise ValueError("its tensors do not fit the run's network")

@@ -1,4 +1,4 @@
-"""The learning rate of a step, and when a run ends."""
+"""Learning rate of a step, and the step at which a run ends."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import math
 
 import pandas as pd
 
-from reports.training.figures import tidy, trend
 from train.config import TrainConfig
+from train.trend import on_plateau
 
 COOL = 0.15
-"""Steps of the cool-down as a share of those before it (10 to 20 % in Hägele et al. 2024, arXiv:2405.18392)."""
-FEWEST_LOOKS = 8
-"""Measurements before a plateau is believed."""
+"""Length of the cool-down as a share of the steps before it (10 to 20 % in Hägele et al. 2024, arXiv:2405.18392)."""
 
 
 def rate(config: TrainConfig, step: int, cooling: int | None = None) -> float:
-    """Learning rate of the step with this number, 0 the first.
+    """Learning rate of step `step`, counted from 0.
 
-    A straight rise; then half a cosine to the last step. With `--stop auto` the end is not known: the rate stays until
-    the step `cooling`, then falls as 1 - sqrt (Hägele et al. 2024).
+    Linear warm-up, then half a cosine to the last step. With `--stop auto` the last step is unknown: the rate stays
+    constant until the step `cooling`, then falls as 1 - sqrt (Hägele et al. 2024).
     """
     rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
     if config.stop == "auto":
@@ -33,19 +31,17 @@ def rate(config: TrainConfig, step: int, cooling: int | None = None) -> float:
 
 
 def latest_cooling(config: TrainConfig) -> int:
-    """The step at which the cool-down begins where no plateau was found before."""
+    """The step at which the cool-down begins if no plateau was found before."""
     return round(config.steps / (1 + COOL))
 
 
 def end(config: TrainConfig, cooling: int | None) -> int:
-    """Steps of the whole run, as far as is known."""
+    """Last step of the run, as far as it is known."""
     if config.stop != "auto" or cooling is None:
         return config.steps
     return min(config.steps, cooling + max(1, math.ceil(COOL * cooling)))
 
 
-def on_plateau(log: pd.DataFrame) -> bool:
-    """Whether held-out quality has stopped rising: flat over the last fifth of the steps, or falling."""
-    tidied = tidy(log)
-    looks = tidied.get("ssim_face_source", pd.Series(dtype=float)).notna().sum()
-    return bool(looks >= FEWEST_LOOKS) and trend(tidied).state in ("flat", "falls", "overfits")
+def should_cool(config: TrainConfig, step: int, log: pd.DataFrame) -> bool:
+    """Whether the cool-down of `--stop auto` begins at this step: on a plateau in the log, or at the latest step."""
+    return step >= latest_cooling(config) or on_plateau(log)

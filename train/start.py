@@ -1,10 +1,11 @@
-"""Before the first step: the call is checked, the folder made ready, the faces decoded, the run described."""
+"""Start of a training, before its first step: call checked, folder prepared, faces and weights loaded."""
 
 from __future__ import annotations
 
 import logging
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -12,58 +13,63 @@ from accelerate import Accelerator
 from curate.dataset.faceset import Faceset
 from curate.errors import UsageError, WorkError
 from curate.types import Progress, Subject
+from train import checkpoint
+from train.clarity import clarity
 from train.config import TrainConfig, check_resume, flag
-from train.data import Side, clarity, load_side, usable_rows
+from train.data import Side, load_side, usable_rows
 from train.model import SIDES, parameter_counts
 from train.run import OWN, Run, describe, is_run, open_run
-from train.state import Training
+from train.schedule import end
+from train.state import Training, restore, take_encoder
 
 log = logging.getLogger(__name__)
 
 
 def check_call(facesets: dict[str, Faceset], resume: bool, force: bool, init: Path | None) -> None:
-    """Raise UsageError for flags or facesets that do not go together, WorkError for a faceset without faces."""
+    """Raise UsageError for flags or facesets that exclude each other, WorkError for a faceset without faces."""
     if resume and force:
-        raise UsageError("--resume and --force: one goes on, the other begins anew; give one of them")
+        raise UsageError("--resume and --force exclude each other: one continues the run, the other replaces it")
     if resume and init is not None:
-        raise UsageError("--resume and --init: a run that goes on has its encoder; give one of them")
+        raise UsageError("--resume and --init exclude each other: a resumed run has its encoder already")
     framing = {name: f.settings.framing for name, f in facesets.items()}
     if framing["source"] != framing["target"]:
         raise UsageError(
-            f"--source {facesets['source'].folder} has framing {framing['source']}, "
-            f"--target {facesets['target'].folder} {framing['target']}: curate one again with the other's --framing"
+            f"--source {facesets['source'].folder} has framing {framing['source']}, --target "
+            f"{facesets['target'].folder} has {framing['target']}: curate one of them again with the other's --framing"
         )
     for faceset in facesets.values():
         usable_rows(faceset)
 
 
 def prepare(out: Path, config: TrainConfig, subjects: dict[str, Subject], resume: bool, force: bool) -> Run | None:
-    """Make the run's folder ready; returns the run that goes on. A folder with nothing but a cache is a new one."""
+    """Prepare the run's folder; returns the run to resume, or None. A folder with only a cache counts as empty."""
     if resume:
         run = open_run(out)
         changed = check_resume(run.config, config)
         if changed:
-            log.info("other than when the run began: %s", ", ".join(map(flag, changed)))
+            log.info("options changed since the run started: %s", ", ".join(map(flag, changed)))
         for name, side in (("source", run.source), ("target", run.target)):
             if side.subject.name != subjects[name].name:
-                raise UsageError(f"--resume: the {name} of {out} is {side.subject.name}, not {subjects[name].name}")
+                raise UsageError(
+                    f"--resume: the {name} of {out} is {side.subject.name}, not {subjects[name].name}: start a new run"
+                )
         return run
     if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: is a file; name a folder")
+        raise UsageError(f"--out {out} is a file: give a folder")
     if out.is_dir() and not force and any(p.name != "cache" for p in out.iterdir()):
-        hint = "--resume goes on with it, --force begins anew" if is_run(out) else "name another folder"
-        raise UsageError(f"--out {out}: exists; {hint}")
+        hint = "use --resume to continue it or --force to replace it" if is_run(out) else "give another folder"
+        raise UsageError(f"--out {out} already exists: {hint}")
     try:
         clear(out)
         out.mkdir(parents=True, exist_ok=True)
         (out / "cache").mkdir(exist_ok=True)
     except OSError as error:
-        raise WorkError(f"--out {out}: cannot be written ({error.strerror}); name another folder") from None
+        raise WorkError(f"--out {out} cannot be written ({error.strerror}): give another folder") from None
     return None
 
 
 def clear(out: Path) -> None:
-    """Remove what belongs to a run, and nothing else."""
+    """Remove the files of a run, and nothing else."""
     for name in OWN if out.is_dir() else ():
         path = out / name
         if path.is_dir():
@@ -73,14 +79,14 @@ def clear(out: Path) -> None:
 
 
 def restarted() -> bool:
-    """Whether torchrun has started this process again after one of them failed."""
+    """Whether torchrun has restarted this process after one of them failed."""
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
 
 
 def load(
     facesets: dict[str, Faceset], config: TrainConfig, cache: Path, accelerator: Accelerator, progress: Progress
 ) -> dict[str, Side]:
-    """Both sides; the first process of each machine decodes, its others wait for it."""
+    """Both sides; the first process of each machine decodes the crops, the others wait for it."""
     sides: dict[str, Side] = {}
     footage = clarity(usable_rows(facesets["target"]))
     cache.mkdir(parents=True, exist_ok=True)
@@ -90,10 +96,31 @@ def load(
     return sides
 
 
+def load_weights(training: Training, out: Path | None, init: Path | None) -> int | None:
+    """Load the newest checkpoint of the run in `out`, or else the encoder of the run `init`; the checkpoint's step."""
+    saved = checkpoint.newest(out / "checkpoints") if out is not None else None
+    if saved is not None:
+        restore(training, saved)
+        return saved.step
+    if init is not None:
+        take_encoder(training, init)
+    return None
+
+
+def resumed(run: Run, old: Run | None, training: Training) -> Run:
+    """The run with the results so far of the run that it resumes, if there is one."""
+    if old is None:
+        return run
+    if old.held_out != run.held_out:
+        log.warning("%s: its facesets changed; some held-out faces may have been trained on before", run.path)
+    ended = old.ended if training.step >= end(training.config, training.cooling) else ""
+    return replace(run, init=old.init, results=old.results, ended=ended)
+
+
 def describe_run(
     training: Training, facesets: dict[str, Faceset], subjects: dict[str, Subject], out: Path, init: Path | None
 ) -> Run:
-    """What run.json says at the start."""
+    """The run as run.json describes it at the start."""
     config, sides = training.config, training.sides
     info = {name: describe(facesets[name], subjects[name], len(sides[name].ids)) for name in SIDES}
     return Run(

@@ -1,4 +1,4 @@
-"""What changes while a run trains: set up, saved, restored."""
+"""State of a running training: set up, saved to checkpoints, restored, rewound."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from train.config import TrainConfig, same_encoder
 from train.data import Side
 from train.feed import Feed
 from train.journal import TERMS
-from train.measure import Seen
+from train.measure import Evaluation
 from train.memory import estimate
 from train.model import SIDES, Swap, build, parameter_counts
 from train.run import Run, load_swapper, open_run, resolve_device
 
 log = logging.getLogger(__name__)
 
-KEPT = ("slow", "returns", "cooling")
-"""Plain values of the state that a checkpoint holds."""
+KEPT = {"slow": "lr_factor", "returns": "rewinds", "cooling": "cooling"}
+"""Plain values of the state in a checkpoint: their names there and here."""
 WINDOW = (*(f"{term}_{side}" for side in SIDES for term in TERMS), "gradient")
-"""What is summed between two lines of the log."""
+"""Values that are summed between two log lines."""
 
 
 @dataclass
@@ -40,50 +40,50 @@ class Training:
     accelerator: Accelerator
     model: Swap
     wrapped: nn.Module
-    """`model` as Accelerate runs it."""
-    mean: Swap
-    """Running mean of the weights."""
+    """`model`, wrapped by Accelerate."""
+    ema: Swap
+    """Exponential moving average of the weights."""
     optimizer: torch.optim.Optimizer
     prepared: Any
-    """`optimizer` as Accelerate runs it."""
+    """`optimizer`, wrapped by Accelerate."""
     sides: dict[str, Side]
     feed: Feed
     adversary: Adversary | None = None
     step: int = 0
-    """Steps done."""
+    """Number of steps done."""
     seconds: float = 0.0
-    """Spent before this call."""
+    """Training time before this call, seconds."""
     sums: Tensor | None = None
-    """(len(WINDOW),) since the last line of the log, of this process."""
+    """(len(WINDOW),) sums of this process since the last log line."""
     counted: int = 0
-    """Steps in `sums`."""
-    slow: float = 1.0
-    """Factor of the learning rate; halved when a spoiled run goes back."""
-    returns: int = 0
-    """How often it went back."""
-    bad: int = 0
-    """Steps that were skipped in a row."""
-    seen: Seen | None = None
-    """The last measurement, of rank 0."""
+    """Number of steps in `sums`."""
+    lr_factor: float = 1.0
+    """Factor of the learning rate; halved at every rewind."""
+    rewinds: int = 0
+    """How often the training diverged and returned to its last good state."""
+    skipped: int = 0
+    """Steps skipped in a row."""
+    evaluation: Evaluation | None = None
+    """The last evaluation; only in rank 0."""
     cooling: int | None = None
-    """Step at which the cool-down of `--stop auto` began."""
+    """Step at which the cool-down of `--stop auto` began, if it has."""
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Accelerate's handle on processes, device and precision; raises UsageError if the device is not there."""
+    """Accelerate's handle on processes, device and precision; raises UsageError if the device is not available."""
     device = resolve_device(config.device)
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
     if precision == "fp16" and device.type != "cuda":
-        raise UsageError("--precision fp16: needs a CUDA device; bf16 and fp32 work everywhere")
+        raise UsageError("--precision fp16 needs a CUDA device; use bf16 or fp32")
     return Accelerator(cpu=device.type == "cpu", mixed_precision="no" if precision == "fp32" else precision)
 
 
 def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side]) -> Training:
-    """A fresh network, its running mean and its optimiser."""
+    """State with new weights, their moving average and an optimiser."""
     device = accelerator.device
-    model, mean = build(config).to(device), build(config).to(device).requires_grad_(False)
+    model, ema = build(config).to(device), build(config).to(device).requires_grad_(False)
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=config.lr,
@@ -97,30 +97,33 @@ def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side])
     millions = {k: v / 1e6 for k, v in parameter_counts(model).items()}
     log.log(
         logging.INFO if accelerator.is_main_process else logging.DEBUG,
-        "%.2f M parameters: encoder %.2f, each decoder %.2f; %d px, %s, precision %s, processes %d, about %.1f GB each",
+        "%.2f M parameters (encoder %.2f M, each decoder %.2f M), %d px, %s, precision %s, "
+        "processes: %d, memory: about %.1f GB each",
         millions["all"], millions["encoder"], millions["source"],
         config.size, device, accelerator.mixed_precision, accelerator.num_processes, estimate(config) / 1e9,
     )  # fmt: skip
     feed = Feed(sides, config, accelerator.process_index, accelerator.num_processes, device.type == "cuda")
     adversary = make(config, device)
-    return Training(config, accelerator, model, wrapped, mean, optimizer, prepared, sides, feed, adversary)
+    return Training(config, accelerator, model, wrapped, ema, optimizer, prepared, sides, feed, adversary)
 
 
 def take_encoder(training: Training, init: Path) -> None:
-    """Begin with the encoder of another run, which knows faces; its decoders know other people and stay behind.
+    """Initialise the encoder from another run; its decoders are left out, since they draw other people.
 
-    Raises UsageError if it has another shape.
+    Raises UsageError if the encoder has another shape.
     """
     run = open_run(init)
     if not same_encoder(run.config, training.config):
-        raise UsageError(f"--init {init}: its encoder has another shape ({run.config.preset}, {run.size} px)")
+        raise UsageError(
+            f"--init {init}: its encoder has another shape ({run.config.preset}, {run.size} px): use that preset"
+        )
     weights = load_swapper(run, "cpu").model.encoder.state_dict()
     training.model.encoder.load_state_dict(weights)
-    training.mean.encoder.load_state_dict(weights)
+    training.ema.encoder.load_state_dict(weights)
 
 
 def means(training: Training) -> dict[str, float]:
-    """Means over the steps since the last line of the log, over all processes; every process has to ask."""
+    """Means over the steps since the last log line and over all processes; every process has to call it."""
     if training.sums is None:
         return {}
     sums = training.accelerator.reduce(training.sums, reduction="mean").tolist()
@@ -134,12 +137,12 @@ def save(training: Training, run: Run, seconds: float) -> Run:
     if not training.accelerator.is_main_process:
         return run
     tensors = {f"model.{k}": v for k, v in training.model.state_dict().items()}
-    tensors |= {f"ema.{k}": v for k, v in training.mean.state_dict().items()}
+    tensors |= {f"ema.{k}": v for k, v in training.ema.state_dict().items()}
     tensors |= {f"optimizer.{k}": v for k, v in checkpoint.optimizer_tensors(training.model, training.optimizer)}
     if training.adversary is not None:
         tensors |= {f"adversary.{k}": v for k, v in training.adversary.tensors().items()}
     facts: dict[str, Any] = {"seconds": training.seconds + seconds, "sums": sums, "counted": training.counted}
-    facts |= {name: getattr(training, name) for name in KEPT}
+    facts |= {key: getattr(training, name) for key, name in KEPT.items()}
     if training.accelerator.scaler is not None:
         facts["scaler"] = training.accelerator.scaler.state_dict()
     checkpoint.write(run.path / "checkpoints", training.step, tensors, facts, training.config.keep)
@@ -148,19 +151,21 @@ def save(training: Training, run: Run, seconds: float) -> Run:
 
 
 def restore(training: Training, saved: checkpoint.Checkpoint) -> None:
-    """Go back to a checkpoint; raises WorkError if its network has another shape."""
+    """Load a checkpoint; raises WorkError if its network has another shape, UsageError if it is past `--steps`."""
     if saved.step > training.config.steps:
-        raise UsageError(f"--steps {training.config.steps}: the run is at step {saved.step} already")
+        raise UsageError(
+            f"--steps {training.config.steps}: the run is already at step {saved.step}; give a higher number"
+        )
     try:
         training.model.load_state_dict(saved.part("model"))
-        training.mean.load_state_dict(saved.part("ema"))
-        if training.adversary is not None and (judged := saved.part("adversary")):
-            training.adversary.restore(judged)
+        training.ema.load_state_dict(saved.part("ema"))
+        if training.adversary is not None and (discriminators := saved.part("adversary")):
+            training.adversary.restore(discriminators)
         checkpoint.restore_optimizer(training.model, training.optimizer, saved.part("optimizer"))
         _restore_facts(training, saved)
     except DAMAGED as error:
-        raise WorkError(f"checkpoint of step {saved.step}: {one_line(error)}: begin a new run") from None
-    log.info("goes on after step %d", training.step)
+        raise WorkError(f"checkpoint of step {saved.step}: {one_line(error)}: start a new run") from None
+    log.info("resuming after step %d", training.step)
 
 
 def _restore_facts(training: Training, saved: checkpoint.Checkpoint) -> None:
@@ -169,27 +174,27 @@ def _restore_facts(training: Training, saved: checkpoint.Checkpoint) -> None:
     training.step = saved.step
     training.seconds = float(saved.facts["seconds"])
     training.counted = int(saved.facts["counted"])
-    for name in KEPT:
-        if name in saved.facts:
-            setattr(training, name, saved.facts[name])
+    for key, name in KEPT.items():
+        if key in saved.facts:
+            setattr(training, name, saved.facts[key])
     if saved.facts["sums"] is not None:
         training.sums = torch.tensor(saved.facts["sums"], device=training.accelerator.device)
 
 
 def rewind(training: Training, folder: Path, init: Path | None) -> None:
-    """Back to the last checkpoint, or to the beginning where there is none, at half the learning rate."""
-    slow, returns = training.slow / 2, training.returns + 1
+    """Return to the last checkpoint, or to the beginning if there is none, at half the learning rate."""
+    lr_factor, rewinds = training.lr_factor / 2, training.rewinds + 1
     last = checkpoint.newest(folder)
-    training.sums, training.counted, training.bad = None, 0, 0
+    training.sums, training.counted, training.skipped = None, 0, 0
     if last is not None:
         restore(training, last)
     else:
         fresh = build(training.config).state_dict()
         training.model.load_state_dict(fresh)
-        training.mean.load_state_dict(fresh)
+        training.ema.load_state_dict(fresh)
         training.optimizer.state.clear()
         training.adversary = make(training.config, training.accelerator.device)
         training.step, training.cooling = 0, None
         if init is not None:
             take_encoder(training, init)
-    training.slow, training.returns = slow, returns
+    training.lr_factor, training.rewinds = lr_factor, rewinds

@@ -1,4 +1,4 @@
-"""The curves of a training's page."""
+"""Charts of a training report: quality, losses, identity, mask and speed over steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports.page.curves import LineChart, Series, decimal, line_chart, scientific
 from reports.page.page import percent
-from reports.training.figures import SIDES, column, quality
+from reports.training.figures import SIDES, Quality, column
 
 LOW = 90
 """Height of the small charts."""
@@ -18,9 +18,9 @@ def _fine(value: float) -> str:
     return decimal(value, 3)
 
 
-def charts(log: pd.DataFrame) -> dict[str, LineChart | None]:
-    """All of a tidy log by name; None where nothing was measured."""
-    made = _Charts(log)
+def charts(log: pd.DataFrame, quality: Quality) -> dict[str, LineChart | None]:
+    """All charts of a tidy log by name; None where nothing was measured."""
+    made = _Charts(log, quality.masked)
     names = ("ssim", "loss", "nearer", "identity", "iou", "error", "rate", "gradient", "speed", "waited")
     overfit = {f"overfit_{side}": made.overfit(side) for side in SIDES}
     return overfit | {name: getattr(made, name)() for name in names}
@@ -29,61 +29,62 @@ def charts(log: pd.DataFrame) -> dict[str, LineChart | None]:
 @dataclass(frozen=True)
 class _Charts:
     log: pd.DataFrame
+    masked: bool
 
     def _series(self, *named: tuple[str, str, str]) -> list[Series]:
         steps = column(self.log, "step")
         return [Series(name, style, steps, column(self.log, of)) for name, style, of in named]
 
     def ssim(self) -> LineChart | None:
-        """Held-out SSIM of both sides."""
-        kind = "ssim_face_" if quality(self.log).masked else "ssim_"
+        """Chart of the held-out SSIM of both sides."""
+        kind = "ssim_face_" if self.masked else "ssim_"
         lines = self._series(("source", "a", f"{kind}source"), ("target", "b", f"{kind}target"))
         return line_chart(lines, "SSIM", _fine)
 
     def overfit(self, side: str) -> LineChart | None:
-        """DSSIM of the faces that are trained on and of those held out, of one side."""
-        seen, held = self._series(("training", "a", f"dssim_{side}"), ("held out", "b", f"ssim_face_{side}"))
+        """Chart of the DSSIM of one side's training and held-out faces."""
+        training, held = self._series(("training", "a", f"dssim_{side}"), ("held-out", "b", f"ssim_face_{side}"))
         held = Series(held.name, held.style, held.steps, (1 - held.values) / 2)
-        return line_chart([seen, held], "DSSIM", _fine)
+        return line_chart([training, held], "DSSIM", _fine)
 
     def loss(self) -> LineChart | None:
-        """The whole training loss: of both sides, or their sum where only that is logged."""
+        """Chart of the total training loss of both sides, or of their sum where only that is logged."""
         lines = self._series(*((s, style, f"total_{s}") for s, style in zip(SIDES, "ab", strict=True)))
         return line_chart(lines, "loss", log=True) or line_chart(self._series(("", "a", "loss")), "loss", log=True)
 
     def nearer(self) -> LineChart | None:
-        """Share of the swaps whose identity is nearer to the source."""
+        """Chart of the share of swaps whose identity is closer to the source than to the target."""
         return line_chart(self._series(("", "a", "nearer")), "share of swaps", percent, percent, limits=(0, 1))
 
     def identity(self) -> LineChart | None:
-        """Distance of the swaps' identity to either subject."""
+        """Chart of the identity distance of swaps to either subject."""
         lines = self._series(("to source", "a", "identity_source"), ("to target", "b", "identity_target"))
         return line_chart(lines, "distance", _fine)
 
     def iou(self) -> LineChart | None:
-        """How well the drawn mask covers the face's."""
+        """Chart of the overlap of predicted mask and face mask."""
         return line_chart(self._series(("source", "a", "iou_source"), ("target", "b", "iou_target")), "IoU", _fine)
 
     def error(self) -> LineChart | None:
-        """Mean absolute error under the mask."""
+        """Chart of the mean absolute error under the mask."""
         lines = self._series(("source", "a", "l1_face_source"), ("target", "b", "l1_face_target"))
         return line_chart(lines, "error", scientific)
 
     def rate(self) -> LineChart | None:
-        """Learning rate."""
-        return line_chart(self._series(("", "a", "lr")), "rate", height=LOW)
+        """Chart of the learning rate."""
+        return line_chart(self._series(("", "a", "lr")), "learning rate", height=LOW)
 
     def gradient(self) -> LineChart | None:
-        """Norm of the gradient before it is clipped."""
+        """Chart of the gradient norm before clipping."""
         return line_chart(self._series(("", "a", "gradient")), "norm", log=True, height=LOW)
 
     def speed(self) -> LineChart | None:
-        """Images a second."""
+        """Chart of the images per second."""
         values = column(self.log, "images_per_second")
         top = float(values.max(initial=0.0, where=values > 0))
         lines = self._series(("", "a", "images_per_second"))
         return line_chart(lines, "images/s", limits=(0, max(1.1 * top, 1e-6)), height=LOW)
 
     def waited(self) -> LineChart | None:
-        """Share of a step that waits for data."""
+        """Chart of the share of time in which steps waited for data."""
         return line_chart(self._series(("", "a", "waited")), "share", percent, percent, limits=(0, 1), height=LOW)

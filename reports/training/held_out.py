@@ -1,4 +1,4 @@
-"""Held-out faces in groups: which kinds are reconstructed worst, and whether more faces of that kind would help."""
+"""Groups of held-out faces: which are reconstructed worst, and whether more training faces like them would help."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from reports.page.curves import decimal
 
 STANDS_OUT = 0.02
-"""SSIM that a group lies below the others of its side at least, before it is told from them."""
+"""Smallest SSIM difference at which a group counts as worse than the rest of its side."""
 ERRORS = 3.0
-"""And so many standard errors of the difference: neighbouring frames are not independent."""
+"""Smallest difference in standard errors; above 2, because neighbouring frames are not independent."""
 FEW = 0.5
-"""A group with less than this share of its side's mean number of faces in the set has few."""
+"""A group has few training faces if it has less than this share of its side's mean number."""
 PICTURED = 4
-"""Worst faces that a group keeps."""
+"""Worst faces of a group that are shown."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class HeldOut:
     group: str
     """Name of its cluster in words; empty if there is none."""
     yaw: float
-    """Degrees, NaN if unknown; above 0 turned to the subject's left."""
+    """Degrees, NaN if unknown; above 0: turned to the subject's left."""
     pitch: float
-    """Degrees, NaN if unknown; above 0 looks down."""
+    """Degrees, NaN if unknown; above 0: looking down."""
     ssim: float
     """Under the mask, -1..1."""
     in_set: int
@@ -55,41 +55,43 @@ class Group:
     side: str
     name: str
     ssim: float
-    """Mean."""
+    """Mean SSIM of its held-out faces."""
     others: float
-    """Mean of the side's other faces; NaN if there are none."""
+    """Mean SSIM of the side's other held-out faces; NaN if there are none."""
     held_out: int
+    """Held-out faces."""
     in_set: int
+    """Training faces."""
     few: bool
-    """Far fewer faces in the set than the side's groups have on average, or none."""
+    """Far fewer training faces than the side's groups have on average, or none."""
     stands_out: bool
-    """Worse than the side's other faces by more than chance."""
+    """Significantly worse than the side's other faces."""
     worst: tuple[HeldOut, ...]
-    """Worst first."""
+    """Its worst faces, worst first."""
 
     @property
     def title(self) -> str:
-        """Its name, also where it has none."""
-        return self.name or "faces without a group"
+        """Its name, or a stand-in where it has none."""
+        return self.name or "ungrouped faces"
 
     @property
     def advice(self) -> str:
-        """What data would help."""
+        """Recommendation: what training data would help."""
         if self.stands_out:
             if not self.in_set:
-                return "None in the set: add some."
+                return "There are no training faces like these: add some."
             if self.few:
-                return f"Only {self.in_set:,} in the set: more of them would help."
-            return f"{self.in_set:,} in the set already: look for better ones, sharper and uncovered, before more."
+                return f"There are only {self.in_set:,} training faces like these: add more."
+            return f"There are {self.in_set:,} training faces already: add sharper, unoccluded ones instead of more."
         if math.isnan(self.others):
-            return "The only group of its side."
+            return "This is the only group of its side."
         if self.held_out < 3:
-            return "Too few held out to tell."
-        return "Few in the set, and yet like the others." if self.few else "Like the others."
+            return "There are too few held-out faces to judge."
+        return "Few training faces, but no worse than the rest." if self.few else "No worse than the rest."
 
 
 def worst_groups(faces: Sequence[HeldOut]) -> list[Group]:
-    """Groups of either side by their mean SSIM, worst first. Faces whose SSIM is not a number are left out."""
+    """Groups of both sides by mean SSIM, worst first. Faces whose SSIM is NaN are left out."""
     sides: dict[str, dict[str, list[HeldOut]]] = defaultdict(lambda: defaultdict(list))
     for face in faces:
         if math.isfinite(face.ssim):
@@ -118,27 +120,27 @@ def _group(name: str, members: list[HeldOut], groups: dict[str, list[HeldOut]]) 
 
 
 def _error(mine: NDArray[np.float64], rest: NDArray[np.float64]) -> float:
-    """Standard error of the difference of two means; a group of less than three spreads as the others do."""
+    """Standard error of the difference of two means; a group of fewer than three is given the spread of the others."""
     spread = float(np.var(mine, ddof=1)) if len(mine) > 2 else float(np.var(rest))
     return math.sqrt(spread / len(mine) + float(np.var(rest)) / len(rest))
 
 
 def summary(groups: Sequence[Group]) -> str:
-    """What the groups say as a whole, in one or two sentences."""
+    """The finding about all groups in one to three sentences."""
     if not groups:
-        return "No held-out face was measured."
+        return "Held-out faces have not been evaluated yet."
     if all(math.isnan(g.others) for g in groups):
-        return "The held-out faces of a side are all in one group, so none can be told from the others."
+        return "All held-out faces of a side are in one group, so there is nothing to compare."
     out = [g for g in groups if g.stands_out]
     if not out:
         worst = next(g for g in groups if not math.isnan(g.others))
         return (
-            f"No group stands out: the worst, the {worst.side}'s “{worst.title}”, has SSIM {decimal(worst.ssim)} "
-            f"against {decimal(worst.others)} of its others. More faces of one kind are not the remedy."
+            f"No group stands out. The weakest is “{worst.title}” ({worst.side}), with SSIM {decimal(worst.ssim)} "
+            f"against {decimal(worst.others)} for the rest of its side. Adding faces of one kind will not help."
         )
     worst = out[0]
     more = f" {len(out) - 1} more {'group stands' if len(out) == 2 else 'groups stand'} out." if len(out) > 1 else ""
     return (
-        f"The worst are the {worst.side}'s faces “{worst.title}”: SSIM {decimal(worst.ssim)} against "
-        f"{decimal(worst.others)} of its others. {worst.advice}{more}"
+        f"The weakest group is “{worst.title}” ({worst.side}), with SSIM {decimal(worst.ssim)} against "
+        f"{decimal(worst.others)} for the rest of its side. {worst.advice}{more}"
     )

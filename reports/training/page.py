@@ -1,4 +1,4 @@
-"""The page of a training: where its held-out quality goes, what it looks like, which faces would help, what it took."""
+"""The training report: trend of held-out quality, previews, which training faces would help, time and cost."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from reports.page.curves import decimal
 from reports.page.page import clock, percent, write_page
 from reports.page.pictures import data_uri, jpeg
 from reports.training.charts import charts
-from reports.training.figures import Trend, compact, last, points, quality, sentence, tidy, trend
+from reports.training.figures import Point, Quality, Trend, compact, last, points, sentence
 from reports.training.held_out import Group, HeldOut, summary, worst_groups
-from reports.training.text import hours, money, pace, rows, said, spell, whole
+from reports.training.text import as_text, hours, money, pace, rows, time_span, whole
 from reports.training.timelapse import lapse
 
-__all__ = ["HeldOut", "Training", "worst_groups", "write"]
-
 SHOWN = (4, 8)
-"""Groups with pictures: so many, or as many as stand out, but no more than the second."""
+"""Groups shown with pictures: the first number, or as many as stand out, up to the second."""
 LISTED = 24
-"""Groups in the table; the JSON has all."""
+"""Most groups in the table; the JSON has all."""
 SIDE = 128
+"""Pictures of faces, pixels."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a run's page is made of."""
+    """Data of one run's report."""
 
     name: str
     """Folder name of the run."""
@@ -41,25 +40,31 @@ class Training:
     config: Mapping[str, Any]
     """Settings, flat."""
     steps: int
-    """Done."""
+    """Steps done."""
     asked: int
     """The length of the run."""
     ended: str
-    """Empty while it trains, else why it ended: finished, plateau, stopped by SIGTERM."""
+    """Empty while it trains, else why it ended: finished, plateau, stopped by SIGTERM ..."""
     parameters: int
     log: pd.DataFrame
-    """Columns of log.csv; any may be missing but step."""
+    """Columns of log.csv, tidied (`train.trend.tidy`); any may be missing but step."""
+    quality: Quality
+    """Held-out quality over the steps of the log."""
+    trend: Trend
+    """Where it goes."""
     faces: Sequence[HeldOut]
-    """All held-out faces that were measured."""
+    """All held-out faces of the last evaluation."""
     previews: Sequence[tuple[int, Path]]
-    """(step, PNG sheet), in order."""
+    """(step, PNG sheet), in order of step."""
     facts: Mapping[str, Any]
-    """Device, processes, precision, version, hashes, ..., printed as they are."""
+    """Device, processes, precision, version, hashes ..., printed as they are."""
     currency: str = "$"
 
 
 @dataclass(frozen=True)
 class _Pair:
+    """A held-out face as the page shows it; pictures are data URIs."""
+
     face: HeldOut
     where: str
     crop: str
@@ -67,17 +72,17 @@ class _Pair:
 
 
 def write(training: Training, page: Path) -> Path:
-    """Write the page and, beside it, its figures as JSON (same name, .json); the page's path."""
-    log, groups = tidy(training.log), worst_groups(training.faces)
-    found, reached = trend(log), points(log)
+    """Write the page and, next to it, its figures as JSON (same name, .json); returns the page's path."""
+    log, groups = training.log, worst_groups(training.faces)
+    reached = points(log, training.quality)
     values = {
         "title": f"Training: {training.name}",
-        "verdict": verdict(training, log, found, groups),
-        "remarks": remarks(training, log, groups),
+        "verdict": verdict(training, groups),
+        "remarks": remarks(training, groups),
         "training": training,
-        "masked": quality(log).masked,
-        "numbers": numbers(training, log, found),
-        "charts": charts(log),
+        "masked": training.quality.masked,
+        "numbers": numbers(training),
+        "charts": charts(log, training.quality),
         "lapse": lapse(training.previews),
         "groups": groups[:LISTED],
         "unlisted": len(groups) - len(groups[:LISTED]),
@@ -89,42 +94,46 @@ def write(training: Training, page: Path) -> Path:
         "config": rows(training.config),
         "facts": [("parameters", f"{training.parameters:,}"), *rows(training.facts)],
         "decimal": decimal,
-        "spell": spell,
+        "time_span": time_span,
         "money": lambda value: money(value, training.currency),
     }
-    told = {name: values[name] for name in ("verdict", "remarks", "summary")}
-    return write_page(page, "training.html", values, told | to_json(training, log, found, groups))
+    words = {name: values[name] for name in ("verdict", "remarks", "summary")}
+    return write_page(page, "training.html", values, words | to_json(training, groups, reached))
 
 
-def verdict(training: Training, log: pd.DataFrame, found: Trend, groups: Sequence[Group]) -> str:
+def verdict(training: Training, groups: Sequence[Group]) -> str:
     """One sentence on the whole run."""
-    if found.state == "none" and not len(log) and training.ended:
-        return f"It ended before anything was logged: {training.ended}."
-    words = sentence(found, int(last(log, "step")) if len(log) else 0, last(log, "loss"))
-    if found.state != "flat":
+    log, trend = training.log, training.trend
+    if trend.state == "none" and not len(log) and training.ended:
+        return f"The run ended before anything was logged ({training.ended})."
+    words = sentence(trend, int(last(log, "step")) if len(log) else 0, last(log, "loss"))
+    if trend.state != "flat":
         return words
     if any(g.stands_out for g in groups):
-        return f"{words}; different faces would."
-    return f"{words}." if groups else f"{words}; different faces may."
+        return f"{words}, but better training faces would help."
+    return f"{words}." if groups else f"{words}, but different training faces may help."
 
 
-def remarks(training: Training, log: pd.DataFrame, groups: Sequence[Group]) -> str:
-    """How far it is, whose face the swaps have, and which group is the worst."""
-    return " ".join(s for s in (_progress(training, log), _nearer(log), summary(groups) if groups else "") if s)
+def remarks(training: Training, groups: Sequence[Group]) -> str:
+    """Sentences on the progress of the run, on swaps that keep the target's identity, and on the weakest group."""
+    found = (_progress(training), _kept_identity(training.log), summary(groups) if groups else "")
+    return " ".join(s for s in found if s)
 
 
-def _progress(training: Training, log: pd.DataFrame) -> str:
+def _progress(training: Training) -> str:
     done, asked = f"{training.steps:,}", f"{training.asked:,}"
     if training.ended == "finished":
-        return f"Finished, {done} steps."
+        return f"Training finished after {done} steps."
+    if training.ended == "plateau":
+        return f"Training ended at step {done} of at most {asked}, because held-out quality had stopped rising."
     if training.ended:
-        return f"Ended at step {done} of {asked}: {training.ended}."
-    left = (training.asked - training.steps) * _pace_now(log)
-    return f"Still training, step {done} of {asked}{f', about {spell(left)} left' if left > 0 else ''}."
+        return f"Training was {training.ended} at step {done} of {asked}."
+    left = (training.asked - training.steps) * _seconds_per_step(training.log)
+    return f"Training is at step {done} of {asked}{f', with about {time_span(left)} left' if left > 0 else ''}."
 
 
-def _pace_now(log: pd.DataFrame) -> float:
-    """Seconds a step over the last tenth of the lines; NaN if unknown."""
+def _seconds_per_step(log: pd.DataFrame) -> float:
+    """Seconds per step over the last tenth of the lines; NaN if unknown."""
     if "seconds" not in log:
         return math.nan
     known = log.dropna(subset=["seconds"])
@@ -134,32 +143,32 @@ def _pace_now(log: pd.DataFrame) -> float:
     return float((end["seconds"] - first["seconds"]) / (end["step"] - first["step"]))
 
 
-def _nearer(log: pd.DataFrame) -> str:
+def _kept_identity(log: pd.DataFrame) -> str:
     share = last(log, "nearer")
     if not share < 0.5:
         return ""
-    return f"Only {percent(share)} of the swaps are nearer to the source: the others keep the target's face."
+    return f"Only {percent(share)} of the swaps resemble the source more than the target: the others keep its identity."
 
 
-def numbers(training: Training, log: pd.DataFrame, found: Trend) -> list[tuple[str, str, str]]:
-    """Name, value and what stands small beside it."""
-    masked = quality(log).masked
+def numbers(training: Training) -> list[tuple[str, str, str]]:
+    """Rows of name, value and detail: the key figures at the top of the page."""
+    log, masked = training.log, training.quality.masked
     sides = [(s, last(log, f"ssim_{'face_' if masked else ''}{s}")) for s in ("source", "target")]
     both = ", ".join(f"{s} {decimal(v)}" for s, v in sides if math.isfinite(v))
-    name = "SSIM under the mask" if masked else "SSIM, whole crop"
+    name = "Held-out SSIM, face" if masked else "Held-out SSIM, whole crop"
     cost, speed = last(log, "cost"), last(log, "images_per_second")
     paid = ("Cost", money(cost, training.currency), "") if math.isfinite(cost) else ("Speed", whole(speed), "images/s")
     return [
         ("Steps", f"{training.steps:,}", f"of {training.asked:,}" if training.steps != training.asked else ""),
-        (name, decimal(found.level), both),
-        ("Swaps nearer to source", percent(last(log, "nearer")), ""),
+        (name, decimal(training.trend.level), both),
+        ("Swaps closer to source", percent(last(log, "nearer")), ""),
         ("Device hours", hours(last(log, "device_hours")), ""),
         paid,
     ]
 
 
 def _shown(groups: Sequence[Group]) -> list[Group]:
-    """Those that stand out first."""
+    """Groups to show with pictures, those that stand out first."""
     ordered = sorted(groups, key=lambda g: not g.stands_out)
     return ordered[: min(max(sum(g.stands_out for g in groups), SHOWN[0]), SHOWN[1])]
 
@@ -174,9 +183,10 @@ def _pair(face: HeldOut) -> _Pair:
     return _Pair(face, where, crop, again)
 
 
-def to_json(training: Training, log: pd.DataFrame, found: Trend, groups: Sequence[Group]) -> dict[str, Any]:
+def to_json(training: Training, groups: Sequence[Group], reached: Sequence[Point]) -> dict[str, Any]:
     """The page's figures as JSON values."""
-    measured = log[np.isin(log["step"], quality(log).steps)]
+    log = training.log
+    evaluated = log[np.isin(log["step"], training.quality.steps)]
     return {
         "name": training.name,
         "subjects": dict(training.subjects),
@@ -184,15 +194,15 @@ def to_json(training: Training, log: pd.DataFrame, found: Trend, groups: Sequenc
         "asked": training.asked,
         "ended": training.ended,
         "parameters": training.parameters,
-        "trend": asdict(found),
+        "trend": asdict(training.trend),
         "now": {str(name): last(log, str(name)) for name in log},
-        "measured": measured.to_dict("list"),
+        "measured": evaluated.to_dict("list"),
         "groups": [
             {k: v for k, v in vars(g).items() if k != "worst"}
             | {"advice": g.advice, "worst": [f.face_id for f in g.worst]}
             for g in groups
         ],
-        "points": [asdict(p) for p in points(log)],
+        "points": [asdict(p) for p in reached],
         "previews": [step for step, _ in training.previews],
         "config": {k: _plain(v) for k, v in training.config.items()},
         "facts": {k: _plain(v) for k, v in training.facts.items()},
@@ -201,4 +211,4 @@ def to_json(training: Training, log: pd.DataFrame, found: Trend, groups: Sequenc
 
 
 def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, bool | int | float | str) else said(value)
+    return value if value is None or isinstance(value, bool | int | float | str) else as_text(value)

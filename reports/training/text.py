@@ -1,4 +1,4 @@
-"""Time, money and settings of a training as text."""
+"""Text for the numbers of a training report: time, money and settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reports.page.curves import decimal
 from reports.training.figures import Point
 
 
-def spell(seconds: float) -> str:
+def time_span(seconds: float) -> str:
     """Seconds as 35 s, 12 min, 3.2 h, 2.1 days; a dash for NaN."""
     if not math.isfinite(seconds):
         return "–"
@@ -22,22 +22,26 @@ def spell(seconds: float) -> str:
 
 
 def money(value: float, currency: str) -> str:
-    """$ 1.23, and below a cent $ 0.0012; a dash for NaN."""
+    """$ 1.23, and below a cent $ 0.0012; without a currency only the number; a dash for NaN."""
     if not math.isfinite(value):
         return "–"
-    return f"{currency} {value:,.{2 if value >= 0.095 or value == 0 else 4}f}"
+    return f"{currency} {value:,.{2 if value >= 0.095 or value == 0 else 4}f}".strip()
 
 
 def pace(reached: Sequence[Point], now: float, currency: str) -> str:
-    """What the last hundredth took, one ten before, and that nothing came since; `now` in seconds. May be empty."""
+    """Sentences on the time for the last 0.01 of SSIM, the one ten before, and the time since; `now` in seconds.
+
+    Empty if fewer than two points were reached.
+    """
     if not reached or not math.isfinite(reached[-1].took):
         return ""
     end = reached[-1]
-    paid = f" and {money(end.paid, currency)}" if math.isfinite(end.paid) else ""
+    paid = f" and cost {money(end.paid, currency)}" if math.isfinite(end.paid) else ""
     then = reached[-11].took if len(reached) > 11 else math.nan
-    before = f"; ten points earlier one took {spell(then)}" if math.isfinite(then) else ""
-    since = f" No other came in the {spell(now - end.seconds)} since." if now - end.seconds > end.took else ""
-    return f"The last point, to {decimal(end.ssim)}, took {spell(end.took)}{paid}{before}.{since}"
+    before = f"; ten gains earlier, one took {time_span(then)}" if math.isfinite(then) else ""
+    since = now - end.seconds
+    none = f" There has been no further gain in the {time_span(since)} since." if since > end.took else ""
+    return f"The last gain, to {decimal(end.ssim)}, took {time_span(end.took)}{paid}{before}.{none}"
 
 
 def hours(value: float) -> str:
@@ -52,11 +56,11 @@ def whole(value: float) -> str:
 
 def rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names and values as text, for a table."""
-    return [(str(name).replace("_", " "), said(v)) for name, v in values.items()]
+    return [(str(name).replace("_", " "), as_text(v)) for name, v in values.items()]
 
 
-def said(value: Any) -> str:
-    """One value as text."""
+def as_text(value: Any) -> str:
+    """One setting as text."""
     if value is None or value == "":
         return "none"
     if isinstance(value, bool):
@@ -64,5 +68,5 @@ def said(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{k}: {said(v)}" for k, v in value.items()) or "none"
-    return ", ".join(map(said, value)) or "none" if isinstance(value, list | tuple) else str(value)
+        return ", ".join(f"{k}: {as_text(v)}" for k, v in value.items()) or "none"
+    return ", ".join(map(as_text, value)) or "none" if isinstance(value, list | tuple) else str(value)

@@ -1,4 +1,4 @@
-"""Preview sheets of a training as small JPEGs: the newest large, earlier ones as a strip."""
+"""Preview sheets of a training as small JPEGs: the newest one large, earlier ones as thumbnails."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from reports.page.pictures import data_uri, jpeg
 
 MOST = 24
 LARGE = (1280, 700_000)
-"""Height in pixels and bytes of the newest sheet, at most."""
+"""Largest height in pixels and size in bytes of the newest sheet."""
 SMALL = (560, 62_000)
-"""The same of the others."""
+"""Largest height in pixels and size in bytes of the other sheets."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class Shot:
 
 @dataclass(frozen=True)
 class Lapse:
-    """At most MOST sheets spread evenly, the newest last, and the newest once more, larger."""
+    """At most MOST evenly spread sheets, the newest last, and the newest again, larger."""
 
     shots: tuple[Shot, ...]
     newest: str
     size: tuple[int, int]
-    """Width and height in pixels at which they are all shown large."""
+    """Width and height in pixels at which a sheet is shown large."""
     of: int
-    """Sheets that there are."""
+    """Number of sheets in the run."""
 
 
 def lapse(previews: Sequence[tuple[int, Path]]) -> Lapse | None:
-    """Of (step, PNG) in order; a file that cannot be read is left out. None where there is nothing to show."""
+    """Lapse of (step, PNG) pairs in order; unreadable files are left out. None if there is nothing to show."""
     picked = np.unique(np.linspace(0, len(previews) - 1, min(len(previews), MOST)).round().astype(int))
     sheets = [(previews[i][0], image) for i in picked if (image := _read(previews[i][1])) is not None]
     if not sheets:
@@ -54,7 +54,7 @@ def lapse(previews: Sequence[tuple[int, Path]]) -> Lapse | None:
 
 
 def within(image: Image, height: int, most: int) -> bytes:
-    """(H, W, 3) uint8 RGB as JPEG of at most so many pixels high and so many bytes: first coarser, then smaller."""
+    """JPEG of (H, W, 3) uint8 RGB within a height in pixels and `most` bytes: first coarser, then smaller."""
     while True:
         for quality in (88, 80, 70, 60, 45):
             data = jpeg(image, height, quality)

@@ -11,16 +11,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from reports.page.curves import Series, decimal, line_chart, scientific, short, ticks
-from reports.training.figures import compact, points, quality, sentence, tidy, trend
+from reports.training.figures import Quality, Trend, compact, points, sentence
 from reports.training.held_out import summary, worst_groups
 from reports.training.page import write
-from reports.training.text import money, pace, rows, spell
+from reports.training.text import money, pace, rows, time_span
 from reports.training.timelapse import LARGE, MOST, lapse, within
 
 
@@ -36,90 +37,45 @@ def _beside(name: str) -> ModuleType:
 
 made = _beside("trainings")
 pages = _beside("test_pages")
+browsing = _beside("test_browser")
 
 
-def log_of(values: list[float], length: int = 1000, dssim: list[float] | None = None) -> pd.DataFrame:
-    """Held-out SSIM of both sides at even steps, and what training saw."""
+# The figures
+
+
+def curve(values: list[float], length: int = 1000) -> tuple[pd.DataFrame, Quality]:
+    """A log with these held-out SSIMs at even steps."""
     steps = np.linspace(length / len(values), length, len(values))
-    log = pd.DataFrame({"step": steps, "ssim_face_source": values, "ssim_face_target": values, "seconds": 2 * steps})
-    return log if dssim is None else log.assign(dssim_source=dssim, dssim_target=dssim)
-
-
-# The log
-
-
-def test_a_log_is_put_in_order_and_what_is_not_a_number_is_unknown() -> None:
-    log = tidy(pd.DataFrame({"step": [20, 10, 20, np.nan], "loss": [1.0, np.inf, "3", 4.0], "note": list("abcd")}))
-    assert log["step"].tolist() == [10, 20]
-    assert math.isnan(log["loss"][0]) and log["loss"][1] == 3
-    assert tidy(pd.DataFrame()).empty and tidy(pd.DataFrame({"loss": [1.0]})).empty
-
-
-def test_quality_is_read_under_the_mask_and_over_the_crop_where_that_is_all_there_is() -> None:
-    log = tidy(log_of([0.4, np.nan, 0.8]).assign(ssim_face_target=[0.6, np.nan, np.nan], ssim=0.1))
-    assert quality(log).values.tolist() == [0.5, 0.8]
-    whole = quality(log.drop(columns=["ssim_face_source", "ssim_face_target"]))
-    assert whole.values.tolist() == [0.1] * 3 and not whole.masked
-    assert not len(quality(log[["step"]]).steps)
-
-
-def test_a_rising_curve_rises() -> None:
-    found = trend(tidy(log_of(list(np.linspace(0.5, 0.8, 30)))))
-    assert found.state == "rises"
-    assert found.change == pytest.approx(0.06, abs=0.011)
-    assert "still rises: .79, up .05" in sentence(found, 1000, 0.1)
-
-
-def test_a_curve_that_got_there_is_flat_since_then() -> None:
-    found = trend(tidy(log_of([*np.linspace(0.5, 0.8, 10), *[0.8] * 20], 30_000)))
-    assert found.state == "flat"
-    assert 8_000 <= found.since <= 11_000
-    assert f"flat since step {found.since:,}, at .80" in sentence(found, 30_000, 0.1)
-
-
-def test_jitter_is_hardly_ever_a_trend() -> None:
-    runs = [0.8 + np.random.default_rng(seed).normal(0, 0.01, 60) for seed in range(40)]
-    assert sum(trend(tidy(log_of(list(values)))).state == "flat" for values in runs) >= 38
-
-
-def test_held_out_falls_while_training_falls_on_is_overfitting() -> None:
-    held = [*np.linspace(0.6, 0.84, 20), *np.linspace(0.84, 0.78, 20)]
-    found = trend(tidy(log_of(held, 40_000, dssim=list(np.linspace(0.2, 0.02, 40)))))
-    assert found.state == "overfits"
-    assert 18_000 <= found.since <= 22_000
-    words = sentence(found, 40_000, 0.1)
-    assert words.startswith("It overfits") and "fell from .84" in words
-    both = trend(tidy(log_of(held, dssim=[*np.linspace(0.2, 0.1, 20), *np.linspace(0.1, 0.3, 20)])))
-    assert both.state == "falls" and "does not fall either" in sentence(both, 1000, 0.1)
-    assert trend(tidy(log_of(held))).state == "falls"  # nothing is known of the training's loss
+    return pd.DataFrame({"step": steps, "seconds": 2 * steps}), Quality(steps, np.array(values), True)
 
 
 def test_a_short_log_says_so() -> None:
-    assert sentence(trend(tidy(pd.DataFrame())), 0, math.nan) == "Nothing is logged yet."
-    assert "No held-out face" in sentence(trend(tidy(pd.DataFrame({"step": [5.0], "loss": [0.07]}))), 5, 0.07)
-    assert "too early" in sentence(trend(tidy(log_of([0.5, 0.6]))), 1000, 0.1)
+    assert sentence(Trend("none"), 0, math.nan) == "Nothing has been logged yet."
+    assert "have not been evaluated yet (step 5, loss 0.070)" in sentence(Trend("none"), 5, 0.07)
+    assert "too early" in sentence(Trend("short", 0.6), 1000, 0.1)
 
 
 def test_points_are_read_between_measurements() -> None:
-    log = tidy(log_of([0.50, 0.52, 0.51, 0.54], 400).assign(cost=[1.0, 2, 3, 4], device_hours=[0.1, 0.2, 0.3, 0.4]))
-    found = points(log)
+    log, held_out = curve([0.50, 0.52, 0.51, 0.54], 400)
+    found = points(log.assign(cost=[1.0, 2, 3, 4], device_hours=[0.1, 0.2, 0.3, 0.4]), held_out)
     assert [p.ssim for p in found] == pytest.approx([0.50, 0.51, 0.52, 0.53, 0.54])
     assert [p.step for p in found] == pytest.approx([100, 150, 200, 350, 400])  # not before the dip was made good
     assert [p.seconds for p in found] == pytest.approx([200, 300, 400, 700, 800])
     assert math.isnan(found[0].took) and found[3].took == pytest.approx(300)
     assert found[3].paid == pytest.approx(1.5) and found[3].hours == pytest.approx(0.35)
-    assert "No other came" not in pace(found, 850, "$")
-    assert (
-        pace(found, 2800, "€") == "The last point, to .54, took 1.7 min and € 0.50. No other came in the 33 min since."
+    assert "no further gain" not in pace(found, 850, "$")
+    assert pace(found, 2800, "€") == (
+        "The last gain, to 0.54, took 1.7 min and cost € 0.50. There has been no further gain in the 33 min since."
     )
 
 
 def test_points_without_time_or_rise() -> None:
-    found = points(tidy(log_of([0.5, 0.45, 0.505]).drop(columns="seconds")))
+    log, held_out = curve([0.5, 0.45, 0.505])
+    found = points(log.drop(columns="seconds"), held_out)
     assert [p.ssim for p in found] == [0.5]
     assert math.isnan(found[0].seconds) and pace(found, math.nan, "$") == ""
-    assert points(tidy(log_of([0.5]))) == []
-    assert len(compact(points(tidy(log_of([0.1, 0.9]))))) == 8 + 15
+    assert points(*curve([0.5])) == []
+    assert len(compact(points(*curve([0.1, 0.9])))) == 8 + 15
 
 
 # Groups
@@ -131,10 +87,10 @@ def test_the_worst_group_stands_out_with_few_faces_in_the_set() -> None:
     worst = groups[0]
     assert (worst.side, worst.name, worst.held_out, worst.in_set) == ("source", "left 40, mouth open", 12, 9)
     assert worst.few and worst.stands_out
-    assert worst.advice == "Only 9 in the set: more of them would help."
+    assert worst.advice == "There are only 9 training faces like these: add more."
     assert [f.ssim for f in worst.worst] == sorted(f.ssim for f in worst.worst)
     assert not any(g.stands_out for g in groups[1:])
-    assert "source's faces “left 40, mouth open”" in summary(groups)
+    assert "weakest group is “left 40, mouth open” (source)" in summary(groups)
 
 
 def test_alike_groups_are_said_to_be_alike() -> None:
@@ -142,7 +98,7 @@ def test_alike_groups_are_said_to_be_alike() -> None:
     faces = [made.face("source", f"kind {i % 4}", 0.8 + rng.normal(0, 0.02), 50) for i in range(80)]
     groups = worst_groups(faces)
     assert len(groups) == 4 and not any(g.stands_out or g.few for g in groups)
-    assert summary(groups).startswith("No group stands out") and "not the remedy" in summary(groups)
+    assert summary(groups).startswith("No group stands out") and "will not help" in summary(groups)
 
 
 def test_a_bad_group_of_which_there_is_enough_needs_better_faces() -> None:
@@ -151,9 +107,9 @@ def test_a_bad_group_of_which_there_is_enough_needs_better_faces() -> None:
     ]
     worst = worst_groups(faces)[0]
     assert worst.stands_out and not worst.few
-    assert "70 in the set already" in worst.advice
+    assert "70 training faces already" in worst.advice
     none = worst_groups([*faces, *(made.face("target", "c", 0.3, 0) for _ in range(5))])[0]
-    assert none.few and none.advice == "None in the set: add some."
+    assert none.few and none.advice == "There are no training faces like these: add some."
 
 
 def test_a_face_of_unknown_pose_and_time_has_a_caption(tmp_path: Path) -> None:
@@ -161,7 +117,7 @@ def test_a_face_of_unknown_pose_and_time_has_a_caption(tmp_path: Path) -> None:
     text = "".join(
         pages._Page(write(made.training(faces=[face]), tmp_path / "a.html").read_text(encoding="utf-8")).text
     )
-    assert f".80 · {made.NASTY}\n" in text
+    assert f"0.80 · {made.NASTY}\n" in text
 
 
 def test_one_bad_face_is_no_group_that_stands_out() -> None:
@@ -169,15 +125,15 @@ def test_one_bad_face_is_no_group_that_stands_out() -> None:
     faces = [made.face("source", "many", 0.8 + rng.normal(0, 0.05), 50) for _ in range(40)]
     group = worst_groups([*faces, made.face("source", "one", 0.7, 40)])[0]
     assert group.name == "one" and not group.stands_out
-    assert group.advice == "Too few held out to tell."
+    assert group.advice == "There are too few held-out faces to judge."
 
 
 def test_groups_of_nothing_and_of_one_kind() -> None:
     assert worst_groups([]) == [] and worst_groups([made.face(ssim=math.nan)]) == []
-    assert summary([]) == "No held-out face was measured."
+    assert summary([]) == "Held-out faces have not been evaluated yet."
     only = worst_groups([made.face(group="") for _ in range(4)])
-    assert only[0].title == "faces without a group" and only[0].advice == "The only group of its side."
-    assert "all in one group" in summary(only)
+    assert only[0].title == "ungrouped faces" and only[0].advice == "This is the only group of its side."
+    assert "in one group" in summary(only)
 
 
 # Charts and words
@@ -187,9 +143,9 @@ def test_ticks_are_round_and_go_around_the_values() -> None:
     assert ticks(0.52, 0.86, 5) == [0.5, 0.6, 0.7, 0.8, 0.9]
     assert ticks(0, 100_000, 5) == [0, 20_000, 40_000, 60_000, 80_000, 100_000]
     assert len(ticks(0.8, 0.8, 5)) >= 2
-    assert [short(v) for v in (0, 0.8, 1.5, 20_000, 5e-5, -0.25)] == ["0", ".8", "1.5", "20,000", "5e−5", "−.25"]
-    assert [decimal(v) for v in (0.831, -0.02, 1.2, 0, math.nan)] == [".83", "−.02", "1.20", "0.00", "–"]
-    assert [scientific(v) for v in (0.0712, 12.34, 4e-5, 0)] == [".0712", "12.3", "4.0e−5", "0"]
+    assert [short(v) for v in (0, 0.8, 1.5, 20_000, 5e-5, -0.25)] == ["0", "0.8", "1.5", "20,000", "5e−5", "−0.25"]
+    assert [decimal(v) for v in (0.831, -0.02, 1.2, 0, math.nan)] == ["0.83", "−0.02", "1.20", "0.00", "–"]
+    assert [scientific(v) for v in (0.0712, 12.34, 4e-5, 0)] == ["0.0712", "12.3", "4.0e−5", "0"]
 
 
 def test_a_chart_hand_checked() -> None:
@@ -217,7 +173,7 @@ def test_a_long_log_makes_a_short_path_and_a_log_scale_leaves_out_zero() -> None
 
 
 def test_time_and_money_in_words() -> None:
-    assert [spell(s) for s in (3.21, 65, 600, 11_520, 200_000, math.nan)] == [
+    assert [time_span(s) for s in (3.21, 65, 600, 11_520, 200_000, math.nan)] == [
         "3.2 s",
         "65 s",
         "10 min",
@@ -275,7 +231,7 @@ def test_the_page_is_whole_and_names_are_text(page: Path) -> None:
 
 def test_the_json_holds_the_figures(page: Path) -> None:
     data = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
-    assert data["trend"]["state"] == "flat" and "flat since" in data["verdict"]
+    assert data["trend"]["state"] == "flat" and "flat at 0.84 since step 67,500" in data["verdict"]
     assert (data["steps"], data["ended"]) == (100_000, "finished")
     assert len(data["measured"]["step"]) == 40
     assert data["groups"][0]["name"] == "left 40, mouth open" and len(data["groups"]) == 8
@@ -285,14 +241,19 @@ def test_the_json_holds_the_figures(page: Path) -> None:
 
 @pytest.mark.parametrize("ended", ["", "stopped by SIGTERM"])
 def test_a_training_of_nothing_has_a_page(tmp_path: Path, ended: str) -> None:
-    empty = {"log": pd.DataFrame(), "faces": [], "facts": {}, "config": {}, "subjects": {}, "steps": 0}
+    empty = {"log": pd.DataFrame({"step": []}), "faces": [], "facts": {}, "config": {}, "subjects": {}, "steps": 0}
+    empty |= {"quality": Quality(np.zeros(0), np.zeros(0), True), "trend": Trend("none")}
     gone = [(5, tmp_path / "gone.png")]
     html = write(made.training(**empty, ended=ended, previews=gone), tmp_path / "empty.html").read_text(
         encoding="utf-8"
     )
-    said = "It ended before anything was logged: stopped by SIGTERM." if ended else "Nothing is logged yet."
+    said = "The run ended before anything was logged (stopped by SIGTERM)." if ended else "Nothing has been logged yet."
     assert said in html
-    for words in ("There is no preview sheet yet", "No held-out face was measured", "Nothing of this is measured yet"):
+    for words in (
+        "There are no preview sheets",
+        "Held-out faces have not been evaluated",
+        "Nothing has been measured yet",
+    ):
         assert words in html
     json.loads((tmp_path / "empty.json").read_text(encoding="utf-8"))
 
@@ -300,62 +261,54 @@ def test_a_training_of_nothing_has_a_page(tmp_path: Path, ended: str) -> None:
 @pytest.mark.parametrize("lines", [1, 2, 12])
 def test_columns_may_be_missing(tmp_path: Path, lines: int) -> None:
     log = made.rising()[["step", "loss"]].head(lines)
-    write(made.training(log=log, ended="", faces=[made.face()]), tmp_path / "few.html")
+    none = Quality(np.zeros(0), np.zeros(0), True)
+    few = made.training(log=log, quality=none, trend=Trend("none"), ended="", faces=[made.face()])
+    write(few, tmp_path / "few.html")
     whole = (
         made.rising().drop(columns=[c for c in made.rising() if "face" in c or c in ("cost", "nearer")]).head(lines * 5)
     )
-    html = write(made.training(log=whole, ended="", steps=30_000), tmp_path / "whole.html").read_text(encoding="utf-8")
-    assert "SSIM, whole crop" in html and "images/s" in html and "This point cost" not in html
+    held = whole.dropna(subset=["ssim"])
+    crop = Quality(held["step"].to_numpy(), held["ssim"].to_numpy(), False)
+    going = made.training(log=whole, quality=crop, ended="", steps=30_000)
+    html = write(going, tmp_path / "whole.html").read_text(encoding="utf-8")
+    assert "SSIM, whole crop" in html and "images/s" in html and "Cost of this gain" not in html
 
 
-def test_a_swap_that_keeps_the_targets_face_is_told(tmp_path: Path) -> None:
+def test_swaps_that_keep_the_targets_identity_are_reported(tmp_path: Path) -> None:
     log = made.rising().assign(nearer=0.31)
     html = write(made.training(log=log), tmp_path / "kept.html").read_text(encoding="utf-8")
-    assert "Only 31 % of the swaps are nearer to the source" in html
+    assert "Only 31 % of the swaps resemble the source more than the target" in html
 
 
 def test_hundreds_of_previews_do_not_make_a_big_page(tmp_path: Path) -> None:
     sheets = made.previews(tmp_path, 2, noise=True, cell=200)
     faces = [made.face("source", f"kind {i % 40}", 0.5, 9, i) for i in range(512)]
     log = made.rising(5000)
-    told = made.training(previews=[(i, sheets[i % 2][1]) for i in range(300)], faces=faces, log=log)
-    assert write(told, tmp_path / "big.html").stat().st_size < 4_000_000
+    large = made.training(previews=[(i, sheets[i % 2][1]) for i in range(300)], faces=faces, log=log)
+    assert write(large, tmp_path / "big.html").stat().st_size < 4_000_000
 
 
 # In a browser
 
 
-class Opened:
-    """A page that was opened from disk, and what it said and asked for."""
-
-    def __init__(self, browser, path: Path, **options) -> None:
-        self.page = browser.new_page(viewport={"width": 1200, "height": 900}, **options)
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(path.as_uri())
-
-
 @pytest.fixture
-def opened(browser, page: Path) -> Iterator[Opened]:
-    shown = Opened(browser, page)
+def opened(browser, page: Path) -> Iterator[Any]:
+    shown = browsing.Opened(browser, page)
     yield shown
     shown.page.close()
 
 
-def test_the_page_makes_no_error_and_asks_nobody(opened: Opened, page: Path) -> None:
+def test_the_page_makes_no_error_and_asks_nobody(opened: Any, page: Path) -> None:
     opened.page.wait_for_load_state()
     assert opened.said == []
-    assert [u for u in opened.asked if u != page.as_uri() and not u.startswith("data:")] == []
+    assert opened.outside(page) == []
     assert opened.page.locator("main section").count() == 8
     for width in (1200, 390):
         opened.page.set_viewport_size({"width": width, "height": 800})
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_the_slider_shows_an_earlier_preview(opened: Opened) -> None:
+def test_the_slider_shows_an_earlier_preview(opened: Any) -> None:
     page = opened.page
     large, slider, said = (page.locator(f"[data-lapse] {name}").first for name in ("img", "input", "output"))
     newest = large.get_attribute("src")
@@ -373,16 +326,16 @@ def test_the_slider_shows_an_earlier_preview(opened: Opened) -> None:
     assert large.get_attribute("src") == newest
 
 
-def test_the_keyboard_and_the_pointer_read_a_chart(opened: Opened) -> None:
+def test_the_keyboard_and_the_pointer_read_a_chart(opened: Any) -> None:
     page = opened.page
     chart, tip = page.locator("section:has(#quality) [data-map]").first, page.locator(".tip")
     chart.focus()
     page.keyboard.press("ArrowLeft")
-    assert tip.inner_text().startswith("step 97,500: source .8")
+    assert tip.inner_text().startswith("step 97,500: source 0.8")
     assert chart.locator(".on + .dots").evaluate("d => getComputedStyle(d).visibility") == "visible"
     for _ in range(60):
         page.keyboard.press("ArrowLeft")
-    assert tip.inner_text().startswith("step 2,500: source .5")
+    assert tip.inner_text().startswith("step 2,500: source 0.5")
     page.keyboard.press("Escape")
     assert tip.is_hidden()
     cell = page.locator("section:has(#overfit) .cell").nth(50)
@@ -390,13 +343,13 @@ def test_the_keyboard_and_the_pointer_read_a_chart(opened: Opened) -> None:
     page.wait_for_timeout(100)
     cell.hover(force=True)
     tip.wait_for(state="visible", timeout=3000)
-    assert re.fullmatch(r"step [\d,]+: training \.\d{3}, held out \.\d{3}", tip.inner_text())
+    assert re.fullmatch(r"step [\d,]+: training 0\.\d{3}, held-out 0\.\d{3}", tip.inner_text())
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_lines_and_labels_stand_out_in_both_schemes(browser, page: Path, scheme: str) -> None:
-    shown = Opened(browser, page, color_scheme=scheme).page
-    luminance = _beside("test_browser")._luminance
+    shown = browsing.Opened(browser, page, color_scheme=scheme).page
+    luminance = browsing._luminance
     card = shown.locator("figure.card").first.evaluate("e => getComputedStyle(e).backgroundColor")
     for style in "ab":
         label = shown.locator(f"svg text.{style}").first.evaluate("e => getComputedStyle(e).fill")

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from reports.training.figures import Quality, Trend
 from reports.training.held_out import HeldOut
 from reports.training.page import Training
 
@@ -15,7 +16,7 @@ NASTY = '<script>alert("x")</script> "q" & \'s\' 日本 ünï.mp4'
 
 
 def rising(lines: int = 200, length: int = 100_000, seed: int = 0) -> pd.DataFrame:
-    """A log whose held-out SSIM goes to .85 and gets there: every column, every 5th line measured."""
+    """A log whose held-out SSIM rises to 0.85: every column, every 5th line measured."""
     rng = np.random.default_rng(seed)
     step = np.linspace(length / lines, length, lines).round()
     done = step / length
@@ -43,6 +44,12 @@ def rising(lines: int = 200, length: int = 100_000, seed: int = 0) -> pd.DataFra
     measured = [c for c in log if c.startswith(("ssim", "l1_face", "iou", "nearer", "identity"))]
     log.loc[np.arange(lines) % 5 != 4, measured] = np.nan
     return log
+
+
+def quality(log: pd.DataFrame) -> Quality:
+    """The mean of both sides' SSIM under the mask."""
+    held = log.dropna(subset=["ssim_face_source"])
+    return Quality(held["step"].to_numpy(), held[["ssim_face_source", "ssim_face_target"]].to_numpy().mean(1), True)
 
 
 def face(side: str = "source", group: str = "frontal", ssim: float = 0.8, in_set: int = 60, number: int = 0) -> HeldOut:
@@ -107,6 +114,8 @@ def training(**changed: object) -> Training:
         "ended": "finished",
         "parameters": 24_123_456,
         "log": rising(),
+        "quality": quality(rising()),
+        "trend": Trend("flat", 0.84, 0.0, 67_500),
         "faces": faces(),
         "previews": [],
         "facts": {"device": "cuda:0", "processes": 1, "precision": "bf16", "version": "0.1.0", "sha256": "ab" * 32},

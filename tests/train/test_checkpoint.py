@@ -46,7 +46,7 @@ def test_a_damaged_one_is_refused_with_a_word(tmp_path: Path, damage: str, caplo
     with caplog.at_level(logging.WARNING):
         found = checkpoint.newest(tmp_path)
     assert found is not None and found.step == 1
-    assert "the checkpoint before it is used" in caplog.text
+    assert "using the previous checkpoint" in caplog.text
 
 
 def test_none_where_there_is_none(tmp_path: Path) -> None:

@@ -13,20 +13,10 @@ from curate.scores.quality import detail
 from curate.types import no_progress
 from tests.tables import write_rows
 from train.augment import Limits
+from train.clarity import CLARITY, HARSHEST, MOST_BLUR, SCORED, clarity, matched
 from train.config import TrainConfig
-from train.data import (
-    CLARITY,
-    HARSHEST,
-    MOST_BLUR,
-    SCORED,
-    Side,
-    chance,
-    clarity,
-    load_side,
-    matched,
-    split,
-    usable_rows,
-)
+from train.data import Side, load_side, usable_rows
+from train.split import chance, split
 
 
 def load(path: Path, config: TrainConfig, cache: Path) -> Side:
@@ -119,7 +109,7 @@ def test_an_unreadable_crop_is_left_out(make_faceset: object, config: TrainConfi
 def test_too_few_faces_or_none(make_faceset: object, config: TrainConfig, tmp_path: Path) -> None:
     made = make_faceset(tmp_path / "a")  # type: ignore[operator]  # a fixture that is a function
     write_selection(made, made.selection().iloc[:3])
-    with pytest.raises(WorkError, match="gives 3 faces to train on, at least 8"):
+    with pytest.raises(WorkError, match="has 3 usable faces, but training needs at least 8"):
         load(tmp_path / "a", config, tmp_path)
     write_selection(made, made.selection().iloc[:0])
     with pytest.raises(WorkError, match="has no selected faces"):

@@ -25,7 +25,8 @@ from safetensors.torch import load_file
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import ConsentError, MissingError, UsageError, WorkError
 from curate.types import Subject
-from train import checkpoint, fit, health
+from train import checkpoint, health, schedule
+from train import step as stepping
 from train.config import TrainConfig
 from train.feed import batch_of
 from train.fit import Summary, train
@@ -151,7 +152,7 @@ def test_processes_that_torchrun_started_again_go_on(
     with pytest.raises(Killed):
         train(config, *pair, out, progress=killed_at(4))
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
-    with pytest.raises(UsageError, match="exists; --resume"):
+    with pytest.raises(UsageError, match="already exists: use --resume"):
         train(config, *pair, out)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert train(config, *pair, out).resumed_from == 3
@@ -181,7 +182,7 @@ def test_a_truncated_checkpoint_is_refused_and_the_one_before_used(
     last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
     with caplog.at_level(logging.WARNING):
         assert train(config, *pair, out, resume=True).resumed_from == 3
-    assert "step-6.safetensors is damaged" in caplog.text and "the checkpoint before it is used" in caplog.text
+    assert "step-6.safetensors is damaged" in caplog.text and "using the previous checkpoint" in caplog.text
     assert last.read_bytes() == (whole / "checkpoints/step-6.safetensors").read_bytes()
 
 
@@ -196,9 +197,9 @@ def test_going_on_with_a_finished_run(
     assert same.ended == summary.ended == "finished"
     longer = train(resumed_config(out, steps=8), *pair, out, resume=True)
     assert (longer.steps, longer.resumed_from, open_run(out).step) == (8, 6, 8)
-    with pytest.raises(UsageError, match="--steps 7: the run is at step 8"):
+    with pytest.raises(UsageError, match="--steps 7: the run is already at step 8"):
         train(resumed_config(out, steps=7), *pair, out, resume=True)
-    with pytest.raises(UsageError, match=r"--preset small: the run in .* was begun with tiny"):
+    with pytest.raises(UsageError, match=r"--preset small: the run in .* was started with tiny"):
         resumed_config(out, "small")
 
 
@@ -206,12 +207,12 @@ def test_an_existing_folder_is_not_touched_unless_told(
     undisturbed: tuple[Path, Summary, TrainConfig], pair: Pair, tmp_path: Path
 ) -> None:
     whole, _, config = undisturbed
-    with pytest.raises(UsageError, match="exists; --resume goes on with it, --force begins anew"):
+    with pytest.raises(UsageError, match="already exists: use --resume to continue it or --force to replace it"):
         train(config, *pair, whole)
     other = tmp_path / "photos"
     other.mkdir()
     (other / "mine.txt").write_text("keep")
-    with pytest.raises(UsageError, match="exists; name another folder"):
+    with pytest.raises(UsageError, match="already exists: give another folder"):
         train(config, *pair, other)
     with pytest.raises(UsageError, match="is no run"):
         train(config, *pair, other, resume=True)
@@ -249,7 +250,7 @@ def test_no_consent_no_training(
 
 def test_wrong_calls(make_faceset: MakeFaceset, pair: Pair, config: TrainConfig, tmp_path: Path) -> None:
     make_faceset(tmp_path / "b", "b", framing="head")
-    with pytest.raises(UsageError, match=r"has framing full, .* head: curate one again"):
+    with pytest.raises(UsageError, match=r"has framing full, .* has head: curate one of them again"):
         train(config, pair[0], tmp_path / "b", tmp_path / "run")
     with pytest.raises(UsageError, match="is not a faceset"):
         train(config, pair[0], tmp_path / "nothing", tmp_path / "run")
@@ -259,7 +260,7 @@ def test_wrong_calls(make_faceset: MakeFaceset, pair: Pair, config: TrainConfig,
         train(config, pair[0], tmp_path / "unselected", tmp_path / "run", force=True)
     with pytest.raises(UsageError, match="--resume and --force"):
         train(config, *pair, tmp_path / "run", resume=True, force=True)
-    with pytest.raises(UsageError, match="--precision fp16: needs a CUDA device"):
+    with pytest.raises(UsageError, match="--precision fp16 needs a CUDA device"):
         train(replace(config, precision="fp16"), *pair, tmp_path / "run")
     with pytest.raises(WorkError, match="cannot be written"):
         train(config, *pair, Path("/proc/nowhere"))
@@ -277,13 +278,13 @@ def test_another_subject_may_not_go_on_in_a_run(
 
 def spoiled(monkeypatch: pytest.MonkeyPatch, steps: Callable[[int], bool]) -> None:
     """Make the loss no number in the steps for which `steps` is true; they are counted as they are done."""
-    honest, done = fit.losses, itertools.count(2)  # two sides a step
+    honest, done = stepping.losses, itertools.count(2)  # two sides a step
 
     def losses(*args: Any) -> dict[str, torch.Tensor]:
         wrong = steps(next(done) // 2)
         return {k: v * float("nan") if wrong else v for k, v in honest(*args).items()}
 
-    monkeypatch.setattr(fit, "losses", losses)
+    monkeypatch.setattr(stepping, "losses", losses)
 
 
 def test_a_step_without_a_number_is_skipped(
@@ -292,7 +293,7 @@ def test_a_step_without_a_number_is_skipped(
     spoiled(monkeypatch, lambda step: step == 4)
     with caplog.at_level(logging.WARNING):
         assert train(config, *pair, tmp_path / "run").steps == 6
-    assert "l1_source is nan at step 4: the step is skipped" in caplog.text
+    assert "l1_source is nan at step 4: this step is skipped" in caplog.text
     weights = load_file(tmp_path / "run/model.safetensors")
     assert all(v.isfinite().all() for v in weights.values())
 
@@ -300,10 +301,10 @@ def test_a_step_without_a_number_is_skipped(
 def test_after_several_the_last_good_state_returns_with_half_the_rate(
     pair: Pair, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    spoiled(monkeypatch, lambda step: 5 <= step < 5 + health.TRIES)  # step 6 would be saved
+    spoiled(monkeypatch, lambda step: 5 <= step < 5 + health.MAX_SKIPPED)  # step 6 would be saved
     with caplog.at_level(logging.WARNING):
         assert train(replace(config, steps=12), *pair, tmp_path / "run").steps == 12
-    assert "back to step 3, at half the rate" in caplog.text
+    assert "returning to step 3 at half the learning rate" in caplog.text
     last = checkpoint.read(tmp_path / "run/checkpoints/step-12.safetensors")
     assert (last.facts["slow"], last.facts["returns"]) == (0.5, 1)
     with (tmp_path / "run/log.csv").open() as stream:
@@ -316,26 +317,28 @@ def test_a_loss_that_stays_no_number_ends_it_and_is_named(
     pair: Pair, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spoiled(monkeypatch, lambda step: True)
-    with pytest.raises(WorkError, match=r"l1_source is nan at step 5, also after 3 returns .* a lower --lr than 0.002"):
+    with pytest.raises(
+        WorkError, match=r"l1_source is nan at step 5, even after .* good state 3 times.* an --lr below 0.002"
+    ):
         train(replace(config, steps=20), *pair, tmp_path / "run")
     assert checkpoint.newest(tmp_path / "run/checkpoints") is None
 
 
-@pytest.mark.parametrize(("most", "said"), [(1, "a pass of 1 does: --batch 1, or --accumulate 4"), (0, "not even one")])
+@pytest.mark.parametrize(("most", "said"), [(1, "1 would: use --batch 1, or --accumulate 4"), (0, "neither does one")])
 def test_too_little_memory_names_the_batch_that_fits(
     pair: Pair, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, said: str
 ) -> None:
     """Simulated: the losses of more than `most` faces find no memory."""
-    honest = fit.losses
+    honest = stepping.losses
 
     def losses(output: torch.Tensor, *args: Any) -> dict[str, torch.Tensor]:
         if len(output) > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
         return honest(output, *args)
 
-    monkeypatch.setattr(fit, "losses", losses)
+    monkeypatch.setattr(stepping, "losses", losses)
     monkeypatch.setattr(health, "losses", losses)
-    with pytest.raises(WorkError, match=f"--batch 4 of 64 px in passes of 4 does not fit.*{said}"):
+    with pytest.raises(WorkError, match=rf"4 faces per side and pass at 64 px \(--batch 4\) do not fit.*{said}"):
         train(replace(config, batch=4), *pair, tmp_path / "run")
 
 
@@ -350,7 +353,7 @@ def test_a_batch_in_passes_learns_the_same(pair: Pair, config: TrainConfig, tmp_
 def test_a_plateau_ends_it_after_a_cool_down(
     pair: Pair, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "on_plateau", lambda log: len(log) >= 3)
+    monkeypatch.setattr(schedule, "on_plateau", lambda log: len(log) >= 3)
     plain = replace(config, steps=1000, stop="auto", preview_every=4, log_every=4, save_every=5, price=360.0)
     whole = train(plain, *pair, tmp_path / "run")
     assert (whole.steps, whole.ended) == (14, "plateau")  # found at 12, 15 % more

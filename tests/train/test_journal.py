@@ -36,7 +36,7 @@ def test_the_line_says_loss_rate_and_time_left(tmp_path: Path, caplog: pytest.Lo
         journal.line(LINE, 10, 65.2)
     journal.close()
     assert caplog.messages == ["step 2/10  loss 0.2500  200 images/s  1:05 left"]
-    assert "held-out ssim 0.812" in sentence({**LINE, "ssim": 0.812}, 10, 0)
+    assert "held-out SSIM 0.812" in sentence({**LINE, "ssim": 0.812}, 10, 0)
 
 
 def test_clock() -> None:

@@ -1,0 +1,111 @@
+"""Cache of decoded crops: each selected face's crop and mask, at the size of training, in one file of raw pixels.
+
+CACHE/source.u8     (N, C, C, 4) uint8, RGB and mask
+CACHE/source.json   digest of what the pixels were made from, C, the faces' ids in order
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate.dataset.faceset import Faceset
+from curate.errors import WorkError
+from curate.face import align
+from curate.runtime.files import atomic
+from curate.types import Progress
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+MIN_FACES = 8
+"""Faces that a side needs."""
+
+
+def update(faceset: Faceset, rows: pd.DataFrame, size: int, cache: Path, name: str, progress: Progress) -> None:
+    """Fill a side's cache unless it is current. Raises WorkError if the disk refuses, or for fewer than 8 faces."""
+    digest, store, label = _digest(faceset, rows, size), *_paths(cache, name)
+    if _is_current(store, label, digest):
+        return
+    try:
+        _fill(faceset, rows, size, store, label, digest, progress)
+    except OSError as error:
+        raise WorkError(
+            f"{store} cannot be written ({error.strerror}): it needs {len(rows) * size**2 * 4 / 1e6:.0f} MB"
+        ) from None
+
+
+def open_cache(cache: Path, name: str) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
+    """Ids of a side's faces and their pixels (N, C, C, 4), RGB and mask, as a memory map."""
+    store, label = _paths(cache, name)
+    meta = json.loads(label.read_text(encoding="utf-8"))
+    ids, size = tuple(meta["ids"]), meta["size"]
+    return ids, np.memmap(store, np.uint8, "r", shape=(len(ids), size, size, 4))
+
+
+def _paths(cache: Path, name: str) -> tuple[Path, Path]:
+    return cache / f"{name}.u8", cache / f"{name}.json"
+
+
+def _digest(faceset: Faceset, rows: pd.DataFrame, size: int) -> str:
+    facts = [FORMAT, str(faceset.folder.resolve()), faceset.settings.digest(), size, rows["face_id"].tolist()]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _is_current(store: Path, label: Path, digest: str) -> bool:
+    try:
+        meta = json.loads(label.read_text(encoding="utf-8"))
+        return bool(meta["digest"] == digest and store.stat().st_size == len(meta["ids"]) * meta["size"] ** 2 * 4)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _fill(
+    faceset: Faceset, rows: pd.DataFrame, size: int, store: Path, label: Path, digest: str, progress: Progress
+) -> None:
+    ids: list[str] = []
+    with atomic(store) as temporary, temporary.open("wb") as stream:
+        for done, (face, pixels) in enumerate(_decode(faceset, rows, size), 1):
+            if pixels is not None:
+                ids.append(face)
+                stream.write(pixels.tobytes())
+            progress(f"decode {label.stem}", done, len(rows))
+    if len(ids) < MIN_FACES:
+        raise WorkError(
+            f"{faceset.folder} has {len(ids)} usable faces, but training needs at least {MIN_FACES}: "
+            f"faceset select {faceset.folder} --budget 500"
+        )
+    with atomic(label) as temporary:
+        temporary.write_text(json.dumps({"digest": digest, "size": size, "ids": ids}), encoding="utf-8")
+
+
+def _decode(faceset: Faceset, rows: pd.DataFrame, size: int) -> Iterator[tuple[str, NDArray[np.uint8] | None]]:
+    """Face id and (size, size, 4) uint8 of each row; None, with a warning, if its crop is unusable."""
+    landmarks = faceset.landmarks(rows["face_id"])
+
+    def one(face: str, crop: str, matrix: NDArray[np.floating]) -> NDArray[np.uint8] | None:
+        """The crop with its mask as fourth channel, or None."""
+        if face not in landmarks:
+            log.warning("face %s has no landmarks and is left out", face)
+            return None
+        try:
+            image = faceset.crop(crop)
+        except WorkError as error:
+            log.warning("face %s is left out: %s", face, error)
+            return None
+        points = align.transform(landmarks[face], np.asarray(matrix).reshape(2, 3))
+        mask = np.round(align.hull_mask(points, *image.shape[:2]) * 255).astype(np.uint8)
+        how = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC
+        return np.asarray(cv2.resize(np.dstack([image, mask]), (size, size), interpolation=how), np.uint8)
+
+    with ThreadPoolExecutor(2) as pool:
+        yield from zip(rows["face_id"], pool.map(one, rows["face_id"], rows["crop"], rows["matrix"]), strict=True)
