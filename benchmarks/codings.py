@@ -26,7 +26,7 @@ from curate.turntable import painted, performance, write_clip
 from curate.types import Frame
 from render.output.coding import Coding
 from render.output.encode import encoder
-from render.output.footage_format import Look, check_footage
+from render.output.footage_format import FootageFormat, check_footage
 
 CODINGS = (
     Coding(),
@@ -41,12 +41,12 @@ CODINGS = (
 )
 
 
-def encode(path: Path, frames: list[Frame], look: Look, coding: Coding) -> float:
+def encode(path: Path, frames: list[Frame], footage_format: FootageFormat, coding: Coding) -> float:
     """Seconds of processor time."""
     pixels = [f.deep if coding.deep else f.image for f in frames]
     height, width = pixels[0].shape[:2]
     began = spent()
-    with encoder(path, width, height, Fraction(25), look, coding) as write:
+    with encoder(path, width, height, Fraction(25), footage_format, coding) as write:
         for image in pixels:
             write(image)
     return spent() - began
@@ -73,14 +73,14 @@ def luma(path: Path) -> list[np.ndarray]:
 
 def measure(clip: Path, folder: Path, count: int, threads: int) -> list[dict[str, Any]]:
     """A row a coding: frames a second of processor time, Mbit/s at 25 a second, PSNR in RGB, off in 10-bit codes."""
-    look = check_footage(clip)
+    footage_format = check_footage(clip)
     frames = list(itertools.islice(video.decode(video.probe(clip), depth=16), count))
     before = luma(clip)[: len(frames)]
     rows = []
     for given in CODINGS:
         coding = Coding(given.codec, given.crf, given.bits, given.preset, threads)
         path = folder / f"{coding.codec}{coding.suffix}"
-        seconds = encode(path, frames, look, coding)
+        seconds = encode(path, frames, footage_format, coding)
         back = list(video.decode(video.probe(path), depth=16))
         off = [(b.deep.astype(float) - f.deep) / 65535 for b, f in zip(back, frames, strict=True)]
         codes = [np.abs(b - a) for a, b in zip(before, luma(path), strict=True)]

@@ -125,14 +125,19 @@ def main() -> None:
 
 def speed(told: argparse.Namespace, clip: Any, frames: list[Frame], network: Callable[[], Faces], end: float) -> Any:
     """Seconds of every part alone, and of the whole."""
-    look = check_footage(told.footage)
-    coding = coding_for(look)
+    footage_format = check_footage(told.footage)
+    coding = coding_for(footage_format)
 
     def encoding() -> None:
         with (
             tempfile.TemporaryDirectory() as folder,
             encode.encoder(
-                Path(folder) / "x", clip.width, clip.height, Fraction(clip.fps).limit_denominator(1001), look, coding
+                Path(folder) / "x",
+                clip.width,
+                clip.height,
+                Fraction(clip.fps).limit_denominator(1001),
+                footage_format,
+                coding,
             ) as write,
         ):
             for frame in frames:

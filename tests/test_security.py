@@ -31,7 +31,8 @@ from curate.errors import FacesetError, WeightsError, WorkError
 from curate.face import weights as models
 from curate.footage import video
 from curate.types import Clip, Subject
-from render.provenance import keys, manifest, verify
+from render.provenance import keys, manifest
+from render.provenance.verify import verify
 from train.run import load_swapper, open_run
 
 ROOT = Path(__file__).parent.parent
@@ -218,11 +219,11 @@ def signed(tmp_path: Path, seeds: ModuleType, monkeypatch):
         folder.mkdir()
         clip = seeds.clip(folder / "a.mp4", "libx264", "yuv420p", None)
         footage = seeds.clip(folder / "b.mp4", "libx264", "yuv420p", None)
-        papers = manifest.Papers(Subject(name, "self"), Subject("Bob", "self"), (), "cc" * 32, 12, 12)
+        stated = manifest.RenderStatement(Subject(name, "self"), Subject("Bob", "self"), (), "cc" * 32, 12, 12)
         with monkeypatch.context() as patch:
             if statement is not None:
-                patch.setattr(manifest, "_statement", lambda papers: statement)
-            manifest.sign(clip, folder / "out.mp4", "out.mp4", papers, footage, keys.installation_key())
+                patch.setattr(manifest, "_statement", lambda stated: statement)
+            manifest.sign(clip, folder / "out.mp4", "out.mp4", stated, footage, keys.installation_key())
         return folder / "out.mp4"
 
     return sign

@@ -44,7 +44,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Papers:
+class RenderStatement:
     """What a manifest says about a render."""
 
     subject: Subject
@@ -78,7 +78,13 @@ def sidecar_path(video: Path) -> Path:
 
 
 def sign(
-    unsigned: Path, signed: Path, title: str, papers: Papers, footage: Path, key: SigningKey, tsa_url: str | None = None
+    unsigned: Path,
+    signed: Path,
+    title: str,
+    stated: RenderStatement,
+    footage: Path,
+    key: SigningKey,
+    tsa_url: str | None = None,
 ) -> bytes:
     """Write `signed` from `unsigned` (which gets its XMP), with manifest and seal; returns the manifest's bytes.
 
@@ -92,7 +98,7 @@ def sign(
     mp4_boxes.append_xmp(unsigned, title, generator())
     settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
     try:
-        builder = c2pa.Builder(_manifest(title, mime, papers), c2pa.Context.from_dict(settings))
+        builder = c2pa.Builder(_manifest(title, mime, stated), c2pa.Context.from_dict(settings))
         _add_footage(builder, footage)
         signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(key.algorithm, key.chain, key.private_key, tsa_url))
         with unsigned.open("rb") as source, signed.open("w+b") as target:
@@ -110,9 +116,9 @@ def sign(
     return manifest
 
 
-def _manifest(title: str, mime: str, papers: Papers) -> dict[str, Any]:
+def _manifest(title: str, mime: str, stated: RenderStatement) -> dict[str, Any]:
     agent = {"name": "faceset", "version": _version()}
-    clips = [s for s in papers.sources if s.role == "source"]
+    clips = [s for s in stated.sources if s.role == "source"]
     labels = [f"source-{i}" for i in range(len(clips))]
     ingredients = [
         {
@@ -137,11 +143,11 @@ def _manifest(title: str, mime: str, papers: Papers) -> dict[str, Any]:
     )
     assertions: list[dict[str, Any]] = [
         {"label": "c2pa.actions.v2", "data": {"actions": actions}},
-        {"label": LABEL, "data": _statement(papers)},
+        {"label": LABEL, "data": _statement(stated)},
     ]
-    if papers.watermark is not None:
+    if stated.watermark is not None:
         actions.append({"action": "c2pa.watermarked.bound", "softwareAgent": agent})
-        assertions.append({"label": SOFT_BINDING, "data": _soft_binding(papers.watermark)})
+        assertions.append({"label": SOFT_BINDING, "data": _soft_binding(stated.watermark)})
     return {
         "title": title,
         "format": mime,
@@ -160,17 +166,17 @@ def _soft_binding(identifier: int) -> dict[str, Any]:
     }
 
 
-def _statement(papers: Papers) -> dict[str, Any]:
+def _statement(stated: RenderStatement) -> dict[str, Any]:
     return {
         "generator": generator(),
-        "subject": _subject(papers.subject),
-        "target": _subject(papers.target),
-        "sources": [asdict(s) for s in papers.sources],
-        "model_sha256": papers.model_sha256,
-        "frames": papers.frames,
-        "swapped": papers.swapped,
+        "subject": _subject(stated.subject),
+        "target": _subject(stated.target),
+        "sources": [asdict(s) for s in stated.sources],
+        "model_sha256": stated.model_sha256,
+        "frames": stated.frames,
+        "swapped": stated.swapped,
         "sealed": True,
-    } | ({} if papers.watermark is None else {"watermark": identifier_text(papers.watermark)})
+    } | ({} if stated.watermark is None else {"watermark": identifier_text(stated.watermark)})
 
 
 def _subject(subject: Subject) -> dict[str, str]:

@@ -63,10 +63,10 @@ def verify(path: Path) -> Verification:
             pass
     except OSError as error:
         raise WorkError(f"{path}: cannot be read ({error.strerror})") from None
-    return _with_watermark(_by_papers(path), find_watermark(path))
+    return _with_watermark(_by_manifest(path), find_watermark(path))
 
 
-def _by_papers(path: Path) -> Verification:
+def _by_manifest(path: Path) -> Verification:
     """What manifest, seal and metadata say; `watermark` is what an untouched manifest names."""
     mime = MIME.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "video/mp4"
     try:

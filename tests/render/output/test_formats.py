@@ -30,7 +30,7 @@ def test_a_render_in_this_codec(make_clip, stub, tmp_path, uneven_times, form, c
         assert shown[0] == shown[1]
         assert len(made.streams.audio) == 1
         assert made.streams.video[0].codec_context.name == {"h264": "h264", "h265": "hevc"}.get(codec, "prores")
-    look, wanted = check_footage(out, allow_hdr=True), check_footage(footage, allow_hdr=True)
-    assert look.bits == bits
-    assert (look.matrix_tag, look.primaries, look.transfer) == (1, 1, 1)
-    assert look.pixel_format == {"prores": "yuv422p", "prores4444": "yuv444p"}.get(codec, wanted.pixel_format)
+    footage_format, wanted = check_footage(out, allow_hdr=True), check_footage(footage, allow_hdr=True)
+    assert footage_format.bits == bits
+    assert (footage_format.matrix_tag, footage_format.primaries, footage_format.transfer) == (1, 1, 1)
+    assert footage_format.pixel_format == {"prores": "yuv422p", "prores4444": "yuv444p"}.get(codec, wanted.pixel_format)

@@ -23,11 +23,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from curate.errors import UsageError, WorkError
 from curate.types import Subject
-from render.provenance import keys, manifest, mp4_boxes, registry, verify
-from render.provenance.manifest import Papers, Source, sign
-from render.provenance.watermark import Marker, identifier_text
+from render.provenance import keys, manifest, mp4_boxes, registry
+from render.provenance.manifest import RenderStatement, Source, sign
+from render.provenance.verify import verify
+from render.provenance.watermark import Marker
+from render.provenance.watermark_code import identifier_text
 
-PAPERS = Papers(
+PAPERS = RenderStatement(
     Subject("Zoë <&>", "self"),
     Subject("Bob", "research"),
     (Source("source", "zoë.mp4", "aa" * 32), Source("target", "footage.mp4", "bb" * 32)),

@@ -58,7 +58,7 @@ def test_a_torn_line_costs_only_itself(caplog):
 
 def test_processes_do_not_tear_each_others_lines(config_folder):
     script = (
-        "from render import registry\n"
+        "from render.provenance import registry\n"
         "for i in range(20):\n"
         "    registry.new_entry(title='t' * 3000, subject='s', basis=None, model_sha256='', out='')\n"
     )
