@@ -1,9 +1,9 @@
-"""Speed, size and loss of every coding of a render, and what decoding and encoding again costs.
+"""Benchmark of every coding of a render: speed, size, and loss of decoding and re-encoding.
 
     python -m benchmarks.codings [--clip CLIP] [--frames N] [--threads N]
 
-Without a clip it takes a painted turning head, 480 lines. Speed is frames a second of processor time, ffmpeg's and our
-own together, so other work on the machine hardly shows.
+Without a clip it uses a painted, turning head, 480 lines. Speed is in frames per CPU second, ffmpeg's and our own
+together, so that other load on the machine hardly matters.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ CODINGS = (
 
 
 def encode(path: Path, frames: list[Frame], footage_format: FootageFormat, coding: Coding) -> float:
-    """Seconds of processor time."""
+    """Encode the frames; CPU seconds."""
     pixels = [f.deep if coding.deep else f.image for f in frames]
     height, width = pixels[0].shape[:2]
     began = spent()
@@ -53,13 +53,13 @@ def encode(path: Path, frames: list[Frame], footage_format: FootageFormat, codin
 
 
 def spent() -> float:
-    """Seconds of processor time, ours and that of programs that have ended."""
+    """CPU seconds of this process and of finished child processes."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + used.ru_utime + used.ru_stime
 
 
 def luma(path: Path) -> list[np.ndarray]:
-    """Y' as stored, in codes of 10 bits."""
+    """Luma as stored, in 10-bit codes."""
     found = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -72,7 +72,7 @@ def luma(path: Path) -> list[np.ndarray]:
 
 
 def measure(clip: Path, folder: Path, count: int, threads: int) -> list[dict[str, Any]]:
-    """A row a coding: frames a second of processor time, Mbit/s at 25 a second, PSNR in RGB, off in 10-bit codes."""
+    """One row per coding: frames per CPU second, Mbit/s at 25 fps, PSNR in RGB, luma error in 10-bit codes."""
     footage_format = check_footage(clip)
     frames = list(itertools.islice(video.decode(video.probe(clip), depth=16), count))
     before = luma(clip)[: len(frames)]
@@ -112,7 +112,7 @@ def main() -> None:
             clip = folder / "head.mp4"
             write_clip(clip, painted(), performance(seed=1, frames=args.frames), (480, 480), 25)
         rows = measure(clip, folder, args.frames, args.threads)
-    print(f"{'codec':<11}{'bits':>5}{'crf':>5}{'frames/s':>10}{'Mbit/s':>9}{'PSNR':>7}   luma off, codes of 10 bits")
+    print(f"{'codec':<11}{'bits':>5}{'crf':>5}{'frames/s':>10}{'Mbit/s':>9}{'PSNR':>7}   luma error, 10-bit codes")
     for r in rows:
         crf = "-" if r["crf"] is None else r["crf"]
         print(

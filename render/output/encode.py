@@ -34,14 +34,13 @@ FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 def encoder(
     path: Path, width: int, height: int, rate: Fraction, footage_format: FootageFormat, coding: Coding
 ) -> Iterator[Callable[[Pixels], None]]:
-    """A function that appends a frame to the video at `path` (MP4, for ProRes QuickTime; whatever its suffix).
+    """Function that appends a frame to the video at `path` (MP4, or QuickTime for ProRes, whatever its suffix).
 
     Frames are (height, width, 3) RGB: uint8 for 8 bits, uint16 in 0..65535 for 10. The first is a key frame. Leaving
     the context finishes the file. Raises WorkError with the encoder's own message if it fails.
     """
     shown = output_format(footage_format, coding)
     command = _command(path, width, height, rate, shown, coding)
-    kind = np.uint16 if coding.deep else np.uint8
     matrix = depth.to_yuv(shown.matrix, shown.range_tag == depth.FULL_RANGE, coding.bits)
     with (
         tempfile.TemporaryFile() as errors,
@@ -50,14 +49,8 @@ def encoder(
         pipe = cast(BinaryIO, process.stdin)
 
         def write(image: Pixels) -> None:
-            """Hand one frame to the encoder."""
-            if image.dtype != kind:
-                raise ValueError(f"the frame is {image.dtype}, but {coding.bits} bits need {np.dtype(kind)}")
-            if image.shape != (height, width, 3):
-                raise WorkError(
-                    f"the footage changes its size from {width}x{height} to {image.shape[1]}x{image.shape[0]}; "
-                    "split it there"
-                )
+            """Append one frame."""
+            _check_frame(image, width, height, coding)
             if coding.deep:
                 image = np.moveaxis(depth.transform(cast(NDArray[np.uint16], image), matrix), -1, 0).astype("<u2")
             pipe.write(image.tobytes())
@@ -77,6 +70,15 @@ def encoder(
             errors.seek(0)
             lines = errors.read().decode(errors="replace").strip().splitlines() or [f"exit code {code}"]
             raise WorkError(f"the encoder failed: {lines[-1]}")
+
+
+def _check_frame(image: Pixels, width: int, height: int, coding: Coding) -> None:
+    kind = np.dtype(np.uint16 if coding.deep else np.uint8)
+    if image.dtype != kind:
+        raise ValueError(f"the frame is {image.dtype}, but {coding.bits} bits need {kind}")
+    if image.shape != (height, width, 3):
+        found = f"{image.shape[1]}x{image.shape[0]}"
+        raise WorkError(f"the footage changes its size from {width}x{height} to {found}; split it there")
 
 
 def _command(

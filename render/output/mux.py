@@ -78,28 +78,34 @@ def mux(
         base = Fraction(video_stream(source).time_base)
         end = _end(source, times) if span is None else _end_of(span, source, footage, times)
         shift = 0 if span is None else times[0]
-        # Edit lists count in the movie's time scale: with the video's own they are exact.
-        options = {
-            "movflags": "+faststart",
-            "video_track_timescale": str(base.denominator),
-            "movie_timescale": str(base.denominator),
-        }
-        with av.open(str(out), "w", format=FORMATS[suffix], container_options=options) as container:
+        with av.open(str(out), "w", format=FORMATS[suffix], container_options=_options(base)) as container:
             _describe(container, source, comment)
-            encoded = template.streams.video[0]
-            track = container.add_stream_from_template(encoded)
-            track.codec_context.codec_tag = encoded.codec_context.codec_tag  # hvc1, ap4h: PyAV forgets it
-            track.time_base = Fraction(1, base.denominator)
-            pairs = [(s, container.add_stream_from_template(s)) for s in _copied(source)]
-            for old, new in pairs:
-                new.metadata.update({k: v for k, v in old.metadata.items() if k in ("language", "title")})
+            track, pairs = _tracks(container, template, source, base)
             shown = [time - shift for time in times]
             feeds: list[Iterable[Any]] = [_video_packets(joined, track, shown, end - shift, base)]
             if pairs:
-                copied = _copied_packets(source, dict(pairs))
+                copied = _copied_packets(source, pairs)
                 feeds.append(copied if span is None else _cut(copied, shift * base, end * base))
             for packet in heapq.merge(*feeds, key=lambda p: p.dts * p.time_base):
                 container.mux_one(packet)
+
+
+def _options(base: Fraction) -> dict[str, str]:
+    """Options of the container. Edit lists count in the movie's time scale: with the video's own they are exact."""
+    scale = str(base.denominator)
+    return {"movflags": "+faststart", "video_track_timescale": scale, "movie_timescale": scale}
+
+
+def _tracks(container: Any, template: Any, source: Any, base: Fraction) -> tuple[Any, dict[Any, Any]]:
+    """The output's video stream, and its sound and subtitle streams by the footage's."""
+    encoded = template.streams.video[0]
+    track = container.add_stream_from_template(encoded)
+    track.codec_context.codec_tag = encoded.codec_context.codec_tag  # hvc1, ap4h: PyAV forgets it
+    track.time_base = Fraction(1, base.denominator)
+    pairs = {stream: container.add_stream_from_template(stream) for stream in _copied(source)}
+    for old, new in pairs.items():
+        new.metadata.update({k: v for k, v in old.metadata.items() if k in ("language", "title")})
+    return track, pairs
 
 
 def _cut(packets: Iterable[Any], start: Fraction, end: Fraction) -> Iterator[Any]:
