@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from reports.artifacts.inspect import Inspector
 
 RUN_UP = 3
-"""Frames in front of a part that the artifact measures need."""
+"""Frames before a part that the artifact measures need."""
 SHOWN = 0.5
 """A frame counts as swapped if its mask exceeds this anywhere."""
 

@@ -60,7 +60,7 @@ class RenderSummary:
     notes: tuple[str, ...]
     """Problems that the figures alone do not show."""
     pixels_sha256: str
-    """Hash of all frames in front of watermark and encoding: equal for equal pixels."""
+    """Hash of all frames without watermark, before encoding: equal for equal pixels."""
     seconds: float
     fps: float
     """Frames rendered per second, including everything."""

@@ -242,7 +242,7 @@ def signed(tmp_path: Path, seeds: ModuleType, monkeypatch):
 def test_a_signed_statement_of_another_form_is_told(signed, statement):
     found = verify(signed(statement))
     assert found.state in ("trusted", "valid") and found.subject is None
-    assert "faceset.statement" in found.details and "cannot be understood" in found.reason
+    assert "faceset.statement" in found.details and "its statement cannot be read" in found.reason
 
 
 def test_what_others_signed_moves_no_cursor(signed):

@@ -38,7 +38,7 @@ class Blend:
     lay: Callable[[Floats, Floats, Floats], Floats]
     """The face over what is under it, both (H, W, 3) in 0..1, under the mask (H, W)."""
     membrane: Callable[[Floats, Floats], Floats] | None = None
-    """What is added to the crop in front of blending, from its difference and mask, as `spread_edge`; None: nothing."""
+    """What is added to the crop before blending, from its difference and mask, as `spread_edge`; None: nothing."""
 
 
 def paste(

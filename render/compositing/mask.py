@@ -1,7 +1,7 @@
 """Mask of the swapped face: the network's mask and the mesh's hull, eroded and feathered.
 
-It is computed in crop space, with lengths relative to the face, so that the edge keeps its look when the face comes
-closer. The result varies continuously with both masks: a hard threshold would flicker.
+It is computed in crop space, with lengths relative to the face, so that the edge scales with the face. The
+result varies continuously with both masks: a hard threshold would flicker.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def places(rows: pd.DataFrame) -> dict[int, Place]:
         for run in np.split(np.arange(len(frames)), np.flatnonzero(lost) + 1):
             whole = np.arange(frames[run[0]], frames[run[-1]] + 1)
             turned = np.interp(whole, frames[run], yaws[run])
-            steady = steadied(_bridged(points[run], frames[run], whole))
+            steady = stabilised(_bridged(points[run], frames[run], whole))
             for frame, marks, yaw in zip(whole, steady, turned, strict=True):
                 found[int(frame)] = Place(marks, number, _opacity(float(yaw)))
     return found
@@ -115,7 +115,7 @@ def _opacity(yaw: float) -> float:
     return float(np.clip((PROFILE[1] - abs(yaw)) / (PROFILE[1] - PROFILE[0]), 0, 1))
 
 
-def steadied(points: Floats) -> Floats:
+def stabilised(points: Floats) -> Floats:
     """Landmarks (N, K, 3) of consecutive frames, smoothed in time without lag.
 
     A local parabola over seven frames (Savitzky and Golay 1964) removes the detector's jitter and keeps speed and
