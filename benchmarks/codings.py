@@ -1,9 +1,9 @@
-"""Speed, size and loss of every coding of a render, and what decoding and encoding again costs.
+"""Benchmark of every coding of a render: speed, size, and loss of decoding and re-encoding.
 
     python -m benchmarks.codings [--clip CLIP] [--frames N] [--threads N]
 
-Without a clip it takes a painted turning head, 480 lines. Speed is frames a second of processor time, ffmpeg's and our
-own together, so other work on the machine hardly shows.
+Without a clip it uses a painted, turning head, 480 lines. Speed is in frames per CPU second, ffmpeg's and our own
+together, so that other load on the machine hardly matters.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from curate.turntable import painted, performance, write_clip
 from curate.types import Frame
 from render.output.coding import Coding
 from render.output.encode import encoder
-from render.output.footage_format import Look, check_footage
+from render.output.footage_format import FootageFormat, check_footage
 
 CODINGS = (
     Coding(),
@@ -41,25 +41,25 @@ CODINGS = (
 )
 
 
-def encode(path: Path, frames: list[Frame], look: Look, coding: Coding) -> float:
-    """Seconds of processor time."""
+def encode(path: Path, frames: list[Frame], footage_format: FootageFormat, coding: Coding) -> float:
+    """Encode the frames; CPU seconds."""
     pixels = [f.deep if coding.deep else f.image for f in frames]
     height, width = pixels[0].shape[:2]
     began = spent()
-    with encoder(path, width, height, Fraction(25), look, coding) as write:
+    with encoder(path, width, height, Fraction(25), footage_format, coding) as write:
         for image in pixels:
             write(image)
     return spent() - began
 
 
 def spent() -> float:
-    """Seconds of processor time, ours and that of programs that have ended."""
+    """CPU seconds of this process and of finished child processes."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + used.ru_utime + used.ru_stime
 
 
 def luma(path: Path) -> list[np.ndarray]:
-    """Y' as stored, in codes of 10 bits."""
+    """Luma as stored, in 10-bit codes."""
     found = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -72,15 +72,15 @@ def luma(path: Path) -> list[np.ndarray]:
 
 
 def measure(clip: Path, folder: Path, count: int, threads: int) -> list[dict[str, Any]]:
-    """A row a coding: frames a second of processor time, Mbit/s at 25 a second, PSNR in RGB, off in 10-bit codes."""
-    look = check_footage(clip)
+    """One row per coding: frames per CPU second, Mbit/s at 25 fps, PSNR in RGB, luma error in 10-bit codes."""
+    footage_format = check_footage(clip)
     frames = list(itertools.islice(video.decode(video.probe(clip), depth=16), count))
     before = luma(clip)[: len(frames)]
     rows = []
     for given in CODINGS:
         coding = Coding(given.codec, given.crf, given.bits, given.preset, threads)
         path = folder / f"{coding.codec}{coding.suffix}"
-        seconds = encode(path, frames, look, coding)
+        seconds = encode(path, frames, footage_format, coding)
         back = list(video.decode(video.probe(path), depth=16))
         off = [(b.deep.astype(float) - f.deep) / 65535 for b, f in zip(back, frames, strict=True)]
         codes = [np.abs(b - a) for a, b in zip(before, luma(path), strict=True)]
@@ -112,7 +112,7 @@ def main() -> None:
             clip = folder / "head.mp4"
             write_clip(clip, painted(), performance(seed=1, frames=args.frames), (480, 480), 25)
         rows = measure(clip, folder, args.frames, args.threads)
-    print(f"{'codec':<11}{'bits':>5}{'crf':>5}{'frames/s':>10}{'Mbit/s':>9}{'PSNR':>7}   luma off, codes of 10 bits")
+    print(f"{'codec':<11}{'bits':>5}{'crf':>5}{'frames/s':>10}{'Mbit/s':>9}{'PSNR':>7}   luma error, 10-bit codes")
     for r in rows:
         crf = "-" if r["crf"] is None else r["crf"]
         print(

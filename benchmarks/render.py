@@ -1,13 +1,13 @@
-"""A render's edge, colour and flicker beside the peers' plain paste of the same network output; its speed by parts.
+"""Benchmark of a render's edge, colour and flicker against a plain paste of the same network output, and of its speed.
 
     python -m benchmarks.render RUN --footage VIDEO [--frames 240] [--options]
 
-plain: the mesh's hull under a Gaussian of .03 of the face, each frame's mean colour taken to the footage's (faceswap's
-"average colour"), nothing smoothed over time. Both get the same network output, and are measured by the artifact report
-with the same outline. `--options` measures every way of colour and blend.
+plain: the mesh's hull under a Gaussian of 0.03 of the face's size, each frame's mean colour matched to the footage's
+(faceswap's "average colour"), nothing smoothed over time. Both get the same network output, and are measured by the
+artifact report with the same outline. `--options` measures every combination of colour method and blending mode.
 
-Speed: decoding, finding the face, the network and encoding, each alone on one core, beside the whole render in one
-process; seconds of processor time, the encoder's included, and of wall time; the least of two.
+Speed: decoding, finding the face, the network and encoding, each alone on one core, against the whole render in one
+process; CPU seconds, including the encoder's, and wall seconds; the minimum of two runs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Faces = list[tuple[Frame, Swapped | None]]
 
 
 def plain(faces: Faces) -> Iterator[tuple[Frame, Image]]:
-    """The peers' default."""
+    """Frames with a plain paste, as other programs do by default."""
     for frame, face in faces:
         if face is None:
             yield frame, frame.image
@@ -62,7 +62,7 @@ def plain(faces: Faces) -> Iterator[tuple[Frame, Image]]:
 
 
 def measured(images: Iterator[tuple[Frame, Image]], where: dict[int, Place], fps: float) -> pd.DataFrame:
-    """What the artifact report measures, by the outline of the landmarks."""
+    """Measures of the artifact report, with the outline of the landmarks."""
     inspector = Inspector(fps, has_reference=True)
     for frame, image in images:
         place = where.get(frame.index)
@@ -71,7 +71,7 @@ def measured(images: Iterator[tuple[Frame, Image]], where: dict[int, Place], fps
 
 
 def least(job: Callable[[], Any]) -> tuple[float, float]:
-    """Processor and wall seconds of the quicker of two."""
+    """CPU and wall seconds of the faster of two runs."""
     times = []
     for _ in range(2):
         began, before = time.perf_counter(), os.times()
@@ -88,15 +88,15 @@ def main() -> None:
     parser.add_argument("--footage", type=Path, required=True)
     parser.add_argument("--frames", type=int, default=240)
     parser.add_argument("--options", action="store_true")
-    told = parser.parse_args()
+    args = parser.parse_args()
     logging.disable(logging.WARNING)
     cv2.setNumThreads(1)
-    clip = probe(told.footage)
-    seconds = told.frames / clip.fps
-    swapper, framing = part.network(str(told.run), "", "cpu")
-    identity = json.loads((told.run / "run.json").read_text())["target"]["identity"] or None
-    where = places(follow(told.footage, identity, end=seconds))
-    frames = [f for f in decode(clip) if f.index < told.frames]
+    clip = probe(args.footage)
+    seconds = args.frames / clip.fps
+    swapper, framing = part.network(str(args.run), "", "cpu")
+    identity = json.loads((args.run / "run.json").read_text())["target"]["identity"] or None
+    where = places(follow(args.footage, identity, end=seconds))
+    frames = [f for f in decode(clip) if f.index < args.frames]
 
     def network() -> Faces:
         with part.one_thread("cpu"):
@@ -108,31 +108,36 @@ def main() -> None:
     def ours(settings: RenderSettings) -> Iterator[tuple[Frame, Image]]:
         return ((c.frame, c.image) for c in compose(faces, settings, typical))
 
-    ways = {"plain": plain(faces), "ours": ours(RenderSettings())}
-    if told.options:
+    variants = {"plain": plain(faces), "ours": ours(RenderSettings())}
+    if args.options:
         for method in METHODS:
             for mode in blend.MODES:
-                ways[f"{method} {mode}"] = ours(RenderSettings(colour=method, blend=mode))
+                variants[f"{method} {mode}"] = ours(RenderSettings(colour=method, blend=mode))
     found: dict[str, Any] = {}
     print(f"{'':18}" + "".join(f"{f'{m} median':>16}{f'{m} 95 %':>14}" for m in SHOWN))
-    for name, images in ways.items():
+    for name, images in variants.items():
         table = measured(images, where, clip.fps)
         found[name] = {m: [float(table[m].quantile(q)) for q in (0.5, 0.95)] for m in SHOWN}
         print(f"{name:18}" + "".join(f"{a:16.3f}{b:14.3f}" for a, b in found[name].values()))
-    found["seconds"] = speed(told, clip, frames, network, seconds)
+    found["seconds"] = speed(args, clip, frames, network, seconds)
     print(json.dumps(found))
 
 
-def speed(told: argparse.Namespace, clip: Any, frames: list[Frame], network: Callable[[], Faces], end: float) -> Any:
-    """Seconds of every part alone, and of the whole."""
-    look = check_footage(told.footage)
-    coding = coding_for(look)
+def speed(args: argparse.Namespace, clip: Any, frames: list[Frame], network: Callable[[], Faces], end: float) -> Any:
+    """Seconds of every stage alone, and of the whole render."""
+    footage_format = check_footage(args.footage)
+    coding = coding_for(footage_format)
 
     def encoding() -> None:
         with (
             tempfile.TemporaryDirectory() as folder,
             encode.encoder(
-                Path(folder) / "x", clip.width, clip.height, Fraction(clip.fps).limit_denominator(1001), look, coding
+                Path(folder) / "x",
+                clip.width,
+                clip.height,
+                Fraction(clip.fps).limit_denominator(1001),
+                footage_format,
+                coding,
             ) as write,
         ):
             for frame in frames:
@@ -140,13 +145,13 @@ def speed(told: argparse.Namespace, clip: Any, frames: list[Frame], network: Cal
 
     def whole() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            wishes = RenderOptions(span=f"0-{end:.3f}", device="cpu")
-            pipeline.render(told.run, told.footage, Path(folder) / "out.mp4", wishes)
+            options = RenderOptions(span=f"0-{end:.3f}", device="cpu")
+            pipeline.render(args.run, args.footage, Path(folder) / "out.mp4", options)
 
-    segment = part.segment(clip, range(told.frames))
+    segment = part.segment(clip, range(args.frames))
     jobs: dict[str, Callable[[], Any]] = {
         "decode": lambda: [f.image for f in decode(clip, segment)],
-        "find": lambda: follow(told.footage, None, end=end),
+        "find": lambda: follow(args.footage, None, end=end),
         "network": network,
         "encode": encoding,
         "render": whole,

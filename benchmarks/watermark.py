@@ -1,10 +1,10 @@
-"""The watermark on real clips: does every window of 30 frames keep its 64 bits, and does unmarked footage stay unread?
+"""Benchmark of the watermark on real clips: bits that survive in every window of 30 frames, and false positives.
 
     python -m benchmarks.watermark --clips DIR [--clip-names d0,d3,...] [--frames 120] [--more] [--negatives 0]
 
-Each clip is marked with an identifier of its own, encoded by x264 (preset medium) and decoded; every window of 30
-consecutive frames is decoded from sums of per-frame measurements. `raw` counts windows whose 64 signs are right before
-the list decoder, `exact` those whose identifier is right; `ms` is CPU time a frame, one thread. False positives:
+Each clip gets its own identifier, is encoded by x264 (preset medium) and decoded; every window of 30
+consecutive frames is decoded from sums of per-frame measurements. `raw` counts windows whose 64 signs are right without
+the list decoder, `exact` those whose identifier is right; `ms` is CPU time per frame, one thread. False positives:
 windows of the unmarked frames as they are, re-encoded, halved, upside down, cropped and as negatives, 10,000 in all.
 """
 
@@ -33,7 +33,7 @@ Frames = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Condition:
-    """How the marked video is treated."""
+    """Treatment of the watermarked video."""
 
     name: str
     crf: int
@@ -89,7 +89,7 @@ def scores(soft: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def psnr(before: Frames, after: Frames) -> tuple[float, float]:
-    """Least PSNR of a frame, dB: of RGB, of luma."""
+    """Lowest PSNR of a frame in dB: of RGB, of luma."""
     found = []
     for a, b in zip(before, after, strict=True):
         luma = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float64) for image in (a, b)]
@@ -100,7 +100,7 @@ def psnr(before: Frames, after: Frames) -> tuple[float, float]:
 
 
 def positives(name: str, number: int, frames: Frames, conditions: tuple[Condition, ...]) -> list[dict[str, object]]:
-    """One row a condition."""
+    """One row per condition."""
     identifier = (0x9E3779B97F4A * (number + 1)) % (1 << 48)
     marker = Marker(identifier, frames.shape[2], frames.shape[1])
     marker.mark(frames[0])
@@ -136,7 +136,7 @@ def positives(name: str, number: int, frames: Frames, conditions: tuple[Conditio
 
 
 def negatives(clips: list[Frames], wanted: int) -> dict[str, object]:
-    """Windows of unmarked footage that were read all the same, and how near the nearest came."""
+    """False positives in windows of unmarked footage, and the highest score."""
     soft: list[NDArray[np.float64]] = []
     for frames in clips:
         treated = [frames, np.stack(list(through(frames, CONDITIONS[2]))), frames[:, ::-1]]
@@ -157,9 +157,9 @@ def negatives(clips: list[Frames], wanted: int) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=Path, required=True, help="folder of clips")
-    parser.add_argument("--clip-names", default="", help="stems, with commas; default: all")
-    parser.add_argument("--frames", type=int, default=120, help="a clip, from its start")
-    parser.add_argument("--negatives", type=int, default=10_000, help="unmarked windows; 0: none")
+    parser.add_argument("--clip-names", default="", help="names without suffix, separated by commas; default: all")
+    parser.add_argument("--frames", type=int, default=120, help="frames per clip, from its start")
+    parser.add_argument("--negatives", type=int, default=10_000, help="number of unmarked windows; 0: none")
     parser.add_argument("--more", action="store_true", help="also half at crf 28, crf 33, x265, contrast")
     args = parser.parse_args()
     cv2.setNumThreads(1)
@@ -178,7 +178,7 @@ def main() -> None:
         found = negatives([load(args.clips / f"{name}.mp4", share) for name in names], args.negatives)
         print(
             f"unmarked: {found['false_positives']} of {found['windows']} windows read, highest score "
-            f"{found['highest_score']} (threshold {THRESHOLD}: at most {found['bound']:.1e} a window)"
+            f"{found['highest_score']} (threshold {THRESHOLD}: at most {found['bound']:.1e} per window)"
         )
         result["negatives"] = found
     print(json.dumps(result))

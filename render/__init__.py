@@ -1,1 +1,1 @@
-"""The finished video: swap, blend, encode, papers. Imports curate, reports and train."""
+"""The finished video: swap, blend, encode, sign. Imports curate, reports and train."""

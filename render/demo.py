@@ -1,7 +1,7 @@
-"""The whole way on footage that it makes itself: what `make demo` runs.
+"""Demo: the full pipeline, end to end, on generated footage (`faceset demo`, `make demo`).
 
-Two heads of nobody living: one textured from the public-domain portrait of Grace Hopper, one painted by code. The first
-gives the face, the second the performance.
+The footage shows two synthetic heads, neither of a living person: one textured from the public-domain portrait of Grace
+Hopper, one painted by code. The first gives the face, the second the performance.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def demo(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> list[tuple[str, Path]]:
-    """Footage, two facesets, a run, a render, its reports, all under `out`; what there is to look at, and its path."""
+    """Make footage, two facesets, a run, a render and its reports under `out`; names and paths of the results."""
     _prepare(out, force)
     footage = _footage(out / "footage", round(seconds * FPS), progress)
     pages = []
@@ -48,26 +48,28 @@ def demo(
     )
     train(config, out / "source", out / "target", out / "run", progress=progress)
     done = render(out / "run", footage["target"], out / "render.mp4", RenderOptions(workers=workers), progress)
-    told = [
+    results = [
         ("render", Path(done.out)),
         ("artifacts", Path(done.report)),
         ("training", out / "run" / "reports" / "training.html"),
     ]
-    return [*told, *(("coverage", page) for page in pages)]
+    return [*results, *(("coverage", page) for page in pages)]
 
 
 def _prepare(out: Path, force: bool) -> None:
-    """An empty folder to work in; only what a demo made is ever removed."""
+    """Make the folder, empty; only a demo's own folder is ever cleared."""
     if out.exists() and any(out.iterdir()):
-        if not force or not (out / MARK).is_file():
-            raise UsageError(f"--out {out}: is not empty" + ("" if force else "; --force makes a demo's folder anew"))
+        ours = (out / MARK).is_file()
+        if not (force and ours):
+            advice = "use --force to overwrite this demo" if ours else "choose another folder"
+            raise UsageError(f"--out {out}: is not empty; {advice}")
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()
 
 
 def _footage(folder: Path, frames: int, progress: Progress) -> dict[str, Path]:
-    """A clip of each head, with a tone as sound."""
+    """Make a clip of each head, with a tone as sound."""
     folder.mkdir()
     paths = {}
     for number, (side, head) in enumerate((("source", hopper()), ("target", painted()))):

@@ -1,4 +1,4 @@
-"""Everything of a subject that this installation and the named folders hold: what it is, and its removal."""
+"""Removal of a subject: its facesets, runs and entries in the registry of renders."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from pathlib import Path
 
 from curate.dataset.faceset import is_faceset
 from curate.errors import UsageError
-from curate.upkeep import forget as facesets
-from curate.upkeep.forget import Piece
+from curate.upkeep.forget import (
+    Piece,
+    check_name,
+    datasets_of,
+    faceset_of,
+    known_to_app,
+    remove_dataset,
+    remove_faceset,
+)
 from render.provenance import registry
 from train.forget import forget_in_run, run_of
 from train.run import is_run
@@ -17,39 +24,39 @@ from train.run import is_run
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was, or would be, removed."""
+    """Result of a removal, or its preview."""
 
     subject: str
     done: bool
-    """Whether it was removed."""
+    """Whether the data was removed."""
     pieces: tuple[Piece, ...]
     entries: int
-    """Of the list of renders: the name, the title and the path become hashes."""
+    """Entries of the registry of renders, whose name, title and path become hashes."""
     left: dict[str, str]
-    """Path to why it stays."""
+    """Paths that are kept, with the reason."""
 
 
 def forget(subject: str, folders: Sequence[Path], yes: bool) -> Forgotten:
-    """Find what belongs to `subject`, and with `yes` remove it.
+    """Find all data of `subject`, and remove it if `yes`.
 
-    Raises UsageError for a folder that is neither a faceset nor a run, before anything is removed; WorkError where the
-    disk or the App's database does not allow it: then the same call goes on with what is left.
+    Raises UsageError for a folder that is neither a faceset nor a run, before anything is removed; WorkError if the
+    disk or the App's database prevents the removal: the same call then resumes it.
     """
-    subject = facesets.check_name(subject)
+    subject = check_name(subject)
     for folder in folders:
         if not is_faceset(folder) and not is_run(folder):
             raise UsageError(f"{folder}: is neither a faceset nor a run; nothing was removed")
     found = {folder: _piece(folder, subject) for folder in folders}
     ours = [folder for folder, piece in found.items() if piece is not None]
     left = {str(folder): "another subject's" for folder, piece in found.items() if piece is None}
-    left |= dict.fromkeys(facesets.known_to_app(subject, ours), "a faceset of this subject that was not named")
-    datasets = facesets.datasets_of(subject, [folder for folder in ours if is_faceset(folder)])
+    left |= dict.fromkeys(known_to_app(subject, ours), "a faceset of this subject that was not named")
+    datasets = datasets_of(subject, [folder for folder in ours if is_faceset(folder)])
     entries = registry.of_subject(subject)
     left |= {entry.out: "a render with this face" for entry in entries if Path(entry.out).exists()}
     pieces = (*datasets, *(piece for piece in found.values() if piece is not None))
     if yes:
         for dataset in datasets:
-            facesets.remove_dataset(dataset.where)
+            remove_dataset(dataset.where)
         for folder in ours:
             left |= _remove(folder, subject)
         registry.forget(subject)
@@ -57,11 +64,11 @@ def forget(subject: str, folders: Sequence[Path], yes: bool) -> Forgotten:
 
 
 def _piece(folder: Path, subject: str) -> Piece | None:
-    return facesets.faceset_of(folder, subject) if is_faceset(folder) else run_of(folder, subject)
+    return faceset_of(folder, subject) if is_faceset(folder) else run_of(folder, subject)
 
 
 def _remove(folder: Path, subject: str) -> dict[str, str]:
     if not is_faceset(folder):
         forget_in_run(folder, subject)
         return {}
-    return {str(folder / name): "not made by faceset" for name in facesets.remove_faceset(folder)}
+    return {str(folder / name): "not made by faceset" for name in remove_faceset(folder)}

@@ -1,13 +1,13 @@
-"""One part of a render, in whatever process this is: decode, swap, compose, mark, encode, measure."""
+"""Rendering of one part: decode, swap, composite, watermark, encode, measure, in any process."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,52 +19,72 @@ from curate.errors import WorkError
 from curate.footage import video
 from curate.runtime.files import atomic
 from curate.settings import Framing
-from curate.types import Clip, Floats, Frame, Image, Segment
+from curate.types import Clip, Floats, Frame, Segment
 from render import plan
 from render.compositing import label, occlusion
 from render.compositing.compose import Composed, compose
 from render.compositing.swap import Swapper, swap_frames
 from render.output import encode
-from render.output.footage_format import Look, check_footage
-from render.output.sequence import MaskWriter, SequenceWriter
-from render.plan import Part, Plan
+from render.output.footage_format import FootageFormat, check_footage
+from render.output.sequence import MaskWriter, SequenceWriter, eight_bits
+from render.plan import Plan, RenderPart
 from render.provenance import manifest
 from render.provenance.watermark import Marker
 
 if TYPE_CHECKING:
     from reports.artifacts.inspect import Inspector
 
-BEFORE = 3
-"""Frames before a part that the artifact measures look at."""
+RUN_UP = 3
+"""Frames before a part that the artifact measures need."""
 SHOWN = 0.5
-"""A mask that is nowhere above this shows no other face: the frame does not count as swapped."""
-LABEL = "Synthetic: face replaced"
+"""A frame counts as swapped if its mask exceeds this anywhere."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """A part of the render whose work lies in `folder`."""
+class PartTask:
+    """A part of the render in the working folder `folder`."""
 
     folder: Path
-    part: Part
+    part: RenderPart
 
     def __str__(self) -> str:
         return f"frames {self.part.first} to {self.part.end - 1}"
 
 
-def work(task: Task) -> None:
-    """Make the part's files; its account last."""
+@dataclass
+class _Account:
+    """Figures of a part while it is rendered; written as its .json."""
+
+    times: list[int] = field(default_factory=list)
+    faces: int = 0
+    swapped: int = 0
+    pixels: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, composed: Composed, picture: NDArray[Any]) -> None:
+        self.pixels.update(np.ascontiguousarray(picture).data)
+        self.times.append(composed.frame.pts)
+        self.faces += composed.face is not None
+        self.swapped += composed.face is not None and float(composed.face.mask.max()) > SHOWN
+
+    def save(self, path: Path) -> None:
+        values = {"times": self.times, "faces": self.faces, "swapped": self.swapped}
+        with atomic(path) as temporary:
+            temporary.write_text(json.dumps({**values, "pixels_sha256": self.pixels.hexdigest()}))
+
+
+def render_part(task: PartTask) -> None:
+    """Write the part's files; its account last. Raises WorkError if it cannot be rendered."""
     made = plan.load(task.folder)
     if made is None:
-        raise WorkError(f"{task.folder}: its plan is gone")
+        raise WorkError(f"{task.folder / 'plan.json'}: the file is missing or damaged; start the render again")
     part = task.part
     with one_thread(made.device):
-        found = composed(made, task.folder, part, range(part.first - BEFORE, part.end))
+        found = composed_frames(made, task.folder, part, range(part.first - RUN_UP, part.end))
         _write(made, task.folder, part, found)
 
 
-def composed(made: Plan, folder: Path, part: Part, wanted: range) -> Iterator[Composed]:
-    """The wanted frames of a part as they are to be shown, before the watermark."""
+def composed_frames(made: Plan, folder: Path, part: RenderPart, wanted: range) -> Iterator[Composed]:
+    """The wanted frames of a part, composited, without the watermark."""
     swapper, framing = network(made.run, made.weights_sha256, made.device)
     where = plan.load_face(folder, part.with_neighbours)
     frames = video.decode(made.clip, segment(made.clip, part.decoded), 16 if made.coding.deep else 8)
@@ -75,7 +95,7 @@ def composed(made: Plan, folder: Path, part: Part, wanted: range) -> Iterator[Co
 
 @contextmanager
 def one_thread(device: str) -> Iterator[None]:
-    """Torch on one core: another number of threads sums in another order, and the pixels would differ."""
+    """Torch on one core: with another number of threads sums are rounded differently, and so are pixels."""
     import torch
 
     before = torch.get_num_threads()
@@ -88,7 +108,7 @@ def one_thread(device: str) -> Iterator[None]:
 
 @functools.lru_cache(1)
 def network(run: str, weights_sha256: str, device: str) -> tuple[Swapper, Framing]:
-    """The trained network and its framing, once a process."""
+    """The trained network and its framing, loaded once per process."""
     from train.run import load_swapper, open_run
 
     opened = open_run(Path(run))
@@ -101,18 +121,18 @@ def _times(clip: Clip) -> tuple[list[int], list[int]]:
 
 
 @functools.lru_cache(2)
-def _look(clip: Clip) -> Look:
+def _format_of(clip: Clip) -> FootageFormat:
     return check_footage(Path(clip.path), allow_hdr=True)
 
 
 def segment(clip: Clip, frames: range) -> Segment:
-    """Of the clip's frames, as far as there are any."""
+    """Segment of the clip with these frames, as far as they exist."""
     times, keys = _times(clip)
     return video.span(clip, times, keys, max(frames.start, 0), min(frames.stop, len(times)))
 
 
 def learn(made: Plan, folder: Path) -> occlusion.Typical | None:
-    """How well the target's decoder does on frames spread over the plan's span and what lies around it."""
+    """Typical reconstruction error of the target's decoder, from frames spread over the plan's span."""
     swapper, framing = network(made.run, made.weights_sha256, made.device)
     where = plan.load_face(folder)
     seen = sorted(i for i in where if i < made.clip.frames)
@@ -123,7 +143,7 @@ def learn(made: Plan, folder: Path) -> occlusion.Typical | None:
 
 
 def _picked(made: Plan, wanted: set[int]) -> Iterator[Frame]:
-    """Some frames; those behind one key frame in one go."""
+    """The wanted frames; those after the same key frame are decoded together."""
     runs: dict[int, list[int]] = {}
     for index in sorted(wanted):
         runs.setdefault(segment(made.clip, range(index, index + 1)).seek, []).append(index)
@@ -132,78 +152,65 @@ def _picked(made: Plan, wanted: set[int]) -> Iterator[Frame]:
         yield from (frame for frame in frames if frame.index in wanted)
 
 
-def _write(made: Plan, folder: Path, part: Part, frames: Iterator[Composed]) -> None:
+def _write(made: Plan, folder: Path, part: RenderPart, frames: Iterable[Composed]) -> None:
+    """The part's video, image sequences, measures and account, in this order."""
     from reports.artifacts.inspect import Inspector
 
-    clip = made.clip
-    look = _look(clip)
+    clip, footage_format = made.clip, _format_of(made.clip)
     rate = Fraction(clip.fps or 25).limit_denominator(1001)
     marker, inspector = Marker(made.identifier, clip.width, clip.height), Inspector(clip.fps, has_reference=True)
-    frames_to, masks_to = writers(made, look)
-    digest = hashlib.sha256()
-    times: list[int] = []
-    faces = swapped = 0
+    sequences, account = writers(made, footage_format), _Account()
     with (
         atomic(part.path(folder, made.coding.suffix)) as path,
-        encode.encoder(path, clip.width, clip.height, rate, look, made.coding) as write,
+        encode.encoder(path, clip.width, clip.height, rate, footage_format, made.coding) as write,
     ):
-        for shown in frames:
-            inside = shown.frame.index >= part.first
-            _look_at(inspector, shown, not inside)
+        for composed in frames:
+            inside = composed.frame.index >= part.first
+            _measure(inspector, composed, not inside)
             if not inside:
                 continue
-            picture = labelled(made, shown)
+            picture = labelled(made, composed)
             marked = marker.mark(picture)
             write(marked)
-            if frames_to is not None:
-                frames_to.write(shown.frame.index, marked, shown.mask)
-            if masks_to is not None:
-                masks_to.write(shown.frame.index, _mask(shown, clip))
-            digest.update(np.ascontiguousarray(picture).data)
-            times.append(shown.frame.pts)
-            faces += shown.face is not None
-            swapped += shown.face is not None and float(shown.face.mask.max()) > SHOWN
-            if len(times) % 8 == 0:
-                part.path(folder, ".count").write_text(str(len(times)))
-        if not times:
-            raise WorkError(f"{clip.path}: no frame from {part.first} to {part.end - 1} can be decoded")
+            _write_images(sequences, composed, marked)
+            account.add(composed, picture)
+            if len(account.times) % 8 == 0:
+                part.path(folder, ".count").write_text(str(len(account.times)))
+        if not account.times:
+            raise WorkError(f"{clip.path}: frames {part.first} to {part.end - 1} cannot be decoded; repair the footage")
     inspector.part().save(part.path(folder, ".parquet"))
-    account = {"times": times, "faces": faces, "swapped": swapped, "pixels_sha256": digest.hexdigest()}
     part.path(folder, ".count").write_text(str(part.end - part.first))
-    with atomic(part.path(folder, ".json")) as temporary:
-        temporary.write_text(json.dumps(account))
+    account.save(part.path(folder, ".json"))
 
 
-def labelled(made: Plan, shown: Composed) -> NDArray[Any]:
-    """The frame, with the visible label where it was asked for."""
-    return label.draw(shown.image, LABEL) if made.settings.label else shown.image
+def labelled(made: Plan, composed: Composed) -> NDArray[Any]:
+    """The frame, with the visible label if the settings ask for it."""
+    return label.draw(composed.image) if made.settings.label else composed.image
 
 
-def writers(made: Plan, look: Look) -> tuple[SequenceWriter | None, MaskWriter | None]:
-    """Of the pictures of frames and of masks, where they were asked for."""
+def writers(made: Plan, footage_format: FootageFormat) -> tuple[SequenceWriter | None, MaskWriter | None]:
+    """Writers of the image sequences of frames and masks; None for one that is not wanted."""
     title, creator = Path(made.clip.path).name, manifest.generator()
     asked, frames = made.frames, None
     if asked is not None:
         bits = 16 if made.coding.deep or asked.kind == "exr" else 8
-        frames = SequenceWriter(Path(asked.folder), look, asked.kind, bits, asked.alpha, title, creator)
+        frames = SequenceWriter(Path(asked.folder), footage_format, asked.kind, bits, asked.alpha, title, creator)
     masks = None if made.masks is None else MaskWriter(Path(made.masks), 16, title, creator)
     return frames, masks
 
 
-def _mask(shown: Composed, clip: Clip) -> Floats:
-    return np.zeros((clip.height, clip.width), np.float32) if shown.mask is None else shown.mask
+def _write_images(
+    sequences: tuple[SequenceWriter | None, MaskWriter | None], composed: Composed, marked: NDArray[Any]
+) -> None:
+    frames, masks = sequences
+    if frames is not None:
+        frames.write(composed.frame.index, marked, composed.mask)
+    if masks is not None:
+        empty: Floats = np.zeros(marked.shape[:2], np.float32)
+        masks.write(composed.frame.index, empty if composed.mask is None else composed.mask)
 
 
-def _look_at(inspector: Inspector, shown: Composed, context: bool) -> None:
-    landmarks = None if shown.face is None else shown.face.place.landmarks
-    output = eight_bits(shown.image)
-    inspector.add(
-        shown.frame.index, float(shown.frame.time), output, shown.frame.image, landmarks, shown.mask, context=context
-    )
-
-
-def eight_bits(image: NDArray[Any]) -> Image:
-    """uint8 as it is, uint16 in 0..65535 rounded."""
-    if image.dtype == np.uint8:
-        return cast(Image, image)
-    return cast(Image, ((image.astype(np.uint32) + 128) // 257).astype(np.uint8))
+def _measure(inspector: Inspector, composed: Composed, context: bool) -> None:
+    frame, landmarks = composed.frame, None if composed.face is None else composed.face.place.landmarks
+    output = eight_bits(composed.image)
+    inspector.add(frame.index, float(frame.time), output, frame.image, landmarks, composed.mask, context=context)

@@ -1,27 +1,20 @@
-"""From a run and a video to the finished, signed, reported render.
+"""Pipeline of a render: from a run and a video to the finished, signed video and its artifact report.
 
-The video is cut into parts; each is decoded, swapped, composed, marked, encoded and measured on its own (`part.py`), in
-this process, in several, or on a Ray cluster: the pixels are the same. What is done lies in a hidden folder beside the
-output, and a render that was stopped goes on there. At the end the parts are joined and signed; the video comes last.
+The video is cut into parts; each is decoded, swapped, composited, watermarked, encoded and measured on its own
+(`render.part`), in this process, in several, or on a Ray cluster, with the same pixels. Intermediate files are kept in
+a hidden folder next to the output (`render.workdir`), from which an interrupted render resumes. At the end the parts
+are joined, signed and moved into place (`render.publish`).
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import logging
-import os
-import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from filelock import FileLock, Timeout
 
 from curate.dataset import consent
 from curate.errors import UsageError, WorkError
@@ -30,52 +23,48 @@ from curate.footage.paths import parse_footage
 from curate.runtime import jobs
 from curate.runtime.files import atomic, file_sha256
 from curate.types import Clip, Progress, no_progress
-from render import part as work
-from render import plan
+from render import part, plan, publish, workdir
 from render.compositing.compose import RADIUS
 from render.options import RenderOptions
-from render.output import footage_format, mux
+from render.output import mux
 from render.output.coding import Coding, check_coding, coding_for
+from render.output.footage_format import FootageFormat, check_footage
 from render.output.png import png
-from render.provenance import keys, manifest, mp4_boxes, registry
+from render.provenance import keys, manifest
 from render.provenance.watermark import Marker
 from render.provenance.watermark_code import identifier_text
 
 if TYPE_CHECKING:
-    from reports.artifacts.inspect import ArtifactReport
     from train.run import Run
 
 log = logging.getLogger(__name__)
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
-"""What the disk may say while a render is written."""
-
 
 @dataclass(frozen=True)
 class RenderSummary:
-    """What a render wrote."""
+    """Files and figures of a finished render."""
 
     out: str
     report: str
-    """The artifact report's page; its figures lie beside it as .json."""
+    """Page of the artifact report; its figures are next to it as .json."""
     sidecar: str
-    """The manifest as a file of its own."""
+    """The manifest as a separate file."""
     watermark: str
     frames: int
     swapped: int
-    """Frames with the face; the others passed through."""
+    """Frames with the swapped face; the others pass through."""
     findings: int
     sound: int
     """Sound and subtitle streams copied."""
     resumed: int
     """Frames that an earlier call had finished."""
     notes: tuple[str, ...]
-    """What the figures alone do not say."""
+    """Problems that the figures alone do not show."""
     pixels_sha256: str
-    """Of all frames before watermark (each render's own) and encoding: equal for equal pixels."""
+    """Hash of all frames without watermark, before encoding: equal for equal pixels."""
     seconds: float
     fps: float
-    """Frames rendered a second, everything counted."""
+    """Frames rendered per second, including everything."""
 
 
 def render(
@@ -83,34 +72,30 @@ def render(
 ) -> RenderSummary:
     """Write `out` (.mp4, .m4v or .mov): the footage with the target's face swapped for the source's.
 
-    Size, frame count, timestamps, colour tags and sound are the footage's; frames without the face pass through but for
-    the watermark. Beside it come OUT.c2pa, OUT.artifacts.html and OUT.artifacts.json. A render that was stopped goes on
-    when it is called again the same. Raises ConsentError if the run names no subject or basis, UsageError for a wrong
-    call, WorkError for footage or machine.
+    Size, frame count, timestamps, colour tags and sound are the footage's; frames without the face pass through, apart
+    from the watermark. OUT.c2pa, OUT.artifacts.html and OUT.artifacts.json are written next to it. The same call
+    resumes an interrupted render. Raises ConsentError if the run names no subject or basis, UsageError for wrong
+    options, WorkError for problems of the footage or machine.
     """
     began = time.monotonic()
-    options = options or RenderOptions()
+    options = _resolved(options)
     _check_call(out, footage, options)
-    opened, clip, seen, coding = _opened(run, footage, options)
+    opened, clip, footage_format, coding = _opened(run, footage, options)
     check_coding(coding, out)
-    signing = keys.signing_key(options.key, options.cert)
-    with _folder(out) as folder:
+    key = keys.signing_key(options.key, options.cert)
+    with workdir.working_folder(out) as folder:
         sound = mux.check_sound(footage, out, folder / f"header{out.suffix}")
-        wanted = _planned(opened, clip, coding, options, 0)
-        made = _begin(folder, wanted, opened, out, options, progress)
-        for writer in work.writers(made, seen):
-            if writer is not None:
-                writer.prepare(options.force, resume=(folder / "pictures").exists())
-        (folder / "pictures").touch()
-        resumed = _do(folder, made, options, progress)
-        accounts = [plan.done(folder, part) or {} for part in made.parts]
-        report, offset = _measured(folder, made)
+        made = _begun(folder, _planned(opened, clip, coding, options, 0), opened, out, options, progress)
+        _prepare_images(folder, made, footage_format, options.force)
+        resumed = _render_parts(folder, made, options, progress)
+        accounts = [plan.done(folder, each) or {} for each in made.parts]
+        report, offset = publish.artifact_report(folder, made)
         times = [t for account in accounts for t in account["times"]]
         swapped = sum(account["swapped"] for account in accounts)
         notes = _notes(sum(account["faces"] for account in accounts), swapped)
-        papers = _papers(opened, made, len(times), swapped)
-        _close(folder, made, times, out, papers, signing, options)
-        page, sidecar = _publish(folder, report, offset, out, opened, made)
+        stated = publish.statement(opened, made, len(times), swapped)
+        publish.mux_and_sign(folder, made, times, out, stated, key, options.tsa)
+        page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
     seconds = time.monotonic() - began
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
     return RenderSummary(
@@ -120,32 +105,42 @@ def render(
 
 
 def still(run: Path, footage: Path, moment: str, out: Path, options: RenderOptions | None = None) -> int:
-    """Write `out` (.png): how the frame at a moment, as `00:12.5`, would be rendered; its number in the footage.
+    """Write `out` (.png): the rendered frame at a time such as `00:12.5`; its number in the footage.
 
-    It is marked like every frame, and its text says what it is. Raises as `render` does.
+    It is watermarked like every frame, and its metadata marks it as synthetic. Raises as `render` does.
     """
-    options = options or RenderOptions()
+    options = _resolved(options)
     if out.suffix.lower() != ".png":
-        raise UsageError(f"--out {out}: a still is a .png")
-    if out.exists() and not options.force:
-        raise UsageError(f"--out {out}: exists; --force writes it anew")
+        raise UsageError(f"--out {out}: a still must be a .png file")
+    _check_free(out, options.force)
     opened, clip, _, coding = _opened(run, footage, options)
     try:
         first, _ = _frames(clip, f"{moment}-")
     except UsageError:
-        length = f"{clip.duration:.2f} s"
-        raise UsageError(f"--still {moment}: is no time of the footage, which has {length}") from None
+        length = f"the footage lasts {clip.duration:.2f} s"
+        raise UsageError(f"--still {moment}: is not a time in the footage; {length}") from None
     wanted = replace(_planned(opened, clip, coding, options, 0), first=first, end=first + 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made = _begin(folder, wanted, opened, out, options, no_progress)
-        (part,) = made.parts
-        with work.one_thread(made.device):
-            shown = next(work.composed(made, folder, part, range(part.first, part.end)))
-        image = Marker(made.identifier, clip.width, clip.height).mark(work.labelled(made, shown))
+        made = _begun(folder, wanted, opened, out, options, no_progress)
+        (only,) = made.parts
+        with part.one_thread(made.device):
+            composed = next(part.composed_frames(made, folder, only, range(only.first, only.end)))
+        image = Marker(made.identifier, clip.width, clip.height).mark(part.labelled(made, composed))
         with atomic(out) as temporary:
             temporary.write_bytes(png(image, out.name, manifest.generator()))
     return first
+
+
+def _resolved(options: RenderOptions | None) -> RenderOptions:
+    """The options, with the number of processes that 0 means."""
+    options = options or RenderOptions()
+    return replace(options, workers=jobs.processes(options.workers))
+
+
+def _images(options: RenderOptions) -> plan.Frames | None:
+    folder = options.frames
+    return None if folder is None else plan.Frames(str(folder.resolve()), options.frames_as, options.alpha)
 
 
 def _check_call(out: Path, footage: Path, options: RenderOptions) -> None:
@@ -153,17 +148,21 @@ def _check_call(out: Path, footage: Path, options: RenderOptions) -> None:
         raise UsageError(f"--out {out}: must end in {', '.join(mux.FORMATS)}")
     if not footage.exists():
         raise UsageError(f"--footage {footage}: no such file")
-    jobs.check(options.engine, jobs.processes(options.workers))
+    jobs.check(options.engine, options.workers)
     if out.is_dir():
-        raise UsageError(f"--out {out}: is a folder; name the video to write")
+        raise UsageError(f"--out {out}: is a folder; give the name of the video to write")
     if out.exists() and out.samefile(footage):
-        raise UsageError(f"--out {out}: is the footage itself; name another file")
-    if out.exists() and not options.force:
-        raise UsageError(f"--out {out}: exists; --force writes it anew")
+        raise UsageError(f"--out {out}: is the footage itself; choose another file")
+    _check_free(out, options.force)
 
 
-def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip, footage_format.Look, Coding]:
-    """The run, whose subjects may be used; the footage, which can be rendered; how it is to be coded."""
+def _check_free(out: Path, force: bool) -> None:
+    if out.exists() and not force:
+        raise UsageError(f"--out {out}: already exists; use --force to overwrite it")
+
+
+def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip, FootageFormat, Coding]:
+    """The run, whose subjects may be used; the footage, which can be rendered; its format and the coding."""
     from train.run import open_run
 
     opened = open_run(run)
@@ -171,48 +170,17 @@ def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip
         consent.require(side.subject, str(run))
     clip = video.probe(footage)
     if clip.kind != "video":
-        raise UsageError(f"--footage {footage}: photos have no timing to render; give a video")
-    seen = footage_format.check_footage(footage, options.allow_hdr)
-    return opened, clip, seen, coding_for(seen, options.codec, options.bits or None, options.crf, options.preset)
-
-
-@contextmanager
-def _folder(out: Path) -> Iterator[Path]:
-    """The hidden folder of work beside the output, held by this process; kept if it is stopped in the middle."""
-    folder = out.parent / f".{out.name}.render"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(f"--out {out}: another render is writing it; wait for it, or name another file") from None
-    except OSError as error:
-        raise WorkError(f"--out {out}: cannot be written ({error.strerror}); name another folder") from None
-    finished = False
-    try:
-        yield folder
-        finished = True
-    except OSError as error:
-        if error.errno not in DISK:
-            raise
-        raise WorkError(f"--out {out}: cannot be written ({error.strerror}); make room or name another disk") from None
-    finally:
-        lock.release()
-        if finished or not (folder / "face.parquet").is_file():
-            shutil.rmtree(folder, ignore_errors=True)
+        raise UsageError(f"--footage {footage}: photos cannot be rendered; give a video")
+    found = check_footage(footage, options.allow_hdr)
+    return opened, clip, found, coding_for(found, options.codec, options.bits or None, options.crf, options.preset)
 
 
 def _planned(run: Run, clip: Clip, coding: Coding, options: RenderOptions, identifier: int) -> plan.Plan:
     first, end = _frames(clip, options.span)
     return plan.Plan(
         str(run.path.resolve()), _weights_sha256(run.path), clip, first, end, options.settings, coding, options.device,
-        identifier, _pictures(options), None if options.masks is None else str(options.masks.resolve()),
+        identifier, _images(options), None if options.masks is None else str(options.masks.resolve()),
     )  # fmt: skip
-
-
-def _pictures(options: RenderOptions) -> plan.Frames | None:
-    frames = options.frames
-    return None if frames is None else plan.Frames(str(frames.resolve()), options.frames_as, options.alpha)
 
 
 def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
@@ -221,190 +189,89 @@ def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
         return 0, clip.frames
     asked = parse_footage(f"{clip.path}@{span}")
     if asked.start is None and asked.end is None:
-        raise UsageError(f"--range {span}: must be START-END, as 00:10-01:20")
+        raise UsageError(f"--range {span}: must be START-END, such as 00:10-01:20")
     cut = video.segments(replace(clip, start=asked.start, end=asked.end), 1e9)
     if not cut:
-        raise UsageError(f"--range {span}: no frame lies there; the footage has {clip.duration:.2f} s")
+        raise UsageError(f"--range {span}: contains no frame; the footage lasts {clip.duration:.2f} s")
     return cut[0].first_frame, cut[-1].first_frame + len(cut[-1].pts)
 
 
 def _weights_sha256(run: Path) -> str:
-    """Of the weights that `load_swapper` takes: the run's end, or its last checkpoint."""
+    """Hash of the weights that `load_swapper` loads: the finished run's, or the last checkpoint's."""
     path = run / "model.safetensors"
     if path.is_file():
         return file_sha256(path)
     checkpoints = sorted((run / "checkpoints").glob("step-*.safetensors"), key=lambda p: int(p.stem.partition("-")[2]))
     if not checkpoints:
-        raise WorkError(f"{run} has no network yet: faceset train --out {run} --resume goes on with it")
+        raise WorkError(f"{run} has no trained network yet; run faceset train --out {run} --resume")
     return file_sha256(checkpoints[-1])
 
 
-def _begin(
+def _begun(
     folder: Path, wanted: plan.Plan, run: Run, out: Path, options: RenderOptions, progress: Progress
 ) -> plan.Plan:
-    """The plan in the folder, if it is the same; else the wanted one, with the face found and an identifier drawn."""
-    before = plan.load(folder)
-    if before is not None and before.same(wanted) and (folder / "face.parquet").is_file():
-        log.info("%s: going on where an earlier render was stopped", out)
-        return before
-    for path in folder.iterdir():
-        if path.name != "lock":
-            path.unlink()
-    rows = _face(wanted, run, options.workers, progress)
-    subject = run.source.subject
-    identifier = registry.new_entry(
-        title=out.name, subject=subject.name, basis=subject.basis, model_sha256=wanted.weights_sha256,
-        out=str(out.resolve()), source_sha256s=tuple(sha256 for _, sha256 in run.source.clips),
-    )  # fmt: skip
-    made = replace(wanted, identifier=identifier)
-    plan.save_face(folder, rows)
-    if made.settings.occlusion:
-        plan.save_typical(folder, work.learn(made, folder))
-    made.save(folder)  # last: a plan says that the rest is there
+    """The plan in the folder if it can be resumed; else the wanted one, with the face located and an identifier."""
+    earlier = workdir.resumable(folder, wanted)
+    if earlier is not None:
+        log.info("%s: resuming an interrupted render", out)
+        return earlier
+    workdir.clear(folder)
+    face = _located(wanted, run, options.workers, progress)
+    made = replace(wanted, identifier=publish.register(wanted, run, out))
+    workdir.fill(folder, made, face)
     return made
 
 
-def _face(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> Any:
+def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> Any:
     """Rows of the frames with the target's face. Raises WorkError if there are none."""
     from curate.extract.follow import follow
 
     clip = wanted.clip
     start = end = None
-    if not whole(wanted):
+    if not wanted.whole:
         rate = clip.fps or 25.0
         start, end = max(wanted.first - 4 * RADIUS, 0) / rate, (wanted.end + 4 * RADIUS) / rate
     identity = run.target.identity or None
     rows = follow(Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end)
     if not len(rows):
         raise WorkError(
-            f"{clip.path}: the face of {run.target.subject.name} is in no frame of it; is it the right clip?"
+            f"{clip.path}: no frame shows the face of {run.target.subject.name}; check that it is the right clip"
         )
     inside = rows["frame"].between(wanted.first, wanted.end - 1)
-    log.info("%s: the face is in %d of %d frames", clip.name, int(inside.sum()), wanted.end - wanted.first)
+    log.info("%s: %d of %d frames show the face", clip.name, int(inside.sum()), wanted.end - wanted.first)
     return rows
 
 
-def _do(folder: Path, made: plan.Plan, options: RenderOptions, progress: Progress) -> int:
-    """Every part that is not done yet; how many frames were done already."""
-    open_parts = [part for part in made.parts if plan.done(folder, part) is None]
+def _prepare_images(folder: Path, made: plan.Plan, footage_format: FootageFormat, force: bool) -> None:
+    """Folders of the image sequences; those of an interrupted render are kept."""
+    begun = folder / "pictures"
+    for writer in part.writers(made, footage_format):
+        if writer is not None:
+            writer.prepare(force, resume=begun.exists())
+    begun.touch()
+
+
+def _render_parts(folder: Path, made: plan.Plan, options: RenderOptions, progress: Progress) -> int:
+    """Render every unfinished part; the number of frames that were finished before."""
+    unfinished = workdir.open_parts(folder, made)
     frames = made.end - made.first
-    resumed = frames - sum(part.end - part.first for part in open_parts)
-    with _watched(folder, made, frames, progress):
-        tasks = [work.Task(folder, part) for part in open_parts]
-        for _, problem in jobs.run(work.work, tasks, options.workers, options.engine):
+    with workdir.progress_shown(folder, made, progress):
+        tasks = [part.PartTask(folder, each) for each in unfinished]
+        for _, problem in jobs.run(part.render_part, tasks, options.workers, options.engine):
             if problem is not None:
                 raise problem
-    rendered = sum(len((plan.done(folder, part) or {})["times"]) for part in made.parts)
+    rendered = sum(len((plan.done(folder, each) or {})["times"]) for each in made.parts)
     if rendered != frames:
-        log.warning("%s: %d of %d frames are damaged and left out", made.clip.path, frames - rendered, frames)
-    return resumed
-
-
-@contextmanager
-def _watched(folder: Path, made: plan.Plan, frames: int, progress: Progress) -> Iterator[None]:
-    """Tells how far the parts are, whoever makes them, once in a while."""
-    stop = threading.Event()
-
-    def watch() -> None:
-        while not stop.wait(0.5):
-            progress("rendering", min(plan.total(folder, made.parts), frames), frames)
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-        progress("rendering", frames, frames)
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _measured(folder: Path, made: plan.Plan) -> tuple[ArtifactReport, float]:
-    """The artifact report, and the footage's time in seconds at which the output begins."""
-    from reports.artifacts.inspect import merge
-    from reports.artifacts.parts import Part
-
-    parts = [Part.load(part.path(folder, ".parquet")) for part in made.parts]
-    # The output of a range begins at 0, the footage does not.
-    offset = 0.0 if whole(made) else float(parts[0].rows[0]["time"])
-    parts = [replace(p, rows=tuple({**row, "time": row["time"] - offset} for row in p.rows)) for p in parts]
-    return merge(parts, made.clip.fps, has_reference=True), offset
+        log.warning("%s: %d of %d frames are damaged and are missing", made.clip.path, frames - rendered, frames)
+    return frames - sum(each.end - each.first for each in unfinished)
 
 
 def _notes(faces: int, swapped: int) -> tuple[str, ...]:
     if swapped >= 0.5 * faces:
         return ()
     note = (
-        f"the mask is nearly empty in {faces - swapped} of {faces} frames with the face, which show the target's own: "
-        "train longer, or try --mask hull"
+        f"{faces - swapped} of {faces} frames with a face show the target's own face because their mask is nearly "
+        "empty; train longer, or try --mask hull"
     )
     log.warning("%s", note)
     return (note,)
-
-
-def _papers(run: Run, made: plan.Plan, frames: int, swapped: int) -> manifest.Papers:
-    sources = [manifest.Source("source", name, sha256) for name, sha256 in run.source.clips]
-    sources.append(manifest.Source("target", Path(made.clip.path).name, made.clip.sha256))
-    return manifest.Papers(
-        run.source.subject, run.target.subject, tuple(sources), made.weights_sha256, frames, swapped, made.identifier
-    )
-
-
-def _close(
-    folder: Path,
-    made: plan.Plan,
-    times: list[int],
-    out: Path,
-    papers: manifest.Papers,
-    signing: keys.SigningKey,
-    options: RenderOptions,
-) -> None:
-    """The footage's times and sound, then the papers: folder/signed and folder/manifest.c2pa."""
-    unsigned, footage = folder / f"unsigned{out.suffix}", Path(made.clip.path)
-    parts = [part.path(folder, made.coding.suffix) for part in made.parts]
-    span = None if whole(made) else (made.first, made.end - 1)
-    mux.mux(parts, footage, unsigned, out.suffix.lower(), times, mp4_boxes.NOTICE, span)
-    store = manifest.sign(unsigned, folder / "signed", out.name, papers, footage, signing, options.tsa)
-    (folder / "manifest.c2pa").write_bytes(store)
-    unsigned.unlink()
-
-
-def whole(made: plan.Plan) -> bool:
-    """Whether all of the footage is rendered."""
-    return (made.first, made.end) == (0, made.clip.frames)
-
-
-def _flags(made: plan.Plan, size: int) -> dict[str, Any]:
-    """The settings by the names of their flags."""
-    mask, other = asdict(made.settings.mask), asdict(made.settings)
-    mask |= {"mask": mask.pop("mode"), "keep": ",".join(made.settings.mask.keep)}
-    del other["mask"]
-    return {**mask, **other, "size": size}
-
-
-def _publish(
-    folder: Path, report: ArtifactReport, offset: float, out: Path, run: Run, made: plan.Plan
-) -> tuple[Path, Path]:
-    """Everything under its name, the video last; the paths of the report's page and of the sidecar."""
-    from reports.artifact_page import page as artifact_page
-
-    meta: dict[str, Any] = {
-        "video": out.name,
-        "reference": Path(made.clip.path).name,
-        "video_path": str(out.resolve()),
-        "reference_path": made.clip.path,
-        "reference_offset": None if whole(made) else offset,
-        "source_faceset": run.source.folder if Path(run.source.folder).is_dir() else None,
-        "settings": _flags(made, run.size),
-        "source": run.source.subject.name,
-        "target": run.target.subject.name,
-        "run": run.path.name,
-        "generator": manifest.generator(),
-    }
-    page = artifact_page.write(report, out.with_suffix(".artifacts.html"), meta)
-    sidecar = manifest.sidecar_path(out)
-    os.replace(folder / "manifest.c2pa", sidecar)
-    with (folder / "signed").open("rb+") as stream:
-        os.fsync(stream.fileno())
-    os.replace(folder / "signed", out)
-    return page, sidecar

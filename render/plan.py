@@ -1,10 +1,10 @@
-"""What a render is going to do, written down before it begins, so that it can be spread over processes and go on later.
+"""Plan of a render and the files of its working folder, from which it can be resumed or spread over processes.
 
-OUT's folder of work, `.OUT.render` beside it:
-plan.json        this plan; a later call with the same plan goes on, with another one begins anew
-face.parquet     where the face is: frame, shot, yaw, landmarks
-typical.npz      how well the target's decoder does where nothing is before the face
-part-N.mp4 .parquet .json    a part's pictures, measures and account; the account comes last: it says that all is there
+The working folder is `.OUT.render`, next to the output OUT:
+plan.json        this plan; a later call with the same plan resumes, with another one it starts again
+face.parquet     position of the face: frame, shot, yaw, landmarks
+typical.npz      reconstruction error of the target's decoder where nothing occludes the face
+part-N.mp4 .parquet .json    a part's video, measures and account; the account is written last: the part is complete
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from render.output.coding import Coding
 
 FORMAT = 1
 MOST_FRAMES = 10_000_000
-"""Of a clip: 46 hours at 60 a second."""
+"""Limit for a clip: 46 hours at 60 fps."""
 MOST_TYPICAL = 1 << 26
-"""Bytes of typical.npz unpacked: two pictures of 2048 x 2048."""
+"""Limit for typical.npz unpacked, bytes: two images of 2048 x 2048 pixels."""
 PART = 240
-"""Frames of a part."""
+"""Frames per part."""
 AROUND = 40
-"""Frames beyond a part whose landmarks are read: what smoothing needs, and more."""
+"""Frames beyond a part whose landmarks are read: more than smoothing needs."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """Frames [first, end) of the clip."""
+class RenderPart:
+    """Part of a render: frames [first, end) of the clip."""
 
     number: int
     first: int
     end: int
 
     def path(self, folder: Path, suffix: str) -> Path:
-        """Of one of the part's files."""
+        """One of the part's files."""
         return folder / f"part-{self.number:05}{suffix}"
 
     @property
     def with_neighbours(self) -> range:
-        """The frames whose faces are swapped for it."""
+        """Frames that are decoded for the part."""
         return range(max(self.first - RADIUS, 0), self.end + RADIUS)
 
     @property
@@ -67,18 +67,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Frames:
-    """Every frame as a picture, for compositing."""
+    """Image sequence of all frames, for compositing."""
 
     folder: str
     kind: str = "png"
     """png or exr."""
     alpha: bool = False
-    """With the face's mask."""
+    """Whether the face's mask is the alpha channel."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that a part's pixels and bytes depend on."""
+    """Plan of a render: everything that its pixels and bytes depend on."""
 
     run: str
     weights_sha256: str
@@ -89,18 +89,23 @@ class Plan:
     coding: Coding
     device: str
     identifier: int
-    """The watermark's."""
+    """Identifier of the watermark."""
     frames: Frames | None = None
     masks: str | None = None
-    """Folder for the masks as pictures."""
+    """Folder for the mask images; None: no masks."""
     batch: int = BATCH
-    parts: tuple[Part, ...] = field(init=False)
+    parts: tuple[RenderPart, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", cut(self.first, self.end))
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of the footage is rendered."""
+        return (self.first, self.end) == (0, self.clip.frames)
+
     def same(self, other: Plan) -> bool:
-        """Whether both make the same pixels, but for the watermark's identifier."""
+        """Whether both give the same pixels except for the watermark."""
         return {**_values(self), "identifier": 0} == {**_values(other), "identifier": 0}
 
     def save(self, folder: Path) -> None:
@@ -109,12 +114,12 @@ class Plan:
             temporary.write_text(json.dumps({"format": FORMAT, **_values(self)}, indent=1), encoding="utf-8")
 
 
-def cut(first: int, end: int) -> tuple[Part, ...]:
-    """Frames [first, end) as parts of PART frames; a short rest joins the one before it."""
+def cut(first: int, end: int) -> tuple[RenderPart, ...]:
+    """Parts of PART frames that cover [first, end); a short remainder joins the last one."""
     starts = list(range(first, end, PART))
     if len(starts) > 1 and end - starts[-1] < PART // 3:
         starts.pop()
-    return tuple(Part(i, s, e) for i, (s, e) in enumerate(zip(starts, [*starts[1:], end], strict=True)))
+    return tuple(RenderPart(i, s, e) for i, (s, e) in enumerate(zip(starts, [*starts[1:], end], strict=True)))
 
 
 def _values(plan: Plan) -> dict[str, Any]:
@@ -125,7 +130,7 @@ def _values(plan: Plan) -> dict[str, Any]:
 
 
 def load(folder: Path) -> Plan | None:
-    """The plan in a folder; None if there is none, or none that this version understands."""
+    """The plan in a folder; None if there is none that this version can read."""
     try:
         values = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
         if values.pop("format") != FORMAT:
@@ -147,7 +152,7 @@ def save_face(folder: Path, rows: pd.DataFrame) -> None:
 
 
 def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
-    """Where the face is, in all frames or those of a span. Raises WorkError."""
+    """Position of the face in all frames or those of a span. Raises WorkError."""
     limits = None if span is None else [("frame", ">=", span.start - AROUND), ("frame", "<", span.stop + AROUND)]
     try:
         rows = read_parquet(folder / "face.parquet", filters=limits)
@@ -157,36 +162,40 @@ def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
         rows["landmarks"] = pd.Series(marks, index=rows.index, dtype=object)
         return places(rows)
     except (*DAMAGED, WorkError) as error:
-        raise WorkError(f"{folder}: the face's places cannot be read ({one_line(error)}); delete the folder") from None
+        raise WorkError(
+            f"{folder}: the positions of the face cannot be read ({one_line(error)}); delete the folder and render again"
+        ) from None
 
 
 def save_typical(folder: Path, typical: Typical | None) -> None:
-    """Write typical.npz; nothing if there is nothing typical."""
+    """Write typical.npz, unless `typical` is None."""
     if typical is not None:
         with atomic(folder / "typical.npz") as temporary, temporary.open("wb") as stream:
             np.savez(stream, middle=typical.middle, spread=typical.spread)
 
 
 def load_typical(folder: Path) -> Typical | None:
-    """What `save_typical` wrote. Raises WorkError."""
+    """Typical reconstruction error as saved; None if there is none. Raises WorkError."""
     path = folder / "typical.npz"
     if not path.is_file():
         return None
     try:
         with zipfile.ZipFile(path) as packed:
             if sum(entry.file_size for entry in packed.infolist()) > MOST_TYPICAL:
-                raise ValueError("larger than a face can be")
+                raise ValueError("too large")
         with np.load(path, allow_pickle=False) as found:
             typical = Typical(found["middle"], found["spread"])
     except DAMAGED as error:
-        raise WorkError(f"{path} is damaged ({one_line(error)}); delete the folder {folder}") from None
+        raise WorkError(f"{path} is damaged ({one_line(error)}); delete the folder {folder} and render again") from None
     if typical.middle.ndim != 2 or typical.middle.shape != typical.spread.shape:
-        raise WorkError(f"{path} is damaged (it holds no two pictures of one size); delete the folder {folder}")
+        raise WorkError(
+            f"{path} is damaged (its two images differ in size); delete the folder {folder} and render again"
+        )
     return typical
 
 
-def done(folder: Path, part: Part) -> dict[str, Any] | None:
-    """A finished part's account; None if it is not finished."""
+def done(folder: Path, part: RenderPart) -> dict[str, Any] | None:
+    """Account of a finished part: times, faces, swapped, pixels_sha256; None if it is not finished."""
     try:
         account: dict[str, Any] = json.loads(part.path(folder, ".json").read_text(encoding="utf-8"))
         whole = isinstance(account["swapped"], int) and isinstance(account["pixels_sha256"], str)
@@ -195,8 +204,8 @@ def done(folder: Path, part: Part) -> dict[str, Any] | None:
         return None
 
 
-def total(folder: Path, parts: Sequence[Part]) -> int:
-    """Frames of all parts that are done so far, finished or not, for the progress bar."""
+def total(folder: Path, parts: Sequence[RenderPart]) -> int:
+    """Frames rendered so far, of finished and unfinished parts, for the progress bar."""
     return sum(_count(part.path(folder, ".count")) for part in parts)
 
 

@@ -103,14 +103,13 @@ def test_two_processes_and_a_killed_render_make_the_same_pixels(head_clips, work
     monkeypatch.setattr(plan, "PART", 10)
     calls = [(work / "run", head_clips["target"], work / f"{name}.mp4") for name in ("one", "two", "killed")]
     settings = RenderSettings(MaskSettings("hull"))
-    one = pipeline.render(*calls[0], RenderOptions(settings))
+    one = pipeline.render(*calls[0], RenderOptions(settings, workers=1))
     two = pipeline.render(*calls[1], RenderOptions(settings, workers=2))
     assert two.pixels_sha256 == one.pixels_sha256 and two.resumed == 0
     script = "import sys; from pathlib import Path; from render import pipeline, plan; plan.PART = 10; "
-    script += (
-        "from render.compositing.settings import MaskSettings; from render.compositing.settings import RenderSettings; "
-    )
-    script += "hull = RenderOptions(RenderSettings(MaskSettings('hull'))); "
+    script += "from render.compositing.settings import MaskSettings, RenderSettings; "
+    script += "from render.options import RenderOptions; "
+    script += "hull = RenderOptions(RenderSettings(MaskSettings('hull')), workers=1); "
     script += "pipeline.render(*map(Path, sys.argv[1:]), hull)"
     folder = work / ".killed.mp4.render"
     with subprocess.Popen([sys.executable, "-c", script, *map(str, calls[2])]) as process:
@@ -118,7 +117,7 @@ def test_two_processes_and_a_killed_render_make_the_same_pixels(head_clips, work
             time.sleep(0.01)
         process.kill()
     assert not calls[2][2].exists() and not (folder / "part-00003.json").exists()
-    killed = pipeline.render(*calls[2], RenderOptions(settings))
+    killed = pipeline.render(*calls[2], RenderOptions(settings, workers=1))
     assert killed.resumed in (20, 30)
     assert killed.pixels_sha256 == one.pixels_sha256
     assert streams(calls[2][2]) == streams(head_clips["target"])

@@ -32,7 +32,8 @@ from curate.face import weights as models
 from curate.footage import video
 from curate.runtime.files import file_sha256
 from curate.types import Clip, Subject
-from render.provenance import keys, manifest, verify
+from render.provenance import keys, manifest
+from render.provenance.verify import verify
 from train.run import load_swapper, open_run
 
 ROOT = Path(__file__).parent.parent
@@ -217,11 +218,11 @@ def signed(tmp_path: Path, seeds: ModuleType, monkeypatch):
         folder.mkdir()
         clip = seeds.clip(folder / "a.mp4", "libx264", "yuv420p", None)
         footage = seeds.clip(folder / "b.mp4", "libx264", "yuv420p", None)
-        papers = manifest.Papers(Subject(name, "self"), Subject("Bob", "self"), (), "cc" * 32, 12, 12)
+        stated = manifest.RenderStatement(Subject(name, "self"), Subject("Bob", "self"), (), "cc" * 32, 12, 12)
         with monkeypatch.context() as patch:
             if statement is not None:
-                patch.setattr(manifest, "_statement", lambda papers: statement)
-            manifest.sign(clip, folder / "out.mp4", "out.mp4", papers, footage, keys.installation_key())
+                patch.setattr(manifest, "_statement", lambda stated: statement)
+            manifest.sign(clip, folder / "out.mp4", "out.mp4", stated, footage, keys.installation_key())
         return folder / "out.mp4"
 
     return sign
@@ -240,7 +241,7 @@ def signed(tmp_path: Path, seeds: ModuleType, monkeypatch):
 def test_a_signed_statement_of_another_form_is_told(signed, statement):
     found = verify(signed(statement))
     assert found.state in ("trusted", "valid") and found.subject is None
-    assert "faceset.statement" in found.details and "cannot be understood" in found.reason
+    assert "faceset.statement" in found.details and "its statement cannot be read" in found.reason
 
 
 def test_what_others_signed_moves_no_cursor(signed):

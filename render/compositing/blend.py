@@ -1,17 +1,20 @@
-"""The swapped crop back into its frame.
+"""Blending of the swapped crop into its frame.
 
 feather    a fade over the mask's edge
-pyramid    each octave of detail over its own width (Burt and Adelson, A multiresolution spline, 1983)
-poisson    the fade, after the difference along the mask's edge has been spread smoothly over the face: what Poisson
+pyramid    each octave of detail fades over its own width (Burt and Adelson, A multiresolution spline, 1983)
+poisson    a fade, after the difference along the mask's edge has been spread smoothly over the face: what Poisson
            editing (Perez, Gangnet, Blake 2003) solves for, by a pyramid (Farbman, Fattal, Lischinski 2011)
 
-The last is a membrane of the crop, made before pasting and smoothed over the shot: made anew for every frame it would
-flicker with the hair. Whatever the way, where the mask is 0 the frame's values stay as they are.
+To add a mode, write its function and add it to MODES. The membrane of poisson is computed in the crop and smoothed over
+the shot: computed for every frame alone it would flicker with the hair. In all modes, pixels where the mask is 0 keep
+their values.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -20,11 +23,22 @@ from numpy.typing import NDArray
 from curate.types import Floats
 from render.compositing.detail import grained
 
-MODES = ("feather", "pyramid", "poisson")
+Mode: TypeAlias = str
+"""Name of a mode: a key of MODES."""
 STEP = 0.12
-"""Of 1: the edge's difference counts up to here when it is spread; beyond lie hair and background, not light."""
+"""Limit, of 1, of the difference at the edge that is spread: larger ones are hair and background, not light."""
 SMALL = 48
-"""Pixels: what is spread is smooth."""
+"""Largest side of a membrane, pixels; it is smooth."""
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A blending mode."""
+
+    lay: Callable[[Floats, Floats, Floats], Floats]
+    """The face over what is under it, both (H, W, 3) in 0..1, under the mask (H, W)."""
+    membrane: Callable[[Floats, Floats], Floats] | None = None
+    """What is added to the crop before blending, from its difference and mask, as `spread_edge`; None: nothing."""
 
 
 def paste(
@@ -32,14 +46,14 @@ def paste(
     rgb: Floats,
     mask: Floats,
     matrix: NDArray[np.floating],
-    mode: str = "feather",
+    mode: Mode = "feather",
     grain: float = 0.0,
     seed: int = 0,
 ) -> tuple[NDArray[Any], Floats]:
-    """The frame (H, W, 3) uint8 or uint16 with the crop laid over it; the mask (H, W) float32 in 0..1 where it was.
+    """The frame (H, W, 3) uint8 or uint16 with the crop blended in; the mask (H, W) float32 in 0..1 in the frame.
 
-    `rgb` (S, S, 3) in 0..1 and `mask` (S, S) lie in the crop, `matrix` (2, 3) leads from the frame to it. `grain` is
-    the standard deviation, of 1, of the grain that the face gets. The frame that was given is not changed.
+    `rgb` (S, S, 3) in 0..1 and `mask` (S, S) are in crop space, `matrix` (2, 3) maps the frame to the crop. `grain` is
+    the standard deviation, of 1, of the grain that is added to the face. The given frame is not changed.
     """
     height, width = frame.shape[:2]
     full = np.zeros((height, width), np.float32)
@@ -55,7 +69,8 @@ def paste(
     alpha: Floats = np.asarray(np.clip(laid, 0, 1), np.float32)
     most = np.float32(np.iinfo(frame.dtype).max)
     under = frame[top:bottom, left:right].astype(np.float32) / most
-    mixed = blended(np.asarray(under, np.float32), grained(np.asarray(face, np.float32), grain, seed), alpha, mode)
+    grainy = grained(np.asarray(face, np.float32), grain, seed)
+    mixed = MODES[mode].lay(np.asarray(under, np.float32), grainy, alpha)
     output = frame.copy()
     changed = np.rint(np.clip(mixed, 0, 1) * most).astype(frame.dtype)
     output[top:bottom, left:right] = np.where(alpha[..., None] > 0, changed, output[top:bottom, left:right])
@@ -63,19 +78,27 @@ def paste(
     return output, full
 
 
-def blended(under: Floats, face: Floats, alpha: Floats, mode: str) -> Floats:
-    """`face` over `under`, both (H, W, 3) in 0..1, under `alpha` (H, W)."""
-    if mode == "pyramid":
-        face = _pyramid(under, face, alpha)
-        alpha = np.clip(alpha * 4, 0, 1)
+def membrane(step: Floats, mask: Floats, mode: Mode) -> Floats | None:
+    """What the mode adds to the crop, to be smoothed over the shot and added by `spread`; None for nothing.
+
+    `step` (S, S, 3) is the footage's crop minus the swapped one, of 1, `mask` (S, S) in 0..1.
+    """
+    make = MODES[mode].membrane
+    return None if make is None else make(step, mask)
+
+
+def _feather(under: Floats, face: Floats, alpha: Floats) -> Floats:
     return np.asarray(under + alpha[..., None] * (face - under), np.float32)
 
 
-def membrane(step: Floats, mask: Floats) -> Floats:
-    """What poisson adds to the face: a small picture (N, N, 3), N at most SMALL, to be enlarged to the crop's size.
+def _pyramid(under: Floats, face: Floats, alpha: Floats) -> Floats:
+    return _feather(under, _joined(under, face, alpha), np.clip(alpha * 4, 0, 1))
 
-    `step` (S, S, 3) is the footage's crop less the swapped one, of 1; it counts along the edge of `mask` (S, S), and is
-    carried smoothly over all of it by push and pull in a pyramid.
+
+def spread_edge(step: Floats, mask: Floats) -> Floats:
+    """Membrane (N, N, 3), N at most SMALL: the difference along the mask's edge, spread smoothly over the mask.
+
+    `step` (S, S, 3) and `mask` (S, S) as in `membrane`. It is spread by push and pull in a pyramid.
     """
     small = min(SMALL, len(mask))
     edge: Floats = np.asarray(4 * mask * (1 - mask), np.float32)
@@ -90,21 +113,21 @@ def membrane(step: Floats, mask: Floats) -> Floats:
     filled = values / np.maximum(weights, 1e-6)[..., None]
     for values, weights in reversed(known):
         coarse = cv2.pyrUp(filled, dstsize=weights.shape[::-1])
-        # Where the edge says something here, it is believed; elsewhere what the coarser level knows.
+        # The edge counts where it is present at this level, elsewhere the coarser level.
         trust = np.clip(weights * 2, 0, 1)[..., None]
         filled = coarse + trust * (values / np.maximum(weights, 1e-6)[..., None] - coarse)
     return np.asarray(cv2.GaussianBlur(filled, (0, 0), small / 24), np.float32)
 
 
 def spread(rgb: Floats, added: Floats | None) -> Floats:
-    """The crop (S, S, 3) with its membrane; None adds nothing."""
+    """The crop (S, S, 3) with its membrane added; None adds nothing."""
     if added is None:
         return rgb
     size = (rgb.shape[1], rgb.shape[0])
     return np.asarray(np.clip(rgb + cv2.resize(added, size, interpolation=cv2.INTER_LINEAR), 0, 1), np.float32)
 
 
-def _pyramid(under: Floats, face: Floats, alpha: Floats) -> Floats:
+def _joined(under: Floats, face: Floats, alpha: Floats) -> Floats:
     """Laplacian pyramids of both, joined by the Gaussian pyramid of the mask."""
     levels = max(int(np.log2(min(alpha.shape))) - 3, 1)
     fines: list[Floats] = []
@@ -126,7 +149,7 @@ def _down(values: Floats) -> Floats:
 
 
 def _shrunk(rgb: Floats, mask: Floats, matrix: NDArray[np.float64]) -> tuple[Floats, Floats, NDArray[np.float64]]:
-    """The crop averaged down where the face in the frame is smaller than in the crop, so that nothing aliases."""
+    """The crop, scaled down by averaging if the face is smaller in the frame than in the crop, to prevent aliasing."""
     zoom = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     size = rgb.shape[0]
     small = max(int(np.ceil(size / zoom)), 8)
@@ -135,14 +158,14 @@ def _shrunk(rgb: Floats, mask: Floats, matrix: NDArray[np.float64]) -> tuple[Flo
     scale = small / size
     rgb = np.asarray(cv2.resize(rgb, (small, small), interpolation=cv2.INTER_AREA), np.float32)
     mask = np.asarray(cv2.resize(mask, (small, small), interpolation=cv2.INTER_AREA), np.float32)
-    # Pixel centres lie at whole numbers: x -> (x + 0.5) * scale - 0.5.
+    # Pixel centres are at whole numbers: x -> (x + 0.5) * scale - 0.5.
     moved = matrix * scale
     moved[:, 2] += 0.5 * scale - 0.5
     return rgb, mask, moved
 
 
 def _bounds(mask: Floats, back: NDArray[np.float64], width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom in the frame of what the mask can reach; empty where it is 0 or out of the frame."""
+    """Left, top, right, bottom in the frame of the area under the mask; empty if the mask is 0 or outside the frame."""
     rows, columns = np.nonzero(mask)
     if not len(rows):
         return 0, 0, 0, 0
@@ -151,3 +174,11 @@ def _bounds(mask: Floats, back: NDArray[np.float64], width: int, height: int) ->
     left, top = np.floor(corners.min(0)).astype(int)
     right, bottom = np.ceil(corners.max(0)).astype(int) + 1
     return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+
+
+MODES: dict[str, Blend] = {
+    "feather": Blend(_feather),
+    "pyramid": Blend(_pyramid),
+    "poisson": Blend(_feather, membrane=spread_edge),
+}
+"""Mode to its functions."""

@@ -1,8 +1,8 @@
-"""One frame after the other as it is to be shown: colours, sharpness, what lies before the face, fades, the paste.
+"""Compositing of the frames in order: colour transfer, sharpness, occlusion, fades, blending.
 
-What is measured on a frame is smoothed over its neighbours in the shot, RADIUS frames to either side, so that nothing
-flickers. The result depends on these neighbours alone: a part of the video that is decoded with them comes out as in
-the whole.
+Measures of a frame are smoothed over its neighbours in the shot, RADIUS frames to either side, so that nothing
+flickers. The result depends on these neighbours alone: a part of the video that is decoded with them gives the same
+pixels as the whole.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from render.compositing.settings import RenderSettings
 from render.compositing.swap import Swapped
 
 SIGMA = 6.0
-"""Frames, of the Gaussian over the shot."""
+"""Standard deviation of the Gaussian over the shot, frames."""
 RADIUS = 12
-"""Frames looked at before and after."""
+"""Frames to either side over which measures are smoothed."""
 FADE = 5
-"""Frames over which a face that is lost in the middle of a shot goes, and comes."""
+"""Frames over which a face that is lost in the middle of a shot fades out, and in."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to the swapped face of one frame, before it is smoothed."""
+    """Changes to the swapped face of one frame, not yet smoothed."""
 
     colour: colour.Correction | None
     octaves: float
-    """Of detail, see `detail.octaves`."""
+    """Change of detail, see `detail.octaves`."""
     grain: float
     """See `detail.grain`."""
     membrane: Floats | None
@@ -44,14 +44,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Composed:
-    """One frame as it is to be shown."""
+    """One composited frame."""
 
     frame: Frame
     image: NDArray[Any]
-    """(H, W, 3) uint8, or uint16 where `deep`; the frame's own where there is no face."""
+    """(H, W, 3) uint8, or uint16 where `deep`; the frame's own if there is no face."""
     face: Swapped | None
     mask: Floats | None
-    """(H, W) in 0..1 where the face was pasted."""
+    """(H, W) in 0..1, the face's opacity in the frame."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class _Item:
     frame: Frame
     face: Swapped | None
     mask: Floats | None
-    """(S, S) of the crop, without what lies before the face."""
+    """(S, S) in the crop, without what occludes the face."""
     change: Change | None
     cut: bool
-    """A new shot begins with this frame."""
+    """Whether a new shot starts with this frame."""
 
 
 def compose(
@@ -72,9 +72,9 @@ def compose(
     deep: bool = False,
     wanted: range | None = None,
 ) -> Iterator[Composed]:
-    """Every frame in order, or those whose index is `wanted`; `deep` reads and gives 16 bits.
+    """Every frame in order, composited, or those whose index is in `wanted`; `deep` reads and gives 16 bits.
 
-    Holds 2 * RADIUS + 1 frames.
+    Keeps 2 * RADIUS + 1 frames in memory.
     """
     for window, centre in _windows(_items(faces, settings, typical)):
         item = window[centre]
@@ -113,12 +113,12 @@ def _change(face: Swapped, mask: Floats, settings: RenderSettings) -> Change:
     coloured = colour.apply(face.rgb, found)
     octaves = detail.octaves(coloured, face.footage, mask)
     grain = detail.grain(detail.matched(coloured, settings.sharpen * octaves), face.footage, mask)
-    added = blend.membrane(face.footage - coloured, mask) if settings.blend == "poisson" else None
+    added = blend.membrane(face.footage - coloured, mask, settings.blend)
     return Change(found, octaves, grain if settings.grain else 0.0, added)
 
 
 def _windows(items: Iterable[_Item]) -> Iterator[tuple[deque[_Item], int]]:
-    """Each item with its neighbours, and its place among them."""
+    """Each item's window of neighbours, and its position in it."""
     window: deque[_Item] = deque()
     centre = 0
     for item in items:
@@ -134,7 +134,7 @@ def _windows(items: Iterable[_Item]) -> Iterator[tuple[deque[_Item], int]]:
 
 
 def _shot(window: deque[_Item], centre: int, radius: int) -> range:
-    """Places of the frames around the centre that belong to its shot."""
+    """Positions in the window of the frames around the centre that belong to its shot."""
     first = last = centre
     while first > max(centre - radius, 0) and not window[first].cut:
         first -= 1
@@ -162,7 +162,7 @@ def _smoothed(window: deque[_Item], centre: int) -> Change | None:
 
 
 def _opacity(window: deque[_Item], centre: int) -> float:
-    """1, less near frames of the same shot that have no face: it goes and comes, it does not pop."""
+    """Opacity of the face; less than 1 near frames of the same shot without a face, so that it fades."""
     face = window[centre].face
     if face is None:
         return 0.0

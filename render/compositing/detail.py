@@ -1,6 +1,6 @@
-"""Sharpness and grain of the swapped face brought to the footage's.
+"""Sharpness and grain of the swapped face, matched to the footage's.
 
-Both are measured in the crop under the mask, smoothed over the shot like the colours, and carried out within the face.
+Both are measured in the crop under the mask, smoothed over the shot like the colours, and applied within the face.
 """
 
 from __future__ import annotations
@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 from curate.types import Floats
 
 SIGMA = 1.0
-"""Pixels of the crop: what a Gaussian of this width takes away is detail."""
+"""Gaussian, in pixels of the crop, whose residual counts as detail."""
 FLOOR = 0.004
-"""Detail, of 1, that counts as none: added to both sides of a ratio."""
+"""Negligible detail, of 1: added to both sides of a ratio."""
 LIMITS = (-1.5, 1.0)
-"""Octaves by which detail is changed at most."""
+"""Limits of the change of detail, octaves."""
 GRAIN = 0.02
-"""Most grain, of 1."""
+"""Maximum grain, of 1."""
 BLOCK = 8
+"""Side of the blocks in which noise is measured, pixels."""
 
 
 def octaves(swapped: Floats, footage: Floats, mask: Floats) -> float:
-    """How much more detail the footage's crop (S, S, 3) in 0..1 has than the swapped one under the mask, in octaves."""
+    """Octaves of detail by which the footage's crop exceeds the swapped one, both (S, S, 3) in 0..1, under the mask."""
     weight = float(mask.sum())
     if weight < 16:
         return 0.0
@@ -32,7 +33,7 @@ def octaves(swapped: Floats, footage: Floats, mask: Floats) -> float:
 
 
 def matched(rgb: Floats, change: float) -> Floats:
-    """The crop (S, S, 3) in 0..1 with `change` octaves more detail (unsharp masking), or less where it is < 0."""
+    """The crop (S, S, 3) in 0..1 with `change` octaves more detail (unsharp masking), or less if it is negative."""
     if abs(change) < 0.05:
         return rgb
     fine = rgb - cv2.GaussianBlur(rgb, (0, 0), SIGMA)
@@ -40,16 +41,16 @@ def matched(rgb: Floats, change: float) -> Floats:
 
 
 def grain(swapped: Floats, footage: Floats, mask: Floats) -> float:
-    """Standard deviation, of 1, of the grain that the footage's crop has and the swapped one lacks."""
+    """Standard deviation, of 1, of the grain that the swapped crop lacks compared with the footage's."""
     mine, theirs = noise(swapped, mask), noise(footage, mask)
     return float(np.sqrt(np.clip(theirs**2 - mine**2, 0, GRAIN**2)))
 
 
 def noise(rgb: Floats, mask: Floats) -> float:
-    """Standard deviation of the noise under the mask, of 1: of the flattest quarter of blocks of 8 pixels.
+    """Standard deviation of the noise under the mask, of 1, from the flattest quarter of blocks of 8 pixels.
 
-    By the difference of two Laplacians (Immerkaer, Fast noise variance estimation, 1996), which smooth shading and
-    straight edges do not touch.
+    It is measured by the difference of two Laplacians (Immerkaer, Fast noise variance estimation, 1996), which ignores
+    smooth shading and straight edges.
     """
     grey = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
@@ -62,7 +63,7 @@ def noise(rgb: Floats, mask: Floats) -> float:
 
 
 def grained(rgb: Floats, sigma: float, seed: int) -> Floats:
-    """(H, W, 3) in 0..1 with grain in its brightness, the same for the same seed."""
+    """The image (H, W, 3) in 0..1 with grain in its brightness, the same for the same seed."""
     if sigma < 0.2 / 255:
         return rgb
     drawn = np.random.default_rng(seed).standard_normal(rgb.shape[:2], np.float32) * np.float32(sigma)

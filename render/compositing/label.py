@@ -1,4 +1,4 @@
-"""The visible label of a render, on request: a line of text at the bottom left of every frame."""
+"""Visible label of a render (--label): a line of text at the bottom left of every frame."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 TEXT = "Synthetic: face replaced"
 HEIGHT = 0.022
-"""Of a capital letter, in heights of the frame; in widths where a frame is higher than wide."""
+"""Height of a capital letter, as a fraction of the frame's shorter side."""
 LEAST = 8
-"""Pixels; smaller letters cannot be read."""
+"""Minimum height of a capital letter, pixels: smaller ones are unreadable."""
 BACKGROUND = 0.35
-"""What remains of the picture behind the text: white letters stand out on anything."""
+"""Brightness of the image behind the text, as a fraction: white letters are readable on anything."""
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 Picture = TypeVar("Picture", NDArray[np.uint8], NDArray[np.uint16])
 
@@ -23,7 +23,7 @@ Picture = TypeVar("Picture", NDArray[np.uint8], NDArray[np.uint16])
 def draw(image: Picture, text: str = TEXT) -> Picture:
     """A copy of (H, W, 3) uint8 or uint16 RGB with white text on a darkened box, bottom left; same dtype.
 
-    A text that would not fit is drawn smaller. Raises ValueError for letters outside ASCII: the font has none.
+    A text that would not fit is drawn smaller. Raises ValueError for characters outside ASCII, which the font lacks.
     """
     if not (text.isascii() and text.isprintable() and text.strip()):
         raise ValueError(f"label {text!r}: must be printable ASCII")
@@ -40,7 +40,7 @@ def draw(image: Picture, text: str = TEXT) -> Picture:
 
 @lru_cache(maxsize=8)
 def _ink(text: str, width: int, height: int) -> NDArray[np.float32]:
-    """(h, w) float32 0..1: how much of each pixel of the box is letter."""
+    """Coverage (h, w) float32 in 0..1 of each pixel of the box by letters."""
     capital = max(HEIGHT * min(width, height), LEAST)
     scale = capital / cv2.getTextSize("H", FONT, 1.0, 1)[0][1]
     room = width - 2 * capital

@@ -1,6 +1,6 @@
-"""Where the swapped face is shown: the network's mask and the mesh's hull, drawn in and feathered.
+"""Mask of the swapped face: the network's mask and the mesh's hull, eroded and feathered.
 
-Everything happens in crop space and in proportion to the face, so that a face keeps its edge when it comes nearer. The
+It is computed in crop space, with lengths relative to the face, so that the edge scales with the face. The
 result varies continuously with both masks: a hard threshold would flicker.
 """
 
@@ -24,11 +24,11 @@ OUTLINES = {
     ),
     "mouth": ((61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185),),
 }
-"""Mesh vertices around what the target may keep."""
+"""Mesh vertices around the regions that can stay the target's."""
 
 
 def face_mask(model: Floats, points: NDArray[np.floating], settings: MaskSettings) -> Floats:
-    """(S, S) float32 in 0..1, 0 outside the joined mask and at the crop's border.
+    """Mask (S, S) float32 in 0..1, 0 outside the joined mask and at the crop's border.
 
     `model` (S, S) in 0..1 is the network's mask, `points` (N, 2|3) are the face's landmarks in crop pixels.
     """
@@ -45,9 +45,9 @@ def face_mask(model: Floats, points: NDArray[np.floating], settings: MaskSetting
 
 
 def _around(points: NDArray[np.floating], outline: tuple[int, ...], size: int, feather: float) -> Floats:
-    """(S, S), 1 inside the outline, fading out around it."""
+    """Mask (S, S), 1 inside the outline, fading out around it."""
     if len(points) <= max(outline):
-        raise UsageError("--keep: needs the landmarks of the face mesh; this run was made with 68")
+        raise UsageError("--keep: needs the 478 landmarks of the face mesh, but this run uses 68; omit --keep")
     sigma = max(feather / 4, 0.5)
     filled = hull_mask(points[list(outline)], size, size)
     reach = max(round(2 * sigma), 1)
@@ -56,7 +56,7 @@ def _around(points: NDArray[np.floating], outline: tuple[int, ...], size: int, f
 
 
 def join(model: Floats, hull: Floats, mode: str) -> Floats:
-    """The two masks (H, W) as one, in 0..1."""
+    """Joined mask (H, W) in 0..1 of the two masks."""
     if mode == "both":
         joined = model * hull
     elif mode == "union":
@@ -67,10 +67,10 @@ def join(model: Floats, hull: Floats, mode: str) -> Floats:
 
 
 def feathered(mask: Floats, face: float, settings: MaskSettings) -> Floats:
-    """Drawn in by `erode * face` pixels and faded over `feather * face`, all inside the mask.
+    """The mask, eroded by `erode * face` pixels and faded over `feather * face`, all inside the original mask.
 
-    A step that is blurred with a Gaussian has passed half its height where it was: what lies above a level over one
-    half is inside it, and how far inside follows from the level (Gaussian distribution function).
+    A step blurred with a Gaussian has half its height at its original place: pixels above a level over one half are
+    inside it, and how far inside follows from the level (Gaussian distribution function).
     """
     sigma = max(settings.feather * face / 2, 0.5)
     around = int(np.ceil(3 * sigma))
@@ -83,5 +83,5 @@ def feathered(mask: Floats, face: float, settings: MaskSettings) -> Floats:
 
 
 def _gaussian(deviations: float) -> float:
-    """Share of a normal distribution below so many standard deviations."""
+    """Fraction of a normal distribution below a number of standard deviations."""
     return 0.5 * (1 + math.erf(deviations / math.sqrt(2)))

@@ -1,8 +1,8 @@
-"""What lies before the face (hands, hair, a microphone): where the target's decoder cannot give the target back.
+"""Occlusion of the face (hands, hair, a microphone): where the target's decoder cannot reconstruct the target.
 
-How well it does where nothing is in the way is learnt from frames spread over the footage, pixel by pixel of the crop:
-mouth and eyes are harder than cheeks. What is far worse than that is not the face. Nirkin et al. (FSGAN, 2019) train a
-network for this; the trained autoencoder knows its target already.
+The error without occlusion is learned from frames spread over the footage, for each pixel of the crop: mouth and eyes
+are harder than cheeks. Pixels with a much larger error are not the face. Nirkin et al. (FSGAN, 2019) train a network
+for this; the trained autoencoder knows its target already.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from numpy.typing import NDArray
 from curate.types import Floats
 
 FRAMES = 40
-"""From which it is learnt."""
+"""Frames from which the typical error is learned."""
 BLUR = 1 / 40
-"""Of the crop's side: the error's Gaussian."""
+"""Gaussian that smooths the error, as a fraction of the crop's side."""
 LEAST = 0.07
-"""Error, of 1, that may be hidden by nothing at all: an untrained network fails everywhere."""
+"""Error, of 1, in excess of the typical one that never counts as occlusion: an untrained network fails everywhere."""
 SPREADS = 6.0
+"""Standard deviations above the typical error from which a pixel counts as occluded."""
 MOST = 0.4
-"""Share of the face: if more seems hidden the network fails, and all of it is shown."""
+"""Fraction of the face: if more seems occluded, the network is failing, and the whole face is shown."""
 
 
 @dataclass(frozen=True)
 class Typical:
-    """The error where nothing is in the way."""
+    """Typical error of the reconstruction without occlusion."""
 
     middle: Floats
     """(S, S) median."""
@@ -38,13 +39,13 @@ class Typical:
 
 
 def error(given: Floats, footage: Floats) -> Floats:
-    """(S, S) blurred difference of the target as its decoder gives it back from the footage's crop, both in 0..1."""
+    """Reconstruction error (S, S): blurred difference of the decoder's target and the footage's crop, both in 0..1."""
     sigma = BLUR * len(footage)
     return np.asarray(cv2.GaussianBlur(np.abs(given - footage).mean(axis=2), (0, 0), sigma), np.float32)
 
 
 def learn(errors: Sequence[Floats]) -> Typical | None:
-    """From errors (S, S) of frames spread over the footage; None of fewer than eight."""
+    """Typical error, from errors (S, S) of frames spread over the footage; None if there are fewer than eight."""
     if len(errors) < 8:
         return None
     stacked = np.stack(errors)
@@ -55,7 +56,7 @@ def learn(errors: Sequence[Floats]) -> Typical | None:
 
 
 def visible(seen: Floats, typical: Typical, mask: Floats) -> NDArray[np.float32]:
-    """(S, S) in 0..1, 0 where something lies before the face; `mask` (S, S) is where the face is."""
+    """Visibility (S, S) in 0..1, 0 where the face is occluded; `mask` (S, S) covers the face."""
     limit = np.maximum(typical.middle + SPREADS * typical.spread, typical.middle + LEAST)
     hidden = np.clip((seen - limit) / (0.5 * LEAST), 0, 1) * (mask > 0.05)
     if hidden.sum() > MOST * max(float((mask > 0.05).sum()), 1.0):

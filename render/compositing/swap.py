@@ -1,4 +1,4 @@
-"""The network over the footage's face: landmarks steadied, crops made from the frame, batches of them swapped."""
+"""Swapping of the footage's face: landmarks are stabilised, crops cut from frames and swapped in batches."""
 
 from __future__ import annotations
 
@@ -21,36 +21,37 @@ if TYPE_CHECKING:
     import torch
 
 BATCH = 16
-"""Frames a network pass."""
+"""Batch size of the network, frames."""
 WINDOW = 7
-"""Frames of the Savitzky-Golay filter over landmarks."""
+"""Window of the Savitzky-Golay filter over landmarks, frames."""
 ORDER = 2
+"""Its degree."""
 GAP = 5
-"""So many frames in which the face was not found, between two in which it was, are bridged."""
+"""Longest gap without a detected face that is interpolated, frames."""
 PROFILE = (70.0, 85.0)
-"""Degrees of yaw over which the face fades: beyond, landmarks are guesses."""
+"""Yaw in degrees over which the face fades out: beyond, landmarks are guesses."""
 
 
 class Swapper(Protocol):
-    """What swapping needs of a trained run (`train.run.load_swapper`)."""
+    """Trained network as `train.run.load_swapper` gives it."""
 
     @property
     def size(self) -> int:
         """Side of the crops in pixels."""
 
     def swap(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, 3, S, S) float32 RGB in 0..1 to the same and masks (B, 1, S, S), on the device of the crops."""
+        """Swapped crops (B, 3, S, S) and masks (B, 1, S, S) of crops (B, 3, S, S), float32 in 0..1, on their device."""
 
     def swap_and_reconstruct(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """As `swap`, and the crops as the target's decoder gives them back (B, 3, S, S)."""
+        """As `swap`, and the crops reconstructed by the target's decoder (B, 3, S, S)."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the face is in one frame."""
+    """Position of the face in one frame."""
 
     landmarks: Floats
-    """(478, 3) frame pixels, steadied."""
+    """(478, 3) frame pixels, stabilised."""
     shot: int
     opacity: float = 1.0
     """0..1, less in profile."""
@@ -58,25 +59,25 @@ class Place:
 
 @dataclass(frozen=True)
 class Swapped:
-    """One frame's face through the network, in crop space."""
+    """Swapped face of one frame, in crop space."""
 
     place: Place
     matrix: NDArray[np.float64]
     """(2, 3) from the frame to the crop."""
     footage: Floats
-    """(S, S, 3) RGB in 0..1, what was there."""
+    """(S, S, 3) RGB in 0..1, the footage's crop."""
     rgb: Floats
-    """(S, S, 3) RGB in 0..1, what the network drew."""
+    """(S, S, 3) RGB in 0..1, the network's output."""
     mask: Floats
     """(S, S) in 0..1, feathered."""
     error: Floats | None = None
-    """(S, S) how badly the target's decoder gives the footage back here; None where nobody asked."""
+    """(S, S) reconstruction error of the target's decoder; None if it was not computed."""
 
 
 def places(rows: pd.DataFrame) -> dict[int, Place]:
-    """Frame index to place, of the rows that `curate.extract.follow.follow` gave.
+    """Position of the face by frame index, from the rows of `curate.extract.follow.follow`.
 
-    Landmarks are steadied within a shot; a few frames in which the face was lost in the middle of one are bridged.
+    Landmarks are stabilised within a shot; short gaps in the middle of a shot are interpolated.
     """
     found: dict[int, Place] = {}
     for number in sorted(int(n) for n in rows["shot"].unique()):
@@ -88,7 +89,7 @@ def places(rows: pd.DataFrame) -> dict[int, Place]:
         for run in np.split(np.arange(len(frames)), np.flatnonzero(lost) + 1):
             whole = np.arange(frames[run[0]], frames[run[-1]] + 1)
             turned = np.interp(whole, frames[run], yaws[run])
-            steady = steadied(_bridged(points[run], frames[run], whole))
+            steady = stabilised(_bridged(points[run], frames[run], whole))
             for frame, marks, yaw in zip(whole, steady, turned, strict=True):
                 found[int(frame)] = Place(marks, number, _opacity(float(yaw)))
     return found
@@ -101,7 +102,7 @@ def _far(points: Floats) -> NDArray[np.bool_]:
 
 
 def _bridged(points: Floats, known: NDArray[np.int64], whole: NDArray[np.int64]) -> Floats:
-    """Landmarks (N, K, 3) of the known frames to those of all frames, between two of them in a straight line."""
+    """Landmarks (N, K, 3) of all frames, interpolated linearly between the known ones."""
     if len(known) == len(whole):
         return points
     right = np.clip(np.searchsorted(known, whole), 1, len(known) - 1)
@@ -116,11 +117,11 @@ def _opacity(yaw: float) -> float:
     return float(np.clip((PROFILE[1] - abs(yaw)) / (PROFILE[1] - PROFILE[0]), 0, 1))
 
 
-def steadied(points: Floats) -> Floats:
+def stabilised(points: Floats) -> Floats:
     """Landmarks (N, K, 3) of consecutive frames, smoothed in time without lag.
 
-    A local parabola over seven frames (Savitzky and Golay 1964): it takes the detector's jitter and keeps speed and
-    acceleration. Runs shorter than five frames stay as they are; uneven frame times count as even.
+    A local parabola over seven frames (Savitzky and Golay 1964) removes the detector's jitter and keeps speed and
+    acceleration. Runs shorter than five frames stay unchanged; uneven frame times count as even.
     """
     window = min(WINDOW, len(points) - (1 - len(points) % 2))
     if window <= ORDER + 1:
@@ -146,9 +147,9 @@ def swap_frames(
     batch: int = BATCH,
     reconstruct: bool = False,
 ) -> Iterator[tuple[Frame, Swapped | None]]:
-    """Every frame in order, with its swapped face or None where there is none. Holds `batch` frames at a time.
+    """Every frame in order, with its swapped face or None. Keeps `batch` frames in memory.
 
-    `reconstruct` asks for `Swapped.error`, at the price of the target's decoder.
+    `reconstruct` also computes `Swapped.error`, which costs a pass of the target's decoder.
     """
     waiting: list[Frame] = []
     for frame in frames:
@@ -187,7 +188,7 @@ def _unit(image: Image) -> Floats:
 
 
 def _pass(swapper: Swapper, crops: list[Floats], reconstruct: bool) -> list[tuple[Floats, Floats, Floats | None]]:
-    """Crops (S, S, 3) through the network: RGB (S, S, 3), mask (S, S), the target given back; all in 0..1."""
+    """RGB (S, S, 3), mask (S, S) and reconstructed target of each crop (S, S, 3); all in 0..1."""
     import torch
 
     if not crops:

@@ -1,4 +1,4 @@
-"""Which codec a render is written in, and how."""
+"""Codec, quality and bit depth of a render, and the ffmpeg options that follow from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import imageio_ffmpeg
 
 from curate.errors import MissingError, UsageError
-from render.output.footage_format import Look
+from render.output.footage_format import FootageFormat
 
 ENCODERS = {"h264": "libx264", "h265": "libx265", "prores": "prores_ks", "prores4444": "prores_ks"}
 """Codec to ffmpeg's encoder."""
@@ -22,18 +22,18 @@ LOSSLESS = 0
 
 @dataclass(frozen=True)
 class Coding:
-    """How frames become video. The same coding and the same frames give the same bytes."""
+    """Codec and quality of a video. The same coding and the same frames give the same bytes."""
 
     codec: str = "h264"
     """h264, h265, prores (422 HQ) or prores4444."""
     crf: int = 18
-    """Quality of H.264 and H.265, 51 worst; 0 is lossless once the frames are Y'CbCr. ProRes has its own."""
+    """Quality of H.264 and H.265, 0 (lossless once the frames are Y'CbCr) to 51 (worst). ProRes ignores it."""
     bits: int = 8
-    """A component: 8 or 10; ProRes has 10."""
+    """Bits per component: 8 or 10; ProRes has 10."""
     preset: str = "medium"
-    """x264's and x265's: slower is smaller."""
+    """Speed preset of x264 and x265: slower presets give smaller files."""
     threads: int = 1
-    """Of the encoder. x264 writes other bytes with another number, so it does not follow the machine."""
+    """Encoder threads. x264's bytes depend on their number, so it does not follow the machine."""
 
     def __post_init__(self) -> None:
         if self.codec not in ENCODERS:
@@ -41,7 +41,7 @@ class Coding:
         if self.bits not in (8, 10):
             raise UsageError(f"--bits {self.bits}: must be 8 or 10")
         if self.prores and self.bits != 10:
-            raise UsageError(f"--bits {self.bits}: ProRes has 10 bits; leave --bits out, or use --codec h264")
+            raise UsageError(f"--bits {self.bits}: ProRes has 10 bits; omit --bits, or use --codec h264")
         if not 0 <= self.crf <= 51:
             raise UsageError(f"--crf {self.crf}: must be 0 to 51")
         if self.preset not in PRESETS:
@@ -61,28 +61,33 @@ class Coding:
 
     @property
     def suffix(self) -> str:
-        """Of the files that hold a part: .mp4, or .mov for ProRes."""
+        """Suffix of the files of a part: .mp4, or .mov for ProRes."""
         return ".mov" if self.prores else ".mp4"
 
 
 def coding_for(
-    look: Look, codec: str = "h264", bits: int | None = None, crf: int = 18, preset: str = "medium", threads: int = 1
+    footage_format: FootageFormat,
+    codec: str = "h264",
+    bits: int | None = None,
+    crf: int = 18,
+    preset: str = "medium",
+    threads: int = 1,
 ) -> Coding:
-    """A coding for footage of that look: without `bits`, 10 if the footage has more than 8 or the codec is ProRes."""
+    """Coding for the footage's format; without `bits`, 10 if the footage has more than 8 or the codec is ProRes."""
     if bits is None:
-        bits = 10 if look.bits > 8 or codec in PROFILES else 8
+        bits = 10 if footage_format.bits > 8 or codec in PROFILES else 8
     return Coding(codec, crf, bits, preset, threads)
 
 
 def check_coding(coding: Coding, out: Path) -> None:
     """Raises UsageError if `out` cannot hold the codec, MissingError if ffmpeg lacks the encoder."""
     if coding.prores and out.suffix.lower() != ".mov":
-        raise UsageError(f"--codec {coding.codec}: goes into .mov only; name --out {out.with_suffix('.mov')}")
+        raise UsageError(f"--codec {coding.codec}: can only be stored in .mov; use --out {out.with_suffix('.mov')}")
     ffmpeg, wanted = imageio_ffmpeg.get_ffmpeg_exe(), ENCODERS[coding.codec]
     if wanted not in _encoders(ffmpeg):
         raise MissingError(
-            f"--codec {coding.codec}: {ffmpeg} has no {wanted}; pip install --force-reinstall imageio-ffmpeg, or let "
-            "IMAGEIO_FFMPEG_EXE name an ffmpeg that has it"
+            f"--codec {coding.codec}: {ffmpeg} has no encoder {wanted}; run pip install --force-reinstall "
+            "imageio-ffmpeg, or set IMAGEIO_FFMPEG_EXE to an ffmpeg that has it"
         )
 
 
@@ -93,16 +98,18 @@ def _encoders(ffmpeg: str) -> frozenset[str]:
     return frozenset(line.split()[1] for line in lines if line.startswith(" V") and len(line.split()) > 1)
 
 
-def output_look(look: Look, coding: Coding) -> Look:
-    """The look of the output: its pixel format with its bits; ProRes is limited range, 4:2:2 or 4:4:4."""
+def output_format(footage_format: FootageFormat, coding: Coding) -> FootageFormat:
+    """Format of the output: the footage's, with the coding's bits; ProRes is limited range, 4:2:2 or 4:4:4."""
     if coding.prores:
         form = "yuv422p" if coding.codec == "prores" else "yuv444p"
-        return replace(look, pixel_format=form + "10le", range_tag=1, bits=10)
-    return replace(look, pixel_format=look.pixel_format + ("10le" if coding.deep else ""), bits=coding.bits)
+        return replace(footage_format, pixel_format=form + "10le", range_tag=1, bits=10)
+    return replace(
+        footage_format, pixel_format=footage_format.pixel_format + ("10le" if coding.deep else ""), bits=coding.bits
+    )
 
 
 def encoder_options(coding: Coding) -> dict[str, Any]:
-    """ffmpeg's output options: closed groups of pictures, so that what follows a key frame needs nothing before it."""
+    """ffmpeg's output options. Groups of pictures are closed, so that decoding can start at any key frame."""
     options: dict[str, Any] = {"vcodec": ENCODERS[coding.codec], "threads": coding.threads}
     if coding.prores:
         return options | {"profile:v": PROFILES[coding.codec], "vendor": "apl0"}

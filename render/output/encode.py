@@ -1,7 +1,7 @@
-"""Frames to video with the footage's colour tags (ffmpeg, through ffmpeg-python).
+"""Video encoder that keeps the footage's colour tags (ffmpeg, through ffmpeg-python).
 
-Raw video in a pipe has no timestamps, so the frames are numbered here at a nominal rate; `render.output.mux` gives
-them the footage's times afterwards. RGB becomes YUV by the inverse of what decoding did
+Raw video in a pipe has no timestamps, so frames are numbered at a nominal rate; `render.output.mux` gives
+them the footage's timestamps afterwards. RGB becomes YUV by the inverse of what decoding did
 (`curate.footage.video.to_rgb` at 8 bits, `curate.footage.depth` at 10): the tag's matrix, or BT.709 from 720 lines
 up and BT.601 below where the footage has none; full chroma and accurate rounding.
 """
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from curate.errors import WorkError
 from curate.footage import depth
-from render.output.coding import Coding, encoder_options, output_look
-from render.output.footage_format import TAG_OF, Look
+from render.output.coding import Coding, encoder_options, output_format
+from render.output.footage_format import TAG_OF, FootageFormat
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
@@ -32,16 +32,15 @@ FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
 @contextmanager
 def encoder(
-    path: Path, width: int, height: int, rate: Fraction, look: Look, coding: Coding
+    path: Path, width: int, height: int, rate: Fraction, footage_format: FootageFormat, coding: Coding
 ) -> Iterator[Callable[[Pixels], None]]:
-    """A function that appends a frame to the video at `path` (MP4, for ProRes QuickTime; whatever its suffix).
+    """Function that appends a frame to the video at `path` (MP4, or QuickTime for ProRes, whatever its suffix).
 
     Frames are (height, width, 3) RGB: uint8 for 8 bits, uint16 in 0..65535 for 10. The first is a key frame. Leaving
-    the context finishes the file. Raises WorkError with the encoder's own reason if it fails.
+    the context finishes the file. Raises WorkError with the encoder's own message if it fails.
     """
-    shown = output_look(look, coding)
+    shown = output_format(footage_format, coding)
     command = _command(path, width, height, rate, shown, coding)
-    kind = np.uint16 if coding.deep else np.uint8
     matrix = depth.to_yuv(shown.matrix, shown.range_tag == depth.FULL_RANGE, coding.bits)
     with (
         tempfile.TemporaryFile() as errors,
@@ -50,11 +49,8 @@ def encoder(
         pipe = cast(BinaryIO, process.stdin)
 
         def write(image: Pixels) -> None:
-            """Hand one frame to the encoder."""
-            if image.dtype != kind:
-                raise ValueError(f"a frame of {image.dtype}, where {coding.bits} bits take {np.dtype(kind)}")
-            if image.shape != (height, width, 3):
-                raise WorkError(f"the footage changes its size from {width}x{height} in the middle: cut it there first")
+            """Append one frame."""
+            _check_frame(image, width, height, coding)
             if coding.deep:
                 image = np.moveaxis(depth.transform(cast(NDArray[np.uint16], image), matrix), -1, 0).astype("<u2")
             pipe.write(image.tobytes())
@@ -63,7 +59,7 @@ def encoder(
             yield write
             pipe.close()
         except BrokenPipeError:
-            pass  # the encoder's own words, below, say more
+            pass  # the encoder's own message, below, says why
         except BaseException:
             process.kill()
             raise
@@ -76,7 +72,18 @@ def encoder(
             raise WorkError(f"the encoder failed: {lines[-1]}")
 
 
-def _command(path: Path, width: int, height: int, rate: Fraction, look: Look, coding: Coding) -> list[str]:
+def _check_frame(image: Pixels, width: int, height: int, coding: Coding) -> None:
+    kind = np.dtype(np.uint16 if coding.deep else np.uint8)
+    if image.dtype != kind:
+        raise ValueError(f"the frame is {image.dtype}, but {coding.bits} bits need {kind}")
+    if image.shape != (height, width, 3):
+        found = f"{image.shape[1]}x{image.shape[0]}"
+        raise WorkError(f"the footage changes its size from {width}x{height} to {found}; split it there")
+
+
+def _command(
+    path: Path, width: int, height: int, rate: Fraction, footage_format: FootageFormat, coding: Coding
+) -> list[str]:
     frames = ffmpeg.input(
         "pipe:",
         format="rawvideo",
@@ -84,13 +91,17 @@ def _command(path: Path, width: int, height: int, rate: Fraction, look: Look, co
         s=f"{width}x{height}",
         framerate=f"{rate.numerator}/{rate.denominator}",
     )
-    frames = _from_codes(frames, look) if coding.deep else _from_rgb(frames, look)
-    tags = {"colorspace": look.matrix_tag, "color_primaries": look.primaries, "color_trc": look.transfer}
-    frames = frames.filter("setparams", range=look.range_tag, **tags)
-    if look.aspect:
-        frames = frames.filter("setsar", f"{look.aspect.numerator}/{look.aspect.denominator}")
+    frames = _from_codes(frames, footage_format) if coding.deep else _from_rgb(frames, footage_format)
+    tags = {
+        "colorspace": footage_format.matrix_tag,
+        "color_primaries": footage_format.primaries,
+        "color_trc": footage_format.transfer,
+    }
+    frames = frames.filter("setparams", range=footage_format.range_tag, **tags)
+    if footage_format.aspect:
+        frames = frames.filter("setsar", f"{footage_format.aspect.numerator}/{footage_format.aspect.denominator}")
     output = frames.output(
-        str(path), format=coding.suffix[1:], fps_mode="passthrough", color_range=look.range_tag, **tags,
+        str(path), format=coding.suffix[1:], fps_mode="passthrough", color_range=footage_format.range_tag, **tags,
         **encoder_options(coding),
     )  # fmt: skip
     quiet = output.global_args("-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1")
@@ -98,29 +109,29 @@ def _command(path: Path, width: int, height: int, rate: Fraction, look: Look, co
     return command
 
 
-def _from_rgb(frames: Any, look: Look) -> Any:
-    """8-bit RGB to the look's pixel format."""
-    numbers = "full" if look.range_tag == depth.FULL_RANGE else "limited"
-    # H.264 chroma lies at the left of its two luma pixels unless it says otherwise, and is decoded so.
+def _from_rgb(frames: Any, footage_format: FootageFormat) -> Any:
+    """8-bit RGB to the output's pixel format."""
+    numbers = "full" if footage_format.range_tag == depth.FULL_RANGE else "limited"
+    # H.264 chroma lies at the left of its two luma pixels unless it is tagged otherwise, and is decoded like that.
     frames = frames.filter(
         "scale",
         flags=FLAGS,
-        out_color_matrix=TAG_OF[look.matrix][1],
+        out_color_matrix=TAG_OF[footage_format.matrix][1],
         out_range=numbers,
         out_h_chr_pos=0,
         out_v_chr_pos=128,
     )
     if numbers == "full":
         # swscale lowers 8-bit full-range chroma by half a level; by way of 12 bits it does not.
-        frames = frames.filter("format", look.pixel_format + "12le")
+        frames = frames.filter("format", footage_format.pixel_format + "12le")
         frames = frames.filter("scale", flags=FLAGS, in_range=numbers, out_range=numbers)
-    return frames.filter("format", look.pixel_format)
+    return frames.filter("format", footage_format.pixel_format)
 
 
-def _from_codes(frames: Any, look: Look) -> Any:
-    """Y'CbCr codes that fill 16 bits to the look's pixel format.
+def _from_codes(frames: Any, footage_format: FootageFormat) -> Any:
+    """Y'CbCr codes that fill 16 bits to the output's pixel format.
 
-    Called limited on both sides, they are shifted and not stretched. Without dither 4:4:4 is rounded as the others are.
+    With limited range on both sides they are shifted, not stretched. Without dither 4:4:4 is rounded like the others.
     """
     frames = frames.filter("setparams", range="limited").filter(
         "scale",
@@ -131,4 +142,4 @@ def _from_codes(frames: Any, look: Look) -> Any:
         out_h_chr_pos=0,
         out_v_chr_pos=128,
     )
-    return frames.filter("format", look.pixel_format)
+    return frames.filter("format", footage_format.pixel_format)

@@ -1,7 +1,7 @@
-"""A frame as OpenEXR: half floats of linear light, premultiplied, as the format's users expect.
+"""OpenEXR frames: half floats of linear light with premultiplied alpha.
 
-The footage's transfer is undone (ITU-T H.273, table 3; without a tag BT.709), so 1.0 is the footage's white, and the
-header says by which numbers, so that it can be redone. OpenEXR's own bindings write it (optional, 'faceset[exr]').
+The footage's transfer function is inverted (ITU-T H.273, table 3; BT.709 if untagged), so 1.0 is the footage's white.
+The header names the transfer function, so that it can be applied again. OpenEXR is optional: 'faceset[exr]'.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from curate.errors import MissingError, UsageError
 from curate.srgb import decoded
 from curate.types import Floats
-from render.output.footage_format import Look
+from render.output.footage_format import FootageFormat
 from render.provenance.mp4_boxes import COMPOSITE, NOTICE
 
 MAGIC = bytes.fromhex("762f3101")
@@ -33,26 +33,26 @@ CHROMATICITIES = {
     11: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, 0.314, 0.351),
     12: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, *D65),
 }
-"""H.273 colour primaries: x and y of red, green, blue and white; others are written as BT.709."""
+"""H.273 colour primaries to x and y of red, green, blue and white; others are written as BT.709."""
 UNSAID = (0, 2, 3)
 
 
 def bindings() -> Any:
-    """The OpenEXR package. Raises MissingError with the command that installs it."""
+    """The OpenEXR package. Raises MissingError with the install command."""
     try:
         return importlib.import_module("OpenEXR")
     except ImportError:
-        raise MissingError("EXR frames need OpenEXR, which is not installed: pip install 'faceset[exr]'") from None
+        raise MissingError("EXR frames need OpenEXR, which is not installed; run pip install 'faceset[exr]'") from None
 
 
 def check_transfer(transfer: int) -> None:
-    """Raises UsageError for a transfer that has no inverse here (PQ, HLG and the rare ones)."""
+    """Raises UsageError for a transfer function without an inverse here (PQ, HLG and rare ones)."""
     to_linear(transfer)
 
 
 @functools.cache
 def to_linear(transfer: int) -> NDArray[np.float32]:
-    """(65536,) float32: linear light 0..1 of each 16-bit value. H.273, transfer characteristics."""
+    """Linear light (65536,) float32 in 0..1 of every 16-bit value. H.273, transfer characteristics."""
     value = np.arange(65536) / 65535
     if transfer in (1, 6, 14, 15, *UNSAID):
         light = _camera(value, 1.09929682680944, 0.018053968510807, 4.5)
@@ -64,32 +64,35 @@ def to_linear(transfer: int) -> NDArray[np.float32]:
         light = value ** {4: 2.2, 5: 2.8, 8: 1.0}[transfer]
     else:
         raise UsageError(
-            f"EXR holds linear light, to which transfer characteristics {transfer} (H.273; 16 is PQ, 18 HLG) have "
-            "no one way: convert the footage to SDR first, or write PNG"
+            f"the footage's transfer characteristics {transfer} (H.273; 16 is PQ, 18 HLG) cannot be converted to the "
+            "linear light of EXR; convert the footage to SDR first, or use --frames-as png"
         )
     return np.asarray(light, np.float32)
 
 
 def _camera(value: NDArray[np.float64], alpha: float, beta: float, slope: float) -> NDArray[np.float64]:
-    """The inverse of a camera's curve: a line below `beta`, above it a power of 0.45."""
+    """The inverse of a camera's transfer function: linear below `beta`, a power of 0.45 above."""
     return np.where(value < slope * beta, value / slope, ((value + alpha - 1) / alpha) ** (1 / 0.45))
 
 
-def exr(image: NDArray[np.uint16], mask: Floats | None, title: str, creator: str, look: Look) -> bytes:
-    """(H, W, 3) uint16 RGB and the mask (H, W) in 0..1, or None, as the bytes of a file.
+def exr(
+    image: NDArray[np.uint16], mask: Floats | None, title: str, creator: str, footage_format: FootageFormat
+) -> bytes:
+    """The bytes of an EXR file from (H, W, 3) uint16 RGB and a mask (H, W) in 0..1, or None.
 
     With a mask: RGBA, RGB multiplied by it. Raises MissingError, UsageError.
     """
     openexr = bindings()
-    light = to_linear(look.transfer)[image]
+    light = to_linear(footage_format.transfer)[image]
     if mask is not None:
         light = np.concatenate([light * mask[..., None], mask[..., None]], axis=-1)
+    transfer = 1 if footage_format.transfer in UNSAID else footage_format.transfer
     header = {
         "type": openexr.scanlineimage,
         "compression": openexr.ZIP_COMPRESSION,
-        "chromaticities": CHROMATICITIES.get(look.primaries, CHROMATICITIES[1]),
-        "pixelAspectRatio": float(look.aspect or 1),
-        "transferCharacteristics": f"linear; was ITU-T H.273 {1 if look.transfer in UNSAID else look.transfer}",
+        "chromaticities": CHROMATICITIES.get(footage_format.primaries, CHROMATICITIES[1]),
+        "pixelAspectRatio": float(footage_format.aspect or 1),
+        "transferCharacteristics": f"linear; was ITU-T H.273 {transfer}",
         "comments": NOTICE,
         "digitalSourceType": COMPOSITE,
         "title": title,

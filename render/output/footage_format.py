@@ -1,4 +1,4 @@
-"""How footage shows its colours and pixels, and whether it can be rendered as it is."""
+"""Colour and pixel format of footage, and whether it can be rendered without conversion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from av.video.reformatter import Colorspace
 from curate.errors import UsageError
 from curate.footage.video import matrix_of
 from curate.safe_io import DAMAGED, unreadable
-from render.output.mux import video_stream
 
 UNKNOWN = 2
 """H.273: unspecified."""
@@ -33,62 +32,67 @@ TAG_OF = {
 }
 """Matrix to its H.273 number and swscale's name."""
 LOOKED_AT = 30
-"""Frames at the start that are asked whether they are interlaced: a title may be progressive, camera footage is not."""
+"""Frames at the start that are checked for interlacing: titles may be progressive, camera footage is not."""
 TO_SDR = (
     "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,"
     "zscale=t=bt709:m=bt709:r=tv,format=yuv420p"
 )
-"""ffmpeg's filters from PQ or HLG to BT.709."""
+"""ffmpeg filters from PQ or HLG to BT.709."""
+
+
+def video_stream(container: Any) -> Any:
+    """The video stream to decode: the first that is not a cover picture."""
+    return next(s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic)
 
 
 @dataclass(frozen=True)
-class Look:
-    """How the footage's numbers mean colours, and how its pixels lie. Numbers as in ITU-T H.273."""
+class FootageFormat:
+    """Colour tags, pixel format and pixel aspect of footage. Numbers as in ITU-T H.273."""
 
     matrix: Colorspace
-    """In which the footage was decoded."""
+    """Matrix with which the footage is decoded."""
     matrix_tag: int
-    """What the output says; 2 where the footage says nothing and players would guess right."""
+    """Matrix tag of the output; 2 (unspecified) if the footage has none and players would guess right."""
     primaries: int
     transfer: int
     range_tag: int
     """0 unspecified, 1 limited, 2 full."""
     pixel_format: str
-    """yuv420p, yuv422p or yuv444p, by the footage's own chroma; `render.output.coding` says with how many bits."""
+    """yuv420p, yuv422p or yuv444p, after the footage's chroma; `render.output.coding` sets the bits."""
     aspect: Fraction
-    """Of a pixel, width to height, upright; 0 where not said."""
+    """Pixel aspect, width to height, upright; 0 if unspecified."""
     bits: int
-    """A component in the footage."""
+    """Bits per component of the footage."""
 
     @property
     def hdr(self) -> bool:
-        """Whether the transfer is PQ or HLG."""
+        """Whether the transfer function is PQ or HLG."""
         return self.transfer in (PQ, HLG)
 
 
-def check_footage(footage: Path, allow_hdr: bool = False) -> Look:
-    """The look of footage that can be rendered as it is.
+def check_footage(footage: Path, allow_hdr: bool = False) -> FootageFormat:
+    """The format of footage that can be rendered without conversion.
 
-    Raises UsageError, with the ffmpeg command that helps, for interlaced footage and, unless `allow_hdr`, for HDR (PQ,
-    HLG) and Dolby Vision; FootageError for what is no video.
+    Raises UsageError, with the ffmpeg command that converts it, for interlaced footage and, unless `allow_hdr`, for HDR
+    (PQ, HLG) and Dolby Vision; FootageError if it is not a video.
     """
     with _frames(footage) as (stream, frames):
         first = next(frames)
         quarter = round(first.rotation / 90) % 2
         size = (first.height, first.width) if quarter else (first.width, first.height)
-        look = _look(stream, first, *size)
+        footage_format = _footage_format(stream, first, *size)
         if any(frame.interlaced_frame for frame in itertools.chain([first], itertools.islice(frames, LOOKED_AT - 1))):
             raise UsageError(
-                f"--footage {footage}: is interlaced, and a face pasted over two moments would comb; deinterlace it "
-                f"first: {_command(footage, 'bwdif=mode=send_frame', 'progressive')}"
+                f"--footage {footage}: is interlaced, and a face pasted over both fields would show combing; "
+                f"deinterlace it first: {_command(footage, 'bwdif=mode=send_frame', 'progressive')}"
             )
-        kind = _hdr_kind(stream, first, look)
+        kind = _hdr_kind(stream, first, footage_format)
         if kind and not allow_hdr:
             raise UsageError(
-                f"--footage {footage}: is HDR ({kind}), and the model learnt from SDR; convert it first: "
+                f"--footage {footage}: is HDR ({kind}), but the model was trained on SDR; convert it first: "
                 f"{_command(footage, TO_SDR, 'sdr')}"
             )
-        return look
+        return footage_format
 
 
 def _command(footage: Path, filters: str, word: str) -> str:
@@ -97,13 +101,13 @@ def _command(footage: Path, filters: str, word: str) -> str:
     return shlex.join(parts)
 
 
-def _hdr_kind(stream: Any, frame: Any, look: Look) -> str:
-    """What makes it HDR; empty for SDR."""
+def _hdr_kind(stream: Any, frame: Any, footage_format: FootageFormat) -> str:
+    """Kind of HDR: Dolby Vision, PQ or HLG; empty for SDR."""
     marks = {SideData.DOVI_RPU_BUFFER, SideData.DOVI_METADATA}
     tags = ("dvh1", "dvhe", "dva1", "dvav", "dav1")
     if stream.codec_context.codec_tag in tags or any(data.type in marks for data in frame.side_data):
         return "Dolby Vision"
-    return {PQ: "PQ", HLG: "HLG"}.get(look.transfer, "")
+    return {PQ: "PQ", HLG: "HLG"}.get(footage_format.transfer, "")
 
 
 @contextmanager
@@ -117,7 +121,7 @@ def _frames(footage: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
 
 
 def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """Frames; a packet that cannot be decoded costs only its own."""
+    """Decoded frames; a packet that cannot be decoded is skipped."""
     for packet in container.demux(stream):
         try:
             yield from packet.decode()
@@ -125,13 +129,13 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
             continue
 
 
-def _look(stream: Any, frame: Any, width: int, height: int) -> Look:
+def _footage_format(stream: Any, frame: Any, width: int, height: int) -> FootageFormat:
     context = stream.codec_context
     tag = int(frame.colorspace)
     matrix = matrix_of(tag, frame.height)
     quarter = round(frame.rotation / 90) % 2
     aspect = stream.sample_aspect_ratio or Fraction(0)
-    return Look(
+    return FootageFormat(
         matrix=matrix,
         matrix_tag=_matrix_tag(tag, matrix, height),
         primaries=int(context.color_primaries),
@@ -144,7 +148,7 @@ def _look(stream: Any, frame: Any, width: int, height: int) -> Look:
 
 
 def _matrix_tag(tag: int, matrix: Colorspace, height: int) -> int:
-    """The footage's own tag, unless it has none (or an RGB one) and the output would be guessed otherwise."""
+    """The footage's own tag, unless it has none (or an RGB one) and players would guess a different one."""
     if tag == UNKNOWN and matrix_of(UNKNOWN, height) == matrix:
         return UNKNOWN
     known = {1, 4, 5, 6, 7, 9}

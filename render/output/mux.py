@@ -1,8 +1,8 @@
-"""The footage's times and sound given to the encoded parts of a video, packet by packet, nothing encoded again.
+"""Muxer of encoded parts with the footage's timestamps and sound; packets are copied, nothing is encoded again.
 
-The encoder numbers frames; here the k-th frame in order of presentation gets the k-th frame's timestamp of the footage,
-in the footage's time base. Decode times follow from them: the same sorted times, held back by as many frames as the
-encoder reorders, so that none comes after its presentation time.
+The encoder numbers frames; here the k-th frame in presentation order gets the timestamp of the footage's k-th frame, in
+the footage's time base. Decode timestamps are the same sorted times, delayed by as many frames as the encoder reorders,
+so that none is later than its presentation timestamp.
 """
 
 from __future__ import annotations
@@ -18,24 +18,20 @@ import av
 
 from curate.errors import UsageError, WorkError
 from curate.footage.video import times_of
-from render.output.packets import Joined, join, steps
+from render.output.footage_format import video_stream
+from render.output.packets import Joined, intervals, join
 
 log = logging.getLogger(__name__)
 
 INTERLEAVED = 10
-"""Seconds by which one stream's packets may lie behind another's in a file."""
+"""Seconds by which one stream's packets may lag behind another's in a file."""
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 
 
-def video_stream(container: Any) -> Any:
-    """The stream that is decoded: the first that is no cover picture."""
-    return next(s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic)
-
-
 def check_sound(footage: Path, out: Path, scratch: Path) -> int:
-    """How many sound and subtitle streams of the footage `out` will hold.
+    """Number of the footage's sound and subtitle streams that `out` will contain.
 
-    Writes a header to `scratch`. Raises UsageError if the container cannot hold the sound as it is.
+    Writes a header to `scratch`. Raises UsageError if the container does not support the sound's codec.
     """
     with av.open(str(footage), metadata_errors="replace") as source:
         streams = _copied(source)
@@ -49,7 +45,7 @@ def check_sound(footage: Path, out: Path, scratch: Path) -> int:
         except (av.error.FFmpegError, ValueError):
             codecs = ", ".join(s.codec_context.name for s in streams)
             raise UsageError(
-                f"--out {out}: this container cannot hold the footage's sound as it is ({codecs}); "
+                f"--out {out}: {out.suffix} does not support the footage's sound ({codecs}); "
                 f"convert the sound first: ffmpeg -i {footage} -c:v copy -c:a aac {footage.stem}-aac.mp4"
             ) from None
         return len(streams)
@@ -66,46 +62,54 @@ def mux(
 ) -> None:
     """Write `out` from the encoded parts, in order, and the footage's sound.
 
-    `times` are the frames' presentation times in order, in the footage's time base; `suffix` (.mp4, .m4v, .mov) says
-    which container; `comment` goes into its metadata. `span` says that the frames are the footage's from the first to
-    the last of these two numbers, both included: then the first frame's time becomes 0, and sound and subtitles are cut
-    to what is shown meanwhile. Sound is cut between its packets (AAC: 21 ms at 48 kHz): at the end the packet that is
-    heard last is whole; at the start one packet more is kept, so that the first one heard decodes rightly, and an edit
-    list tells the player to begin at the exact sample. Raises WorkError.
+    `times` are the frames' presentation timestamps in order, in the footage's time base; `suffix` (.mp4, .m4v, .mov)
+    selects the container; `comment` goes into its metadata. `span` is the first and last frame number of the footage,
+    both included, if only these are rendered: the first frame's timestamp becomes 0, and sound and subtitles are cut to
+    match. Sound is cut between packets (AAC: 21 ms at 48 kHz): the last packet is kept whole; one packet before the
+    start is kept so that the first audible one decodes correctly, and an edit list makes the player start at the exact
+    sample. Raises WorkError.
     """
     joined = join(parts)
     if len(joined.order) != len(times):
-        raise WorkError(f"the encoder wrote {len(joined.order)} of {len(times)} frames: disk full?")
+        raise WorkError(
+            f"the encoder wrote {len(joined.order)} of {len(times)} frames; check for free disk space and render again"
+        )
     with av.open(str(parts[0])) as template, av.open(str(footage), metadata_errors="replace") as source:
         base = Fraction(video_stream(source).time_base)
         end = _end(source, times) if span is None else _end_of(span, source, footage, times)
         shift = 0 if span is None else times[0]
-        # Edit lists count in the movie's time scale: with the video's own they are exact.
-        options = {
-            "movflags": "+faststart",
-            "video_track_timescale": str(base.denominator),
-            "movie_timescale": str(base.denominator),
-        }
-        with av.open(str(out), "w", format=FORMATS[suffix], container_options=options) as container:
+        with av.open(str(out), "w", format=FORMATS[suffix], container_options=_options(base)) as container:
             _describe(container, source, comment)
-            encoded = template.streams.video[0]
-            track = container.add_stream_from_template(encoded)
-            track.codec_context.codec_tag = encoded.codec_context.codec_tag  # hvc1, ap4h: PyAV forgets it
-            track.time_base = Fraction(1, base.denominator)
-            pairs = [(s, container.add_stream_from_template(s)) for s in _copied(source)]
-            for old, new in pairs:
-                new.metadata.update({k: v for k, v in old.metadata.items() if k in ("language", "title")})
+            track, pairs = _tracks(container, template, source, base)
             shown = [time - shift for time in times]
             feeds: list[Iterable[Any]] = [_video_packets(joined, track, shown, end - shift, base)]
             if pairs:
-                copied = _copied_packets(source, dict(pairs))
+                copied = _copied_packets(source, pairs)
                 feeds.append(copied if span is None else _cut(copied, shift * base, end * base))
             for packet in heapq.merge(*feeds, key=lambda p: p.dts * p.time_base):
                 container.mux_one(packet)
 
 
+def _options(base: Fraction) -> dict[str, str]:
+    """Options of the container. Edit lists count in the movie's time scale: with the video's own they are exact."""
+    scale = str(base.denominator)
+    return {"movflags": "+faststart", "video_track_timescale": scale, "movie_timescale": scale}
+
+
+def _tracks(container: Any, template: Any, source: Any, base: Fraction) -> tuple[Any, dict[Any, Any]]:
+    """The output's video stream, and its sound and subtitle streams by the footage's."""
+    encoded = template.streams.video[0]
+    track = container.add_stream_from_template(encoded)
+    track.codec_context.codec_tag = encoded.codec_context.codec_tag  # hvc1, ap4h: PyAV forgets it
+    track.time_base = Fraction(1, base.denominator)
+    pairs = {stream: container.add_stream_from_template(stream) for stream in _copied(source)}
+    for old, new in pairs.items():
+        new.metadata.update({k: v for k, v in old.metadata.items() if k in ("language", "title")})
+    return track, pairs
+
+
 def _cut(packets: Iterable[Any], start: Fraction, end: Fraction) -> Iterator[Any]:
-    """Packets that are heard or read between two times in seconds, moved so that `start` is 0.
+    """Packets that play between two times in seconds, shifted so that `start` is 0.
 
     One packet of sound before the first is kept, as the decoder's run-up; subtitles are shortened to the span.
     """
@@ -130,7 +134,7 @@ def _cut(packets: Iterable[Any], start: Fraction, end: Fraction) -> Iterator[Any
 
 
 def _moved(packet: Any, shift: int, length: int | None) -> Any:
-    """The packet earlier by `shift`; with a `length`, shortened to 0 .. length."""
+    """The packet, earlier by `shift`; with a `length`, shortened to 0 .. length."""
     pts = (packet.dts if packet.pts is None else packet.pts) - shift
     if length is None:
         packet.dts -= shift
@@ -143,18 +147,18 @@ def _moved(packet: Any, shift: int, length: int | None) -> Any:
 
 
 def _end_of(span: tuple[int, int], source: Any, footage: Path, times: Sequence[int]) -> int:
-    """When the frame after the span is shown, or the footage ends."""
+    """Timestamp of the frame after the span, or the end of the footage."""
     following = times_of(footage)[0][span[1] + 1 :]
     return following[0] if following and following[0] > times[-1] else _end(source, times)
 
 
 def _end(source: Any, times: Sequence[int]) -> int:
-    """When the last frame stops: by the footage's own figure, else it lasts as long as most do."""
+    """End of the last frame: from the stream's duration, else one median frame duration after its start."""
     stream = video_stream(source)
     end = (stream.start_time or 0) + int(stream.duration or 0)
     if end > times[-1]:
         return end
-    between = steps(times)
+    between = intervals(times)
     return times[-1] + between[len(between) // 2]
 
 
@@ -165,19 +169,19 @@ def _describe(container: Any, source: Any, comment: str) -> None:
 
 
 def _copied(source: Any) -> list[Any]:
-    """Sound, and subtitles that MP4 knows; others are left out and said so."""
+    """Sound streams, and subtitles that MP4 supports; others are skipped with a warning."""
     found = []
     for stream in source.streams:
         codec = stream.codec_context.name if stream.codec_context is not None else None
         if (stream.type == "audio" and codec is not None) or (stream.type == "subtitle" and codec == "mov_text"):
             found.append(stream)
         elif stream.type in ("audio", "subtitle"):
-            log.warning("%s: the %s stream %s is left out (%s)", source.name, stream.type, stream.index, codec)
+            log.warning("%s: the %s stream %s is not copied (codec %s)", source.name, stream.type, stream.index, codec)
     return found
 
 
 def _video_packets(joined: Joined, track: Any, times: Sequence[int], end: int, base: Fraction) -> Iterator[Any]:
-    """The encoder's packets in its order, with the footage's times."""
+    """The encoder's packets in its order, with the footage's timestamps."""
     delay = joined.delay
     step = max(times[1] - times[0], 1) if len(times) > 1 else 1
     for place, (packet, rank) in enumerate(zip(joined.packets(), joined.order, strict=True)):

@@ -1,6 +1,6 @@
-"""A frame as PNG (W3C PNG, third edition) that says of itself what it is.
+"""PNG frames (W3C PNG, third edition) that are marked as synthetic in their metadata.
 
-OpenCV makes the picture, 8 or 16 bits; the chunks that it does not know are put behind its header: colours (cICP),
+OpenCV encodes the pixels, 8 or 16 bits; chunks that it does not support are inserted after the header: colours (cICP),
 pixel aspect (pHYs), and the notice and IPTC's digital source type (iTXt, XMP).
 """
 
@@ -14,33 +14,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import WorkError
-from render.output.footage_format import Look
+from render.output.footage_format import FootageFormat
 from render.provenance.mp4_boxes import NOTICE, xmp_packet
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER_END = 8 + 25
-"""After the signature and IHDR."""
+"""Bytes of the signature and IHDR."""
 COLOUR_TYPES = {1: 0, 3: 2, 4: 6}
 """Channels to IHDR's colour type."""
 LEVEL = 3
-"""zlib's: 6 writes 2 % less in twice the time."""
+"""zlib level: 6 saves 2 % and takes twice as long."""
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 
-def png(pixels: Pixels, title: str, creator: str, look: Look | None = None) -> bytes:
-    """(H, W), (H, W, 3) RGB or (H, W, 4) RGBA with straight alpha, uint8 or uint16, as the bytes of a file."""
+def png(pixels: Pixels, title: str, creator: str, footage_format: FootageFormat | None = None) -> bytes:
+    """The bytes of a PNG file from (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, straight alpha, uint8 or uint16."""
     order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
     turned = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, order[pixels.shape[2]])
     good, encoded = cv2.imencode(".png", turned, [cv2.IMWRITE_PNG_COMPRESSION, LEVEL])
     if not good:
-        raise WorkError(f"a frame of {pixels.shape} cannot be written as PNG")
+        raise WorkError(f"a frame of shape {pixels.shape} cannot be encoded as PNG")
     plain = encoded.tobytes()
-    return plain[:HEADER_END] + _colours(look) + _words(title, creator) + plain[HEADER_END:]
+    return plain[:HEADER_END] + _colours(footage_format) + _words(title, creator) + plain[HEADER_END:]
 
 
 def is_png(path: Path, bits: int, channels: int) -> bool:
-    """Whether the file is a whole PNG of that kind: it begins and ends as one."""
+    """Whether the file is a complete PNG of that kind, by its header and its end."""
     try:
         with path.open("rb") as stream:
             head = stream.read(HEADER_END)
@@ -56,14 +56,17 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
 
 
-def _colours(look: Look | None) -> bytes:
-    if look is None:
+def _colours(footage_format: FootageFormat | None) -> bytes:
+    if footage_format is None:
         return b""
     chunks = b""
-    if {look.primaries, look.transfer}.isdisjoint({0, 2}):
-        chunks += _chunk(b"cICP", bytes([look.primaries, look.transfer, 0, 1]))  # RGB, full range
-    if look.aspect and look.aspect != 1:
-        across, down = look.aspect.denominator, look.aspect.numerator  # pixels a unit: wide pixels are fewer
+    if {footage_format.primaries, footage_format.transfer}.isdisjoint({0, 2}):
+        chunks += _chunk(b"cICP", bytes([footage_format.primaries, footage_format.transfer, 0, 1]))  # RGB, full range
+    if footage_format.aspect and footage_format.aspect != 1:
+        across, down = (
+            footage_format.aspect.denominator,
+            footage_format.aspect.numerator,
+        )  # pixels per unit: fewer if they are wide
         chunks += _chunk(b"pHYs", across.to_bytes(4, "big") + down.to_bytes(4, "big") + b"\0")
     return chunks
 

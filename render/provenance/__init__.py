@@ -1,1 +1,1 @@
-"""Where a video comes from: manifest, signing keys, registry, watermark."""
+"""Provenance of a video: manifest, signing keys, registry, watermark."""

@@ -1,7 +1,7 @@
-"""The key that signs renders, and the roots that are trusted when they are verified.
+"""Signing keys of renders, and the root certificates that are trusted in verification.
 
-Every installation makes its own chain once (root, leaf; ES256) in the user's config folder; a studio passes its own.
-Certificates follow the C2PA 2.x certificate profile: a leaf that is no authority, digitalSignature, EKU
+Every installation creates its own chain once (root, leaf; ES256) in the user's config folder; a studio passes its own.
+Certificates follow the C2PA 2.x certificate profile: a leaf that is not an authority, digitalSignature, EKU
 emailProtection, subject and authority key identifiers, an organisation in every name.
 """
 
@@ -29,15 +29,15 @@ from curate.runtime.files import write_whole
 log = logging.getLogger(__name__)
 
 YEARS = 10
-"""Life of an installation's own chain; short-lived leaves would need a time-stamp authority."""
+"""Validity of an installation's own chain; short-lived leaves would need a time-stamp authority."""
 
 ROOTS = (".pem", ".crt", ".cer")
-"""Files in the trust list's folder that are read."""
+"""Suffixes of the files in the trust list's folder that are read."""
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key with its chain, as the signer takes them."""
+    """Private key with its certificate chain."""
 
     algorithm: str
     """C2PA name: es256, es384, es512, ps256 or ed25519."""
@@ -48,13 +48,13 @@ class SigningKey:
 
 
 def config_folder() -> Path:
-    """Where the installation's chain and trust list lie: FACESET_CONFIG, or the user's config folder."""
+    """Folder of the installation's chain and trust list: FACESET_CONFIG, or the user's config folder."""
     override = os.environ.get("FACESET_CONFIG")
     return Path(override) if override else Path(platformdirs.user_config_dir("faceset"))
 
 
 def installation_key() -> SigningKey:
-    """This installation's own key, made at the first call (mode 600). Raises WorkError if it cannot be made."""
+    """This installation's own key, created at the first call (mode 600). Raises WorkError if it cannot be created."""
     folder = config_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -63,7 +63,8 @@ def installation_key() -> SigningKey:
                 _make_chain(folder)
     except OSError as error:
         raise WorkError(
-            f"{folder}: no signing key can be made there ({error.strerror}); set FACESET_CONFIG to a folder of yours"
+            f"{folder}: the signing key cannot be created ({error.strerror}); "
+            "set FACESET_CONFIG to a folder you can write"
         ) from None
     return load_key(folder / "signing.key", folder / "signing.pem")
 
@@ -73,22 +74,22 @@ def signing_key(key: Path | None, cert: Path | None) -> SigningKey:
     if key is None and cert is None:
         return installation_key()
     if key is None or cert is None:
-        raise UsageError("--key and --cert belong together: give the private key and its certificate chain")
+        raise UsageError("--key and --cert must be given together: the private key and its certificate chain")
     return load_key(key, cert)
 
 
 def load_key(key: Path, cert: Path) -> SigningKey:
-    """A PEM key and its PEM chain (leaf first). Raises UsageError if they cannot sign together."""
+    """Signing key from a PEM key and its PEM chain (leaf first). Raises UsageError if they do not match."""
     private = _read_private(key)
     _warn_of_readers(key)
     chain = _read_chain(cert)
     leaf = chain[0]
     if leaf.public_key() != private.public_key():
-        raise UsageError(f"--cert {cert}: its first certificate is not for the key {key}")
+        raise UsageError(f"--cert {cert}: its first certificate does not match the key {key}")
     now = datetime.now(UTC)
     if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         raise UsageError(
-            f"--cert {cert}: valid from {leaf.not_valid_before_utc:%F} to {leaf.not_valid_after_utc:%F} only"
+            f"--cert {cert}: is valid only from {leaf.not_valid_before_utc:%F} to {leaf.not_valid_after_utc:%F}"
         )
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -99,8 +100,8 @@ def load_key(key: Path, cert: Path) -> SigningKey:
 def trusted_roots() -> bytes:
     """PEM of this installation's root and of the user's trust list in the config folder.
 
-    The list is `trust.pem` and every .pem, .crt and .cer file in `trust/`; each may hold several certificates. Raises
-    UsageError for a file without a PEM certificate.
+    The list is `trust.pem` and every .pem, .crt and .cer file in `trust/`; each may contain several certificates.
+    Raises UsageError for a file without a PEM certificate.
     """
     folder = config_folder()
     dropped = sorted(p for p in (folder / "trust").glob("*") if p.suffix.lower() in ROOTS)
@@ -111,7 +112,7 @@ def trusted_roots() -> bytes:
 def _warn_of_readers(key: Path) -> None:
     mode = stat.S_IMODE(key.stat().st_mode)
     if os.name == "posix" and mode & 0o077:
-        log.warning("%s: others can read this key (mode %o), and sign as you: chmod 600 %s", key, mode, key)
+        log.warning("%s: other users can read this key (mode %o) and sign as you; run chmod 600 %s", key, mode, key)
 
 
 def _read_private(path: Path) -> PrivateKeyTypes:
@@ -120,11 +121,9 @@ def _read_private(path: Path) -> PrivateKeyTypes:
     except OSError as error:
         raise UsageError(f"--key {path}: cannot be read ({error.strerror})") from None
     except TypeError:
-        raise UsageError(
-            f"--key {path}: is encrypted; decrypt it first: openssl pkcs8 -in {path} -out KEY.pem"
-        ) from None
+        raise UsageError(f"--key {path}: is encrypted; decrypt it with openssl pkcs8 -in {path} -out KEY.pem") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise UsageError(f"--key {path}: is no private key in PEM form") from None
+        raise UsageError(f"--key {path}: is not a private key in PEM format") from None
 
 
 def _read_chain(path: Path, what: str = "--cert") -> list[x509.Certificate]:
@@ -134,8 +133,8 @@ def _read_chain(path: Path, what: str = "--cert") -> list[x509.Certificate]:
         raise UsageError(f"{what} {path}: cannot be read ({error.strerror})") from None
     except ValueError:
         raise UsageError(
-            f"{what} {path}: holds no certificate in PEM form; "
-            "a DER file becomes one by: openssl x509 -inform der -in FILE -out FILE.pem"
+            f"{what} {path}: contains no certificate in PEM format; "
+            "convert a DER file with openssl x509 -inform der -in FILE -out FILE.pem"
         ) from None
 
 
@@ -148,7 +147,7 @@ def _algorithm(private: PrivateKeyTypes, path: Path) -> str:
         return "ps256"
     if isinstance(private, ed25519.Ed25519PrivateKey):
         return "ed25519"
-    raise UsageError(f"--key {path}: must be an EC P-256, P-384 or P-521, an RSA or an Ed25519 key")
+    raise UsageError(f"--key {path}: must be an EC (P-256, P-384 or P-521), RSA or Ed25519 key")
 
 
 def _pem(certificate: x509.Certificate) -> bytes:
@@ -156,7 +155,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
 
 
 def _make_chain(folder: Path) -> None:
-    """root.pem, signing.pem (leaf and root) and signing.key; the root's private key is thrown away."""
+    """Write root.pem, signing.pem (leaf and root) and signing.key; the root's private key is discarded."""
     root_key, leaf_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root_name, leaf_name = _name("faceset installation root"), _name("faceset installation")
     root = (
@@ -177,7 +176,7 @@ def _make_chain(folder: Path) -> None:
     )
     write_whole(folder / "root.pem", _pem(root), 0o644)
     write_whole(folder / "signing.pem", _pem(leaf) + _pem(root), 0o644)
-    write_whole(folder / "signing.key", pem, 0o600)  # last: its presence says that the chain is whole
+    write_whole(folder / "signing.key", pem, 0o600)  # last: its presence means that the chain is complete
 
 
 def _name(common: str) -> x509.Name:

@@ -2,7 +2,7 @@
 
 C2PA 2.x by c2pa-python: first action `c2pa.opened` (the target footage), then `c2pa.placed` (the source's clips), then
 `c2pa.edited` with the IPTC digital source type of a composite by a trained model, then `c2pa.watermarked.bound`, which
-asks for the assertion `c2pa.soft-binding` with the watermark. No thumbnails: they would hold faces.
+requires the assertion `c2pa.soft-binding` with the watermark. No thumbnails: they would contain faces.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from render.provenance.watermark_code import identifier_text
 log = logging.getLogger(__name__)
 
 LABEL = "faceset.render"
-"""Our assertion: subject, basis, model, sources."""
+"""Label of the assertion with subject, basis, model and sources."""
 SOFT_BINDING = "c2pa.soft-binding"
 WATERMARK = "com.faceset.watermark.1"
-"""Name of the watermark's algorithm in the soft binding; not on the C2PA list of algorithms."""
+"""Algorithm of the watermark in the soft binding; not on the C2PA list of algorithms."""
 NO_STAMP = "internal error"
-"""So c2pa-rs names whatever goes wrong between it and a time-stamp authority."""
+"""Error of c2pa-rs for any failure of a time-stamp authority."""
 MIME = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """A clip that went into a render."""
+    """Clip that a render was made from."""
 
     role: Literal["source", "target"]
     name: str
@@ -44,24 +44,24 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Papers:
-    """What a manifest says about a render."""
+class RenderStatement:
+    """Statement of a manifest about a render."""
 
     subject: Subject
-    """Whose face was put in."""
+    """The person whose face is shown."""
     target: Subject
-    """Whose performance was kept."""
+    """The person whose performance was kept."""
     sources: tuple[Source, ...]
     model_sha256: str
-    """Of the run's weights."""
+    """Hash of the run's weights."""
     frames: int
     swapped: int
     watermark: int | None = None
-    """The identifier in every frame, 0 .. 2^48 - 1; None: not marked."""
+    """Identifier of the watermark in every frame, 0 .. 2^48 - 1; None: no watermark."""
 
 
 def generator() -> str:
-    """Name and version of this program."""
+    """Generator: name and version of this program."""
     return f"faceset {_version()}"
 
 
@@ -73,26 +73,34 @@ def _version() -> str:
 
 
 def sidecar_path(video: Path) -> Path:
-    """Where the manifest of `video` lies as a file of its own."""
+    """Path of the sidecar: the manifest of `video` as a separate file."""
     return video.with_suffix(".c2pa")
 
 
 def sign(
-    unsigned: Path, signed: Path, title: str, papers: Papers, footage: Path, key: SigningKey, tsa_url: str | None = None
+    unsigned: Path,
+    signed: Path,
+    title: str,
+    stated: RenderStatement,
+    footage: Path,
+    key: SigningKey,
+    tsa_url: str | None = None,
 ) -> bytes:
-    """Write `signed` from `unsigned` (which gets its XMP), with manifest and seal; returns the manifest's bytes.
+    """Write `signed` from `unsigned` (to which XMP is added), with manifest and seal; returns the manifest's bytes.
 
-    `title` is the file's name to be. `tsa_url`: an RFC 3161 time-stamp authority that is asked for a time stamp, so
-    that the signature holds after the certificate has run out; without it nothing is sent. Raises UsageError if the
-    key cannot sign by the C2PA certificate profile, WorkError if the authority does not answer.
+    `title` is the final file name. `tsa_url` is an RFC 3161 time-stamp authority, whose time stamp keeps the signature
+    valid after the certificate has expired; without it nothing is sent. Raises UsageError if the key does not satisfy
+    the C2PA certificate profile, WorkError if the authority does not answer.
     """
     if tsa_url is not None and not tsa_url.startswith(("http://", "https://")):
-        raise UsageError(f"{tsa_url!r} is no time-stamp authority; give its address, http:// or https://")
+        raise UsageError(
+            f"--tsa {tsa_url}: is not the address of a time-stamp authority; it must start with http:// or https://"
+        )
     mime = MIME[Path(title).suffix.lower()]
     mp4_boxes.append_xmp(unsigned, title, generator())
     settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
     try:
-        builder = c2pa.Builder(_manifest(title, mime, papers), c2pa.Context.from_dict(settings))
+        builder = c2pa.Builder(_manifest(title, mime, stated), c2pa.Context.from_dict(settings))
         _add_footage(builder, footage)
         signer = c2pa.Signer.from_info(c2pa.C2paSignerInfo(key.algorithm, key.chain, key.private_key, tsa_url))
         with unsigned.open("rb") as source, signed.open("w+b") as target:
@@ -100,19 +108,19 @@ def sign(
     except c2pa.C2paError as error:
         if tsa_url is not None and NO_STAMP in str(error):
             raise WorkError(
-                f"{tsa_url}: gives no time stamp ({first_line(error)}); try again, or sign without"
+                f"--tsa {tsa_url}: gave no time stamp ({first_line(error)}); try again, or omit --tsa"
             ) from None
         raise UsageError(
             f"the render cannot be signed ({first_line(error)}); "
-            "--cert needs a chain by the C2PA profile: a leaf with digitalSignature and EKU emailProtection"
+            "--cert must follow the C2PA certificate profile: a leaf with digitalSignature and EKU emailProtection"
         ) from None
     mp4_boxes.seal(signed)
     return manifest
 
 
-def _manifest(title: str, mime: str, papers: Papers) -> dict[str, Any]:
+def _manifest(title: str, mime: str, stated: RenderStatement) -> dict[str, Any]:
     agent = {"name": "faceset", "version": _version()}
-    clips = [s for s in papers.sources if s.role == "source"]
+    clips = [s for s in stated.sources if s.role == "source"]
     labels = [f"source-{i}" for i in range(len(clips))]
     ingredients = [
         {
@@ -137,11 +145,11 @@ def _manifest(title: str, mime: str, papers: Papers) -> dict[str, Any]:
     )
     assertions: list[dict[str, Any]] = [
         {"label": "c2pa.actions.v2", "data": {"actions": actions}},
-        {"label": LABEL, "data": _statement(papers)},
+        {"label": LABEL, "data": _statement(stated)},
     ]
-    if papers.watermark is not None:
+    if stated.watermark is not None:
         actions.append({"action": "c2pa.watermarked.bound", "softwareAgent": agent})
-        assertions.append({"label": SOFT_BINDING, "data": _soft_binding(papers.watermark)})
+        assertions.append({"label": SOFT_BINDING, "data": _soft_binding(stated.watermark)})
     return {
         "title": title,
         "format": mime,
@@ -152,7 +160,7 @@ def _manifest(title: str, mime: str, papers: Papers) -> dict[str, Any]:
 
 
 def _soft_binding(identifier: int) -> dict[str, Any]:
-    """By C2PA 2.x, soft binding: one block whose empty scope is the whole video."""
+    """Soft binding (C2PA 2.x): one block whose empty scope is the whole video."""
     return {
         "alg": WATERMARK,
         "name": "invisible watermark in every frame",
@@ -160,17 +168,17 @@ def _soft_binding(identifier: int) -> dict[str, Any]:
     }
 
 
-def _statement(papers: Papers) -> dict[str, Any]:
+def _statement(stated: RenderStatement) -> dict[str, Any]:
     return {
         "generator": generator(),
-        "subject": _subject(papers.subject),
-        "target": _subject(papers.target),
-        "sources": [asdict(s) for s in papers.sources],
-        "model_sha256": papers.model_sha256,
-        "frames": papers.frames,
-        "swapped": papers.swapped,
+        "subject": _subject(stated.subject),
+        "target": _subject(stated.target),
+        "sources": [asdict(s) for s in stated.sources],
+        "model_sha256": stated.model_sha256,
+        "frames": stated.frames,
+        "swapped": stated.swapped,
         "sealed": True,
-    } | ({} if papers.watermark is None else {"watermark": identifier_text(papers.watermark)})
+    } | ({} if stated.watermark is None else {"watermark": identifier_text(stated.watermark)})
 
 
 def _subject(subject: Subject) -> dict[str, str]:
@@ -179,18 +187,18 @@ def _subject(subject: Subject) -> dict[str, str]:
 
 
 def _add_footage(builder: c2pa.Builder, footage: Path) -> None:
-    """The target footage as the parent, with its own manifest if it has one."""
+    """Add the target footage as the parent ingredient, with its own manifest if it has one."""
     entry = {"title": footage.name, "relationship": "parentOf", "label": "target", "instance_id": "target"}
     mime = MIME.get(footage.suffix.lower(), "video/mp4")
     try:
         with footage.open("rb") as stream:
             builder.add_ingredient(entry, mime, stream)
     except c2pa.C2paError as error:
-        # A container that C2PA cannot read: an empty stand-in keeps its name; its hash stands in our assertion.
-        log.info("%s: taken as an ingredient by name and hash only (%s)", footage, first_line(error))
+        # C2PA cannot read this container: an empty placeholder keeps its name; its hash is in our assertion.
+        log.info("%s: added as an ingredient by name and hash only (%s)", footage, first_line(error))
         builder.add_ingredient(entry, "application/octet-stream", io.BytesIO())
 
 
 def first_line(error: Exception) -> str:
-    """Of an error's message, for a message of our own."""
+    """First line of an error's message, for a message of our own."""
     return (str(error).splitlines() or [type(error).__name__])[0].strip(": ")

@@ -1,8 +1,8 @@
-"""Top-level boxes of an MP4 or QuickTime file (ISO/IEC 14496-12): XMP in, the seal on, traces found.
+"""Top-level boxes of an MP4 or QuickTime file (ISO/IEC 14496-12): XMP, seal, traces of a manifest.
 
-The C2PA hash of such a file leaves `ftyp`, `free`, `skip`, `mfra` and the manifest's own padding out (C2PA 2.x, BMFF
-hash exclusions), so a change there would pass. The seal closes that: a last `free` box with the SHA-256 of all bytes
-before it. It proves nothing alone; the signed manifest says that it must be there.
+The C2PA hash of such a file excludes `ftyp`, `free`, `skip`, `mfra` and the manifest's own padding (C2PA 2.x, BMFF hash
+exclusions), so a change there would go unnoticed. The seal closes that gap: a last `free` box with the SHA-256 of all
+preceding bytes. It proves nothing alone; the signed manifest states that it must be present.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ SEAL_SIZE = 8 + len(SEAL_ID) + 32
 COMPOSITE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 """IPTC NewsCodes, digital source type."""
 NOTICE = "Synthetic composite: a face in this video was replaced by a trained model (made with faceset)"
-# Any of these says that a C2PA manifest, or our seal, is or was in the bytes.
+# Any of these shows that a C2PA manifest, or our seal, is or was in the file.
 TRACES = (bytes.fromhex("d8fec3d61b0e483c92975828877ec481"), b"jumdc2pa", b"c2pa.assertions\0", b"c2pa.claim", SEAL_ID)
 CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class Box:
-    """One top-level box: its four-letter type, the byte where it starts and its whole size."""
+    """One top-level box: its four-letter type, the byte where it starts and its total size."""
 
     kind: bytes
     start: int
@@ -36,7 +36,7 @@ class Box:
 
 
 def boxes(stream: BinaryIO) -> Iterator[Box]:
-    """Top-level boxes in order; raises ValueError where the structure breaks."""
+    """Top-level boxes in order; raises ValueError if the structure is broken."""
     end = stream.seek(0, 2)
     start = 0
     while start < end:
@@ -54,7 +54,7 @@ def boxes(stream: BinaryIO) -> Iterator[Box]:
 
 
 def is_media(path: Path) -> bool:
-    """Whether the file is whole top-level boxes with a movie and its media in it."""
+    """Whether the file consists of complete top-level boxes, with a movie and its media among them."""
     try:
         with path.open("rb") as stream:
             return {b"moov", b"mdat"} <= {box.kind for box in boxes(stream)}
@@ -63,7 +63,7 @@ def is_media(path: Path) -> bool:
 
 
 def xmp_packet(title: str, creator: str, *, writable: bool = True) -> str:
-    """XMP with IPTC DigitalSourceType and the notice; `writable` says whether others may edit it in place."""
+    """XMP with IPTC DigitalSourceType and the notice; `writable` states whether others may edit it in place."""
     end = "w" if writable else "r"
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -78,14 +78,14 @@ def xmp_packet(title: str, creator: str, *, writable: bool = True) -> str:
 
 
 def append_xmp(path: Path, title: str, creator: str) -> None:
-    """Add an XMP box at the end of the file, before it is signed."""
+    """Append an XMP box to the file, before it is signed."""
     packet = xmp_packet(title, creator).encode()
     with path.open("ab") as stream:
         stream.write((8 + len(XMP_ID) + len(packet)).to_bytes(4, "big") + b"uuid" + XMP_ID + packet)
 
 
 def seal(path: Path) -> None:
-    """Close a signed file with the digest of all its bytes."""
+    """Append the seal to a signed file: the digest of all its bytes."""
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").digest()
     with path.open("ab") as stream:
@@ -93,7 +93,7 @@ def seal(path: Path) -> None:
 
 
 def seal_holds(path: Path) -> bool:
-    """Whether the file ends with a seal and no byte before it changed."""
+    """Whether the file ends with a seal and no byte in front of it has changed."""
     with path.open("rb") as stream:
         end = stream.seek(0, 2)
         if end < SEAL_SIZE:
@@ -110,12 +110,12 @@ def seal_holds(path: Path) -> bool:
 
 
 def has_traces(path: Path) -> bool:
-    """Whether the bytes hold remains of a manifest or a seal."""
+    """Whether the file contains traces of a manifest or a seal."""
     return _contains(path, TRACES)
 
 
 def has_notice(path: Path) -> bool:
-    """Whether the file says of itself that it is a synthetic composite by faceset."""
+    """Whether the file's metadata marks it as a synthetic composite by faceset."""
     return _contains(path, (NOTICE.encode(),))
 
 

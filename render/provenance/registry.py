@@ -1,7 +1,7 @@
-"""Which watermark of this installation stands for which render: `watermarks.jsonl` in the config folder.
+"""Registry of this installation's watermarks and renders: `watermarks.jsonl` in the config folder.
 
-One JSON object a line, added before the render starts and never changed, but for `forget`. The file never leaves the
-machine: a video says only its number, and who may read this file can say more.
+One JSON object per line, added before the render starts and never changed, except by `forget`. The file never leaves
+the machine: a video carries only an identifier, and only those who can read this file can look it up.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from curate.dataset.consent import FORGOTTEN as FORGOTTEN
 from curate.dataset.consent import forgotten_name
 from curate.errors import FacesetError, WorkError
 from curate.records import record
@@ -30,25 +29,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Entry:
-    """One render."""
+    """One render in the registry."""
 
     identifier: str
-    """As `render.provenance.watermark.identifier_text` writes it."""
+    """As `render.provenance.watermark_code.identifier_text` writes it."""
     created: str
     """UTC, ISO 8601, seconds."""
     title: str
     """The video's file name."""
     subject: str
-    """Whose face was put in; `sha256:...` of the name once it was forgotten."""
+    """The person whose face is shown; `sha256:...` of the name once it was forgotten."""
     basis: str | None
     model_sha256: str
     out: str
-    """Where the video was written."""
+    """Path of the video."""
     source_sha256s: tuple[str, ...] = ()
 
 
 def path() -> Path:
-    """Where the registry lies."""
+    """Path of the registry."""
     return config_folder() / "watermarks.jsonl"
 
 
@@ -61,7 +60,7 @@ def new_entry(
     out: str,
     source_sha256s: tuple[str, ...] = (),
 ) -> int:
-    """An identifier never used here before, 48 random bits, written down on the disk when this returns.
+    """A new identifier, 48 random bits never used here before, stored on disk when this returns.
 
     Raises WorkError if the config folder cannot be written.
     """
@@ -69,7 +68,7 @@ def new_entry(
 
 
 def find(identifier: int) -> Entry | None:
-    """The render of this installation that carries `identifier`; None if there is none. Raises WorkError."""
+    """The render of this installation with the watermark `identifier`; None if there is none. Raises WorkError."""
     wanted = identifier_text(identifier)
     return next((entry for entry in _entries() if entry.identifier == wanted), None)
 
@@ -80,9 +79,9 @@ def of_subject(subject: str) -> list[Entry]:
 
 
 def forget(subject: str) -> int:
-    """Replace the subject's name, the title and the path by their SHA-256 in all entries of `subject`; how many.
+    """Replace the subject's name, the title and the path by their SHA-256 in all entries of `subject`; their number.
 
-    The identifiers stay, so a render is still known as one of this installation. Raises WorkError.
+    The identifiers stay, so a render is still recognised as one of this installation. Raises WorkError.
     """
     return _locked(lambda: _forget(subject))
 
@@ -111,7 +110,7 @@ def _forget(subject: str) -> int:
     kept = [_hashed(entry) if entry.subject == subject else entry for entry in entries]
     changed = sum(a != b for a, b in zip(entries, kept, strict=True))
     content = b"".join(map(_line, kept))
-    if path().is_file() and path().read_bytes() != content:  # a damaged line may hold the name too: it goes
+    if path().is_file() and path().read_bytes() != content:  # a damaged line may contain the name too: it is dropped
         write_whole(path(), content, 0o600)
     return changed
 
@@ -127,7 +126,7 @@ def _line(entry: Entry) -> bytes:
 
 
 def _entries() -> Iterator[Entry]:
-    """All entries that can be read; a damaged line is told and left out."""
+    """All entries that can be read; a damaged line is skipped with a warning."""
     try:
         lines = path().read_bytes().splitlines()
     except FileNotFoundError:
@@ -142,7 +141,7 @@ def _entries() -> Iterator[Entry]:
             parse_identifier(values["identifier"])
             yield record(Entry, values)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, FacesetError) as error:
-            log.warning("%s: line %d is damaged and left out (%s)", path(), number, type(error).__name__)
+            log.warning("%s: line %d is damaged and was skipped (%s)", path(), number, type(error).__name__)
 
 
 def _locked(work: Callable[[], int]) -> int:
@@ -153,6 +152,6 @@ def _locked(work: Callable[[], int]) -> int:
             return work()
     except OSError as error:
         raise WorkError(
-            f"{folder}: the watermark cannot be written down there ({error.strerror}); "
-            "set FACESET_CONFIG to a folder of yours"
+            f"{folder}: the watermark cannot be registered ({error.strerror}); "
+            "set FACESET_CONFIG to a folder you can write"
         ) from None

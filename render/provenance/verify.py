@@ -1,6 +1,6 @@
-"""Who made a video, from what, and whether it is untouched: its C2PA manifest, seal, metadata and watermark read back.
+"""Verification of a video: who made it, from what, and whether it was altered, by manifest, seal, metadata, watermark.
 
-The manifest proves; the watermark only remembers: it survives what removes the manifest, and names the render.
+Only the manifest is proof. The watermark survives steps that remove the manifest, and identifies the render.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from curate.safe_io import DAMAGED, printable
 from render.provenance import mp4_boxes, registry
 from render.provenance.keys import trusted_roots
 from render.provenance.manifest import LABEL, MIME, SOFT_BINDING, WATERMARK, Source, first_line, sidecar_path
-from render.provenance.watermark import Reading, identifier_text
+from render.provenance.watermark import Reading
+from render.provenance.watermark_code import identifier_text
 from render.provenance.watermark_video import find_watermark
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ State = Literal["trusted", "valid", "invalid", "missing"]
 
 @dataclass(frozen=True)
 class Verification:
-    """What is known about a video. `state`: trusted (untouched, signed under a root of this installation or of its
-    trust list), valid (untouched, signer not known), invalid (changed, or its papers are damaged), missing (no papers).
+    """Result of a verification. `state`: trusted (unaltered, signed under a root of this installation or of its trust
+    list), valid (unaltered, unknown signer), invalid (altered, or its manifest is damaged), missing (no manifest).
     """
 
     state: State
@@ -39,7 +40,7 @@ class Verification:
     generator: str | None = None
     sources: tuple[Source, ...] = ()
     watermark: str | None = None
-    """Read from the picture, like fs-1a2b3c4d5e6f; else what an untouched manifest names; None if there is neither."""
+    """Read from the frames, such as fs-1a2b3c4d5e6f; else named by an intact manifest; None if there is neither."""
     subject: str | None = None
     basis: str | None = None
     signer: str | None = None
@@ -47,15 +48,15 @@ class Verification:
     details: tuple[str, ...] = ()
     """Codes of the failed checks, C2PA 2.x."""
     title: str | None = None
-    """Of the render, by this installation's registry of watermarks."""
+    """Title of the render in this installation's registry of watermarks."""
     created: str | None = None
     """When this installation rendered it, UTC, ISO 8601."""
     time_stamp: str | None = None
-    """When a time-stamp authority saw the signature, ISO 8601; None if none was asked."""
+    """Time stamp of the signature by a time-stamp authority, ISO 8601; None without one."""
 
 
 def verify(path: Path) -> Verification:
-    """Who made a video, from what, and whether it is untouched. Raises UsageError if there is no such file."""
+    """Who made a video, from what, and whether it was altered. Raises UsageError if there is no such file."""
     if not path.is_file():
         raise UsageError(f"{path}: no such file")
     try:
@@ -63,11 +64,11 @@ def verify(path: Path) -> Verification:
             pass
     except OSError as error:
         raise WorkError(f"{path}: cannot be read ({error.strerror})") from None
-    return _with_watermark(_by_papers(path), find_watermark(path))
+    return _with_watermark(_by_manifest(path), find_watermark(path))
 
 
-def _by_papers(path: Path) -> Verification:
-    """What manifest, seal and metadata say; `watermark` is what an untouched manifest names."""
+def _by_manifest(path: Path) -> Verification:
+    """Verification by manifest, seal and metadata; `watermark` is the one that an intact manifest names."""
     mime = MIME.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "video/mp4"
     try:
         with path.open("rb") as stream, c2pa.Reader(mime, stream, context=_context()) as reader:
@@ -77,20 +78,20 @@ def _by_papers(path: Path) -> Verification:
 
 
 def _with_watermark(found: Verification, reading: Reading | None) -> Verification:
-    """The watermark that was read added to what the papers say; it never changes the state."""
+    """The verification with the watermark that was read; it never changes the state."""
     if reading is None:
         if found.watermark is None:
             return found
-        return replace(found, reason=f"{found.reason}; its watermark {found.watermark} cannot be read from the picture")
+        return replace(found, reason=f"{found.reason}; its watermark {found.watermark} cannot be read from the frames")
     text = identifier_text(reading.identifier)
     if found.state in ("trusted", "valid"):
         return _compared(found, text)
     entry = _registered(reading.identifier)
     if entry is None:
-        tale = f"it carries the watermark {text}: a render made with faceset by another installation"
+        story = f"it carries the watermark {text}, of a render made with faceset by another installation"
     else:
-        tale = (
-            f"it carries the watermark {text}: a render made with faceset on {entry.created[:10]} as {entry.title}, "
+        story = (
+            f"it carries the watermark {text}, of a render made with faceset on {entry.created[:10]} as {entry.title}, "
             f"with the face of {entry.subject} ({entry.basis or 'no basis'})"
         )
         found = replace(
@@ -100,22 +101,22 @@ def _with_watermark(found: Verification, reading: Reading | None) -> Verificatio
     missing = found.state == "missing"
     return replace(
         found,
-        reason=f"no manifest, but {tale}" if missing else f"{found.reason}; {tale}",
+        reason=f"no manifest, but {story}" if missing else f"{found.reason}; {story}",
         generator=found.generator or "faceset (by its watermark)",
         watermark=text,
     )
 
 
 def _compared(found: Verification, text: str) -> Verification:
-    """Papers that hold, and a watermark that was read."""
+    """Verification with an intact manifest and a watermark that was read."""
     if found.watermark == text:
-        return replace(found, reason=f"{found.reason}; its watermark {text} agrees")
+        return replace(found, reason=f"{found.reason}; its watermark {text} matches")
     if found.watermark is None:
         return replace(found, watermark=text, reason=f"{found.reason}; it carries the watermark {text}")
     return replace(
         found,
         watermark=text,
-        reason=f"{found.reason}; but the picture carries the watermark {text}, its manifest names {found.watermark}",
+        reason=f"{found.reason}; but its frames carry the watermark {text}, while its manifest names {found.watermark}",
         details=(*found.details, "faceset.watermark.mismatch"),
     )
 
@@ -141,10 +142,10 @@ def _judge(path: Path, store: dict[str, Any], state: str | None) -> Verification
     codes = tuple(f["code"] for f in failures if f["code"] != "signingCredential.untrusted")
     active = store.get("manifests", {}).get(store.get("active_manifest"))
     if state not in ("Valid", "Trusted") or active is None:
-        return Verification("invalid", f"changed after it was signed ({', '.join(codes) or state})", details=codes)
+        return Verification("invalid", f"altered after it was signed ({', '.join(codes) or state})", details=codes)
     statement, wrong = _statement(active)
     if statement is not None and statement.get("sealed") and not mp4_boxes.seal_holds(path):
-        return Verification("invalid", "changed after it was signed (its seal is broken)", details=("faceset.seal",))
+        return Verification("invalid", "altered after it was signed (its seal is broken)", details=("faceset.seal",))
     who = active.get("signature_info") or {}
     signer = printable(who.get("common_name") or who.get("issuer") or "an unnamed signer")
     made: dict[str, Any] = {"generator": _generator(active), "sources": _sources(active, statement), "signer": signer}
@@ -154,16 +155,16 @@ def _judge(path: Path, store: dict[str, Any], state: str | None) -> Verification
         made |= {"subject": statement["subject"]["name"], "basis": statement["subject"].get("basis")}
     if wrong:
         made["details"] = (wrong,)
-    tale = _tale(made) + (", but its statement cannot be understood" if wrong else "")
+    origin = _origin(made) + (", but its statement cannot be read" if wrong else "")
     if state == "Trusted":
-        return Verification("trusted", f"untouched since {signer} signed it; {tale}", **made)
+        return Verification("trusted", f"unaltered since {signer} signed it; {origin}", **made)
     return Verification(
-        "valid", f"untouched since it was signed, by a signer who is not on your list: {signer}; {tale}", **made
+        "valid", f"unaltered since it was signed, by a signer who is not on your trust list: {signer}; {origin}", **made
     )
 
 
 def _statement(active: dict[str, Any]) -> tuple[dict[str, Any] | None, str | None]:
-    """Our assertion, or None where there is none; and a code where it is not of our form, whoever signed it."""
+    """Our assertion, or None; and an error code if it does not have our format, whoever signed it."""
     data = next((a["data"] for a in active.get("assertions", ()) if a["label"] == LABEL), None)
     if data is None:
         return None, None
@@ -181,16 +182,16 @@ def _statement(active: dict[str, Any]) -> tuple[dict[str, Any] | None, str | Non
         return None, "faceset.statement"
 
 
-def _tale(made: dict[str, Any]) -> str:
-    """Made by what, with whose face, from which clips, in one line."""
-    told = f"made by {made['generator'] or 'an unnamed program'}"
+def _origin(made: dict[str, Any]) -> str:
+    """Origin in one line: program, face and clips."""
+    line = f"made by {made['generator'] or 'an unnamed program'}"
     if made.get("subject"):
-        told += f" with the face of {made['subject']} ({made.get('basis') or 'no basis'})"
+        line += f" with the face of {made['subject']} ({made.get('basis') or 'no basis'})"
     for role, word in (("source", "from"), ("target", "on")):
         names = [s.name or "an unnamed clip" for s in made["sources"] if s.role == role]
         if names:
-            told += f" {word} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-    return printable(" ".join(told.split()))
+            line += f" {word} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+    return printable(" ".join(line.split()))
 
 
 def _named_watermark(active: dict[str, Any]) -> str | None:
@@ -219,22 +220,24 @@ def _sources(active: dict[str, Any], statement: dict[str, Any] | None) -> tuple[
 
 def _without_manifest(path: Path, error: str) -> Verification:
     if mp4_boxes.has_traces(path):
-        return Verification("invalid", f"its manifest, or the file around it, is damaged ({error})", details=(error,))
+        return Verification(
+            "invalid", f"its manifest, or the file that contains it, is damaged ({error})", details=(error,)
+        )
     if not mp4_boxes.is_media(path):
-        return Verification("missing", "no MP4 or QuickTime video, or a damaged one, and no manifest in it")
+        return Verification("missing", "no manifest, and not an intact MP4 or QuickTime video")
     if sidecar_path(path).is_file():
         return _with_sidecar(path, sidecar_path(path))
     if mp4_boxes.has_notice(path):
         return Verification(
             "missing",
-            "no manifest, but its metadata says that it is a synthetic composite by faceset: its papers are lost",
+            "no manifest, but its metadata marks it as a synthetic composite by faceset: the manifest was stripped",
             generator="faceset (by its metadata, unsigned)",
         )
-    return Verification("missing", "no manifest: nothing is known of who made it, or whether it was changed")
+    return Verification("missing", "no manifest: it is unknown who made it, and whether it was altered")
 
 
 def _with_sidecar(path: Path, sidecar: Path) -> Verification:
-    """A video that lost its embedded manifest, judged by the one beside it."""
+    """Verification of a video without an embedded manifest by the sidecar next to it."""
     mime = MIME.get(path.suffix.lower(), "video/mp4")
     try:
         with (
@@ -244,13 +247,13 @@ def _with_sidecar(path: Path, sidecar: Path) -> Verification:
             store, state = json.loads(reader.json()), reader.get_validation_state()
     except (c2pa.C2paError, ValueError) as error:
         return Verification(
-            "missing", f"no manifest, and {sidecar.name} beside it cannot be read ({first_line(error)})"
+            "missing", f"no manifest, and {sidecar.name} next to it cannot be read ({first_line(error)})"
         )
     if state in ("Valid", "Trusted"):
         return _judge(path, store, state)
     active = store.get("manifests", {}).get(store.get("active_manifest"), {})
     return Verification(
         "invalid",
-        f"not, or no longer, the file that {sidecar.name} beside it was signed for",
+        f"not the file that {sidecar.name} next to it was signed for, or altered since",
         generator=_generator(active),
     )

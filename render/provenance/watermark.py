@@ -1,16 +1,16 @@
-"""The invisible watermark in every frame of a render: 64 bits that survive encoding, scaling and lost papers.
+"""Invisible watermark in every frame of a render: 64 bits that survive encoding, scaling and a stripped manifest.
 
-Spread spectrum (Cox et al. 1997) in the middle frequencies of the luma's DCT, on a grid that every frame is averaged
-to, whatever its size. The detector divides the grid's high-pass by its local deviation (a whitening filter for images,
-whose noise is not stationary), so flat areas count more than edges. The embedder knows what the frame itself says to
-the detector and gives each bit the amplitude that it needs (informed embedding, Miller, Doerr and Cox 2004), so that
-the error of the whole frame stays at `PSNR`. It is weaker on flat areas and near black, where it would be seen.
+It is spread spectrum (Cox et al. 1997) in the middle frequencies of the luma's DCT, on a grid to which every frame is
+averaged, whatever its size. The detector divides the grid's high-pass by its local deviation (a whitening filter for
+images, whose noise is not stationary), so flat areas count more than edges. The embedder knows how the detector reads
+the unmarked frame and gives each bit the amplitude that it needs (informed embedding, Miller, Doerr and Cox 2004), and
+the error of the whole frame stays at `PSNR`. It is weaker on flat areas and near black, where it would be visible.
 
-The code is a public constant: every installation reads the mark of every other, and whoever knows it can also remove
-the mark. It says who made a render to those who ask honestly; it is no proof against forgery (the manifest is).
-A crop, a rotation or a mirrored frame moves the grid, and the mark is lost; so are frames that are black or white, and
-hard texture over the whole frame (a mosaic of 8-pixel squares) drowns it. Below about 320 pixels a side of the render
-it is not reliable.
+The code is a public constant: every installation reads the watermarks of all others, and anyone who knows the code can
+remove them. The watermark identifies a render for honest users; it is no proof against forgery (the manifest is).
+Cropping, rotating or mirroring a frame moves the grid and destroys the watermark; black or white frames cannot carry
+it, and hard texture over the whole frame (a mosaic of 8-pixel squares) hides it. It is not reliable if a side of the
+render is shorter than about 320 pixels.
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.types import Floats
-from render.provenance.watermark_code import BITS, Codeword, codeword, decode, identifier_text, parse_identifier
-
-__all__ = ["WINDOW", "Marker", "Reading", "identifier_text", "measure", "parse_identifier", "read"]
+from render.provenance.watermark_code import BITS, Codeword, codeword, decode
 
 KEY = b"faceset watermark 1"
 """Part of the format: another key is another watermark."""
 GRID = 192
+"""Side of the grid, cells."""
 BAND = (20.0, 80.0)
 """Radius in the DCT of the grid, in half periods across the frame."""
 TILT = 0.75
@@ -43,17 +42,17 @@ BLUR = 2.0
 FLOOR = 0.7
 """Least local deviation, levels."""
 PSNR = 45.7
-"""Of the pattern before it is rounded, dB."""
+"""PSNR of the pattern before rounding, dB."""
 MASKING = 0.1
 """The pattern grows with the local deviation to this power: less on walls and skin, more in hair and leaves."""
 BUSY = 8.0
-"""Deviation from which it grows no more, levels."""
+"""Deviation beyond which it grows no more, levels."""
 WINDOW = 30
-"""Frames that a reading needs."""
+"""Frames per reading."""
 STEP = 5
-"""Frames from one window that is tried to the next."""
+"""Frames between the starts of successive windows."""
 STRIP = 48
-"""Rows that are added at a time: few enough to stay in the processor's cache."""
+"""Rows that are processed at a time: few enough to stay in the processor's cache."""
 ZERO: Any = 0
 """A scalar operand: OpenCV's type hints know only arrays."""
 Picture = TypeVar("Picture", NDArray[np.uint8], NDArray[np.uint16])
@@ -61,19 +60,19 @@ Picture = TypeVar("Picture", NDArray[np.uint8], NDArray[np.uint16])
 
 @dataclass(frozen=True)
 class Reading:
-    """A watermark that was read."""
+    """Watermark that was read from a video."""
 
     identifier: int
     score: float
-    """Cosine of what was measured and what the identifier would give, 0.90 .. 1."""
+    """Cosine of the measurement and the identifier's codeword, 0.90 .. 1."""
     frames: int
-    """How many frames it was read from."""
+    """Number of frames that it was read from."""
     start: int
     """The first of them, counted from the first frame given."""
 
 
 class Marker:
-    """Puts one identifier into frames of one size. Same frame, same identifier: same bytes, in any process."""
+    """Embedder of one identifier in frames of one size; deterministic, in any process."""
 
     def __init__(self, identifier: int, width: int, height: int) -> None:
         self.identifier = identifier
@@ -81,7 +80,7 @@ class Marker:
         self._bits = codeword(identifier)
 
     def mark(self, image: Picture) -> Picture:
-        """(H, W, 3) uint8 or uint16 RGB with the mark in it, same dtype; all three channels move alike.
+        """The image (H, W, 3) uint8 or uint16 RGB with the watermark, same dtype; all three channels change alike.
 
         Raises ValueError for another size or dtype than the marker was made for.
         """
@@ -121,15 +120,15 @@ def _add(image: Any, pattern: Floats, out: Any) -> None:
 
 
 def measure(image: NDArray[np.uint8]) -> Floats:
-    """(64,) float32: what one frame, (H, W, 3) uint8 RGB or (H, W) uint8 luma, says to each bit; no fixed scale."""
+    """Soft values (64,) float32 of the bits in one frame, (H, W, 3) uint8 RGB or (H, W) uint8 luma; no fixed scale."""
     return _project(_whitened(_grid(image))[0])
 
 
 def read(frames: Iterable[NDArray[np.uint8]]) -> Reading | None:
-    """The first watermark along a video; frames (H, W, 3) uint8 RGB or (H, W) uint8 luma, any size, in order.
+    """First watermark in a video; frames (H, W, 3) uint8 RGB or (H, W) uint8 luma, any size, in order.
 
-    Windows of 30 frames are tried every 5 frames, and the rest at the end (a shorter video is one window), so a marked
-    part of a longer video is found. Stops at the first hit, without asking for more frames.
+    Windows of 30 frames are tried every 5 frames, and the remainder at the end (a shorter video is one window), so a
+    marked part of a longer video is found. Stops at the first hit, without reading more frames.
     """
     recent: deque[Floats] = deque(maxlen=WINDOW)
     count = 0
@@ -147,7 +146,7 @@ def _read(measured: Iterable[Floats]) -> Codeword | None:
 
 
 def _grid(image: NDArray[np.uint8] | NDArray[np.uint16]) -> Floats:
-    """(GRID, GRID) float32 luma in 0..255, each cell the mean of its part of the frame."""
+    """Luma (GRID, GRID) float32 in 0..255, each cell the mean of its area of the frame."""
     height, width = image.shape[:2]
     luma: Any = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else np.ascontiguousarray(image)
     if min(height, width) >= 2 * GRID and height % 2 == width % 2 == 0:
@@ -157,7 +156,7 @@ def _grid(image: NDArray[np.uint8] | NDArray[np.uint16]) -> Floats:
 
 
 def _whitened(grid: Floats) -> tuple[Floats, Floats]:
-    """The grid's high-pass in local deviations, and these deviations."""
+    """The grid's high-pass divided by its local deviations, and these deviations."""
     detail = grid - cv2.GaussianBlur(grid, (0, 0), BLUR)
     deviation = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), BLUR) + np.float32(FLOOR**2))
     return detail / deviation, deviation
@@ -180,7 +179,7 @@ def _code() -> tuple[NDArray[np.intp], Floats]:
 
 @cache
 def _high_pass_gain() -> float:
-    """How much of a pattern of amplitude 1 the projection gives back after the high-pass, flat surroundings."""
+    """Gain of the projection for a pattern of amplitude 1 after the high-pass, on a flat image."""
     pattern = _spread(np.ones(BITS, np.float32))
     return float(_project(pattern - cv2.GaussianBlur(pattern, (0, 0), BLUR)).mean())
 
@@ -198,10 +197,10 @@ def _spread(amplitudes: Floats) -> Floats:
 
 
 def _amplitudes(host: Floats, response: float, budget: float) -> Floats:
-    """(64,) amplitudes with the given sum of squares that bring every bit to one level as far as may be.
+    """Amplitudes (64,) with the given sum of squares that bring all bits to the same level as far as possible.
 
-    `host`: how far the frame alone supports each bit. A bit gets 0.5 to 2.5 times the amplitude of a bit that the frame
-    says nothing about, so that the pattern never dies out and never jumps.
+    `host` is how strongly the unmarked frame supports each bit. A bit gets 0.5 to 2.5 times the amplitude of a neutral
+    bit, so that the pattern never vanishes and never jumps.
     """
     low, high = 0.0, 2 * response * budget**0.5
     amplitudes = np.zeros(BITS)

@@ -1,8 +1,8 @@
-"""The 64 bits of the watermark: a 48-bit identifier and its CRC-16, and how they are read from 64 soft values.
+"""Code of the watermark: a 48-bit identifier and its CRC-16, decoded from 64 soft values.
 
-The score of a reading is the cosine between the soft values and the codeword read from them. Without a mark the secret
-signs of the code make the direction of the soft values uniform on the sphere, so the chance that any of the 2^48 valid
-codewords comes within the threshold is bounded by 2^48 spherical caps: `false_positive_bound`.
+The score of a reading is the cosine of the soft values and the decoded codeword. Without a watermark the pseudorandom
+signs of the code make the direction of the soft values uniform on the sphere, so the probability that any of the 2^48
+valid codewords exceeds the threshold is bounded by 2^48 spherical caps: `false_positive_bound`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from curate.errors import UsageError
 IDENTIFIER_BITS = 48
 BITS = 64
 THRESHOLD = 0.90
-"""Least score of a reading; at most 3.0e-10 of unmarked windows reach it (`false_positive_bound`)."""
+"""Minimum score of a reading; at most 3.0e-10 of unmarked windows reach it (`false_positive_bound`)."""
 DOUBTED = 6
-"""So many of the weakest bits may be wrong, at most two at once: a list decoder (Chase 1972)."""
+"""Number of weakest bits that may be wrong, at most two at once: a list decoder (Chase 1972)."""
 _TEXT = re.compile(r"fs-([0-9a-f]{12})")
 
 
 @dataclass(frozen=True)
 class Codeword:
-    """What 64 soft values say."""
+    """Codeword decoded from 64 soft values."""
 
     identifier: int
     """0 .. 2^48 - 1."""
@@ -37,29 +37,29 @@ class Codeword:
 
 
 def identifier_text(identifier: int) -> str:
-    """`fs-` and twelve hexadecimal digits. Raises ValueError outside 0 .. 2^48 - 1."""
+    """Text of an identifier: `fs-` and twelve hexadecimal digits. Raises ValueError outside 0 .. 2^48 - 1."""
     return f"fs-{_checked(identifier):012x}"
 
 
 def parse_identifier(text: str) -> int:
-    """The identifier that `identifier_text` wrote. Raises UsageError for anything else."""
+    """Identifier from the text that `identifier_text` gives. Raises UsageError for anything else."""
     match = _TEXT.fullmatch(text.strip().lower())
     if match is None:
-        raise UsageError(f"{text!r} is no watermark; write it as verify does, like fs-1a2b3c4d5e6f")
+        raise UsageError(f"{text!r} is not a watermark; write it as verify does, such as fs-1a2b3c4d5e6f")
     return int(match[1], 16)
 
 
 def codeword(identifier: int) -> NDArray[np.float32]:
-    """(64,) float32 of -1 and +1: the identifier, most significant bit first, and CRC-16 (CCITT, start 0xFFFF)."""
+    """Codeword (64,) float32 of -1 and +1: the identifier, most significant bit first, and CRC-16 (CCITT, 0xFFFF)."""
     body = _checked(identifier).to_bytes(6, "big")
     bits = np.unpackbits(np.frombuffer(body + binascii.crc_hqx(body, 0xFFFF).to_bytes(2, "big"), np.uint8))
     return (bits.astype(np.float32) * 2) - 1
 
 
 def decode(soft: NDArray[np.floating]) -> Codeword | None:
-    """The valid codeword nearest to (64,) soft values, any scale; None if there is none within the threshold.
+    """Valid codeword nearest to soft values (64,), any scale; None if there is none above the threshold.
 
-    Up to two of the six weakest bits are turned over when the checksum asks for it.
+    Up to two of the six weakest bits are flipped if the checksum requires it.
     """
     strength = np.abs(soft)
     length = float(np.sqrt((soft.astype(np.float64) ** 2).sum()))
@@ -82,7 +82,7 @@ def decode(soft: NDArray[np.floating]) -> Codeword | None:
 
 
 def false_positive_bound(threshold: float = THRESHOLD) -> float:
-    """Upper bound of the chance that an unmarked window is read: 2^48 caps of the sphere in 64 dimensions."""
+    """Upper bound of the false-positive rate per unmarked window: 2^48 caps of the sphere in 64 dimensions."""
     from scipy.special import betainc
 
     return float(2.0**IDENTIFIER_BITS * 0.5 * betainc((BITS - 1) / 2, 0.5, 1 - threshold**2))
@@ -90,5 +90,5 @@ def false_positive_bound(threshold: float = THRESHOLD) -> float:
 
 def _checked(identifier: int) -> int:
     if not 0 <= identifier < 1 << IDENTIFIER_BITS:
-        raise ValueError(f"watermark identifier {identifier}: must lie in 0 .. 2^48 - 1")
+        raise ValueError(f"watermark identifier {identifier}: must be in 0 .. 2^48 - 1")
     return identifier

@@ -1,4 +1,4 @@
-"""The watermark of a video file: where to look, and for how long."""
+"""Search for the watermark in a video file."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from render.provenance.watermark import WINDOW, Reading, read
 
 log = logging.getLogger(__name__)
 
-FIRST_LOOK = 60
-"""Frames at the start, in the middle and at the end that are tried first."""
+FIRST_SEARCH = 60
+"""Frames at the start, in the middle and at the end that are searched first."""
 LIMIT = 1800
-"""Frames that are looked at in all; a longer video is looked at in windows spread evenly over it."""
-# What libraries raise for bytes that are no video, or no longer.
+"""Maximum number of frames that are searched; a longer video is searched in windows spread evenly over it."""
+# Errors of the libraries for damaged videos and other files.
 DAMAGED = (FacesetError, OSError, ValueError, LookupError, ArithmeticError, RuntimeError, MemoryError, cv2.error)
 
 
 def find_watermark(path: Path) -> Reading | None:
-    """The first watermark that is found in a video or photo; None if there is none or the file cannot be decoded.
+    """First watermark found in a video or photo; None if there is none or the file cannot be decoded.
 
-    `start` of the reading is the frame's index in the video. In up to 1800 frames every window is tried; in a longer
-    video a marked part may be missed if it is shorter than a sixtieth of it.
+    `start` of the reading is the frame's index in the video. In up to 1800 frames every window is searched; in a longer
+    video a marked part may be missed if it is shorter than one sixtieth of it.
     """
     try:
         clip = video.probe(path)
@@ -39,7 +39,7 @@ def find_watermark(path: Path) -> Reading | None:
             if found is not None:
                 return replace(found, start=segment.first_frame + found.start)
     except DAMAGED as error:
-        log.info("%s: no watermark can be looked for (%s)", path, error)
+        log.info("%s: cannot be searched for a watermark (%s)", path, error)
     return None
 
 
@@ -48,12 +48,12 @@ def _luma(clip: Clip, segment: Segment) -> Iterator[NDArray[np.uint8]]:
 
 
 def _spans(clip: Clip) -> Iterator[Segment]:
-    """Stretches to look at, the likeliest first."""
+    """Spans to search, the most promising first."""
     whole = video.segments(clip, float("inf"))[0]
     count = len(whole.pts)
-    if count > 3 * FIRST_LOOK and clip.kind == "video":
-        for start in (0, (count - FIRST_LOOK) // 2, count - FIRST_LOOK):
-            yield _cut(whole, start, start + FIRST_LOOK)
+    if count > 3 * FIRST_SEARCH and clip.kind == "video":
+        for start in (0, (count - FIRST_SEARCH) // 2, count - FIRST_SEARCH):
+            yield _cut(whole, start, start + FIRST_SEARCH)
     if count <= LIMIT:
         yield whole
         return

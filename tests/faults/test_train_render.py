@@ -73,7 +73,7 @@ def trained(front: Path, head_facesets, tmp_path_factory: pytest.TempPathFactory
 
 def done_part(folder: Path, account: Path) -> bool:
     """Whether the part of the render to which the account belongs is whole."""
-    return plan.done(folder, plan.Part(int(account.name[5:10]), 0, 0)) is not None
+    return plan.done(folder, plan.RenderPart(int(account.name[5:10]), 0, 0)) is not None
 
 
 def refused(front: Path, folder: Path, *arguments: object) -> tuple[int, str]:
@@ -181,7 +181,7 @@ def test_a_render_on_a_full_disk(front, trained: Path, head_clips, small_disk, l
     remount(small_disk, "size=50m")
     folder = small_disk / ".out.mp4.render"
     finished = sum(
-        plan.done(folder, plan.Part(int(p.name[5:10]), 0, 0)) is not None for p in folder.glob("part-*.json")
+        plan.done(folder, plan.RenderPart(int(p.name[5:10]), 0, 0)) is not None for p in folder.glob("part-*.json")
     )
     done = call(front, trained, *render(run, head_clips, out))
     assert done.returncode == 0

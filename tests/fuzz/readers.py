@@ -21,7 +21,8 @@ from curate.extract.table import build
 from curate.footage import video
 from render import plan
 from render.output import footage_format, mux
-from render.provenance import keys, registry, verify
+from render.provenance import keys, registry
+from render.provenance.verify import verify
 from reports.artifacts.parts import Part
 from train import checkpoint
 from train.data import usable_rows

@@ -1,4 +1,4 @@
-"""Whole files to damage: clips, photos, a faceset, a run, a render with its papers. Small, made by the project."""
+"""Whole files to damage: clips, photos, a faceset, a run, a render with its manifest. Small, made by the project."""
 
 from __future__ import annotations
 
@@ -179,8 +179,8 @@ def render(folder: Path) -> None:
         title="out.mp4", subject="Ann", basis="self", model_sha256="cc" * 32, out="/out.mp4"
     )
     sources = (manifest.Source("source", "a.mp4", "aa" * 32), manifest.Source("target", "b.mp4", "bb" * 32))
-    papers = manifest.Papers(subject, subject, sources, "cc" * 32, 12, 12, identifier)
-    store = manifest.sign(unsigned, folder / "out.mp4", "out.mp4", papers, footage, keys.installation_key())
+    stated = manifest.RenderStatement(subject, subject, sources, "cc" * 32, 12, 12, identifier)
+    store = manifest.sign(unsigned, folder / "out.mp4", "out.mp4", stated, footage, keys.installation_key())
     (folder / "stripped.mp4").write_bytes(footage.read_bytes())
     (folder / "stripped.c2pa").write_bytes(store)
     work = folder / "work"

@@ -44,15 +44,15 @@ def tags_of(path: Path) -> tuple:
         return c.color_primaries, c.color_trc, c.colorspace, c.color_range, c.width, c.height
 
 
-def render(run, footage, out, progress=no_progress, **wishes):
-    return pipeline.render(run, footage, out, RenderOptions(**{"workers": 1, **wishes}), progress)
+def render(run, footage, out, progress=no_progress, **options):
+    return pipeline.render(run, footage, out, RenderOptions(**{"workers": 1, **options}), progress)
 
 
 def left_in(folder: Path) -> set[str]:
     return {p.name for p in folder.iterdir()}
 
 
-def test_times_size_sound_and_papers_with_a_stub_network(clip, stub, tmp_path, uneven_times):
+def test_times_size_sound_and_manifest_with_a_stub_network(clip, stub, tmp_path, uneven_times):
     out = tmp_path / "made" / "out.mp4"
     seen = []
     done = render(stub.path, clip, out, crf=12, progress=lambda *a: seen.append(a))
@@ -146,7 +146,7 @@ def test_force_writes_an_existing_output_anew(clip, stub, tmp_path):
     assert verify(out).state == "trusted"
 
 
-def test_a_failure_in_the_middle_keeps_what_was_there_and_goes_on_later(clip, stub, tmp_path, monkeypatch):
+def test_a_failure_in_the_middle_keeps_the_old_output_and_resumes_later(clip, stub, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "PART", 10)
     folder = tmp_path / "made"
     folder.mkdir()
@@ -164,7 +164,7 @@ def test_a_failure_in_the_middle_keeps_what_was_there_and_goes_on_later(clip, st
     assert verify(folder / "out.mp4").state == "trusted"
 
 
-def test_a_beginning_that_was_cut_off_is_begun_anew(clip, stub, tmp_path, monkeypatch):
+def test_a_render_interrupted_at_its_start_is_started_again(clip, stub, tmp_path, monkeypatch):
     out, learn, learned = tmp_path / "out.mp4", part.learn, []
     whole = render(stub.path, clip, out).pixels_sha256
     monkeypatch.setattr(part, "learn", lambda *given: learned.append(learn(*given)) or learned[-1])
@@ -173,16 +173,16 @@ def test_a_beginning_that_was_cut_off_is_begun_anew(clip, stub, tmp_path, monkey
             broken.setattr(holder, name, Mock(side_effect=KeyboardInterrupt))
             render(stub.path, clip, out, force=True)
         assert render(stub.path, clip, out, force=True).pixels_sha256 == whole
-    assert len(learned) == 2, "what lies before the face is learned, however far the first try came"
+    assert len(learned) == 2, "occlusion is learned again, however far the first try came"
 
 
-def test_parts_are_the_whole_and_another_plan_begins_anew(clip, stub, tmp_path, monkeypatch):
-    def pixels(length: int, **wishes) -> list[str]:
+def test_parts_equal_the_whole_and_another_plan_starts_again(clip, stub, tmp_path, monkeypatch):
+    def pixels(length: int, **options) -> list[str]:
         monkeypatch.setattr(plan, "PART", length)
         stub.network.fail_at = 0
         frames = []
         monkeypatch.setattr(part.Marker, "mark", lambda self, image: frames.append(image.tobytes()) or image)
-        done = render(stub.path, clip, tmp_path / "out.mp4", force=True, **wishes)
+        done = render(stub.path, clip, tmp_path / "out.mp4", force=True, **options)
         assert done.resumed == 0
         return [hashlib.sha256(f).hexdigest() for f in frames]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from render.compositing import blend
 from render.compositing.blend import paste
 
 FRAME = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
@@ -71,3 +72,14 @@ def test_a_crop_that_shrinks_is_averaged():
     board = (np.indices((192, 192)).sum(0) % 2).astype(np.float32)
     output, mask = paste(FRAME, np.repeat(board[..., None], 3, 2), disc(192), matrix(3.0, 0, 80, 60, 192))
     assert np.abs(output[mask == 1].astype(int) - 128).max() < 12
+
+
+def test_a_mode_is_one_entry_in_the_dict(monkeypatch):
+    monkeypatch.setitem(
+        blend.MODES, "hard", blend.Blend(lambda under, face, alpha: face, membrane=lambda step, mask: step)
+    )
+    crop = np.full((64, 64, 3), (0.2, 0.4, 0.6), np.float32)
+    output, mask = paste(FRAME, crop, disc(64), matrix(1.0, 0, 80, 60, 64), "hard")
+    assert np.abs(output[mask > 0].astype(int) - (51, 102, 153)).max() <= 1
+    assert blend.membrane(crop, disc(64), "hard") is crop
+    assert blend.membrane(crop, disc(64), "feather") is None

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from render.compositing import colour
+from render.compositing import blend, colour
 
 
 def skin(seed: int, mean: tuple, spread: float, size: int = 64) -> np.ndarray:
@@ -87,3 +90,19 @@ def test_small_departures_from_the_shots_colours_are_followed_great_ones_are_not
     assert np.array_equal(mean.centre, own.centre)
     rest = (own.shift - mean.shift)[0] / (own.shift - shot.shift)[0]
     assert rest == pytest.approx(left, abs=0.15)
+
+
+def test_a_method_is_one_function_in_the_dict(monkeypatch):
+    zero, lift = np.zeros((3, 6)), np.array([5.0, 0, 0])
+    monkeypatch.setitem(colour.METHODS, "lift", lambda mine, theirs, weights: (lift, np.eye(3), zero))
+    mine = skin(0, (0.5, 0.4, 0.35), 0.05)
+    change = colour.correction(mine, mine, disc(), "lift")
+    assert change.shift == pytest.approx(lift, abs=1e-5)
+
+
+@pytest.mark.parametrize("module, name", [(colour, "METHODS"), (blend, "MODES")])
+def test_names_can_be_read_without_importing(module, name):
+    """The command line reads the keys from the source, so that --help loads no OpenCV."""
+    body = ast.parse(Path(module.__file__).read_text(encoding="utf-8")).body
+    (assigned,) = [n for n in body if isinstance(n, ast.AnnAssign) and getattr(n.target, "id", "") == name]
+    assert [ast.literal_eval(key) for key in assigned.value.keys] == list(getattr(module, name))

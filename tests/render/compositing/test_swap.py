@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from render.compositing.swap import places, steadied
+from render.compositing.swap import places, stabilised
 from tests.render.conftest import face_points
 
 
@@ -16,8 +16,8 @@ def test_steadying_takes_jitter_and_keeps_speed_and_acceleration():
     t = np.arange(60.0)
     path = 3 * t + 0.05 * t**2
     noise = np.random.default_rng(0).normal(0, 1, 60)
-    assert np.allclose(steadied(run(path)), run(path), atol=1e-3), "no lag, not even in a parabola"
-    left = steadied(run(path + noise))[:, 0, 0] - path
+    assert np.allclose(stabilised(run(path)), run(path), atol=1e-3), "no lag, not even in a parabola"
+    left = stabilised(run(path + noise))[:, 0, 0] - path
     assert np.std(left) < 0.7 * np.std(noise)
     assert abs(left.mean()) < 0.2
 
@@ -25,8 +25,8 @@ def test_steadying_takes_jitter_and_keeps_speed_and_acceleration():
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 6, 8])
 def test_short_runs_keep_their_length_and_stay_near(count):
     points = run(np.arange(count) * 2.0)
-    assert steadied(points).shape == points.shape
-    assert np.allclose(steadied(points), points, atol=1e-3)
+    assert stabilised(points).shape == points.shape
+    assert np.allclose(stabilised(points), points, atol=1e-3)
 
 
 def test_smoothing_never_reaches_over_a_gap_or_a_cut():

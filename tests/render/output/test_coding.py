@@ -191,12 +191,12 @@ def test_alpha_is_left_out(tmp_path, make_clip):
 
 
 def test_the_bits_follow_the_footage(make_clip, tmp_path):
-    look = check_footage(make_clip(tmp_path / "a.mp4", [512, 1024], codec=""), allow_hdr=True)
-    assert coding_for(look).bits == 8
-    assert coding_for(replace(look, bits=10)).bits == 10
-    assert coding_for(replace(look, bits=12), codec="h265").bits == 10
-    assert coding_for(replace(look, bits=10), bits=8).bits == 8
-    assert coding_for(look, codec="prores").bits == 10
+    footage_format = check_footage(make_clip(tmp_path / "a.mp4", [512, 1024], codec=""), allow_hdr=True)
+    assert coding_for(footage_format).bits == 8
+    assert coding_for(replace(footage_format, bits=10)).bits == 10
+    assert coding_for(replace(footage_format, bits=12), codec="h265").bits == 10
+    assert coding_for(replace(footage_format, bits=10), bits=8).bits == 8
+    assert coding_for(footage_format, codec="prores").bits == 10
 
 
 @pytest.mark.parametrize(
@@ -217,20 +217,20 @@ def test_a_wrong_coding_is_named(wrong, word):
 
 def test_frames_of_the_wrong_depth_are_a_bug(make_clip, tmp_path):
     like = make_clip(tmp_path / "like.mp4", [512, 1024], codec="")
-    with pytest.raises(ValueError, match="uint16, where 8 bits take uint8"):
+    with pytest.raises(ValueError, match="uint16, but 8 bits need uint8"):
         encode(tmp_path / "a.mp4", smooth(1), like, Coding())
 
 
 def test_an_ffmpeg_without_the_encoder_is_named(tmp_path, monkeypatch):
     check_coding(Coding("h265"), tmp_path / "a.mp4")
-    with pytest.raises(UsageError, match=r"goes into \.mov only; name --out .*a\.mov"):
+    with pytest.raises(UsageError, match=r"can only be stored in \.mov; use --out .*a\.mov"):
         check_coding(Coding("prores", bits=10), tmp_path / "a.mp4")
     poor = tmp_path / "ffmpeg"
     poor.write_text("#!/bin/sh\necho ' V....D libx264  H.264'\n")
     poor.chmod(0o755)
     monkeypatch.setattr(codings.imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(poor))
     check_coding(Coding("h264"), tmp_path / "a.mp4")
-    with pytest.raises(MissingError, match=r"--codec h265: .*ffmpeg has no libx265; .*IMAGEIO_FFMPEG_EXE"):
+    with pytest.raises(MissingError, match=r"--codec h265: .*ffmpeg has no encoder libx265; .*IMAGEIO_FFMPEG_EXE"):
         check_coding(Coding("h265"), tmp_path / "a.mp4")
 
 
@@ -301,6 +301,12 @@ def test_a_damaged_packet_at_the_start_is_passed_over(make_clip, tmp_path):
 
 def test_progressive_footage_passes_with_its_look(make_clip, tmp_path):
     footage = make_clip(tmp_path / "a.mp4", [512, 1024], tags=TAGS["bt709"], codec="")
-    look = check_footage(footage)
-    assert (look.matrix_tag, look.primaries, look.transfer, look.bits, look.hdr) == (1, 1, 1, 8, False)
-    assert look.pixel_format == "yuv420p"
+    footage_format = check_footage(footage)
+    assert (
+        footage_format.matrix_tag,
+        footage_format.primaries,
+        footage_format.transfer,
+        footage_format.bits,
+        footage_format.hdr,
+    ) == (1, 1, 1, 8, False)
+    assert footage_format.pixel_format == "yuv420p"

@@ -29,9 +29,9 @@ def pictures(count: int, height: int, width: int) -> list[np.ndarray]:
 def test_decoding_what_was_encoded_gives_the_colours_back(make_clip, tmp_path, size, tags):
     """The same matrix and range both ways, tagged or guessed: within a level on average, and no cast."""
     footage = make_clip(tmp_path / "a.mp4", [512, 1024, 1536], size=size, tags=tags, codec="")
-    look = check_footage(footage, allow_hdr=True)
+    footage_format = check_footage(footage, allow_hdr=True)
     frames = pictures(3, *size)
-    with encoder(tmp_path / "b.mp4", size[1], size[0], Fraction(25), look, Coding(crf=1)) as write:
+    with encoder(tmp_path / "b.mp4", size[1], size[0], Fraction(25), footage_format, Coding(crf=1)) as write:
         for frame in frames:
             write(frame)
     back = [f.image.astype(int) for f in video.decode(video.probe(tmp_path / "b.mp4"))]
@@ -53,20 +53,20 @@ def test_the_wrong_matrix_would_be_seen(make_clip, tmp_path):
 
 def test_an_encoder_that_fails_gives_its_reason(make_clip, tmp_path):
     footage = make_clip(tmp_path / "a.mp4", [512, 1024], codec="")
-    look = check_footage(footage, allow_hdr=True)
+    footage_format = check_footage(footage, allow_hdr=True)
     with (
         pytest.raises(WorkError, match="encoder failed"),
-        encoder(tmp_path / "none" / "b.mp4", 128, 96, Fraction(25), look, Coding()) as write,
+        encoder(tmp_path / "none" / "b.mp4", 128, 96, Fraction(25), footage_format, Coding()) as write,
     ):
         for _ in range(500):
             write(np.zeros((96, 128, 3), np.uint8))
 
 
 def test_a_frame_of_another_size_is_refused(make_clip, tmp_path):
-    look = check_footage(make_clip(tmp_path / "a.mp4", [512, 1024], codec=""), allow_hdr=True)
+    footage_format = check_footage(make_clip(tmp_path / "a.mp4", [512, 1024], codec=""), allow_hdr=True)
     with (
         pytest.raises(WorkError, match="128x96"),
-        encoder(tmp_path / "b.mp4", 128, 96, Fraction(25), look, Coding()) as write,
+        encoder(tmp_path / "b.mp4", 128, 96, Fraction(25), footage_format, Coding()) as write,
     ):
         write(np.zeros((90, 128, 3), np.uint8))
 
@@ -95,8 +95,8 @@ def test_packets_never_come_before_they_are_decoded(make_clip, tmp_path, uneven_
 
 
 def encode(path: Path, footage: Path, count: int) -> None:
-    look = check_footage(footage, allow_hdr=True)
-    with encoder(path, 128, 96, Fraction(25), look, Coding()) as write:
+    footage_format = check_footage(footage, allow_hdr=True)
+    with encoder(path, 128, 96, Fraction(25), footage_format, Coding()) as write:
         for number in range(count):
             write(np.roll(pictures(1, 96, 128)[0], 3 * number, axis=1))
 

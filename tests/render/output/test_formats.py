@@ -24,14 +24,14 @@ from render.provenance.verify import verify
 def test_a_render_in_this_codec(make_clip, stub, tmp_path, uneven_times, form, codec, suffix, bits):
     footage = make_clip(tmp_path / "a.mp4", uneven_times, tags=(1, 1, 1, 1), pix_fmt=form)
     out = tmp_path / f"out{suffix}"
-    pipeline.render(stub.path, footage, out, RenderOptions(codec=codec, preset="ultrafast"))
+    pipeline.render(stub.path, footage, out, RenderOptions(codec=codec, preset="ultrafast", workers=1))
     assert verify(out).state == "trusted"
     with av.open(str(out)) as made, av.open(str(footage)) as given:
         shown = [[f.pts * f.time_base for f in container.decode(video=0)] for container in (made, given)]
         assert shown[0] == shown[1]
         assert len(made.streams.audio) == 1
         assert made.streams.video[0].codec_context.name == {"h264": "h264", "h265": "hevc"}.get(codec, "prores")
-    look, wanted = check_footage(out, allow_hdr=True), check_footage(footage, allow_hdr=True)
-    assert look.bits == bits
-    assert (look.matrix_tag, look.primaries, look.transfer) == (1, 1, 1)
-    assert look.pixel_format == {"prores": "yuv422p", "prores4444": "yuv444p"}.get(codec, wanted.pixel_format)
+    footage_format, wanted = check_footage(out, allow_hdr=True), check_footage(footage, allow_hdr=True)
+    assert footage_format.bits == bits
+    assert (footage_format.matrix_tag, footage_format.primaries, footage_format.transfer) == (1, 1, 1)
+    assert footage_format.pixel_format == {"prores": "yuv422p", "prores4444": "yuv444p"}.get(codec, wanted.pixel_format)

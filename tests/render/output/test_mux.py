@@ -42,12 +42,12 @@ def moving(number: int) -> np.ndarray:
 
 def write_parts(folder: Path, footage: Path, counts: list[int], coding: Coding, crf: int | None = None) -> list[Path]:
     """Frames 0, 1, 2 ... in parts of `counts` frames."""
-    look = check_footage(footage, allow_hdr=True)
+    footage_format = check_footage(footage, allow_hdr=True)
     numbers = itertools.count()
     paths = []
     for index, count in enumerate(counts):
         paths.append(folder / f"part-{index}{coding.suffix}")
-        with encoder(paths[-1], 128, 96, Fraction(25), look, coding) as write:
+        with encoder(paths[-1], 128, 96, Fraction(25), footage_format, coding) as write:
             for number in itertools.islice(numbers, count):
                 image = moving(number)
                 write(image.astype(np.uint16) * 257 if coding.deep else image)
@@ -116,7 +116,7 @@ def test_a_broken_part_is_named(make_clip, tmp_path, uneven_times):
     for broken in (parts[1], tmp_path / "none.mp4"):
         with pytest.raises(WorkError, match=broken.name):
             join([broken])
-    with pytest.raises(WorkError, match=r"part-1\.mp4.*remove it"):
+    with pytest.raises(WorkError, match=r"part-1\.mp4.*delete it"):
         join(parts)
 
 

@@ -14,11 +14,11 @@ import pytest
 from curate.errors import MissingError, UsageError, WorkError
 from curate.footage.video import Colorspace
 from render.output import exr
-from render.output.footage_format import Look
+from render.output.footage_format import FootageFormat
 from render.output.sequence import MaskWriter, SequenceWriter
 from render.provenance.mp4_boxes import COMPOSITE, NOTICE, has_notice
 
-LOOK = Look(Colorspace.ITU709, 1, 1, 1, 1, "yuv420p", Fraction(4, 3), 10)
+LOOK = FootageFormat(Colorspace.ITU709, 1, 1, 1, 1, "yuv420p", Fraction(4, 3), 10)
 
 
 @pytest.fixture
@@ -128,11 +128,11 @@ def test_what_is_cut_short_or_of_another_kind_is_not_done(tmp_path, frame):
 
 
 def test_wrong_calls_are_named(tmp_path, frame):
-    with pytest.raises(UsageError, match="tiff: frames are written as png or exr"):
+    with pytest.raises(UsageError, match="--frames-as tiff: must be png or exr"):
         SequenceWriter(tmp_path, LOOK, "tiff")
     with pytest.raises(UsageError, match="12 bits"):
         SequenceWriter(tmp_path, LOOK, bits=12)
-    with pytest.raises(UsageError, match="EXR has half floats"):
+    with pytest.raises(UsageError, match="EXR frames have 16"):
         SequenceWriter(tmp_path, LOOK, "exr", bits=8)
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file"):

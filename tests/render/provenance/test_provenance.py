@@ -23,11 +23,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from curate.errors import UsageError, WorkError
 from curate.types import Subject
-from render.provenance import keys, manifest, mp4_boxes, registry, verify
-from render.provenance.manifest import Papers, Source, sign
-from render.provenance.watermark import Marker, identifier_text
+from render.provenance import keys, manifest, mp4_boxes, registry
+from render.provenance.manifest import RenderStatement, Source, sign
+from render.provenance.verify import verify
+from render.provenance.watermark import Marker
+from render.provenance.watermark_code import identifier_text
 
-PAPERS = Papers(
+STATEMENT = RenderStatement(
     Subject("Zoë <&>", "self"),
     Subject("Bob", "research"),
     (Source("source", "zoë.mp4", "aa" * 32), Source("target", "footage.mp4", "bb" * 32)),
@@ -45,7 +47,7 @@ def signed(clip: Path, tmp_path: Path) -> Path:
 def signed_with(clip: Path, out: Path, key: keys.SigningKey) -> Path:
     unsigned = out.with_name("unsigned.mp4")
     shutil.copy(clip, unsigned)
-    store = sign(unsigned, out, out.name, PAPERS, clip, key)
+    store = sign(unsigned, out, out.name, STATEMENT, clip, key)
     (out.parent / "kept.c2pa").write_bytes(store)
     return out
 
@@ -54,7 +56,7 @@ def test_what_was_signed_is_read_back(signed):
     found = verify(signed)
     assert found.state == "trusted"
     assert (found.subject, found.basis, found.model_sha256) == ("Zoë <&>", "self", "cc" * 32)
-    assert found.sources == PAPERS.sources
+    assert found.sources == STATEMENT.sources
     assert found.generator.startswith("faceset ")
     assert (found.watermark, found.time_stamp) == (None, None)
     assert "\n" not in found.reason
@@ -78,7 +80,7 @@ def test_a_flipped_byte_in_any_top_level_box_is_caught(signed, tmp_path):
 
 def test_every_flipped_bit_is_caught(signed, tmp_path, monkeypatch):
     """Twenty anywhere, and every 16th byte of what the C2PA hash leaves out: file type, manifest, padding, seal."""
-    monkeypatch.setattr("render.provenance.verify.find_watermark", lambda path: None)  # the papers alone, for speed
+    monkeypatch.setattr("render.provenance.verify.find_watermark", lambda path: None)  # the manifest alone, for speed
     data = signed.read_bytes()
     with signed.open("rb") as stream:
         store = next(b for b in mp4_boxes.boxes(stream) if b.kind == b"uuid")
@@ -123,7 +125,7 @@ def test_the_users_trust_list_counts(signed, monkeypatch, tmp_path, config_folde
     monkeypatch.setenv("FACESET_CONFIG", str(other))
     assert verify(signed).state == "trusted"
     (other / "trust.pem").write_text("no certificate")
-    with pytest.raises(UsageError, match=r"trust list .*trust\.pem: holds no certificate"):
+    with pytest.raises(UsageError, match=r"trust list .*trust\.pem: contains no certificate"):
         verify(signed)
 
 
@@ -137,7 +139,7 @@ def test_no_manifest_is_missing(clip, tmp_path):
         (tmp_path / name).write_bytes(content)
         found = verify(tmp_path / name)
         assert found.state == "missing"
-        assert "no MP4" in found.reason
+        assert "not an intact MP4" in found.reason
     with pytest.raises(UsageError, match="no such file"):
         verify(tmp_path / "none.mp4")
     with pytest.raises(UsageError, match="no such file"):
@@ -153,7 +155,7 @@ def test_a_file_that_may_not_be_read_is_one_error(clip, monkeypatch):
         verify(clip)
 
 
-def test_a_copy_that_lost_its_papers_says_so_by_its_metadata(make_clip, stub, clip, tmp_path):
+def test_a_copy_that_lost_its_manifest_says_so_by_its_metadata(make_clip, stub, clip, tmp_path):
     from render import pipeline
 
     pipeline.render(stub.path, clip, tmp_path / "out.mp4")
@@ -191,11 +193,11 @@ def test_footage_that_c2pa_cannot_read_is_an_ingredient_by_name(clip, tmp_path):
     odd.write_bytes(b"\x1a\x45\xdf\xa3 no box in it")
     unsigned = tmp_path / "unsigned.mp4"
     shutil.copy(clip, unsigned)
-    sign(unsigned, tmp_path / "out.mp4", "out.mp4", PAPERS, odd, keys.installation_key())
+    sign(unsigned, tmp_path / "out.mp4", "out.mp4", STATEMENT, odd, keys.installation_key())
     assert verify(tmp_path / "out.mp4").state == "trusted"
 
 
-def test_a_render_of_a_render_keeps_the_first_ones_papers(signed, tmp_path):
+def test_a_render_of_a_render_keeps_the_first_ones_manifest(signed, tmp_path):
     again = signed_with(signed, tmp_path / "again.mp4", keys.installation_key())
     assert verify(again).state == "trusted"
 
@@ -245,9 +247,9 @@ def test_wrong_own_keys_are_one_error_each(clip, tmp_path):
     key, chain = own_chain(tmp_path)
     other = tmp_path / "other"
     other.mkdir()
-    with pytest.raises(UsageError, match="not for the key"):
+    with pytest.raises(UsageError, match="does not match the key"):
         keys.load_key(own_chain(other)[0], chain)
-    with pytest.raises(UsageError, match="no private key"):
+    with pytest.raises(UsageError, match="not a private key"):
         keys.load_key(chain, chain)
     with pytest.raises(UsageError, match="no certificate"):
         keys.load_key(key, key)
@@ -315,8 +317,8 @@ def registered() -> int:
 def render_of(tmp_path: Path, identifier: int, named: int | None) -> Path:
     """A signed render whose picture carries `identifier` and whose manifest names `named`."""
     unsigned = marked_video(tmp_path / "unsigned.mp4", identifier)
-    papers = replace(PAPERS, watermark=named)
-    sign(unsigned, tmp_path / "out.mp4", "out.mp4", papers, unsigned, keys.installation_key())
+    stated = replace(STATEMENT, watermark=named)
+    sign(unsigned, tmp_path / "out.mp4", "out.mp4", stated, unsigned, keys.installation_key())
     return tmp_path / "out.mp4"
 
 
@@ -333,7 +335,7 @@ def test_manifest_and_watermark_agree(tmp_path):
     found = verify(render_of(tmp_path, identifier, identifier))
     assert found.state == "trusted"
     assert found.watermark == identifier_text(identifier)
-    assert found.reason.endswith(f"its watermark {identifier_text(identifier)} agrees")
+    assert found.reason.endswith(f"its watermark {identifier_text(identifier)} matches")
 
 
 def test_the_manifest_binds_the_watermark(tmp_path):
@@ -352,7 +354,7 @@ def test_a_watermark_that_the_manifest_does_not_name_is_told(tmp_path):
     found = verify(render_of(tmp_path, 5, 6))
     assert found.state == "trusted", "the file is untouched all the same"
     assert found.watermark == "fs-000000000005"
-    assert "carries the watermark fs-000000000005, its manifest names fs-000000000006" in found.reason
+    assert "carry the watermark fs-000000000005, while its manifest names fs-000000000006" in found.reason
     assert found.details == ("faceset.watermark.mismatch",)
 
 
@@ -360,20 +362,22 @@ def test_a_watermark_that_cannot_be_read_is_told(clip, tmp_path):
     unsigned = tmp_path / "unsigned.mp4"
     shutil.copy(clip, unsigned)
     out = tmp_path / "out.mp4"
-    sign(unsigned, out, out.name, replace(PAPERS, watermark=5), clip, keys.installation_key())
+    sign(unsigned, out, out.name, replace(STATEMENT, watermark=5), clip, keys.installation_key())
     found = verify(out)
     assert (found.state, found.watermark) == ("trusted", "fs-000000000005")
     assert "cannot be read" in found.reason
 
 
-def test_a_render_without_papers_is_known_by_its_watermark(tmp_path):
+def test_a_render_without_manifest_is_known_by_its_watermark(tmp_path):
     identifier = registered()
     found = verify(stripped(render_of(tmp_path, identifier, identifier)))
     assert found.state == "missing"
     assert found.watermark == identifier_text(identifier)
     assert (found.subject, found.basis, found.title) == ("Zoë <&>", "self", "out.mp4")
     assert found.created == registry.find(identifier).created
-    assert f"watermark {found.watermark}: a render made with faceset on {found.created[:10]} as out.mp4" in found.reason
+    assert (
+        f"watermark {found.watermark}, of a render made with faceset on {found.created[:10]} as out.mp4" in found.reason
+    )
     assert "\n" not in found.reason
 
 
@@ -393,13 +397,13 @@ def test_a_changed_render_is_still_named(tmp_path):
         stream.write(b"x")
     found = verify(video)
     assert (found.state, found.watermark, found.title) == ("invalid", identifier_text(identifier), "out.mp4")
-    assert "changed" in found.reason
+    assert "altered" in found.reason
 
 
 def test_footage_carries_nothing(tmp_path):
     found = verify(marked_video(tmp_path / "plain.mp4", None))
     assert (found.state, found.watermark) == ("missing", None)
-    assert "nothing is known" in found.reason
+    assert "it is unknown who made it" in found.reason
 
 
 def test_a_registry_that_cannot_be_read_does_not_stop_verify(tmp_path, monkeypatch):
@@ -500,17 +504,17 @@ class Authority(BaseHTTPRequestHandler):
 def test_a_time_stamp_is_asked_for_only_when_told(clip, tmp_path):
     unsigned = tmp_path / "unsigned.mp4"
     shutil.copy(clip, unsigned)
-    rest = (tmp_path / "out.mp4", "out.mp4", PAPERS, clip, keys.installation_key())
+    rest = (tmp_path / "out.mp4", "out.mp4", STATEMENT, clip, keys.installation_key())
     with HTTPServer(("127.0.0.1", 0), Authority) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         sign(unsigned, *rest)
         assert Authority.asked == []
         url = f"http://127.0.0.1:{server.server_port}/tsa"
-        with pytest.raises(WorkError, match=f"{url}: gives no time stamp"):
+        with pytest.raises(WorkError, match=f"{url}: gave no time stamp"):
             sign(unsigned, *rest, tsa_url=url)
         server.shutdown()
     assert Authority.asked == ["application/timestamp-query"]
-    with pytest.raises(UsageError, match="no time-stamp authority"):
+    with pytest.raises(UsageError, match="not the address of a time-stamp authority"):
         sign(unsigned, *rest, tsa_url="tsa.example")
 
 
@@ -561,7 +565,7 @@ def test_a_time_stamp_is_read_back(clip, tmp_path):
     with HTTPServer(("127.0.0.1", 0), Stamps) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/"
-        sign(unsigned, out, "out.mp4", PAPERS, clip, keys.installation_key(), url)
+        sign(unsigned, out, "out.mp4", STATEMENT, clip, keys.installation_key(), url)
         server.shutdown()
     found = verify(out)
     assert found.state == "trusted", found

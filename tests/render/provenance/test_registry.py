@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from curate.dataset.consent import FORGOTTEN
 from curate.errors import WorkError
 from render.provenance import registry
 from render.provenance.watermark_code import identifier_text
@@ -58,7 +59,7 @@ def test_a_torn_line_costs_only_itself(caplog):
 
 def test_processes_do_not_tear_each_others_lines(config_folder):
     script = (
-        "from render import registry\n"
+        "from render.provenance import registry\n"
         "for i in range(20):\n"
         "    registry.new_entry(title='t' * 3000, subject='s', basis=None, model_sha256='', out='')\n"
     )
@@ -77,7 +78,7 @@ def test_forgetting_leaves_only_hashes():
     assert "Zo" not in text
     assert "out.mp4" not in text
     found = registry.find(mine)
-    assert found.subject.startswith(registry.FORGOTTEN)
+    assert found.subject.startswith(FORGOTTEN)
     assert found.basis == "release"
     assert registry.find(other).subject == "Bob"
     assert stat.S_IMODE(registry.path().stat().st_mode) == 0o600

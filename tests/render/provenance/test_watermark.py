@@ -13,8 +13,15 @@ import pytest
 
 from curate.errors import UsageError
 from render.provenance import watermark, watermark_code
-from render.provenance.watermark import Marker, identifier_text, measure, parse_identifier, read
-from render.provenance.watermark_code import THRESHOLD, codeword, decode, false_positive_bound
+from render.provenance.watermark import Marker, measure, read
+from render.provenance.watermark_code import (
+    THRESHOLD,
+    codeword,
+    decode,
+    false_positive_bound,
+    identifier_text,
+    parse_identifier,
+)
 from render.provenance.watermark_video import find_watermark
 
 IDENTIFIER = 0x1A2B3C4D5E6F

@@ -1,0 +1,111 @@
+"""Publication of a finished render: watermark registry, artifact report, mux, signature, files moved into place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from render.output import mux
+from render.plan import Plan
+from render.provenance import keys, manifest, mp4_boxes, registry
+
+if TYPE_CHECKING:
+    from reports.artifacts.inspect import ArtifactReport
+    from train.run import Run
+
+STORE = "manifest.c2pa"
+SIGNED = "signed"
+
+
+def register(made: Plan, run: Run, out: Path) -> int:
+    """Identifier of a new watermark, entered into the installation's registry. Raises WorkError."""
+    subject = run.source.subject
+    return registry.new_entry(
+        title=out.name, subject=subject.name, basis=subject.basis, model_sha256=made.weights_sha256,
+        out=str(out.resolve()), source_sha256s=tuple(sha256 for _, sha256 in run.source.clips),
+    )  # fmt: skip
+
+
+def artifact_report(folder: Path, made: Plan) -> tuple[ArtifactReport, float]:
+    """The artifact report of all parts, and the footage's time in seconds at which the output starts."""
+    from reports.artifacts.inspect import merge
+    from reports.artifacts.parts import Part
+
+    parts = [Part.load(part.path(folder, ".parquet")) for part in made.parts]
+    # The timestamps of a range start at 0; those of the footage do not.
+    offset = 0.0 if made.whole else float(parts[0].rows[0]["time"])
+    parts = [replace(p, rows=tuple({**row, "time": row["time"] - offset} for row in p.rows)) for p in parts]
+    return merge(parts, made.clip.fps, has_reference=True), offset
+
+
+def statement(run: Run, made: Plan, frames: int, swapped: int) -> manifest.RenderStatement:
+    """What the manifest states about the render."""
+    sources = [manifest.Source("source", name, sha256) for name, sha256 in run.source.clips]
+    sources.append(manifest.Source("target", Path(made.clip.path).name, made.clip.sha256))
+    return manifest.RenderStatement(
+        run.source.subject, run.target.subject, tuple(sources), made.weights_sha256, frames, swapped, made.identifier
+    )
+
+
+def mux_and_sign(
+    folder: Path,
+    made: Plan,
+    times: Sequence[int],
+    out: Path,
+    stated: manifest.RenderStatement,
+    key: keys.SigningKey,
+    tsa: str | None,
+) -> None:
+    """Join the parts with the footage's timestamps and sound, and sign them; the results stay in the folder.
+
+    `times` are the frames' presentation timestamps; `tsa` is the address of a time-stamp authority, or None.
+    """
+    unsigned, footage = folder / f"unsigned{out.suffix}", Path(made.clip.path)
+    parts = [part.path(folder, made.coding.suffix) for part in made.parts]
+    span = None if made.whole else (made.first, made.end - 1)
+    mux.mux(parts, footage, unsigned, out.suffix.lower(), times, mp4_boxes.NOTICE, span)
+    store = manifest.sign(unsigned, folder / SIGNED, out.name, stated, footage, key, tsa)
+    (folder / STORE).write_bytes(store)
+    unsigned.unlink()
+
+
+def move_into_place(
+    folder: Path, report: ArtifactReport, offset: float, out: Path, run: Run, made: Plan
+) -> tuple[Path, Path]:
+    """Write the report's page and move sidecar and video to their names, the video last; paths of page and sidecar."""
+    from reports.artifact_page import page as artifact_page
+
+    page = artifact_page.write(report, out.with_suffix(".artifacts.html"), _page_facts(offset, out, run, made))
+    sidecar = manifest.sidecar_path(out)
+    os.replace(folder / STORE, sidecar)
+    with (folder / SIGNED).open("rb+") as stream:
+        os.fsync(stream.fileno())
+    os.replace(folder / SIGNED, out)
+    return page, sidecar
+
+
+def _page_facts(offset: float, out: Path, run: Run, made: Plan) -> dict[str, Any]:
+    return {
+        "video": out.name,
+        "reference": Path(made.clip.path).name,
+        "video_path": str(out.resolve()),
+        "reference_path": made.clip.path,
+        "reference_offset": None if made.whole else offset,
+        "source_faceset": run.source.folder if Path(run.source.folder).is_dir() else None,
+        "settings": _flags(made, run.size),
+        "source": run.source.subject.name,
+        "target": run.target.subject.name,
+        "run": run.path.name,
+        "generator": manifest.generator(),
+    }
+
+
+def _flags(made: Plan, size: int) -> dict[str, Any]:
+    """The settings by the names of their flags."""
+    mask, other = asdict(made.settings.mask), asdict(made.settings)
+    mask |= {"mask": mask.pop("mode"), "keep": ",".join(made.settings.mask.keep)}
+    del other["mask"]
+    return {**mask, **other, "size": size}

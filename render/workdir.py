@@ -1,0 +1,109 @@
+"""Working folder of a render: lock, resuming, progress and clean-up.
+
+It is the hidden folder `.OUT.render` next to the output OUT; `render.plan` lists its files.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from curate.errors import UsageError, WorkError
+from curate.types import Progress
+from render import part, plan
+from render.plan import Plan, RenderPart
+
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+"""Errors of the disk, not of the program, while a render is written."""
+LOCK = "lock"
+
+
+@contextmanager
+def working_folder(out: Path) -> Iterator[Path]:
+    """The working folder, locked by this process; removed at the end, kept for resuming if the render was interrupted.
+
+    Raises UsageError if another process renders to `out`, WorkError if the disk cannot be written.
+    """
+    folder = out.parent / f".{out.name}.render"
+    lock = _locked(folder, out)
+    finished = False
+    try:
+        yield folder
+        finished = True
+    except OSError as error:
+        if error.errno not in DISK:
+            raise
+        raise WorkError(
+            f"--out {out}: cannot be written ({error.strerror}); free disk space or choose another disk"
+        ) from None
+    finally:
+        lock.release()
+        if finished or not (folder / "face.parquet").is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _locked(folder: Path, out: Path) -> FileLock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"--out {out}: another render is writing this file; wait for it, or choose another file"
+        ) from None
+    except OSError as error:
+        raise WorkError(f"--out {out}: cannot be written ({error.strerror}); choose another folder") from None
+    return lock
+
+
+def resumable(folder: Path, wanted: Plan) -> Plan | None:
+    """The plan of an interrupted render with the wanted pixels; None if there is none."""
+    found = plan.load(folder)
+    same = found is not None and found.same(wanted) and (folder / "face.parquet").is_file()
+    return found if same else None
+
+
+def fill(folder: Path, made: Plan, face: pd.DataFrame) -> None:
+    """Write the plan and the files that all parts read; `face` has the rows of `curate.extract.follow.follow`."""
+    plan.save_face(folder, face)
+    if made.settings.occlusion:
+        plan.save_typical(folder, part.learn(made, folder))
+    made.save(folder)  # last: a plan means that the other files are complete
+
+
+def clear(folder: Path) -> None:
+    """Delete what another plan left in the folder."""
+    for path in folder.iterdir():
+        if path.name != LOCK:
+            path.unlink()
+
+
+def open_parts(folder: Path, made: Plan) -> list[RenderPart]:
+    """Parts of the plan that are not finished."""
+    return [each for each in made.parts if plan.done(folder, each) is None]
+
+
+@contextmanager
+def progress_shown(folder: Path, made: Plan, progress: Progress) -> Iterator[None]:
+    """Report twice a second how many frames are rendered, in whatever process."""
+    stop, frames = threading.Event(), made.end - made.first
+
+    def watch() -> None:
+        while not stop.wait(0.5):
+            progress("rendering", min(plan.total(folder, made.parts), frames), frames)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+        progress("rendering", frames, frames)
+    finally:
+        stop.set()
+        thread.join()
