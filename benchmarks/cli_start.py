@@ -1,4 +1,4 @@
-"""How long `faceset VERB --help` takes, beside a bare interpreter."""
+"""Time of `faceset VERB --help`: median of several starts, next to a bare interpreter, against a limit of 0.4 s."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ import subprocess
 import sys
 import time
 
-VERBS = ("curate", "select", "people", "report", "app", "train", "render", "inspect", "verify", "doctor", "demo")
-RUNS = 3
+import typer.main
+
+from faceset import cli
+
+RUNS = 5
+LIMIT = 0.4
+"""Seconds that the help of any verb may take."""
 
 
 def seconds(*command: str) -> float:
@@ -23,17 +28,15 @@ def seconds(*command: str) -> float:
 
 
 def main() -> None:
+    verbs = list(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]  # it is a group
     bare = seconds(sys.executable, "-c", "pass")
-    found = {verb: seconds(sys.executable, "-m", "faceset", verb, "--help") for verb in VERBS}
-    print(f"{'verb':10}{'seconds':>9}{'x bare python':>15}")
+    found = {verb: seconds(sys.executable, "-m", "faceset", verb, "--help") for verb in verbs}
+    print(f"{'verb':10}{'seconds':>9}{'x bare python':>15}  under {LIMIT} s")
     for verb, took in found.items():
-        print(f"{verb:10}{took:9.2f}{took / bare:15.1f}")
+        print(f"{verb:10}{took:9.2f}{took / bare:15.1f}  {'yes' if took < LIMIT else 'NO'}")
     slowest = max(found.values())
-    print(
-        json.dumps(
-            {"benchmark": "cli_start", "bare": round(bare, 3), "slowest": round(slowest, 3), "under_1s": slowest < 1}
-        )
-    )
+    result = {"benchmark": "cli_start", "bare": round(bare, 3), "slowest": round(slowest, 3), "limit": LIMIT}
+    print(json.dumps(result | {"under_limit": slowest < LIMIT}))
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def kinds() -> dict[str, str]:
 
 
 def layout() -> dict[str, str]:
-    """Tables of docs/map.md: every module with the first sentence of its docstring, in the order of docs/layers.toml."""
+    """Tables of docs/map.md: each module with the first sentence of its docstring, in the order of docs/layers.toml."""
     layers = tomllib.loads(_read(DOCS / "layers.toml"))
     sections = []
     for package in layers["packages"]:
