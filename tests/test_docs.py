@@ -1,4 +1,4 @@
-"""The manual: generated parts are current, commands parse, Python runs, links and files exist, the site is self-contained."""
+"""The manual: generated parts are current, commands parse, Python runs, named files exist, the site is self-contained."""
 
 from __future__ import annotations
 
