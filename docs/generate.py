@@ -118,7 +118,7 @@ def api() -> dict[str, str]:
 
 
 def kinds() -> dict[str, str]:
-    """Tables of artifact kinds and their thresholds in docs/judging.md."""
+    """The kinds of findings and their limits, of docs/judging.md."""
     head = ("kind", "what shows", "measure", "unit", "low, medium, high from", "frames", "what is measured")
     tables = {}
     for name, limits in (("reference", REFERENCE), ("alone", ALONE)):

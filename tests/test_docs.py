@@ -1,4 +1,4 @@
-"""The manual: generated parts are current, commands parse, Python runs, named files exist, the site is self-contained."""
+"""The manual: generated parts are current, commands parse, Python runs, files exist, nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
