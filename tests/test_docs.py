@@ -1,4 +1,4 @@
-"""The manual: generated parts are current, commands parse, Python runs, named files exist, pages load nothing foreign."""
+"""The manual: generated parts are current, commands parse, Python runs, files exist, pages load nothing foreign."""
 
 from __future__ import annotations
 
