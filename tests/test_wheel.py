@@ -44,6 +44,7 @@ def build(what: str, source: Path, out: Path) -> None:
     command = [sys.executable, "-c", BUILD, what, str(out)]
     done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "would be ignored" not in done.stdout + done.stderr, "setuptools doubts a folder of data"
 
 
 @pytest.fixture(scope="module")
