@@ -19,7 +19,7 @@ setup: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app,demo,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app,dev]'
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps opencv-python-headless==$(OPENCV)
 	touch $@
 

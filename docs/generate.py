@@ -1,16 +1,18 @@
-"""The parts of the pages that come out of the code: every verb's options, the columns, the Python API.
+"""Generated parts of the manual: the options of every verb, columns, the Python API, artifact kinds, the map of files.
 
     python docs/generate.py            write them between their markers, <!-- begin NAME --> and <!-- end NAME -->
-    python docs/generate.py --check    exit 1 where a page is not as it would be written
+    python docs/generate.py --check    list the pages that are out of date and exit with 1 if there are any
 
-What stands around the markers is written by hand. A verb without a page gets one, whose examples are missing.
+Text outside the markers is written by hand. A verb without a page gets a new page without examples.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,7 @@ def verbs() -> dict[str, Any]:
 
 
 def verb_text(name: str, command: Any) -> str:
-    """Synopsis, what it does, arguments and options as --help tells them."""
+    """Synopsis, description, arguments and options of one verb, taken from its --help."""
     context = command.context_class(command, info_name=name)
     shown = [p for p in command.params if not getattr(p, "hidden", False)]
     needed = [_row(p, context)[0].strip("`") for p in shown if p.required and p.param_type_name == "option"]
@@ -108,7 +110,7 @@ def formats() -> dict[str, str]:
 
 
 def api() -> dict[str, str]:
-    """Signatures and docstrings of what `faceset.read` gives."""
+    """Signatures and docstrings of `faceset.read` and the object that it returns."""
     entries = [("faceset.read(folder, columns=None)", sys.modules["curate.dataset.reading"].read)]
     entries += [("Faces", Faces), ("Faces.table", Faces.table), ("Faces.selected", Faces.selected)]
     signature = "size=128, transform=None, columns=None, selected=True"
@@ -129,16 +131,59 @@ def kinds() -> dict[str, str]:
     return tables
 
 
+def layout() -> dict[str, str]:
+    """Tables of docs/map.md: each module with the first sentence of its docstring, in the order of docs/layers.toml."""
+    layers = tomllib.loads(_read(DOCS / "layers.toml"))
+    sections = []
+    for package in layers["packages"]:
+        table = _table(("file", "contents"), _modules(package, layers[package]))
+        sections.append(f"### `{package}/`\n\n{_summary(ROOT / package / '__init__.py')}\n\n{table}")
+    return {"rooms": _order(layers), "map": "\n\n".join(sections)}
+
+
+def _order(layers: dict[str, Any]) -> str:
+    """Import order of the packages and of the rooms in each."""
+    lines = [f"packages:  {' < '.join(layers['packages'])}"]
+    for package in layers["packages"]:
+        rooms = layers[package].get("rooms")
+        lines += [f"{package + ':':11}{' < '.join(rooms)}"] if rooms else []
+    return "```text\n" + "\n".join(lines) + "\n```"
+
+
+def _modules(package: str, layer: dict[str, Any]) -> list[tuple[str, str]]:
+    """Name and summary of the modules of a package; a folder has a row with the summary of its `__init__`."""
+    rooms = [room for siblings in layer.get("rooms", []) for room in siblings.split(" | ")]
+    order = {name: n for n, room in enumerate(rooms) for name in layer.get(room, [room])}
+    top = ROOT / package
+
+    def place(path: Path) -> tuple[int, tuple[str, ...]]:
+        parts = path.relative_to(top).with_suffix("").parts
+        return order.get(parts[0], -1), tuple("" if part == "__init__" else part for part in parts)
+
+    rows = []
+    for path in sorted(set(top.rglob("*.py")) - {top / "__init__.py"}, key=place):
+        name = str(path.relative_to(ROOT)).removesuffix("__init__.py")
+        rows.append((f"**`{name}`**" if name.endswith("/") else f"`{name}`", _summary(path)))
+    return rows
+
+
+def _summary(path: Path) -> str:
+    """First sentence of a module's docstring."""
+    text = " ".join((ast.get_docstring(ast.parse(_read(path))) or "").split("\n\n")[0].split())
+    return re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
+
+
 def pages() -> dict[Path, dict[str, str]]:
-    """Every page with generated parts: marker to text."""
+    """Generated parts of every page, by marker."""
     found = {DOCS / "cli" / f"{name}.md": {name: verb_text(name, command)} for name, command in verbs().items()}
     rows = [(f"[{n}](cli/{n}.md)", c.help.splitlines()[0]) for n, c in verbs().items()]
     found[DOCS / "commands.md"] = {"verbs": _table(("command", ""), rows)}
-    return found | {DOCS / "formats.md": formats(), DOCS / "api.md": api(), DOCS / "judging.md": kinds()}
+    found |= {DOCS / "formats.md": formats(), DOCS / "api.md": api(), DOCS / "judging.md": kinds()}
+    return found | {DOCS / "map.md": layout()}
 
 
 def filled(text: str, parts: dict[str, str]) -> str:
-    """The page with what is between the markers replaced; raises ValueError where a marker is missing."""
+    """The page with the text between the markers replaced; raises ValueError if a marker is missing."""
     for name, part in parts.items():
         pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
         text, count = re.subn(pattern, lambda m, p=part: f"{m[1]}\n{p}\n\n{m[2]}", text, flags=re.DOTALL)
@@ -148,7 +193,7 @@ def filled(text: str, parts: dict[str, str]) -> str:
 
 
 def stale() -> list[Path]:
-    """The pages that are not as `main` would write them."""
+    """The pages that are out of date."""
     return [p for p, parts in pages().items() if not p.is_file() or filled(_read(p), parts) != _read(p)]
 
 
@@ -157,7 +202,7 @@ def _read(path: Path) -> str:
 
 
 def main() -> int:
-    """Write the pages, or say which are stale."""
+    """Write the pages that are out of date, or list them."""
     old = stale()
     for path in old:
         sys.stdout.write(f"{path.relative_to(ROOT)}\n")

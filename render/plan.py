@@ -163,7 +163,7 @@ def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
         return places(rows)
     except (*DAMAGED, WorkError) as error:
         raise WorkError(
-            f"{folder}: the positions of the face cannot be read ({one_line(error)}); delete the folder and render again"
+            f"{folder}: the face positions cannot be read ({one_line(error)}); delete the folder and render again"
         ) from None
 
 

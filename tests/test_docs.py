@@ -1,4 +1,4 @@
-"""The pages: what is generated is current, commands parse, Python runs, the site asks nobody."""
+"""The manual: generated parts are current, commands parse, Python runs, files exist, pages load nothing foreign."""
 
 from __future__ import annotations
 
@@ -128,6 +128,34 @@ def test_links_lead_somewhere() -> None:
         text = FENCE.sub("", page.read_text(encoding="utf-8"))
         for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
             assert link.startswith("http") or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def named_files(text: str) -> set[str]:
+    """Paths of files in the checkout that a page names in backticks; NAME stands for any name."""
+    tops = "curate|reports|train|render|faceset|tests|benchmarks|docs"
+    return {p for p in re.findall(rf"`((?:{tops})/[\w./-]+\.(?:py|toml|md|html|css|js))`", text) if "NAME" not in p}
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md", "SECURITY.md", "CHANGELOG.md", "docs"])
+def test_named_files_exist(page: str) -> None:
+    for path in sorted((ROOT / page).rglob("*.md")) if page == "docs" else [ROOT / page]:
+        missing = [name for name in named_files(path.read_text(encoding="utf-8")) if not (ROOT / name).is_file()]
+        assert missing == [], f"{path.name} names files that do not exist"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 130
+
+
+def test_the_contributing_page_has_short_recipes_with_files_and_a_test() -> None:
+    assert named_files("`docs/a.md`, `faceset/verbs/NAME.py`, `train --steps`") == {"docs/a.md"}
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## How to add")[1]
+    recipes = text.split("\n### ")[1:]
+    assert len(recipes) == 8
+    for recipe in recipes:
+        lines = [line for line in recipe.splitlines()[1:] if line.strip()]
+        assert len(lines) <= 8, recipe
+        assert [p for p in named_files(recipe) if p.startswith("tests/")], recipe
 
 
 def test_the_site_is_built_and_asks_nobody(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def portrait_path() -> Path:
         from matplotlib.cbook import get_sample_data
     except ImportError:
         raise MissingError(
-            "the demo's portrait comes with matplotlib, which is not installed: pip install 'faceset[demo]'"
+            "the portrait for the demo comes with matplotlib, which is not installed: pip install matplotlib"
         ) from None
     return Path(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
 

@@ -254,7 +254,7 @@ def test_painted_heads_differ():
 
 def test_without_matplotlib_the_message_holds_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.cbook", None)
-    with pytest.raises(MissingError, match=r"pip install 'faceset\[demo\]'"):
+    with pytest.raises(MissingError, match=r"pip install matplotlib"):
         portrait_path()
 
 
