@@ -31,7 +31,7 @@ from render.provenance import manifest
 from render.provenance.watermark import Marker
 
 if TYPE_CHECKING:
-    from reports.artifacts.inspect import Inspector
+    from reports.artifacts.inspector import Inspector
 
 BEFORE = 3
 """Frames before a part that the artifact measures look at."""
@@ -132,7 +132,7 @@ def _picked(made: Plan, wanted: set[int]) -> Iterator[Frame]:
 
 
 def _write(made: Plan, folder: Path, part: Part, frames: Iterator[Composed]) -> None:
-    from reports.artifacts.inspect import Inspector
+    from reports.artifacts.inspector import Inspector
 
     clip = made.clip
     look = _look(clip)

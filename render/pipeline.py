@@ -41,7 +41,7 @@ from render.provenance.watermark import Marker
 from render.provenance.watermark_code import identifier_text
 
 if TYPE_CHECKING:
-    from reports.artifacts.inspect import ArtifactReport
+    from reports.artifacts.report import ArtifactReport
     from train.run import Run
 
 log = logging.getLogger(__name__)
@@ -340,10 +340,10 @@ def _watched(folder: Path, made: plan.Plan, frames: int, progress: Progress) -> 
 
 def _measured(folder: Path, made: plan.Plan) -> tuple[ArtifactReport, float]:
     """The artifact report, and the footage's time in seconds at which the output begins."""
-    from reports.artifacts.inspect import merge
-    from reports.artifacts.parts import Part
+    from reports.artifacts.parts import InspectedPart
+    from reports.artifacts.report import merge
 
-    parts = [Part.load(part.path(folder, ".parquet")) for part in made.parts]
+    parts = [InspectedPart.load(part.path(folder, ".parquet")) for part in made.parts]
     # The output of a range begins at 0, the footage does not.
     offset = 0.0 if whole(made) else float(parts[0].rows[0]["time"])
     parts = [replace(p, rows=tuple({**row, "time": row["time"] - offset} for row in p.rows)) for p in parts]

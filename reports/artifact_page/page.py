@@ -17,8 +17,8 @@ from reports.artifact_page.places import Place, affected, by_severity, phrase, p
 from reports.artifact_page.player import Player, player, track
 from reports.artifact_page.remedies import Context, coverage_of, remedy, told, typed
 from reports.artifacts.events import Finding
-from reports.artifacts.inspect import ArtifactReport
 from reports.artifacts.kinds import Limit, limits
+from reports.artifacts.report import ArtifactReport
 from reports.page.grids import Timeline, timeline
 from reports.page.page import clock, figure, static, write_page
 from reports.page.pictures import data_uri, difference

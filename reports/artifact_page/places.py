@@ -9,7 +9,7 @@ import numpy as np
 
 from reports.artifact_page.remedies import told
 from reports.artifacts.events import SEVERITIES, Finding
-from reports.artifacts.inspect import ArtifactReport
+from reports.artifacts.report import ArtifactReport
 from reports.page.page import clock, count
 
 NEAR = 0.5

@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from reports.artifacts.events import Finding
-from reports.artifacts.inspect import ArtifactReport
+from reports.artifacts.report import ArtifactReport
 
 UP = 2
 """A video that lies at most so many folders above the page is linked relatively, so that both can be moved together."""

@@ -10,7 +10,7 @@ import pandas as pd
 
 from reports.artifact_page.places import WEIGHT, Place, span
 from reports.artifacts.events import Finding, Severity
-from reports.artifacts.inspect import ArtifactReport
+from reports.artifacts.report import ArtifactReport
 from reports.page.curves import ticks
 from reports.page.page import clock
 

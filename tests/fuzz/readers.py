@@ -22,7 +22,7 @@ from curate.footage import video
 from render import plan
 from render.output import footage_format, mux
 from render.provenance import keys, registry, verify
-from reports.artifacts.parts import Part
+from reports.artifacts.parts import InspectedPart
 from train import checkpoint
 from train.data import usable_rows
 from train.run import load_swapper, open_run
@@ -101,7 +101,7 @@ def read_work(folder: Path) -> None:
         plan.done(folder, part)
     plan.load_face(folder, range(0, 12))
     plan.load_typical(folder)
-    Part.load(folder / "part-00000.parquet")
+    InspectedPart.load(folder / "part-00000.parquet")
 
 
 def read_papers(path: Path) -> None:

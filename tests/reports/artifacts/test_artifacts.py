@@ -15,8 +15,11 @@ from curate.face.align import hull_mask
 from curate.face.mesh import canonical
 from curate.face.pose import matrix
 from reports.artifact_page.page import to_json, verdict, write
-from reports.artifacts.inspect import Inspector, Part, inspect, merge
-from reports.artifacts.inspect import inspect as artifacts
+from reports.artifacts import inspect as inspect_module
+from reports.artifacts.inspect import inspect
+from reports.artifacts.inspector import Inspector
+from reports.artifacts.parts import InspectedPart
+from reports.artifacts.report import merge
 from reports.page.pictures import LEAST, Gallery
 
 FPS = 30.0
@@ -199,7 +202,7 @@ def test_the_report_is_the_same_however_the_video_is_cut_and_stored(scene, landm
     pieces = []
     for number, (first, last) in enumerate(((0, 13), (13, 14), (14, COUNT))):
         path = part(first, last).save(tmp_path / f"{number}.parquet")
-        pieces.append(pickle.loads(pickle.dumps(Part.load(path))))  # noqa: S301
+        pieces.append(pickle.loads(pickle.dumps(InspectedPart.load(path))))  # noqa: S301
     again = merge(pieces, FPS, has_reference)
     assert {f.kind for f in whole.findings} == {"flicker", "popped"}
     assert again.findings == whole.findings
@@ -210,7 +213,7 @@ def test_the_report_is_the_same_however_the_video_is_cut_and_stored(scene, landm
 def test_a_damaged_part_says_which_and_what_to_do(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"no")
     with pytest.raises(WorkError, match=r"a\.parquet: cannot be read.*delete it"):
-        Part.load(tmp_path / "a.parquet")
+        InspectedPart.load(tmp_path / "a.parquet")
 
 
 def test_flicker_is_a_tenth_from_frame_to_frame(scene, landmarks):
@@ -309,7 +312,7 @@ def test_the_render_may_say_where_it_pasted(scene, landmarks):
 
 
 def test_another_size_of_reference_raises(scene, landmarks):
-    with pytest.raises(ValueError, match="another size"):
+    with pytest.raises(ValueError, match="size differs"):
         Inspector(FPS, True).add(0, 0.0, scene(0), scene(0)[:-2], landmarks)
     with pytest.raises(ValueError, match="missing"):
         Inspector(FPS, True).add(0, 0.0, scene(0), None, landmarks)
@@ -371,7 +374,7 @@ def followed(monkeypatch, landmarks):
     def follow(video, identity, workers=1, progress=None):
         return pd.DataFrame({"frame": range(COUNT), "landmarks": [landmarks] * COUNT})
 
-    monkeypatch.setattr(artifacts, "follow", follow)
+    monkeypatch.setattr(inspect_module, "follow", follow)
 
 
 def test_inspect_finds_flicker_in_an_encoded_video_and_nothing_in_a_clean_copy(tmp_path, scene, landmarks, followed):
@@ -391,9 +394,11 @@ def test_inspect_refuses_another_size_or_other_frames(tmp_path, scene, followed)
     video = _video(tmp_path / "a.mp4", frames)
     with pytest.raises(UsageError, match=r"240x240 and --reference .* is 120x120"):
         inspect(video, _video(tmp_path / "small.mp4", frames, size=120))
-    with pytest.raises(UsageError, match=r"12 frames.*10 frames.*compared by time stamps.*2 frames have no partner"):
+    with pytest.raises(
+        UsageError, match=r"12 frames.*10 frames.*compared by time stamps.*2 frames have no counterpart"
+    ):
         inspect(video, _video(tmp_path / "short.mp4", frames[:10]))
-    with pytest.raises(UsageError, match=r"frame 6 is at 0\.200 s in one, at 0\.300 s in the other"):
+    with pytest.raises(UsageError, match=r"frame 6 is at 0\.200 s in the video and at 0\.300 s in the reference"):
         inspect(video, _video(tmp_path / "late.mp4", frames, times=[i if i < 6 else i + 3 for i in range(12)]))
 
 
