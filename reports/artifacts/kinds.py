@@ -157,7 +157,7 @@ KINDS: tuple[Kind, ...] = (
                "How much stronger the fine detail of the face is than the reference's: grain, ringing"),
          explains=("misaligned", "jitter", "ghost", "hole"),
          more_faces=True),
-    Kind("ghost", "ghosting (double contours)", "contours are doubled (ghosting)",
+    Kind("ghost", "double contours (ghosting)", "the contours are doubled",
          "the original face shows through: use a mask with a harder edge",
          Limit("ghost", "%", 8.2, 20.0, 40.0, 3,
                "Strength of a shifted, faint copy of the face that the reference does not have"),

@@ -96,7 +96,7 @@ def _softer(octaves: Doubles) -> Doubles:
 
 
 def frozen(rows: pd.DataFrame, has_reference: bool) -> Doubles:
-    """Per cent of the expected movement that is missing; from one frame to the next, or over a few frames if it is slow.
+    """Per cent of the expected movement that is missing, per frame, or over a few frames if it is slow.
 
     With a reference its movement is expected, in the usual proportion; without one the face's own usual movement, as
     far as its surroundings move as much as usual.
@@ -150,7 +150,7 @@ def _identity(rows: pd.DataFrame) -> Doubles:
 
 
 def stacked(rows: pd.DataFrame, name: str, width: int) -> Doubles:
-    """(T, width) array from a column of arrays; NaN where there is none; no columns if `width` is 0 and all are missing."""
+    """(T, width) array from a column of arrays, NaN where one is missing; no columns for `width` 0 if all are."""
     values = list(rows[name])
     width = width or next((len(v) for v in values if v is not None), 0)
     out = np.full((len(values), width), np.nan)
@@ -166,6 +166,6 @@ def median(values: pd.Series) -> float:
 
 
 def softness(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """Octaves by which the fine detail of the face is weaker than its medium detail, and than the ring's fine detail."""
+    """Octaves by which the fine detail of the face is weaker than its medium detail, and than that of the ring."""
     fine, mid, ring = (np.log2(rows[name] + 0.3) for name in ("fine", "middle", "fine_ring"))
     return {"slope": mid - fine, "below_ring": ring - fine}

@@ -107,7 +107,7 @@ def ghost(output: Floats, reference: Floats) -> float:
 
 
 def _radial(values: Floats, weight: Floats) -> Floats:
-    """Weighted mean of (S, S//2+1) values over all frequencies of equal magnitude, as blur is the same in all directions."""
+    """Weighted mean of (S, S//2+1) values over frequencies of equal magnitude: blur is the same in all directions."""
     ring = _rings(values.shape[0])
     total = np.bincount(ring.ravel(), weights=weight.ravel())
     sums = np.bincount(ring.ravel(), weights=(values * weight).ravel())

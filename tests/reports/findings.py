@@ -23,8 +23,9 @@ def finding(kind: str, first: int, last: int, times: float = 2.0, **more: Any) -
     title = by_name()[kind].title if kind in by_name() else kind.replace("_", " ")
     value = limit.low * times
     values: dict[str, Any] = {
-        "region_name": "whole face", "kind": kind, "title": title, "severity": limit.severity(value), "start": first / FPS,
-        "end": (last + 1) / FPS, "first_frame": first, "last_frame": last, "worst_frame": (first + last) // 2,
+        "region_name": "whole face", "kind": kind, "title": title, "severity": limit.severity(value),
+        "start": first / FPS, "end": (last + 1) / FPS, "first_frame": first, "last_frame": last,
+        "worst_frame": (first + last) // 2,
         "measure": limit.measure, "unit": limit.unit, "value": value, "threshold": limit.low,
         "flagged": last - first + 1, "region": (40, 30, 100, 120),
     } | more  # fmt: skip

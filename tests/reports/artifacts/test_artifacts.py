@@ -14,7 +14,8 @@ from curate.errors import UsageError, WorkError
 from curate.face.align import hull_mask
 from curate.face.mesh import canonical
 from curate.face.pose import matrix
-from reports.artifact_page.page import to_json, verdict, write
+from reports.artifact_page.page import to_json, write
+from reports.artifact_page.passages import verdict
 from reports.artifacts import inspect as inspect_module
 from reports.artifacts.inspect import inspect
 from reports.artifacts.inspector import Inspector
@@ -212,7 +213,7 @@ def test_the_report_is_the_same_however_the_video_is_cut_and_stored(scene, landm
 
 def test_a_damaged_part_says_which_and_what_to_do(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"no")
-    with pytest.raises(WorkError, match=r"a\.parquet: cannot be read.*delete it"):
+    with pytest.raises(WorkError, match=r"a\.parquet cannot be read.*delete it"):
         InspectedPart.load(tmp_path / "a.parquet")
 
 
@@ -288,7 +289,7 @@ def test_frames_without_a_face_are_rows_without_values(scene, landmarks):
 def test_no_frame_and_no_face_give_a_report(tmp_path):
     empty = Inspector(FPS, True).finish()
     assert (empty.frames, empty.findings) == (0, ())
-    assert verdict(empty) == "No face was found, so nothing was measured."
+    assert verdict(empty) == "No face was detected, so nothing was measured."
     assert write(empty, tmp_path / "e.html", {}).is_file()
     assert json.loads((tmp_path / "e.json").read_text())["measures"]["colour"]["median"] is None
 
@@ -414,4 +415,4 @@ def test_the_page_shows_findings_as_text(tmp_path, scene, landmarks):
     data = json.loads((tmp_path / "out.artifacts.json").read_text(encoding="utf-8"))
     assert data["meta"] == {"video": nasty}
     assert data["findings"][0]["kind"] == "flicker"
-    assert "Look at one place: 0:00.4" in data["verdict"]
+    assert "Check one passage: 0:00.4" in data["verdict"]
