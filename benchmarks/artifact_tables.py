@@ -67,5 +67,6 @@ def calibration(tallies: list[Tally]) -> None:
             for way in (PLAIN, CODED, "as it is"):
                 good = [t.clean[reference, way][limit.measure].dropna() for t in tallies if (reference, way) in t.clean]
                 worst = [float(v.nlargest(limit.frames).min()) if len(v) >= limit.frames else 0.0 for v in good]
+                most = max(worst, default=0.0)
                 print(f"{'ref  ' if reference else 'alone'} {kind.name:13s} {way:9s} threshold {limit.low:6.2f}"
-                      f"  worst lasting {max(worst):7.2f}  each {[round(w, 2) for w in worst]}")  # fmt: skip
+                      f"  worst lasting {most:7.2f}  each {[round(w, 2) for w in worst]}")  # fmt: skip

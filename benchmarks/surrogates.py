@@ -1,7 +1,7 @@
 """Clean swaps that are known to be free of faults, and faults that are injected into them at known times.
 
-A clean swap is the face of the footage, rendered: cropped by the crop's matrix, changed into another face that stays the
-same from frame to frame (a smooth warp of a few pixels, a skin of its own, freckles), and pasted with a feathered mask.
+A clean swap is the face of the footage, rendered: cropped by the crop's matrix, changed into another face that is the
+same in every frame (a smooth warp of a few pixels, a skin of its own, freckles), and pasted with a feathered mask.
 Everything is steady in the coordinates of the crop. No network is used.
 """
 
@@ -300,14 +300,6 @@ INJECTIONS: tuple[Injection, ...] = (
     Injection("turned 8 degrees", "pose", lambda scene, i, k: _moved(scene, i, np.zeros(2), 8.0), no_reference=False),
 )
 """All faults that are injected."""
-
-
-def faulty(scene: Scene, injection: Injection, start: int, end: int) -> list[Image]:
-    """All frames, with the fault in [start, end)."""
-    return [
-        injection.fault(scene, i, i - start) if start <= i < end and scene.crops[i] is not None else scene.clean(i)
-        for i in range(len(scene.crops))
-    ]
 
 
 def load(clip: Path, cache: Path, first: int, count: int) -> Footage:

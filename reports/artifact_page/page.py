@@ -40,6 +40,8 @@ class _Entry:
     """One finding on a card."""
 
     finding: Finding
+    label: str
+    """Short title, for the box in the player."""
     title: str
     value: str
     """The worst value against the limit."""
@@ -216,7 +218,8 @@ def _entry(report: ArtifactReport, finding: Finding, context: Context) -> _Entry
     kinds, words = by_name(), phrase(finding)
     also = ", ".join(kinds[name].title if name in kinds else name for name in finding.also)
     advice = typed(remedy(finding, context))
-    return _Entry(finding, words[0].upper() + words[1:], _value(finding), also, advice, track(report, finding))
+    title, box = words[0].upper() + words[1:], track(report, finding)
+    return _Entry(finding, finding.title.capitalize(), title, _value(finding), also, advice, box)
 
 
 def _kind_rows(report: ArtifactReport, context: Context) -> list[_KindRow]:
@@ -233,14 +236,12 @@ def _kind_rows(report: ArtifactReport, context: Context) -> list[_KindRow]:
 def _value(finding: Finding) -> str:
     """The worst value against the limit, in words."""
     unit = f" {finding.unit}" if finding.unit else ""
-    value, limit = f"{figure(finding.value)}{unit}", f"{figure(finding.threshold)}{unit}"
     measure = finding.measure.replace("_", " ").capitalize()
+    value, limit = f"{measure} {figure(finding.value)}{unit} in the worst frame", f"limit of {finding.threshold:g}"
     ratio = finding.value / finding.threshold if finding.threshold > 0 else math.nan
     if not math.isfinite(ratio):
-        return f"{measure} {value} (limit: {limit})"
-    if ratio < 1.1:
-        return f"{measure} {value}, just above the limit of {limit}"
-    return f"{measure} {value}, {figure(ratio, 2)} times the limit of {limit}"
+        return f"{value}, above the {limit}"
+    return f"{value}, just above the {limit}" if ratio < 1.1 else f"{value}, {figure(ratio, 2)} times the {limit}"
 
 
 def _measure_row(report: ArtifactReport, kind: Kind, limit: Limit, summary: Mapping[str, Any]) -> _MeasureRow:

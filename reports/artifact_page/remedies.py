@@ -180,7 +180,7 @@ def _checkerboard(finding: Finding, context: Context) -> str:
 
 def _render_again(finding: Finding, context: Context) -> str:
     start, end = (clock(second + context.offset) for second in (finding.start, finding.end))
-    return f"render this passage again: --range {start}-{end}"
+    return f"render this passage again with --range {start}-{end}"
 
 
 def _missed(finding: Finding, context: Context) -> str:

@@ -6,7 +6,7 @@
   const { fps, start, length, offset } = Object.fromEntries(Object.entries(player.dataset).map(([k, v]) => [k, Number(v)]));
   const findings = all("[data-finding]").map((line) => ({
     passage: Number(line.dataset.finding), from: Number(line.dataset.start), to: Number(line.dataset.end),
-    severity: line.dataset.severity, title: line.dataset.title, track: JSON.parse(line.dataset.track),
+    severity: line.dataset.severity, title: line.dataset.title, label: line.dataset.label, track: JSON.parse(line.dataset.track),
   }));
   const cards = all("li[data-passage]"), list = document.querySelector(".passages");
   const inOrder = cards.map((card) => card.querySelector("[data-go]")).map((b) => [Number(b.dataset.go), Number(b.dataset.passage)]);
@@ -24,22 +24,23 @@
     return track[i - 1].slice(1).map((v, k) => v + (track[i][k + 1] - v) * share);
   };
   const box = (finding) => {
-    const [x, y, w, h] = boxAt(finding), mark = document.createElement("i");
+    const [x, y, w, h] = finding.at, mark = document.createElement("i");
     mark.className = finding.severity + (y < 0.08 * render.videoHeight ? " inside" : "");
-    mark.dataset.title = finding.title;
+    mark.dataset.title = finding.label;
     Object.assign(mark.style, {
       left: (100 * x) / render.videoWidth + "%", top: (100 * y) / render.videoHeight + "%",
       width: (100 * w) / render.videoWidth + "%", height: (100 * h) / render.videoHeight + "%",
     });
     return mark;
   };
-  const marked = (found) => {
-    const seen = new Map();
+  const marked = (found) => { // boxes that nearly coincide are one, with all labels
+    const boxes = [];
     found.forEach((f) => {
-      const key = f.track.join();
-      seen.set(key, seen.has(key) ? { ...seen.get(key), title: seen.get(key).title + ", " + f.title.toLowerCase() } : f);
+      const at = boxAt(f), same = boxes.find((b) => b.at.every((v, k) => Math.abs(v - at[k]) < 0.1 * at[2 + (k % 2)]));
+      if (same) same.label += ", " + f.label.toLowerCase();
+      else boxes.push({ ...f, at });
     });
-    return Array.from(seen.values());
+    return boxes;
   };
   const subtract = () => {
     if (!canvas || !target || target.readyState < 2 || render.readyState < 2) return;
@@ -55,7 +56,7 @@
     lanes.setAttribute("aria-valuenow", at.toFixed(1));
     lanes.setAttribute("aria-valuetext", clock(at));
     const found = findings.filter((f) => f.from <= at + 1e-3 && at < f.to);
-    const words = found.length ? `At this time: ${found.map((f) => `${f.title} (${f.severity})`).join(", ")}.` : "";
+    const words = found.length ? `At this time: ${found.map((f) => `${f.title[0].toLowerCase()}${f.title.slice(1)} (${f.severity})`).join(", ")}.` : "";
     if (words !== said) one(".now").textContent = said = words;
     cards.forEach((card, i) => card.classList.toggle("on", i === picked || found.some((f) => f.passage === i)));
     if (!render) return;

@@ -161,7 +161,7 @@ def test_a_click_on_the_timeline_seeks_both_videos_and_the_list(opened, artifact
     page.page.locator(".lane:not(.sum) .mark.medium, .lane:not(.sum) .mark.low").first.click()
     assert _times(page) == [pytest.approx(1.72, abs=0.12)] * 2
     assert page.page.locator(".passages .on h3").inner_text().startswith("0:01.6")
-    assert "At this time: The colour of the face is off" in page.page.locator(".now").inner_text()
+    assert "At this time: the colour of the face is off" in page.page.locator(".now").inner_text()
     assert page.page.locator(".pane").nth(1).locator(".boxes i").count() == 1
     page.page.locator(".passages [data-go]").first.click()
     assert _times(page) == [pytest.approx(0.21, abs=0.02)] * 2

@@ -185,7 +185,7 @@ def test_the_page_is_text_pictures_and_two_links(artifacts, faceset, tmp_path):
     page = write(artifacts.report(found), tmp_path / "out.artifacts.html", meta)
     html = page.read_text(encoding="utf-8")
     assert "<script>alert" not in html and "new<b>" not in html
-    assert "not listed separately: colour of the face is off." in html
+    assert "not listed separately): colour of the face is off." in html
     assert html.count("data:image/jpeg;base64,") == 6  # two passages: target, render, difference
     outside = [u for u in re.findall(r'(?:src|href)="([^"]*)"', html) if not u.startswith("data:")]
     assert len(outside) == 2 and all(u.startswith("./%3Cscript%3E") for u in outside)
