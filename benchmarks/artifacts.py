@@ -23,7 +23,8 @@ import json
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from functools import partial
@@ -227,6 +228,37 @@ def _points(seen: object) -> np.ndarray:
     return np.column_stack([points, np.zeros(len(points), np.float32)]) if points.shape[1] == 2 else points
 
 
+def _summary(tallies: list[Tally], clips: Sequence[str], elapsed: float) -> dict[str, object]:
+    """False alarms, printed and counted."""
+    seconds = sum(t.seconds for t in tallies)
+    alarms = [a for t in tallies for a in t.alarms]
+    for alarm in alarms:
+        print("alarm", *alarm)
+    return {
+        "clips": list(clips), "clean_minutes": round(seconds / 60, 2), "alarms": len(alarms),
+        "alarms_a_minute": round(60 * len(alarms) / seconds, 3), "by_kind": dict(Counter(a[3] for a in alarms)),
+        "seconds": round(elapsed, 1),
+    }  # fmt: skip
+
+
+def _faults(tallies: list[Tally]) -> dict[str, object]:
+    """Faults found and named, printed as a table and counted."""
+    lines = table(tallies)
+    with pd.option_context("display.width", 260, "display.max_columns", 30):
+        print(pd.DataFrame(lines).astype(object).fillna("").to_string(index=False))
+    for t in tallies:
+        for (name, reference, way), (_, right, kinds) in t.named.items():
+            if not right:
+                print("not named", t.clip, name, "ref" if reference else "alone", way, "->", ", ".join(kinds) or "-")
+    result: dict[str, object] = {}
+    for way in (PLAIN, CODED):
+        for reference in (True, False):
+            hits = [v for t in tallies for k, v in t.named.items() if k[1:] == (reference, way)]
+            share = [round(sum(h[i] for h in hits) / max(len(hits), 1), 3) for i in (0, 1)]
+            result[f"{'ref' if reference else 'alone'} {way} found, named"] = share
+    return result | {"faults": lines}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=Path, required=True)
@@ -247,35 +279,8 @@ def main() -> None:
         tallies = list(found) + [h.result() for h in heads]
     if given.calibrate:
         calibration(tallies)
-    seconds = sum(t.seconds for t in tallies)
-    alarms = [a for t in tallies for a in t.alarms]
-    for alarm in alarms:
-        print("alarm", *alarm)
-    by_kind: dict[str, int] = defaultdict(int)
-    for alarm in alarms:
-        by_kind[alarm[3]] += 1
-    result: dict[str, object] = {
-        "clips": list(given.only or names), "clean_minutes": round(seconds / 60, 2), "alarms": len(alarms),
-        "alarms_a_minute": round(60 * len(alarms) / seconds, 3), "by_kind": dict(by_kind),
-        "seconds": round(time.monotonic() - began, 1),
-    }  # fmt: skip
-    if not given.calibrate:
-        lines = table(tallies)
-        with pd.option_context("display.width", 260, "display.max_columns", 30):
-            print(pd.DataFrame(lines).astype(object).fillna("").to_string(index=False))
-        for t in tallies:
-            for (name, reference, way), (_, right, kinds) in t.named.items():
-                if not right:
-                    print(
-                        "not named", t.clip, name, "ref" if reference else "alone", way, "->", ", ".join(kinds) or "-"
-                    )
-        for way in (PLAIN, CODED):
-            for reference in (True, False):
-                hits = [v for t in tallies for k, v in t.named.items() if k[1:] == (reference, way)]
-                share = [round(sum(h[i] for h in hits) / max(len(hits), 1), 3) for i in (0, 1)]
-                result[f"{'ref' if reference else 'alone'} {way} found, named"] = share
-        result["faults"] = lines
-    print(json.dumps(result))
+    result = _summary(tallies, given.only or names, time.monotonic() - began)
+    print(json.dumps(result if given.calibrate else result | _faults(tallies)))
 
 
 if __name__ == "__main__":

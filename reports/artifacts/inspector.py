@@ -82,7 +82,7 @@ class Inspector:
         """
         if self._has_reference and (reference is None or reference.shape != output.shape):
             raise ValueError(f"frame {index}: the reference is missing, or its size differs from that of the output")
-        row = {"frame": index, "time": time} | self._change(output if reference is None else reference)
+        row: dict[str, Any] = {"frame": index, "time": time} | self._change(output if reference is None else reference)
         mine, theirs = Pyramid(output), None if reference is None else Pyramid(reference)
         other = None if theirs is None else theirs.grey
         view = None if landmarks is None else face_view(mine.grey, other, landmarks, mask)
@@ -208,8 +208,8 @@ class Inspector:
         wanted = [offer for offer in offers if self._gallery.wants(offer[0], index, offer[1])]
         if wanted:
             shown, other = cropped(output, box), None if reference is None else cropped(reference, box)
-            for kind, value in wanted:
-                self._gallery.offer(kind, index, value, shown, other)
+            for name, value in wanted:
+                self._gallery.offer(name, index, value, shown, other)
 
 
 def _thumbnail(image: Image) -> Image:

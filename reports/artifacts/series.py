@@ -103,7 +103,8 @@ def _stretch(
     colours = stacked(rows, "cells", GRID * GRID * 3).reshape(cells) / SCALE
     weight = (stacked(rows, "weight", GRID * GRID) >= 90).astype(np.float64)
     region = stacked(rows, "regions", GRID * GRID).astype(int)
-    apart, where = np.full(grid, np.nan), {}
+    apart = np.full(grid, np.nan)
+    where: dict[str, Doubles] = {}
     out: dict[str, Doubles] = {"frozen": frozen(rows, has_reference)}
     out["checkerboard"] = t.running_median(t.hold_last(rows["checkerboard_now"].to_numpy()), 3)
     out["flicker"] = _flicker(rows, has_reference)

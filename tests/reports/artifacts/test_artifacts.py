@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.errors import UsageError, WorkError
+from curate.errors import UsageError
 from curate.face.align import hull_mask
 from curate.face.mesh import canonical
 from curate.face.pose import matrix
@@ -21,7 +21,6 @@ from reports.artifacts.inspect import inspect
 from reports.artifacts.inspector import Inspector
 from reports.artifacts.parts import InspectedPart
 from reports.artifacts.report import merge
-from reports.page.pictures import LEAST, Gallery
 
 FPS = 30.0
 COUNT, FIRST, LAST = 40, 12, 27
@@ -211,12 +210,6 @@ def test_the_report_is_the_same_however_the_video_is_cut_and_stored(scene, landm
     pd.testing.assert_frame_equal(again.measures, whole.measures)
 
 
-def test_a_damaged_part_says_which_and_what_to_do(tmp_path):
-    (tmp_path / "a.parquet").write_bytes(b"no")
-    with pytest.raises(WorkError, match=r"a\.parquet cannot be read.*delete it"):
-        InspectedPart.load(tmp_path / "a.parquet")
-
-
 def test_flicker_is_a_tenth_from_frame_to_frame(scene, landmarks):
     report = _report(scene, landmarks, _gain)
     (found,) = [f for f in report.findings if f.kind == "flicker"]
@@ -339,18 +332,6 @@ def test_json_has_the_contract_and_no_nan(scene, landmarks):
     assert len(found["findings"][0]["region"]) == 4
     assert {"median", "p95", "max"} <= set(found["measures"]["flicker"])
     assert found["frames"] == COUNT
-
-
-def test_pictures_stay_bounded_and_keep_the_worst():
-    gallery, image = Gallery(), np.zeros((8, 8, 3), np.uint8)
-    values = np.random.default_rng(0).permutation(8 * LEAST * 4)
-    for frame, value in enumerate(values):
-        gallery.offer("edge", frame, float(value), image, None)
-    assert sum(map(len, gallery._held.values())) <= LEAST
-    worst = gallery.worst("edge", 0, len(values))
-    assert worst is not None
-    assert worst.frame == int(values.argmax())
-    assert gallery.worst("colour", 0, 10) is None
 
 
 def _video(path: Path, frames, size=240, rate=30, times=None):
