@@ -1,4 +1,4 @@
-"""What `benchmarks.artifacts` counts, and its tables."""
+"""Counts and tables of `benchmarks.artifacts`."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.surrogates import INJECTIONS
-from reports.artifacts.kinds import limits
+from reports.artifacts.kinds import by_name, limits
 
 PLAIN, CODED = "plain", "CRF 23"
 
 
 @dataclass
 class Tally:
-    """What one clip gave."""
+    """Results of one clip."""
 
     clip: str
     clean: dict[tuple[bool, str], pd.DataFrame] = field(default_factory=dict)
     alarms: list[tuple[str, bool, str, str, int, float]] = field(default_factory=list)
-    """Clip, with reference, way, kind, first frame, value."""
+    """False alarms: clip, with reference, way, kind, first frame, value."""
     seconds: float = 0.0
-    """Of clean footage that was looked at."""
+    """Seconds of clean footage that were inspected."""
     faults: dict[tuple[str, bool, str], np.ndarray] = field(default_factory=dict)
-    """Fault, with reference, way: the measure in the faulty frames."""
+    """Measure in the faulty frames, by fault, with reference, way."""
     named: dict[tuple[str, bool, str], tuple[bool, bool, tuple[str, ...]]] = field(default_factory=dict)
-    """Found in time, named right, kinds of all findings near it."""
+    """Found in time, named correctly, and kinds of all findings near it, by fault, with reference, way."""
 
 
 def auroc(bad: np.ndarray, good: np.ndarray) -> float:
@@ -42,7 +42,7 @@ def table(tallies: list[Tally]) -> list[dict[str, object]]:
     for injection in INJECTIONS:
         line: dict[str, object] = {"fault": injection.name, "kind": injection.kind}
         for reference in (True, False):
-            limit = next((x for x in limits(reference) if x.kind == injection.kind), None)
+            limit = by_name()[injection.kind].limit(reference)
             for way in (PLAIN, CODED):
                 key = (injection.name, reference, way)
                 name = f"{'ref' if reference else 'alone'} {way}"
@@ -63,9 +63,10 @@ def table(tallies: list[Tally]) -> list[dict[str, object]]:
 
 def calibration(tallies: list[Tally]) -> None:
     for reference in (True, False):
-        for limit in limits(reference):
+        for kind, limit in limits(reference):
             for way in (PLAIN, CODED, "as it is"):
                 good = [t.clean[reference, way][limit.measure].dropna() for t in tallies if (reference, way) in t.clean]
                 worst = [float(v.nlargest(limit.frames).min()) if len(v) >= limit.frames else 0.0 for v in good]
-                print(f"{'ref  ' if reference else 'alone'} {limit.kind:13s} {way:9s} threshold {limit.threshold:6.2f}"
-                      f"  worst lasting {max(worst):7.2f}  each {[round(w, 2) for w in worst]}")  # fmt: skip
+                most = max(worst, default=0.0)
+                print(f"{'ref  ' if reference else 'alone'} {kind.name:13s} {way:9s} threshold {limit.low:6.2f}"
+                      f"  worst lasting {most:7.2f}  each {[round(w, 2) for w in worst]}")  # fmt: skip

@@ -1,20 +1,19 @@
-"""How well the artifact report finds and names faults that were put in, and how often it cries wolf.
+"""Detection of injected faults by the artifact report: how many it finds and names, and its rate of false alarms.
 
     python -m benchmarks.artifacts --clips DIR --cache DIR [--workers 2] [--frames 84] [--minutes 2]
     python -m benchmarks.artifacts --clips DIR --cache DIR --calibrate
 
 Clean swaps and faults are those of benchmarks/surrogates.py. CALIBRATION clips and turntable heads set the thresholds
-(`--calibrate` prints what they do to every measure), TEST clips are looked at only here. A fault is put into frames
-START to START + LENGTH of each clip. AUROC is of frames: the kind's measure in faulty frames against all clean ones.
-Plain: frames as they leave the paste. CRF 23: output encoded by x264 at CRF 23 and decoded again (of a fault: from LEAD
-frames before it). Landmarks are the
-footage's; no mask is given. Named: share of clips in which an event of the right kind starts within 3 frames of the
-fault.
+(`--calibrate` prints the values of every measure on them); TEST clips are used only here. A fault is injected into
+frames START to START + LENGTH of each clip. AUROC is per frame: the measure of the kind in faulty frames against all
+clean ones. Plain: frames straight after compositing. CRF 23: output encoded by x264 at CRF 23 and decoded again (around
+a fault, from LEAD frames before it). Landmarks are those of the footage; no mask is given. Named: fraction of clips in
+which a finding of the right kind starts within 3 frames of the fault.
 
-A mouth that is late or held is no fault as long as the footage's own mouth does not move: frames count as faulty only
-where the reference's opening or width changes by .15 cm in a tenth of a second, root mean square over .6 s (late: that
-is where the measure is known), or is more than HELD from where it was held. The fault starts at the first of them; a
-clip with fewer than SEEN is left out. A lag is seen over a window, so its event may start up to LATE frames off.
+A mouth that is late or held is no fault while the mouth of the footage does not move: frames count as faulty only where
+the reference's opening or width changes by 0.15 cm in 0.1 s, root mean square over 0.6 s (late: where the measure is
+known), or is more than HELD from where it was held. The fault starts at the first of them; a clip with fewer than SEEN
+is left out. A lag is measured over a window, so its finding may start up to LATE frames off.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ import json
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from functools import partial
@@ -41,8 +41,10 @@ from curate.footage.video import decode, probe
 from curate.turntable import painted, performance, render, truth, write_pictures
 from curate.types import Image
 from reports.artifacts import landmarks
-from reports.artifacts.inspect import ArtifactReport, Inspector, Part, merge
-from reports.artifacts.kinds import limits
+from reports.artifacts.inspector import Inspector
+from reports.artifacts.kinds import by_name
+from reports.artifacts.parts import InspectedPart
+from reports.artifacts.report import ArtifactReport, merge
 
 CALIBRATION = ("d0", "d18", "d19", "s18")
 TEST = ("d3", "d6", "d9", "d10", "s32")
@@ -52,8 +54,8 @@ HELD, SEEN, LATE = 0.5, 8, 10
 
 def inspected(
     footage: Footage, frames: list[Image], reference: bool, first: int = 0, last: int | None = None, marks: bool = False
-) -> Part:
-    """The part of frames first..last, with the three before it as context."""
+) -> InspectedPart:
+    """Measured frames first..last, with the three before them as context."""
     inspector = Inspector(footage.fps, reference)
     for i in range(max(first - 3, 0), len(frames) if last is None else last):
         other = footage.frames[i] if reference else None
@@ -79,7 +81,7 @@ def _landmarks(image: Image, near: np.ndarray | None) -> np.ndarray | None:
 
 
 def coded(frames: list[Image], fps: float) -> list[Image]:
-    """The frames after x264 at CRF 23, preset medium."""
+    """Frames encoded by x264 at CRF 23, preset medium, and decoded again."""
     import av
 
     with tempfile.TemporaryDirectory() as folder:
@@ -98,11 +100,11 @@ def coded(frames: list[Image], fps: float) -> list[Image]:
 
 
 MARKED = ("expression", "gaze", "pose", "lips")
-"""Kinds for which the landmarks of the output are looked for, as `faceset inspect` does."""
+"""Kinds for which landmarks are detected in the output, as in `faceset inspect`."""
 
 
-def look(clip: str, clips: Path, cache: Path, count: int, faults: bool) -> Tally:
-    """Everything about one clip."""
+def examine_clip(clip: str, clips: Path, cache: Path, count: int, faults: bool) -> Tally:
+    """Results of one clip: its clean swaps and, with `faults`, every fault."""
     cv2.setNumThreads(1)
     began = time.process_time()
     footage = load(clips / f"{clip}.mp4", cache, 0, count)
@@ -116,7 +118,7 @@ def look(clip: str, clips: Path, cache: Path, count: int, faults: bool) -> Tally
             _clean(tally, footage, merge([part], footage.fps, reference), way)
         original = merge([inspected(footage, footage.frames, reference)], footage.fps, reference)
         _clean(tally, footage, original, "as it is")
-    sound: dict[tuple[str, bool, bool, int, int], Part] = {}
+    sound: dict[tuple[str, bool, bool, int, int], InspectedPart] = {}
     for injection in INJECTIONS if faults else ():
         _fault(tally, scene, ways, injection, sound)
     print(f"{clip}: {time.process_time() - began:.0f} s of CPU", file=sys.stderr, flush=True)
@@ -131,9 +133,9 @@ def _parts(
     marks: bool,
     end: int,
     way: str,
-    sound: dict[tuple[str, bool, bool, int, int], Part],
-) -> list[Part]:
-    """Before, in and after the fault; what is sound is measured once for all faults."""
+    sound: dict[tuple[str, bool, bool, int, int], InspectedPart],
+) -> list[InspectedPart]:
+    """Parts before, in and after the fault; the clean ones are measured once for all faults."""
     around = []
     for first, last in ((0, START), (end + 3, len(clean))):
         key = (way, reference, marks, first, last)
@@ -155,7 +157,7 @@ def _fault(
     scene: Scene,
     ways: dict[str, list[Image]],
     injection: Injection,
-    sound: dict[tuple[str, bool, bool, int, int], Part],
+    sound: dict[tuple[str, bool, bool, int, int], InspectedPart],
 ) -> None:
     footage, clean = scene.footage, ways[PLAIN]
     length = injection.length or LENGTH
@@ -164,14 +166,15 @@ def _fault(
         return
     spoilt = [injection.fault(scene, i, i - START) for i in range(START, end)]
     piece = coded([*clean[START - LEAD : START], *spoilt, *clean[end : end + AFTER]], footage.fps)
-    for reference in (True, False) if injection.alone else (True,):
+    for reference in (True, False) if injection.no_reference else (True,):
         for way in (PLAIN, CODED):
             marks = injection.kind in MARKED and reference
             whole = list(ways[way])
             whole[START:end] = spoilt if way == PLAIN else piece[LEAD : LEAD + len(spoilt)]
             parts = _parts(footage, whole, ways[way], reference, marks, end, way, sound)
             report = merge(parts, footage.fps, reference)
-            limit = next(x for x in limits(reference) if x.kind == injection.kind)
+            limit = by_name()[injection.kind].limit(reference)
+            assert limit is not None, f"{injection.name} cannot be found without a reference"
             values = report.measures[limit.measure].to_numpy()[START:end]
             seen = _seen(injection, values, footage, end)
             if len(seen) < min(SEEN, len(values)):
@@ -188,7 +191,7 @@ def _fault(
 
 
 def _seen(injection: Injection, values: np.ndarray, footage: Footage, end: int) -> np.ndarray:
-    """Positions of the fault's frames in which it can be seen at all."""
+    """Positions of the frames in which the fault can be seen at all."""
     if injection.kind == "lips":
         return np.flatnonzero(np.isfinite(values))
     if injection.kind != "expression":
@@ -198,7 +201,7 @@ def _seen(injection: Injection, values: np.ndarray, footage: Footage, end: int) 
 
 
 def turntable(seed: int, seconds: float, cache: Path) -> Tally:
-    """A painted head's performance, encoded as footage, looked at as it is with and without itself as reference."""
+    """Results of a painted head's performance, encoded as footage, with itself as reference and without one."""
     cv2.setNumThreads(1)
     fps, size = 25.0, (360, 360)
     head, views = painted(seed), performance(seed, round(seconds * fps))
@@ -225,6 +228,37 @@ def _points(seen: object) -> np.ndarray:
     return np.column_stack([points, np.zeros(len(points), np.float32)]) if points.shape[1] == 2 else points
 
 
+def _summary(tallies: list[Tally], clips: Sequence[str], elapsed: float) -> dict[str, object]:
+    """False alarms, printed and counted."""
+    seconds = sum(t.seconds for t in tallies)
+    alarms = [a for t in tallies for a in t.alarms]
+    for alarm in alarms:
+        print("alarm", *alarm)
+    return {
+        "clips": list(clips), "clean_minutes": round(seconds / 60, 2), "alarms": len(alarms),
+        "alarms_a_minute": round(60 * len(alarms) / seconds, 3), "by_kind": dict(Counter(a[3] for a in alarms)),
+        "seconds": round(elapsed, 1),
+    }  # fmt: skip
+
+
+def _faults(tallies: list[Tally]) -> dict[str, object]:
+    """Faults found and named, printed as a table and counted."""
+    lines = table(tallies)
+    with pd.option_context("display.width", 260, "display.max_columns", 30):
+        print(pd.DataFrame(lines).astype(object).fillna("").to_string(index=False))
+    for t in tallies:
+        for (name, reference, way), (_, right, kinds) in t.named.items():
+            if not right:
+                print("not named", t.clip, name, "ref" if reference else "alone", way, "->", ", ".join(kinds) or "-")
+    result: dict[str, object] = {}
+    for way in (PLAIN, CODED):
+        for reference in (True, False):
+            hits = [v for t in tallies for k, v in t.named.items() if k[1:] == (reference, way)]
+            share = [round(sum(h[i] for h in hits) / max(len(hits), 1), 3) for i in (0, 1)]
+            result[f"{'ref' if reference else 'alone'} {way} found, named"] = share
+    return result | {"faults": lines}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=Path, required=True)
@@ -238,42 +272,15 @@ def main() -> None:
     began = time.monotonic()
     names = CALIBRATION if given.calibrate else TEST
     seeds = (31, 32) if given.calibrate else (41, 42)
-    job = partial(look, clips=given.clips, cache=given.cache, count=given.frames, faults=not given.calibrate)
+    job = partial(examine_clip, clips=given.clips, cache=given.cache, count=given.frames, faults=not given.calibrate)
     with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
         found = pool.map(job, given.only or names)
         heads = [pool.submit(turntable, s, 15 * given.minutes, given.cache) for s in seeds]
         tallies = list(found) + [h.result() for h in heads]
     if given.calibrate:
         calibration(tallies)
-    seconds = sum(t.seconds for t in tallies)
-    alarms = [a for t in tallies for a in t.alarms]
-    for alarm in alarms:
-        print("alarm", *alarm)
-    by_kind: dict[str, int] = defaultdict(int)
-    for alarm in alarms:
-        by_kind[alarm[3]] += 1
-    result: dict[str, object] = {
-        "clips": list(given.only or names), "clean_minutes": round(seconds / 60, 2), "alarms": len(alarms),
-        "alarms_a_minute": round(60 * len(alarms) / seconds, 3), "by_kind": dict(by_kind),
-        "seconds": round(time.monotonic() - began, 1),
-    }  # fmt: skip
-    if not given.calibrate:
-        lines = table(tallies)
-        with pd.option_context("display.width", 260, "display.max_columns", 30):
-            print(pd.DataFrame(lines).astype(object).fillna("").to_string(index=False))
-        for t in tallies:
-            for (name, reference, way), (_, right, kinds) in t.named.items():
-                if not right:
-                    print(
-                        "not named", t.clip, name, "ref" if reference else "alone", way, "->", ", ".join(kinds) or "-"
-                    )
-        for way in (PLAIN, CODED):
-            for reference in (True, False):
-                hits = [v for t in tallies for k, v in t.named.items() if k[1:] == (reference, way)]
-                share = [round(sum(h[i] for h in hits) / max(len(hits), 1), 3) for i in (0, 1)]
-                result[f"{'ref' if reference else 'alone'} {way} found, named"] = share
-        result["faults"] = lines
-    print(json.dumps(result))
+    result = _summary(tallies, given.only or names, time.monotonic() - began)
+    print(json.dumps(result if given.calibrate else result | _faults(tallies)))
 
 
 if __name__ == "__main__":

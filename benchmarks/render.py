@@ -41,7 +41,7 @@ from render.options import RenderOptions
 from render.output import encode
 from render.output.coding import coding_for
 from render.output.footage_format import check_footage
-from reports.artifacts.inspect import Inspector
+from reports.artifacts.inspector import Inspector
 
 SHOWN = ("edge", "colour", "flicker")
 Faces = list[tuple[Frame, Swapped | None]]

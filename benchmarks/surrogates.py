@@ -1,8 +1,8 @@
-"""Clean swaps that are known to be without fault, and faults put into them at known times.
+"""Clean swaps that are known to be free of faults, and faults that are injected into them at known times.
 
-A clean swap is the footage's own face through a render: cut out by the crop's matrix, changed so that it is another
-face and stays the same one from frame to frame (a smooth warp of a few pixels, a skin of its own, freckles), and pasted
-with a feathered mask. Everything is steady in the coordinates of the crop. No network is used.
+A clean swap is the face of the footage, rendered: cropped by the crop's matrix, changed into another face that is the
+same in every frame (a smooth warp of a few pixels, a skin of its own, freckles), and pasted with a feathered mask.
+Everything is steady in the coordinates of the crop. No network is used.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Crop:
     points: NDArray[np.float32]
     """Landmarks in the crop."""
     zoom: float
-    """Pixels of the crop in one of the frame."""
+    """Pixels of the crop per pixel of the frame."""
 
 
 @dataclass(frozen=True, eq=False)
 class Skin:
-    """What makes the other face."""
+    """Appearance of the other face."""
 
     map_x: Floats
     map_y: Floats
@@ -86,7 +86,7 @@ def swap(image: Image, marks: NDArray[np.float32], other: Skin, size: int) -> Cr
 
 
 def crop_size(footage: Footage) -> int:
-    """So large that no detail is lost: at least one pixel of the crop for one of the frame."""
+    """Crop size at which no detail is lost: at least one pixel of the crop per pixel of the frame."""
     zooms = [np.hypot(*crop_matrix(m, "full", SIZE)[:, 0]) for m in footage.marks if m is not None]
     return int(np.clip(16 * np.ceil(SIZE / min(min(zooms), 1.0) / 16), SIZE, 512)) if zooms else SIZE
 
@@ -105,7 +105,7 @@ def pasted(frame: Image, crop: Crop | None) -> Image:
 
 @dataclass
 class Scene:
-    """What a fault may look at: all frames, all crops, chance."""
+    """Input of a fault: all frames, all crops, and a random generator."""
 
     footage: Footage
     crops: list[Crop | None]
@@ -117,7 +117,7 @@ class Scene:
 
 
 Fault = Callable[[Scene, int, int], Image]
-"""fault(scene, i, k): frame i of the video, the k-th of the fault."""
+"""fault(scene, i, k) gives frame i of the video, the k-th one with the fault."""
 
 
 def _with(scene: Scene, i: int, **changes: object) -> Image:
@@ -235,7 +235,7 @@ def _missed(scene: Scene, i: int, k: int) -> Image:
 
 
 def _mouth_of(frames: int | None) -> Fault:
-    """The mouth from `frames` before; None: held where it was as the fault began."""
+    """Fault with the mouth of `frames` earlier; None: held where it was when the fault began."""
 
     def fault(scene: Scene, i: int, k: int) -> Image:
         crop = _crop(scene, i)
@@ -266,55 +266,45 @@ def _side_light(scene: Scene, i: int, k: int) -> Image:
 
 @dataclass(frozen=True)
 class Injection:
-    """One kind of fault, how it is made and how it should be called."""
+    """One kind of fault: how it is made, and the kind that should be found."""
 
     name: str
     kind: str
     fault: Fault
-    alone: bool = True
+    no_reference: bool = True
     """Whether it must also be found without the reference."""
     length: int | None = None
-    """Frames; None: 1 to 2 seconds."""
-    kind_alone: str | None = None
-    """Its name without the reference, if another."""
+    """Frames; None: as many as the benchmark takes."""
 
 
 INJECTIONS: tuple[Injection, ...] = (
     Injection("colour +6 L*", "colour", _lighter(6)),
     Injection("colour +15 L*", "colour", _lighter(15)),
-    Injection("light 20 L* across", "light", _side_light, alone=False),
+    Injection("light 20 L* across", "light", _side_light, no_reference=False),
     Injection("blur sigma 1", "soft", _blur(1)),
     Injection("blur sigma 3", "soft", _blur(3)),
     Injection("flicker 1 %", "flicker", _flicker(0.01)),
     Injection("flicker 5 %", "flicker", _flicker(0.05)),
-    Injection("shift 1 px", "misaligned", _shift(1), alone=False),
-    Injection("shift 3 px", "misaligned", _shift(3), alone=False),
+    Injection("shift 1 px", "misaligned", _shift(1), no_reference=False),
+    Injection("shift 3 px", "misaligned", _shift(3), no_reference=False),
     Injection("checkerboard 4 levels", "checkerboard", _checkerboard(4, 2)),
     Injection("hard edge", "edge", _hard),
     Injection("hole, black", "hole", _black),
-    Injection("hole, not swapped", "hole", _unswapped_patch, alone=False),
-    Injection("ghost 30 %", "ghost", _ghost, alone=False),
+    Injection("hole, not swapped", "hole", _unswapped_patch, no_reference=False),
+    Injection("ghost 30 %", "ghost", _ghost, no_reference=False),
     Injection("jitter 1 px", "jitter", _jitter),
     Injection("popped 2 frames", "popped", _popped, length=2),
     Injection("frozen", "frozen", _frozen),
-    Injection("missed 6 frames", "missed", _missed, length=6, alone=False),
-    Injection("late lips 3 frames", "lips", _mouth_of(3), alone=False),
-    Injection("mouth held", "expression", _mouth_of(None), alone=False),
-    Injection("turned 8 degrees", "pose", lambda scene, i, k: _moved(scene, i, np.zeros(2), 8.0), alone=False),
+    Injection("missed 6 frames", "missed", _missed, length=6, no_reference=False),
+    Injection("late lips 3 frames", "lips", _mouth_of(3), no_reference=False),
+    Injection("mouth held", "expression", _mouth_of(None), no_reference=False),
+    Injection("turned 8 degrees", "pose", lambda scene, i, k: _moved(scene, i, np.zeros(2), 8.0), no_reference=False),
 )
-"""All faults that are put in."""
-
-
-def faulty(scene: Scene, injection: Injection, start: int, end: int) -> list[Image]:
-    """All frames, with the fault in [start, end)."""
-    return [
-        injection.fault(scene, i, i - start) if start <= i < end and scene.crops[i] is not None else scene.clean(i)
-        for i in range(len(scene.crops))
-    ]
+"""All faults that are injected."""
 
 
 def load(clip: Path, cache: Path, first: int, count: int) -> Footage:
-    """Frames first..first+count of a clip with its face's landmarks, followed once and cached."""
+    """Frames first..first+count of a clip with the landmarks of its face, tracked once and cached."""
     from curate.extract.follow import follow
     from curate.footage.video import decode, probe
 

@@ -27,7 +27,7 @@ from curate.axes import EXPRESSION  # noqa: E402
 from curate.dataset.reading import Faces  # noqa: E402
 from curate.schema import BY_NAME, COLUMNS, SELECTION_COLUMNS, Column  # noqa: E402
 from faceset import cli  # noqa: E402
-from reports.artifacts.kinds import ALONE, REFERENCE  # noqa: E402
+from reports.artifacts.kinds import limits  # noqa: E402
 
 KINDS = {"text": "TEXT", "str": "TEXT", "path": "PATH", "integer": "N", "int": "N", "float": "X"}
 SKELETON = """# faceset {verb}
@@ -119,14 +119,15 @@ def api() -> dict[str, str]:
 
 
 def kinds() -> dict[str, str]:
-    """The kinds of findings and their limits, of docs/judging.md."""
-    head = ("kind", "what shows", "measure", "unit", "low, medium, high from", "frames", "what is measured")
+    """Kinds of findings with their measures and thresholds, of docs/judging.md."""
+    head = ("kind", "title", "measure", "unit", "low, medium, high", "frames", "what is measured")
     tables = {}
-    for name, limits in (("reference", REFERENCE), ("alone", ALONE)):
+    for name, has_reference in (("full-reference", True), ("no-reference", False)):
         rows = []
-        for k in limits:
-            severities = f"{k.threshold:g}, {k.medium:g}, {k.high:g}"
-            rows.append((f"`{k.kind}`", k.title, f"`{k.measure}`", k.unit, severities, str(k.frames), k.doc))
+        for kind, limit in limits(has_reference):
+            severities = f"{limit.low:g}, {limit.medium:g}, {limit.high:g}"
+            measured = (f"`{limit.measure}`", limit.unit, severities, str(limit.frames), limit.doc)
+            rows.append((f"`{kind.name}`", kind.title, *measured))
         tables[name] = _table(head, rows)
     return tables
 

@@ -32,7 +32,7 @@ from render.provenance import manifest
 from render.provenance.watermark import Marker
 
 if TYPE_CHECKING:
-    from reports.artifacts.inspect import Inspector
+    from reports.artifacts.inspector import Inspector
 
 RUN_UP = 3
 """Frames before a part that the artifact measures need."""
@@ -154,7 +154,7 @@ def _picked(made: Plan, wanted: set[int]) -> Iterator[Frame]:
 
 def _write(made: Plan, folder: Path, part: RenderPart, frames: Iterable[Composed]) -> None:
     """The part's video, image sequences, measures and account, in this order."""
-    from reports.artifacts.inspect import Inspector
+    from reports.artifacts.inspector import Inspector
 
     clip, footage_format = made.clip, _format_of(made.clip)
     rate = Fraction(clip.fps or 25).limit_denominator(1001)

@@ -13,7 +13,7 @@ from render.plan import Plan
 from render.provenance import keys, manifest, mp4_boxes, registry
 
 if TYPE_CHECKING:
-    from reports.artifacts.inspect import ArtifactReport
+    from reports.artifacts.report import ArtifactReport
     from train.run import Run
 
 STORE = "manifest.c2pa"
@@ -31,10 +31,10 @@ def register(made: Plan, run: Run, out: Path) -> int:
 
 def artifact_report(folder: Path, made: Plan) -> tuple[ArtifactReport, float]:
     """The artifact report of all parts, and the footage's time in seconds at which the output starts."""
-    from reports.artifacts.inspect import merge
-    from reports.artifacts.parts import Part
+    from reports.artifacts.parts import InspectedPart
+    from reports.artifacts.report import merge
 
-    parts = [Part.load(part.path(folder, ".parquet")) for part in made.parts]
+    parts = [InspectedPart.load(part.path(folder, ".parquet")) for part in made.parts]
     # The timestamps of a range start at 0; those of the footage do not.
     offset = 0.0 if made.whole else float(parts[0].rows[0]["time"])
     parts = [replace(p, rows=tuple({**row, "time": row["time"] - offset} for row in p.rows)) for p in parts]

@@ -1,4 +1,4 @@
-"""What the artifact page's player needs: links to the two videos, and where in the picture each finding is."""
+"""Data for the player of the artifact page: links to the two videos, and the box of each finding over time."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import av
 import numpy as np
 
 from reports.artifacts.events import Finding
-from reports.artifacts.inspect import ArtifactReport
+from reports.artifacts.report import ArtifactReport
 
 UP = 2
-"""A video that lies at most so many folders above the page is linked relatively, so that both can be moved together."""
+"""A video at most this many folders above the page is linked relatively, so that both can be moved together."""
 POINTS = 60
-"""Places at which a finding's box is given, at most; the page draws it in between."""
+"""Maximum number of boxes per finding; the page interpolates between them."""
 
 
 @dataclass(frozen=True)
 class Player:
-    """Two videos side by side."""
+    """Links to the videos that the page plays side by side."""
 
     video: str
     """URL."""
@@ -31,14 +31,14 @@ class Player:
     """File name of the video."""
     reference_name: str
     offset: float
-    """Seconds that the reference's time stamps are ahead of the video's."""
+    """Seconds by which the reference's time stamps are ahead of the video's."""
 
 
 def player(page: Path, video: Path, reference: Path | None, offset: float | None = None) -> Player:
-    """The player of a page; the videos need not exist yet.
+    """Player data of a page; the videos need not exist yet.
 
-    Without `offset` the first frames of both videos belong together, as `inspect` has it; where a video cannot be read
-    yet, their time stamps do.
+    Without `offset` the first frames of both videos are shown together, as in `inspect`; if a video cannot be read yet,
+    equal time stamps are.
     """
     url = None if reference is None else link(page, reference)
     if offset is None:
@@ -48,7 +48,7 @@ def player(page: Path, video: Path, reference: Path | None, offset: float | None
 
 
 def _first(path: Path) -> float | None:
-    """Seconds of a video's first frame, as browsers count them; None where it cannot be read."""
+    """Time in seconds of a video's first frame, as browsers count it; None if the video cannot be read."""
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
@@ -58,7 +58,7 @@ def _first(path: Path) -> float | None:
 
 
 def link(page: Path, video: Path) -> str:
-    """URL of a video: relative to the page where it lies near, else file:// and its absolute path."""
+    """URL of a video: relative to the page if it is nearby, otherwise file:// and its absolute path."""
     target, folder = Path(os.path.abspath(video)), Path(os.path.abspath(page)).parent
     if target.anchor == folder.anchor:
         relative = PurePath(os.path.relpath(target, folder))
@@ -68,9 +68,9 @@ def link(page: Path, video: Path) -> str:
 
 
 def track(report: ArtifactReport, finding: Finding) -> str:
-    """The finding's box over time, as JSON: [[second, x, y, width, height], ...] in pixels of the video.
+    """Box of a finding over time, as JSON: [[second, x, y, width, height], ...] in pixels of the video.
 
-    The box keeps its place in the face, as it is in the worst frame, and moves with it.
+    The box keeps the position in the face that it has in the worst frame, and moves with the face.
     """
     table = report.measures
     frames = table["frame"].to_numpy()

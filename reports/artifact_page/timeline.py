@@ -1,4 +1,4 @@
-"""Geometry of the artifact page's timeline: a lane for each kind, a summed one on top, in units of 1000 across."""
+"""Geometry of the timeline: a lane per kind and a summed one on top, 1000 units wide."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.artifact_page.places import WEIGHT, Place, span
-from reports.artifacts.events import Finding, Severity
-from reports.artifacts.inspect import ArtifactReport
+from reports.artifact_page.passages import WEIGHT, Passage, span
+from reports.artifacts.events import Finding
+from reports.artifacts.kinds import Severity
+from reports.artifacts.report import ArtifactReport
 from reports.page.curves import ticks
 from reports.page.page import clock
 
 WIDTH = 1000.0
 LEAST = 4.0
-"""A mark is at least so wide."""
+"""Minimum width of a mark."""
 BARS = 250
-"""Bars of the summed lane at most; none stands for less than BAR_SECONDS."""
+"""Maximum number of bars in the summed lane; none covers less than BAR_SECONDS."""
 BAR_SECONDS = 0.2
 HEIGHT = {"low": 0.4, "medium": 0.7, "high": 1.0}
-"""Share of the lane's height that a mark fills: severity shows without colour, too."""
+"""Fraction of the lane's height that a mark fills, so that severity is visible without colour."""
 FULL = 8.0
-"""The summed lane's top is this sum of weights, or the highest if that is more."""
+"""Sum of weights at the top of the summed lane, or the highest sum if that is more."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One bar of a lane; several findings where they lie too close to be told apart."""
+    """One bar of a lane; it stands for several findings where they are too close to be separated."""
 
     x: float
     width: float
@@ -36,9 +37,9 @@ class Mark:
     """0..1."""
     severity: Severity
     start: float
-    """Seconds; where a click leads to."""
-    place: int
-    """Index of the place to show."""
+    """Seconds to which a click seeks."""
+    passage: int
+    """Index of the passage to show."""
     label: str
 
 
@@ -53,7 +54,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What the page draws."""
+    """Timeline of the page."""
 
     start: float
     """Seconds at the left edge."""
@@ -68,12 +69,12 @@ class Timeline:
     """x, time code."""
 
 
-def timeline(report: ArtifactReport, found: Sequence[Place]) -> Timeline:
-    """The timeline of a report whose findings lie in these places."""
+def timeline(report: ArtifactReport, found: Sequence[Passage]) -> Timeline:
+    """Timeline of a report whose findings form these passages."""
     times = report.measures["time"].to_numpy(np.float64)
     start = float(times[0]) if len(times) else 0.0
     length = max(float(times[-1]) - start + 1 / report.fps, 1 / report.fps) if len(times) else 1.0
-    owner = {id(f): index for index, place in enumerate(found) for f in place.findings}
+    owner = {id(f): index for index, passage in enumerate(found) for f in passage.findings}
     kinds: dict[str, list[Finding]] = {}
     for finding in report.findings:
         kinds.setdefault(finding.kind, []).append(finding)
@@ -89,7 +90,7 @@ def timeline(report: ArtifactReport, found: Sequence[Place]) -> Timeline:
 
 
 def _marks(findings: Iterable[Finding], owner: dict[int, int], start: float, length: float) -> tuple[Mark, ...]:
-    """Bars in order of time; findings that begin within a bar's least width of each other share one."""
+    """Bars in order of time; findings that begin within the minimum width of a bar share one."""
     groups: list[list[Finding]] = []
     for f in sorted(findings, key=lambda f: f.start):
         if groups and (f.start - groups[-1][0].start) / length * WIDTH < LEAST:
@@ -106,12 +107,12 @@ def _mark(group: Sequence[Finding], owner: dict[int, int], start: float, length:
     more = f", and {len(group) - 1} more" if len(group) > 1 else ""
     label = f"{span(worst.start, worst.end)}: {worst.title}, {worst.severity}{more}"
     x = min(x, WIDTH - LEAST)
-    place = owner.get(id(worst), 0)
-    return Mark(x, min(width, WIDTH - x), HEIGHT[worst.severity], worst.severity, worst.start, place, label)
+    passage = owner.get(id(worst), 0)
+    return Mark(x, min(width, WIDTH - x), HEIGHT[worst.severity], worst.severity, worst.start, passage, label)
 
 
 def _summed(findings: Sequence[Finding], owner: dict[int, int], start: float, length: float) -> tuple[Mark, ...]:
-    """A bar for each stretch of time in which something is wrong; its height is the sum of the findings' weights."""
+    """A bar for each stretch of time with findings; its height is the sum of their weights."""
     number = int(np.clip(length / BAR_SECONDS, 1, BARS))
     each = length / number
     weight = np.zeros(number)
@@ -134,7 +135,7 @@ def _summed(findings: Sequence[Finding], owner: dict[int, int], start: float, le
 
 
 def _empty(measures: pd.DataFrame, start: float, length: float, frame: float) -> Iterable[tuple[float, float, str]]:
-    """Stretches of frames without a face."""
+    """x, width and label of stretches of frames without a face."""
     rows = np.flatnonzero(measures["x"].isna().to_numpy())
     if not len(rows):
         return
@@ -146,7 +147,7 @@ def _empty(measures: pd.DataFrame, start: float, length: float, frame: float) ->
 
 
 def _ticks(start: float, length: float) -> tuple[tuple[float, str], ...]:
-    """Round times, and their time codes without needless tenths."""
+    """x and time codes of round times, without needless tenths."""
     steps = [s for s in (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600) if length / s <= 8]
     step = steps[0] if steps else ticks(0, length, 6)[1]
     first = int(np.ceil(start / step))

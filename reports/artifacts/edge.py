@@ -1,4 +1,4 @@
-"""The outline of the pasted face: steps in the picture that run along it. Pure functions, array in, numbers out."""
+"""Edge of the pasted face: brightness steps along its outline. Pure functions, array in, number out."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from curate.types import Floats
 from reports.artifacts.measures import INNER, OUTER, SECTORS, Doubles, Zones
 
 UPPER = 20
-"""So many of the SECTORS, around the forehead, are looked at where there is no reference."""
+"""Number of SECTORS, around the forehead, that are measured without a reference."""
 STRONGEST = 6.0
-"""Luma per cent: a stronger step counts as this."""
+"""Luma per cent: stronger steps are clipped to this."""
 THIN = (0.55, 0.65)
-"""Share of a line's contrast that lies within three pixels: from the first on it counts a little, from the second on
-wholly. A fringe of hair is broad, a cut is not."""
+"""Fraction of a line's contrast within three pixels: it counts from the first value on, and fully from the second.
+A fringe of hair is broad, the edge of a paste is not."""
 SIDEWAYS = 0.3
-"""Luma per cent that it costs a chain of steps to turn aside."""
+"""Cost in luma per cent for a chain of steps that moves sideways by a pixel."""
 NEAR = 0.012
-"""Share of the face's width over half of which a step counts as sharp."""
+"""Fraction of the face's width within half of which a step counts as sharp."""
 
 
 def profile(grey: Floats, at: Zones) -> Doubles:
-    """(SECTORS, B) mean of (H, W) values in bins along the way into the face, one direction a row.
+    """(SECTORS, B) means of (H, W) values in bins of distance from the outline, one direction per row.
 
     Bins are one pixel wide, from OUTER outside the outline to INNER inside it; NaN with fewer than 3 pixels.
     """
@@ -39,7 +39,7 @@ def profile(grey: Floats, at: Zones) -> Doubles:
 
 
 def steps(values: Doubles, width: float) -> Doubles:
-    """(B,) steps along the outline at every distance from it, of a `profile`: the size common to the directions.
+    """(B,) size of the step that the directions of a `profile` have in common, at every distance from the outline.
 
     The median of the absolute differences over NEAR of the face's width.
     """
@@ -95,7 +95,7 @@ def line(output: Floats, at: Zones, roll: float) -> float:
 
 
 def _thin(values: Doubles, at: NDArray[np.int64]) -> float:
-    """How much of the contrast within 5 pixels of the columns `at` (S,) lies in 3 of them: median over the rows."""
+    """Fraction of the contrast within 5 pixels of the columns `at` (S,) that lies in 3 of them, median over rows."""
     rows, last = np.arange(len(values)), values.shape[1] - 1
     around = np.stack([values[rows, np.clip(at + k, 0, last)] for k in range(-5, 6)])
     with np.errstate(invalid="ignore"):
@@ -105,17 +105,17 @@ def _thin(values: Doubles, at: NDArray[np.int64]) -> float:
 
 
 def _chain(values: Doubles) -> NDArray[np.int64]:
-    """(S,) columns of (S, B) values on the way from first to last row with the greatest sum, a bin a row to the side
-    at most. Dynamic programming (Viterbi 1967)."""
+    """(S,) columns of the path through (S, B) values with the greatest sum, which moves sideways by at most one bin per
+    row. Dynamic programming (Viterbi 1967)."""
     rows, bins = values.shape
     here = np.arange(bins)
     total, came = values[0], np.zeros((rows, bins), np.int64)
     for row in range(1, rows):
-        beside = np.full((3, bins), -np.inf)
-        beside[1] = total
-        beside[0, 1:], beside[2, :-1] = total[:-1] - SIDEWAYS, total[1:] - SIDEWAYS
-        best = beside.argmax(0)
-        came[row], total = here + best - 1, beside[best, here] + values[row]
+        arriving = np.full((3, bins), -np.inf)
+        arriving[1] = total
+        arriving[0, 1:], arriving[2, :-1] = total[:-1] - SIDEWAYS, total[1:] - SIDEWAYS
+        best = arriving.argmax(0)
+        came[row], total = here + best - 1, arriving[best, here] + values[row]
     out = np.full(rows, int(total.argmax()))
     for row in range(rows - 1, 0, -1):
         out[row - 1] = came[row, out[row]]

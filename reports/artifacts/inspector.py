@@ -1,4 +1,4 @@
-"""Frame after frame of a render: the figures of each beside its reference, and pictures of the suspicious ones."""
+"""Measurement of a render frame by frame, against its reference, and the pictures of suspicious frames."""
 
 from __future__ import annotations
 
@@ -13,38 +13,47 @@ from numpy.typing import NDArray
 from curate.footage.shots import difference, thumbnail
 from curate.types import Floats, Image
 from reports.artifacts import edge, spectrum
-from reports.artifacts import landmarks as measure_marks
+from reports.artifacts import landmarks as face_landmarks
 from reports.artifacts import measures as m
 from reports.artifacts.kinds import limits
-from reports.artifacts.parts import Part
+from reports.artifacts.parts import SCALE, InspectedPart
 from reports.artifacts.patch import Patch, cells, cover, mouth, patch, region_cells, upright
-from reports.artifacts.view import Colours, Pyramid, View, cut, halves, look, moved, shrunk, times
+from reports.artifacts.report import ArtifactReport, merge
+from reports.artifacts.view import (
+    Colours,
+    Pyramid,
+    View,
+    cropped,
+    face_view,
+    halving_factor,
+    matrix_in_box,
+    shrink_factor,
+    shrunk,
+)
 from reports.page.pictures import Gallery
 
 SMALL = 224
 """Longest side in pixels at which movement is measured."""
 KEPT = 3
-"""So many frames before are held: slow movement is judged over so many."""
+"""Number of earlier frames that are kept: slow movement is measured over this many."""
 CORE = 0.13
-"""Share of the face's width: movement is read so far inside the outline, where no paste's edge is."""
+"""Fraction of the face's width: movement is measured this far inside the outline, away from the edge of a paste."""
 THUMB = 192
-"""Pixels of width down to which frames are shrunk by halves before they are shrunk to thumbnails."""
+"""Width in pixels down to which frames are halved before they are shrunk to thumbnails."""
 MISSED = 1.5
 """CIELAB units: a frame that differs less from its reference may be shown as not swapped."""
-SCALE = 100
-"""Colours of cells are kept as whole hundredths."""
 
 
 class Inspector:
-    """Takes a video's frames one by one in order, then gives the report, or a part of it.
+    """Measurement of a video: takes its frames one by one in order, then gives the report, or a part of it.
 
-    `fps` is frames a second; `has_reference` says whether `add` will be given the reference's frame.
+    `fps` is frames per second; `has_reference` says whether `add` gets frames of the reference.
     """
 
     def __init__(self, fps: float, has_reference: bool) -> None:
         self._fps = fps if fps > 0 else 25.0
         self._has_reference = has_reference
-        self._limits = {limit.measure: limit for limit in limits(has_reference)}
+        self._limits = limits(has_reference)
         self._rows: list[dict[str, Any]] = []
         self._gallery = Gallery()
         self._thumb: Image | None = None
@@ -63,31 +72,27 @@ class Inspector:
         context: bool = False,
         identity: NDArray[np.floating] | None = None,
     ) -> None:
-        """One frame: (H, W, 3) uint8 RGB; landmarks (N, 2|3) of the reference (of the output if there is none) in its
-        pixels, None where there is no face.
+        """Measures one frame: `output` and `reference` (H, W, 3) uint8 RGB; `landmarks` (N, 2|3) of the reference, or
+        of the output without one, in pixels, None where there is no face.
 
         `mask` (H, W) in 0..1 is where the face was pasted; without it the hull of the landmarks is taken.
         `output_landmarks` (N, 3) are those of the output, `identity` (128,) its embedding: where given, expression,
-        gaze, pose, lips and identity are judged by them. A `context` frame only tells what came before: it gives no
-        row and no picture. KEPT frames before a part are enough.
+        gaze, pose, lips and identity are measured with them. A `context` frame only serves the frames after it: it
+        gives no row and no picture. KEPT of them before a part are enough.
         """
         if self._has_reference and (reference is None or reference.shape != output.shape):
-            raise ValueError(f"frame {index}: the reference has another size than the output, or is missing")
-        row: dict[str, Any] = {"frame": index, "time": time}
-        thumb = _thumbnail(output if reference is None else reference)
-        if self._thumb is not None:
-            row |= difference(self._thumb, thumb)._asdict()
-        self._thumb = thumb
+            raise ValueError(f"frame {index}: the reference is missing, or its size differs from that of the output")
+        row: dict[str, Any] = {"frame": index, "time": time} | self._change(output if reference is None else reference)
         mine, theirs = Pyramid(output), None if reference is None else Pyramid(reference)
         other = None if theirs is None else theirs.grey
-        view = None if landmarks is None else look(mine.grey, other, landmarks, mask)
+        view = None if landmarks is None else face_view(mine.grey, other, landmarks, mask)
         if view is None or landmarks is None:
             self._cells = None
         else:
             row |= dict(zip(("x", "y", "width", "height"), view.face, strict=True))
             if not context:
-                beside = None if reference is None or theirs is None else (reference, theirs)
-                row |= self._measure(index, view, landmarks, (output, mine), beside)
+                paired = None if reference is None or theirs is None else (reference, theirs)
+                row |= self._measure(index, view, landmarks, (output, mine), paired)
                 row |= _marks(landmarks, output_landmarks, self._has_reference)
                 row["identity_vector"] = None if identity is None else np.asarray(identity, np.float32)
                 self._keep_pictures(index, row, view.box, output, reference)
@@ -97,14 +102,17 @@ class Inspector:
             self._rows.append(row)
         self._before.append((mine, theirs))
 
-    def part(self) -> Part:
-        """What `merge` needs of the frames so far."""
-        return Part(tuple(self._rows), self._gallery)
+    def _change(self, image: Image) -> dict[str, float]:
+        """Change and likeness since the frame before, from which cuts are found."""
+        before, self._thumb = self._thumb, _thumbnail(image)
+        return {} if before is None else difference(before, self._thumb)._asdict()
 
-    def finish(self) -> Any:
-        """The `ArtifactReport` on all frames that were added."""
-        from reports.artifacts.inspect import merge
+    def part(self) -> InspectedPart:
+        """The frames so far, as `merge` takes them."""
+        return InspectedPart(tuple(self._rows), self._gallery)
 
+    def finish(self) -> ArtifactReport:
+        """The report on all frames that were added."""
         return merge([self.part()], self._fps, self._has_reference)
 
     def _measure(
@@ -117,7 +125,7 @@ class Inspector:
     ) -> dict[str, Any]:
         at, mine, theirs = view.zones, view.output, view.reference
         place = upright(landmarks)
-        weight = cover(view.mask, view.onto(place))
+        weight = cover(view.mask, view.matrix_from_view(place))
         colours = Colours(output[0], view.box)
         face = _patch(colours, view, place)
         row: dict[str, Any] = {
@@ -144,28 +152,28 @@ class Inspector:
             row["edge"] = edge.edge(mine, theirs, at)
             theirs_in_colour = Colours(reference[0], view.box)
             other = _patch(theirs_in_colour, view, place)
-            row |= _beside(_ring(view, colours, theirs_in_colour), face, other, weight)
+            row |= _colour_difference(_ring(view, colours, theirs_in_colour), face, other, weight)
             row |= _mouths(landmarks, place, face, other)
         row["abrupt"] = _abrupt(self._cells, face.cells, weight)
         self._cells = face.cells
         return row
 
     def _movement(self, view: View, mine: Pyramid, theirs: Pyramid | None) -> dict[str, float]:
-        """Where the face is beside the reference's, and how it moved since the frame before; per cent of its width."""
+        """Shift of the face against the reference, and its movement since earlier frames; per cent of its width."""
         at, box = view.zones, view.box
-        whole = times(box, SMALL)
-        now, beside = mine.piece(box, whole), None if theirs is None else theirs.piece(box, whole)
+        whole = shrink_factor(box, SMALL)
+        now, reference = mine.piece(box, whole), None if theirs is None else theirs.piece(box, whole)
         far = cv2.resize(at.distance, now.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         ring = cv2.resize(at.ring.view(np.uint8), now.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
         core = far > CORE * at.width
         per_cent = 100 * whole * view.zoom / at.width
         row = dict.fromkeys(("shift_x", "shift_y", "move_x", "move_y", "ring_x", "ring_y"), math.nan)
-        if beside is not None and core.any():
-            x, y = m.travel(m.flow(now, beside), beside, core)
+        if reference is not None and core.any():
+            x, y = m.travel(m.flow(now, reference), reference, core)
             row["shift_x"], row["shift_y"] = x * per_cent, y * per_cent
         if not self._before:
             return row
-        if beside is None and core.any():
+        if reference is None and core.any():
             before = self._before[-1][0].piece(box, whole)
             moved_by = m.flow(now, before)
             for name, zone in (("move", core), ("ring", ring)):
@@ -175,10 +183,10 @@ class Inspector:
             if name and len(self._before) < KEPT:
                 continue
             row[f"moved{name}"] = m.motion(now, held[0].piece(box, whole), core)
-            if beside is None or held[1] is None:
+            if reference is None or held[1] is None:
                 row[f"due{name}"] = m.motion(now, held[0].piece(box, whole), ring)
             else:
-                row[f"due{name}"] = m.motion(beside, held[1].piece(box, whole), core)
+                row[f"due{name}"] = m.motion(reference, held[1].piece(box, whole), core)
         return row
 
     def _keep_pictures(
@@ -186,33 +194,35 @@ class Inspector:
     ) -> None:
         offers: list[tuple[str, float]] = []
         worst = 0.0
-        for measure, limit in self._limits.items():
-            value = row.get(measure, math.nan)
-            if isinstance(value, float) and value > limit.threshold:
-                worst = max(worst, min(value / limit.threshold, 4.0))
-                offers.append((limit.kind, value))
+        for kind, limit in self._limits:
+            value = row.get(limit.measure, math.nan)
+            if isinstance(value, float) and value > limit.low:
+                worst = max(worst, min(value / limit.low, 4.0))
+                offers.append((kind.name, value))
         if row.get("difference", math.inf) < MISSED:
             offers.append(("missed", -row["difference"]))
         abrupt = row["abrupt"] if math.isfinite(row["abrupt"]) else 0.0
         offers.append(("any", round(worst + 0.2 * abrupt, 0)))
         wanted = [offer for offer in offers if self._gallery.wants(offer[0], index, offer[1])]
         if wanted:
-            shown, other = cut(output, box), None if reference is None else cut(reference, box)
-            for kind, value in wanted:
-                self._gallery.offer(kind, index, value, shown, other)
+            shown, other = cropped(output, box), None if reference is None else cropped(reference, box)
+            for name, value in wanted:
+                self._gallery.offer(name, index, value, shown, other)
 
 
 def _thumbnail(image: Image) -> Image:
-    return thumbnail(shrunk(image, max(halves(image.shape[1], THUMB) // 2, 1)))
+    return thumbnail(shrunk(image, max(halving_factor(image.shape[1], THUMB) // 2, 1)))
 
 
 def _patch(colours: Colours, view: View, place: NDArray[np.float64]) -> Patch:
-    """The patch of a frame, whose (2, 3) matrix is `place`."""
-    return patch(colours.face, moved(place, view.box, colours.whole))
+    """Patch of a frame, whose (2, 3) matrix is `place`."""
+    return patch(colours.face, matrix_in_box(place, view.box, colours.whole))
 
 
-def _beside(ring: tuple[float, NDArray[np.float64]], face: Patch, other: Patch, weight: Floats) -> dict[str, Any]:
-    """Colour and light of the face beside the reference's."""
+def _colour_difference(
+    ring: tuple[float, NDArray[np.float64]], face: Patch, other: Patch, weight: Floats
+) -> dict[str, Any]:
+    """Colour and light of the face against the reference's."""
     around, shift = ring
     apart = cells(np.linalg.norm(face.lab - other.lab, axis=2).astype(np.float32))
     by_cell = m.colour(face.cells, other.cells, weight, shift)
@@ -235,7 +245,7 @@ def _packed(values: Floats) -> NDArray[np.int16]:
 
 
 def _ring(view: View, output: Colours, reference: Colours) -> tuple[float, NDArray[np.float64]]:
-    """Around the face: mean CIELAB distance of output and reference, and the median shift (3,) of colour."""
+    """Mean CIELAB distance of output and reference around the face, and the median shift (3,) of colour there."""
     mine, theirs = m.lab(output.ring), m.lab(reference.ring)
     ring = cv2.resize(view.zones.ring.view(np.uint8), mine.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
     change = (mine - theirs)[ring]
@@ -271,8 +281,8 @@ def _mouths(landmarks: NDArray[np.floating], place: NDArray[np.float64], face: P
 def _marks(
     landmarks: NDArray[np.floating], output_landmarks: NDArray[np.floating] | None, has_reference: bool
 ) -> dict[str, Any]:
-    marks = measure_marks.read(landmarks)
-    own = marks if output_landmarks is None and not has_reference else measure_marks.read(output_landmarks)
+    marks = face_landmarks.read(landmarks)
+    own = marks if output_landmarks is None and not has_reference else face_landmarks.read(output_landmarks)
     return {"marks": marks, "output_marks": own}
 
 

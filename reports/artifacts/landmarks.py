@@ -1,4 +1,4 @@
-"""What landmarks of output and reference say about the performance. Pure functions, array in, numbers out."""
+"""Head pose, expression and gaze from landmarks. Pure functions, array in, numbers out."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ assert DISTANCES == ("mouth opening", "mouth width", "eye opening")
 
 
 def read(points: NDArray[np.floating] | None) -> Floats:
-    """(8,) float32 NAMES of landmarks (N, 2|3); NaN for what they do not show."""
+    """(8,) float32 values of NAMES from landmarks (N, 2|3); NaN where the landmarks do not suffice."""
     out = np.full(len(NAMES), np.nan, np.float32)
     if points is None or len(points) < 468 or points.shape[1] < 3:
         return out

@@ -1,6 +1,6 @@
-"""What is measured on one frame's face: pure functions, array in, number out. Thresholds stand in `thresholds.py`.
+"""Measures of the face in one frame: pure functions, array in, number out. Thresholds are in `kinds.py`.
 
-All work on a crop around the face, `Zones` says which of its pixels are face, ring around the face, and edge. Higher
+All work on a crop around the face; `Zones` says which of its pixels are face, ring around the face, and edge. Higher
 is always worse. A value that cannot be computed is NaN.
 """
 
@@ -17,21 +17,21 @@ from curate.types import Floats, Image
 
 Doubles = NDArray[np.float64]
 SECTORS = 48
-"""Number of pieces into which the edge of the face is cut."""
+"""Number of directions into which the edge of the face is divided."""
 INNER, OUTER = 0.14, 0.05
-"""Shares of the face's width: the paste's edge is looked for so far inside and outside of the face's outline."""
+"""Fractions of the face's width: the edge of a paste is searched this far inside and outside the face's outline."""
 NOISE = 0.6
-"""Luma levels (of 255) of detail that any encoder adds or takes: added to both sides of a ratio of detail."""
+"""Luma levels (of 255) of detail that any encoder adds or removes: added to both sides of a ratio of detail."""
 
 
 @dataclass(frozen=True)
 class Zones:
-    """Which pixels of a crop of (H, W) are what; made by `zones`."""
+    """Zones of a crop (H, W): face, ring and edge; made by `zones`."""
 
     inside: NDArray[np.bool_]
     """(H, W) the face, without a thin margin at its edge."""
     ring: NDArray[np.bool_]
-    """(H, W) what lies around the face, without a thin margin at its edge."""
+    """(H, W) the surroundings of the face, without a thin margin at its edge."""
     band: NDArray[np.intp]
     """(P,) the pixels near the edge of the face, OUTER of its width outside to INNER inside, as flat indices."""
     sector: NDArray[np.int64]
@@ -77,7 +77,7 @@ def luma(image: Image) -> Floats:
 
 
 def ciede2000(first: NDArray[np.floating], second: NDArray[np.floating]) -> Doubles:
-    """Colour difference CIEDE2000 of two (..., 3) CIELAB arrays, kL = kC = kH = 1; 1 is about the least one sees.
+    """CIEDE2000 colour difference of two (..., 3) CIELAB arrays, kL = kC = kH = 1; about 1 is just noticeable.
 
     Sharma, Wu, Dalal: The CIEDE2000 color-difference formula (Color Research and Application 30, 2005).
     """
@@ -108,20 +108,20 @@ def _cos(degrees: Doubles) -> Doubles:
 
 
 def colour(output: Floats, reference: Floats, weight: Floats, shift: NDArray[np.floating]) -> Doubles:
-    """(G, G) CIEDE2000 of cells, after the surroundings' own `shift` of colour (3,) is taken from the output.
+    """(G, G) CIEDE2000 of cells, after the colour `shift` (3,) of the surroundings is subtracted from the output.
 
     `output` and `reference` are (G, G, 3) CIELAB means of cells, not pixels: another face has other pores, but must
-    have the light and colour of the place. NaN where `weight` (G, G) says that less than .9 of a cell is face.
+    have the light and colour of the place. NaN where `weight` (G, G) says that less than 0.9 of a cell is face.
     """
     apart = ciede2000(output - np.asarray(shift), reference)
     return np.asarray(np.where(weight >= 0.9, apart, np.nan))
 
 
 def tilt(difference: Floats, weight: Floats) -> tuple[float, float]:
-    """Slope of (G, G) differences of lightness over the face, L* from one side to the other: rightward, downward.
+    """Slope of (G, G) lightness differences across the face, in L* from side to side: rightward, downward.
 
-    A plane by least squares over the cells with a `weight` (G, G) of .9 and more, then again without those that are
-    farther from it than 3 median distances: a hole is no light. NaN for fewer than 12 cells.
+    A plane by least squares over the cells with a `weight` (G, G) of at least 0.9, then again without those that are
+    farther from it than 3 median distances: a hole is not light. NaN for fewer than 12 cells.
     """
     known = weight >= 0.9
     if known.sum() < 12:
@@ -140,13 +140,13 @@ def tilt(difference: Floats, weight: Floats) -> tuple[float, float]:
 def bands(grey: Floats, at: Zones) -> tuple[float, float]:
     """Fine detail in luma levels: in the face, and in the ring around it.
 
-    Root mean square of what a Gaussian blur of one pixel takes from (H, W) luma.
+    Root mean square of what a Gaussian blur of one pixel removes from (H, W) luma.
     """
     return _detail(grey - blurred(grey, 1.0), at)
 
 
 def middle_band(grey: Floats, at: Zones) -> float:
-    """Detail of the face in luma levels that a Gaussian blur of two pixels takes beyond that of one."""
+    """Detail of the face in luma levels that a Gaussian blur of two pixels removes beyond that of one."""
     one = blurred(grey, 1.0)
     return _detail(one - blurred(one, 1.73), at)[0]
 
@@ -158,23 +158,23 @@ def _detail(band: Floats, at: Zones) -> tuple[float, float]:
 
 
 def blurred(grey: Floats, sigma: float) -> Floats:
-    """Gaussian blur of (H, W), cut off at 3 sigma."""
+    """Gaussian blur of (H, W), truncated at 3 sigma."""
     side = 2 * int(np.ceil(3 * sigma)) + 1
     return np.asarray(cv2.GaussianBlur(grey, (side, side), sigma), np.float32)
 
 
 def sharpness(mine: tuple[float, ...], theirs: tuple[float, ...]) -> float:
-    """Detail of the face beside the reference's, over the same ratio of the ring, in octaves; < 0 is softer.
+    """Detail of the face against the reference's, relative to the same ratio in the ring, in octaves; < 0 is softer.
 
-    `bands` of output and reference. Dividing by the ring takes out what an encoder does to the whole picture; it
-    counts only as far as the ring has detail of its own.
+    `bands` of output and reference. Dividing by the ring removes what an encoder does to the whole picture; it counts
+    only as far as the ring has detail of its own.
     """
     before = theirs[1]
     return octaves(mine[0], theirs[0]) - octaves(mine[1], before) * before**2 / (before**2 + (2 * NOISE) ** 2)
 
 
 def octaves(mine: float, theirs: float) -> float:
-    """Ratio of two details as a power of two, with NOISE on both sides."""
+    """Ratio of two amounts of detail as a power of two, with NOISE on both sides."""
     return float(np.log2((mine + NOISE) / (theirs + NOISE)))
 
 
@@ -184,7 +184,7 @@ def light(grey: Floats, where: NDArray[np.bool_]) -> float:
 
 
 def flow(mine: Floats, theirs: Floats) -> Floats:
-    """(H, W, 2) pixels rightward and downward by which what is in `theirs` lies elsewhere in `mine`; (H, W) luma each.
+    """Optical flow (H, W, 2), pixels rightward and downward, from `theirs` to `mine`, (H, W) luma each.
 
     Dense inverse search (Kroeger et al., ECCV 2016), as OpenCV has it.
     """
@@ -192,9 +192,9 @@ def flow(mine: Floats, theirs: Floats) -> Floats:
 
 
 def travel(moved: Floats, grey: Floats, where: NDArray[np.bool_]) -> tuple[float, float]:
-    """Median (x, y) of a flow (H, W, 2) under a mask, over the three tenths with the steepest gradients of `grey`.
+    """Median (x, y) of a flow (H, W, 2) under a mask, over the 30 % of pixels with the steepest gradients.
 
-    Where a picture is flat a flow is only a guess. NaN where the mask is empty.
+    Where a picture is flat the flow is only a guess. NaN where the mask is empty.
     """
     if not where.any():
         return float("nan"), float("nan")

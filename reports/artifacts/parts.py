@@ -1,4 +1,4 @@
-"""What one stretch of frames gives to the artifact report; can be sent to another process, and stored."""
+"""Measured frames and candidate pictures of one part of a video: can be stored, and sent to another process."""
 
 from __future__ import annotations
 
@@ -21,26 +21,29 @@ VECTORS = {
     "mouth": np.int16, "reference_mouth": np.int16, "marks": np.float32, "output_marks": np.float32,
     "identity_vector": np.float32,
 }  # fmt: skip
-"""Columns that hold an array a row."""
+"""Columns with an array per row, and the type of its numbers."""
 NUMBERS = (
     "time", "change", "likeness", "x", "y", "width", "height", "light", "light_ring", "edge", "line", "fine", "middle",
     "fine_ring", "detail_lost", "false_detail", "colour", "colour_cell", "difference", "tilt_x", "tilt_y", "shift_x",
     "shift_y", "move_x", "move_y", "ring_x", "ring_y", "moved", "due", "moved_long", "due_long", "checkerboard_now",
     "ghost_now", "abrupt",
 )  # fmt: skip
-"""Columns that hold a number a row."""
+"""Columns with a number per row that every table has; a row may have more, which become columns, too."""
+SCALE = 100
+"""Colours of cells are stored as whole hundredths."""
+_NOT_NUMBERS = frozenset({"frame", *VECTORS})
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """Rows and candidate pictures of consecutive frames. `save` and `load` keep it exactly."""
+class InspectedPart:
+    """Rows and candidate pictures of consecutive frames. `save` and `load` preserve it exactly."""
 
     rows: tuple[dict[str, Any], ...]
-    """A row per frame: frame, time and what `Inspector` measured of the face."""
+    """A row per frame: frame, time and the numbers that `Inspector` measured on the face."""
     gallery: Gallery = field(default_factory=Gallery)
 
     def save(self, path: Path) -> Path:
-        """Write `path` (.parquet) and its pictures beside it (.pictures.parquet), the pictures first; gives `path`."""
+        """Write `path` (.parquet) and, before it, the pictures next to it (.pictures.parquet); returns `path`."""
         with atomic(_pictures_of(path)) as temporary:
             pd.DataFrame(list(self.gallery.rows()), columns=list(PICTURE)).to_parquet(temporary, index=False)
         with atomic(path) as temporary:
@@ -48,8 +51,8 @@ class Part:
         return path
 
     @classmethod
-    def load(cls, path: Path) -> Part:
-        """What `save` wrote. Raises WorkError if it is not there or damaged."""
+    def load(cls, path: Path) -> InspectedPart:
+        """The part that `save` wrote. Raises WorkError if it is missing or damaged."""
         try:
             rows, pictures = read_parquet(path), read_parquet(_pictures_of(path))
             return cls(
@@ -57,7 +60,7 @@ class Part:
             )
         except (*DAMAGED, WorkError) as error:
             raise WorkError(
-                f"{path}: cannot be read as a part of an artifact report ({one_line(error)}); delete it"
+                f"{path} cannot be read as part of an artifact report ({one_line(error)}): delete it"
             ) from None
 
 
@@ -69,9 +72,11 @@ def _pictures_of(path: Path) -> Path:
 
 
 def table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """The rows as a table with all columns, in order; NaN or None for what is not known."""
-    frame = pd.DataFrame(list(rows), columns=["frame", *NUMBERS, *VECTORS])
-    frame[list(NUMBERS)] = frame[list(NUMBERS)].astype(np.float64)
+    """The rows in order as a table with all columns; NaN or None where a value is not known."""
+    listed = list(rows)
+    numbers = list(dict.fromkeys([*NUMBERS, *(name for row in listed for name in row if name not in _NOT_NUMBERS)]))
+    frame = pd.DataFrame(listed, columns=["frame", *numbers, *VECTORS])
+    frame[numbers] = frame[numbers].astype(np.float64)
     for name in VECTORS:
         frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
     return frame.astype({"frame": np.int64})
@@ -79,7 +84,8 @@ def table(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {"frame": int(record["frame"])}
-    out |= {name: float(record[name]) for name in NUMBERS if not math.isnan(record[name])}
+    numbers = (*NUMBERS, *(record.keys() - _NOT_NUMBERS - set(NUMBERS)))
+    out |= {name: float(record[name]) for name in numbers if not math.isnan(record[name])}
     for name, kind in VECTORS.items():
         if isinstance(record[name], np.ndarray):
             out[name] = record[name].astype(kind)

@@ -1,6 +1,6 @@
-"""A face held still: a small square patch that follows the head's place, size and roll, cut into cells and regions.
+"""Stabilised face: a small square patch that follows the head's position, size and roll, split into cells and regions.
 
-What changes in the patch from frame to frame is the face, not its travel through the picture.
+Changes in the patch from frame to frame come from the face, not from its movement through the picture.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ SIDE = 64
 GRID = 8
 """The patch is cut into GRID x GRID cells."""
 REACH = 0.62
-"""Half the patch's side over the root of the face's area."""
+"""Half the patch's side, as a multiple of the square root of the face's area."""
 MOUTH = (14, 10)
-"""Width and height in samples of the little picture of the mouth."""
+"""Width and height in samples of the thumbnail of the mouth."""
 REGIONS = ("whole face", "forehead", "left eye", "right eye", "nose", "mouth", "left cheek", "right cheek", "jaw/chin",
            "edge")  # fmt: skip
 """Left and right are the person's own."""
@@ -30,7 +30,7 @@ _SEEDS: tuple[tuple[int, tuple[int, ...]], ...] = (
     (1, (10, 151, 67, 297, 109, 338)), (2, (386, 374, 282)), (3, (159, 145, 52)), (4, (4, 6, 195)),
     (5, (13, 14, 61, 291, 0, 17)), (6, (280, 411, 352)), (7, (50, 187, 123)), (8, (152, 199, 172, 397, 150, 379)),
 )  # fmt: skip
-"""Region to points of the mesh that stand for it: a cell belongs to the region of the nearest."""
+"""Region and the mesh points that represent it: a cell belongs to the region of the nearest point."""
 _EYES68 = (tuple(range(36, 42)), tuple(range(42, 48)))
 
 
@@ -45,7 +45,7 @@ class Patch:
 
 
 def upright(points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(2, 3) similarity from the landmarks' pixels to the patch, for landmarks (N, 2|3); upright for 478 or 68."""
+    """(2, 3) similarity transform from the pixels of landmarks (N, 2|3) to the patch; upright for 478 or 68 of them."""
     xy = np.asarray(points, np.float64)[:, :2]
     area = float(cv2.contourArea(hull(points)))
     if len(xy) >= 468:
@@ -62,7 +62,7 @@ def upright(points: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def patch(image: Image, matrix: NDArray[np.floating]) -> Patch:
-    """The patch of a (H, W, 3) uint8 RGB picture."""
+    """Patch of a (H, W, 3) uint8 RGB image."""
     lab = cv2.cvtColor(warp(image, matrix, SIDE).astype(np.float32) / 255, cv2.COLOR_RGB2LAB).astype(np.float32)
     return Patch(lab, cells(lab))
 
@@ -74,7 +74,7 @@ def cells(values: Floats) -> Floats:
 
 
 def cover(mask: Floats, matrix: NDArray[np.floating]) -> Floats:
-    """(GRID, GRID) in 0..1: how much of each cell is face, for a (H, W) mask in 0..1."""
+    """(GRID, GRID) fraction 0..1 of each cell that is face, for a (H, W) mask in 0..1."""
     return cells(np.asarray(cv2.warpAffine(mask, np.asarray(matrix, np.float64), (SIDE, SIDE)), np.float32))
 
 

@@ -1,4 +1,4 @@
-"""From the figures of each frame to the measures of each frame: what needs the frames around, or the whole video."""
+"""Measures of a whole video from the numbers of its frames, stretch by stretch between cuts."""
 
 from __future__ import annotations
 
@@ -11,28 +11,37 @@ from numpy.typing import NDArray
 
 from curate.footage.shots import Cuts, Difference
 from reports.artifacts import temporal as t
-from reports.artifacts.kinds import SWAP
+from reports.artifacts.kinds import SWAP, limits
 from reports.artifacts.landmarks import NAMES
-from reports.artifacts.patch import EDGE, GRID, REGIONS, WHOLE
-from reports.artifacts.series_measures import FAST_LIGHT, SCALE, alone, beside, frozen, median, softness, stacked
+from reports.artifacts.parts import SCALE
+from reports.artifacts.patch import GRID, REGIONS, WHOLE
+from reports.artifacts.series_measures import (
+    FAST_LIGHT,
+    frozen,
+    full_reference,
+    median,
+    no_reference,
+    softness,
+    stacked,
+)
 
 Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """The measures of a video's frames."""
+    """Measures of the frames of a video."""
 
     measures: pd.DataFrame
     """A row per frame, a column per measure; NaN: not known."""
     regions: pd.DataFrame
-    """A row per frame, a column per measure that tells a place: index into REGIONS."""
+    """A row per frame, a column per measure that knows its place: index into REGIONS."""
     pose: Doubles
     """(T, 2) yaw and pitch in degrees; NaN: not known."""
 
 
 def series(rows: pd.DataFrame, fps: float, has_reference: bool) -> Series:
-    """The measures of `rows` (see `reports.artifacts.parts.table`) in order of time."""
+    """Measures of `rows` (see `parts.table`) in order of time."""
     out: dict[str, Doubles] = {}
     regions: dict[str, NDArray[np.int64]] = {}
     pose = np.full((len(rows), 2), np.nan)
@@ -45,13 +54,13 @@ def series(rows: pd.DataFrame, fps: float, has_reference: bool) -> Series:
         for name, values in where.items():
             regions.setdefault(name, np.full(len(rows), WHOLE, np.int64))[stretch] = values
         pose[stretch] = stacked(mine, "marks", len(NAMES))[:, :2]
-    if has_reference and "difference" in out:
+    if has_reference:
         out["missed"] = missed(rows["difference"]).to_numpy(np.float64)
     return Series(pd.DataFrame(out, index=rows.index), pd.DataFrame(regions, index=rows.index), pose)
 
 
 def stretches(rows: pd.DataFrame) -> Iterator[NDArray[np.intp]]:
-    """Positions of the frames with a face between which there is neither a cut nor a frame without one."""
+    """Positions of consecutive frames with a face, without a cut in between."""
     face = rows["x"].notna().to_numpy()
     new = _cuts(rows)
     new[1:] |= face[1:] != face[:-1]
@@ -70,7 +79,7 @@ def _cuts(rows: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def _usual(rows: pd.DataFrame, has_reference: bool) -> dict[str, tuple[float, float]]:
-    """Levels of the whole video that single frames are compared with, and how far the sharpest tenth is from them."""
+    """Median softness of the video by measure, and the distance of its sharpest tenth from that."""
     if has_reference:
         return {}
     found = {}
@@ -83,44 +92,50 @@ def _usual(rows: pd.DataFrame, has_reference: bool) -> dict[str, tuple[float, fl
 def _stretch(
     rows: pd.DataFrame, fps: float, has_reference: bool, usual: dict[str, tuple[float, float]]
 ) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
-    colours = stacked(rows, "cells", GRID * GRID * 3).reshape(len(rows), GRID * GRID, 3) / SCALE
+    grid, cells = (len(rows), GRID, GRID), (len(rows), GRID * GRID, 3)
+    colours = stacked(rows, "cells", GRID * GRID * 3).reshape(cells) / SCALE
     weight = (stacked(rows, "weight", GRID * GRID) >= 90).astype(np.float64)
     region = stacked(rows, "regions", GRID * GRID).astype(int)
-    light = (rows["light"] - rows["light_ring"]).to_numpy()
-    out: dict[str, Doubles] = {"frozen": frozen(rows, has_reference)}
-    out["checkerboard"] = t.middle(t.held(rows["checkerboard_now"].to_numpy()), 3)
+    apart = np.full(grid, np.nan)
     where: dict[str, Doubles] = {}
-    apart = np.full((len(rows), GRID, GRID), np.nan)
+    out: dict[str, Doubles] = {"frozen": frozen(rows, has_reference)}
+    out["checkerboard"] = t.running_median(t.hold_last(rows["checkerboard_now"].to_numpy()), 3)
+    out["flicker"] = _flicker(rows, has_reference)
     if has_reference:
-        other = stacked(rows, "reference_cells", GRID * GRID * 3).reshape(colours.shape) / SCALE
-        colours = colours - other
-        apart = stacked(rows, "apart", GRID * GRID).reshape(apart.shape) / SCALE
-        out |= beside(rows, fps)
-        cell = rows["colour_cell"].fillna(-1).to_numpy().astype(int)
-        where["colour"] = np.where(cell >= 0, region[np.arange(len(rows)), np.maximum(cell, 0)], WHOLE)
-        where["light"] = _darker_side(rows)
+        colours = colours - stacked(rows, "reference_cells", GRID * GRID * 3).reshape(cells) / SCALE
+        apart = stacked(rows, "apart", GRID * GRID).reshape(grid) / SCALE
+        out |= full_reference(rows, fps)
+        where |= {"colour": _worst_cell(rows, region), "light": _darker_side(rows)}
     else:
-        out |= alone(rows, fps, colours, weight, usual)
-    out["flicker"] = 100 * t.sustained(light)
-    if not has_reference:
-        move = t.fastest(t.speed(rows[["move_x", "move_y"]].to_numpy()))
-        own = 100 * t.sustained(rows["light"].to_numpy())
-        out["flicker"] = (np.fmin(out["flicker"], own) - FAST_LIGHT * move).clip(0)
-    where["flicker"] = _largest(colours, weight, region)
-    where["edge" if has_reference else "edge_line"] = np.full(len(rows), float(EDGE))
+        out |= no_reference(rows, fps, colours, weight, usual)
+    where["flicker"] = _most_flickering(colours, weight, region)
     out["popped"] = t.popped(colours, weight)
-    box = (len(rows), GRID, GRID)
     if not has_reference:
         colours = t.cell_jumps(colours, 6.0, 5.0)
-    out["hole"], first = t.hole(colours.reshape(*box, 3), apart, weight.reshape(box), 0.6 * SWAP)
+    out["hole"], first = t.hole(colours.reshape(*grid, 3), apart, weight.reshape(grid), 0.6 * SWAP)
     row, column = first // (GRID - 1), first % (GRID - 1)
-    where["hole"] = region.reshape(box)[np.arange(len(rows)), row, column].astype(np.float64)
-    where["lips"] = np.full(len(rows), float(REGIONS.index("mouth")))
-    return out, where
+    where["hole"] = region.reshape(grid)[np.arange(len(rows)), row, column].astype(np.float64)
+    measured = [limit.measure for _, limit in limits(has_reference)]
+    return {n: rows[n].to_numpy() for n in measured if n in rows} | out, where
+
+
+def _flicker(rows: pd.DataFrame, has_reference: bool) -> Doubles:
+    relative = 100 * t.sustained((rows["light"] - rows["light_ring"]).to_numpy())
+    if has_reference:
+        return relative
+    move = t.running_max(t.smoothed_speed(rows[["move_x", "move_y"]].to_numpy()))
+    absolute = 100 * t.sustained(rows["light"].to_numpy())
+    return np.asarray((np.fmin(relative, absolute) - FAST_LIGHT * move).clip(0))
+
+
+def _worst_cell(rows: pd.DataFrame, region: NDArray[np.int64]) -> Doubles:
+    """(T,) region of the cell whose colour differs most; WHOLE where it is not known."""
+    cell = rows["colour_cell"].fillna(-1).to_numpy().astype(int)
+    return np.where(cell >= 0, region[np.arange(len(rows)), np.maximum(cell, 0)], WHOLE).astype(np.float64)
 
 
 def _darker_side(rows: pd.DataFrame) -> Doubles:
-    """Where the output is too dark: the cheek, the forehead or the chin away from its extra light."""
+    """(T,) region in which the output is too dark: a cheek, the forehead or the chin."""
     right, down = rows["tilt_x"].fillna(0).to_numpy(), rows["tilt_y"].fillna(0).to_numpy()
     names = np.where(
         np.abs(right) >= np.abs(down),
@@ -130,8 +145,8 @@ def _darker_side(rows: pd.DataFrame) -> Doubles:
     return names.astype(np.float64)
 
 
-def _largest(colours: Doubles, weight: Doubles, region: NDArray[np.intp]) -> Doubles:
-    """(T,) region in which lightness bends most from frame to frame; WHOLE where it bends everywhere alike."""
+def _most_flickering(colours: Doubles, weight: Doubles, region: NDArray[np.intp]) -> Doubles:
+    """(T,) region in which lightness flickers most; WHOLE where it flickers everywhere alike."""
     out = np.full(len(colours), float(WHOLE))
     if len(colours) < 3:
         return out
@@ -148,7 +163,7 @@ def _largest(colours: Doubles, weight: Doubles, region: NDArray[np.intp]) -> Dou
 
 
 def missed(difference: pd.Series) -> pd.Series:
-    """Per cent of a swap's usual difference from the reference that each frame lacks; NaN if this is no swap."""
+    """Per cent of the swap's usual difference from the reference that a frame lacks; NaN if the video is no swap."""
     usual = float(difference.median()) if difference.notna().any() else 0.0
     if usual < SWAP:
         return pd.Series(np.nan, index=difference.index)

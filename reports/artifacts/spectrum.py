@@ -1,6 +1,6 @@
-"""What the spectrum of a face tells: periodic patterns and faint copies. Pure functions, array in, number out.
+"""Periodic patterns and faint copies in the spectrum of a face. Pure functions, array in, number out.
 
-They look at a square of unshrunk pixels in the middle of the face, so that a pattern of two pixels is still there.
+They use a square of unshrunk pixels in the middle of the face, so that a pattern of two pixels survives.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from curate.types import Floats
 
 SIZES = (160, 128, 96, 64, 48)
-"""Sides in pixels of the square that is looked at; the largest that lies in the face is taken."""
+"""Sides in pixels of the square; the largest one inside the face is taken."""
 LOWEST = 0.09
-"""Cycles a pixel: slower patterns are not told from features."""
+"""Cycles per pixel: slower patterns cannot be distinguished from facial features."""
 FLOOR = 0.5
 """Variance in squared luma levels that rounding and encoding leave at every frequency."""
 NEAREST, FARTHEST = 4.0, 0.25
-"""Pixels, and share of the square's side, between which a copy's shift is looked for."""
+"""Pixels, and fraction of the square's side, between which the shift of a copy is searched."""
 
 
 def square(grey: NDArray[np.uint8], centre: tuple[float, float], width: float) -> Floats | None:
@@ -52,8 +52,8 @@ def power(grey: Floats) -> Floats:
 
 
 @functools.cache
-def _looked_at(size: int) -> NDArray[np.bool_]:
-    """Where a peak counts: fast enough, and not where blocks of 8 pixels show."""
+def _counted(size: int) -> NDArray[np.bool_]:
+    """Frequencies at which a peak counts: fast enough, and none of those of 8-pixel coding blocks."""
     fy, fx = np.abs(np.fft.fftfreq(size))[:, None], np.fft.rfftfreq(size)[None]
     near = 2.5 / size
     block_x = (fy < near) & (np.abs(fx * 8 - np.round(fx * 8)) < 8 * near)
@@ -62,7 +62,7 @@ def _looked_at(size: int) -> NDArray[np.bool_]:
 
 
 def checkerboard(output: Floats, reference: Floats | None) -> float:
-    """How far the highest spectral peak stands above a smooth spectrum, decibels, for power spectra (S, S//2+1).
+    """Height in decibels of the highest spectral peak over a smooth spectrum, for power spectra (S, S//2+1).
 
     With a reference the peak must also stand above that one's spectrum: what is periodic in the footage is no fault.
     """
@@ -70,11 +70,11 @@ def checkerboard(output: Floats, reference: Floats | None) -> float:
     above = _peaks(output)
     if reference is not None:
         above = np.minimum(above, above - _peaks(reference))
-    return float(10 / np.log(10) * above[_looked_at(size)].max())
+    return float(10 / np.log(10) * above[_counted(size)].max())
 
 
 def _peaks(spectrum: Floats) -> Floats:
-    """Natural logarithm of a spectrum over itself smoothed."""
+    """Natural logarithm of a spectrum divided by its smoothed self."""
     level = np.log(_blurred(spectrum, 3))
     return np.asarray(level - _blurred(level, 17), np.float32)
 
@@ -107,7 +107,7 @@ def ghost(output: Floats, reference: Floats) -> float:
 
 
 def _radial(values: Floats, weight: Floats) -> Floats:
-    """Weighted mean of (S, S//2+1) values over all frequencies of like size, at each: blur is the same all around."""
+    """Weighted mean of (S, S//2+1) values over frequencies of equal magnitude: blur is the same in all directions."""
     ring = _rings(values.shape[0])
     total = np.bincount(ring.ravel(), weights=weight.ravel())
     sums = np.bincount(ring.ravel(), weights=(values * weight).ravel())

@@ -1,6 +1,6 @@
-"""Measures that need the frames before and after: from figures per frame to measures per frame.
+"""Measures over time, which need the frames before and after: arrays in, arrays out.
 
-Every function takes one stretch of frames without a cut or a gap, in order, and is NaN where it cannot tell.
+Every function takes one stretch of frames in order, without a cut or a gap; values that cannot be computed are NaN.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 Doubles = NDArray[np.float64]
 
 
-def bend(values: Doubles) -> Doubles:
-    """(T,) how far each of (T,) or (T, C) values is from the mean of its neighbours, as a length; NaN at ends."""
+def second_difference(values: Doubles) -> Doubles:
+    """(T,) distance of each of (T,) or (T, C) values from the mean of its two neighbours; NaN at the ends."""
     flat = values.reshape(len(values), -1)
     out = np.full(len(flat), np.nan)
     if len(flat) >= 3:
@@ -22,15 +22,15 @@ def bend(values: Doubles) -> Doubles:
     return out
 
 
-def held(values: Doubles) -> Doubles:
-    """(T,) values of which every other one is measured: NaN after a known one becomes that one."""
+def hold_last(values: Doubles) -> Doubles:
+    """(T,) values of which every other one is measured: a NaN takes the value before it."""
     out = values.astype(np.float64)
     out[1:] = np.where(np.isfinite(values[1:]), values[1:], values[:-1])
     return out
 
 
-def middle(values: Doubles, width: int) -> Doubles:
-    """(T,) running median over `width` frames; NaNs are passed over; NaN where fewer than half are known."""
+def running_median(values: Doubles, width: int) -> Doubles:
+    """(T,) running median over `width` frames, ignoring NaN; NaN where fewer than half are known."""
     half = width // 2
     padded = np.pad(values.astype(np.float64), half, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, width)
@@ -42,31 +42,31 @@ def middle(values: Doubles, width: int) -> Doubles:
     return out
 
 
-def speed(move: Doubles) -> Doubles:
-    """(T,) length of the mean of (T, 2) movements over five frames: what trembles goes nowhere. Unknown is 0."""
+def smoothed_speed(move: Doubles) -> Doubles:
+    """(T,) length of (T, 2) movements averaged over five frames, so that jitter cancels out. NaN counts as 0."""
     known = np.nan_to_num(move)
     padded = np.pad(known, ((2, 2), (0, 0)), mode="edge")
     means = np.lib.stride_tricks.sliding_window_view(padded, 5, axis=0).mean(-1)
     return np.asarray(np.linalg.norm(means, axis=1))
 
 
-def fastest(values: Doubles, reach: int = 3) -> Doubles:
-    """(T,) the highest of the values within `reach` frames."""
+def running_max(values: Doubles, reach: int = 3) -> Doubles:
+    """(T,) maximum of the values within `reach` frames."""
     padded = np.pad(values, reach, mode="edge")
     return np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(-1))
 
 
 def sustained(values: Doubles) -> Doubles:
-    """(T,) the bend that lasts: running median over 5 frames. A single step bends two frames and is no flicker."""
-    return middle(bend(values), 5)
+    """(T,) second difference that lasts: its running median over 5 frames. A single step affects two frames only."""
+    return running_median(second_difference(values), 5)
 
 
 def jumps(values: Doubles, least: float, times: float = 4.0) -> Doubles:
-    """(T,) how far (T, C) values are from their usual level by jumps alone.
+    """(T,) distance of (T, C) values from their usual level, counting jumps only.
 
     A change from one frame to the next is a jump if it is longer than `least` and than `times` the usual one of the 20
-    frames around; what changes slowly is followed. The usual level is the one at which most frames are; no frame is
-    farther from it than its values are from theirs. NaNs are taken for no change.
+    frames around; slow changes are ignored. The usual level is the median; no frame is farther from it than its values
+    are from their median. NaN counts as no change.
     """
     if len(values) < 3:
         return np.full(len(values), np.nan)
@@ -77,7 +77,7 @@ def jumps(values: Doubles, least: float, times: float = 4.0) -> Doubles:
     away = np.linalg.norm(values - np.median(values, axis=0), axis=1)
     change = np.diff(values, axis=0)
     size = np.linalg.norm(change, axis=1)
-    usual = middle(size, 21)
+    usual = running_median(size, 21)
     usual = np.where(np.isfinite(usual), usual, 0)
     change[size <= np.maximum(least, times * usual)] = 0
     level = np.vstack([np.zeros((1, values.shape[1])), np.cumsum(change, axis=0)])
@@ -85,7 +85,7 @@ def jumps(values: Doubles, least: float, times: float = 4.0) -> Doubles:
 
 
 def cell_jumps(cells: Doubles, least: float, times: float) -> Doubles:
-    """(T, K, C) the part of (T, K, C) colours that came by jumps, cell by cell, less its median over the frames.
+    """(T, K, C) part of (T, K, C) colours that came about by jumps, cell by cell, minus its median over the frames.
 
     A change is a jump if it is longer than `least` and than `times` the cell's usual one.
     """
@@ -98,7 +98,7 @@ def cell_jumps(cells: Doubles, least: float, times: float) -> Doubles:
 
 
 def popped(cells: Doubles, weight: Doubles, longest: int = 4, floor: float = 1.0) -> Doubles:
-    """(T,) how far a frame, or up to `longest` in a row, is from both neighbours although these are alike.
+    """(T,) distance of a frame, or of up to `longest` in a row, from both neighbours although these are alike.
 
     `cells` (T, K, C) colours, `weight` (T, K) 0 or 1. Mean distance over cells, beyond that of the neighbours and
     twice the usual change from frame to frame.
@@ -114,7 +114,7 @@ def popped(cells: Doubles, weight: Doubles, longest: int = 4, floor: float = 1.0
         return float((np.linalg.norm(cells[a] - cells[b], axis=1) * both).sum() / total) if total >= 8 else np.nan
 
     step = np.array([apart(t, t + 1) for t in range(frames - 1)])
-    usual = middle(step, 21)
+    usual = running_median(step, 21)
     usual = np.where(np.isfinite(usual), usual, 0) + floor
     for start in range(1, frames - 1):
         if not step[start - 1] > 2 * usual[start - 1]:
@@ -132,17 +132,17 @@ def popped(cells: Doubles, weight: Doubles, longest: int = 4, floor: float = 1.0
 
 
 LAG_WINDOW, LAG_SLOW, LAG_NEAR, LAG_ACTIVE, LAG_REACH = 0.8, 0.7, 0.3, 0.6, 0.2
-"""Seconds: over how much a lag is looked for, what is slower than that is left out, how near a frame must be to a
-window's middle, over how much the movement must be enough, and the longest lag."""
+"""Seconds: the window in which a lag is searched, the window above which movement counts as slow and is removed, the
+distance of a frame from a window's centre, the window in which there must be enough movement, and the longest lag."""
 LAG_GAIN = (0.25, 0.55)
-"""A lag counts from where shifting takes away the first part of the difference, and wholly from the second part on."""
+"""A lag counts from where shifting removes the first fraction of the difference, and fully from the second on."""
 
 LAG_ALIKE = 0.7
-"""What moves less than this part of the reference's movement is held, not late."""
+"""A mouth that moves less than this fraction of the reference's movement is held, not late."""
 
 
 def lag(output: Doubles, reference: Doubles, fps: float, least: float) -> Doubles:
-    """(T,) frames, with fractions, between the movements of `output` (T, K) and of `reference` (T, K), early or late.
+    """(T,) lag in frames, with fractions, between the movements of `output` (T, K) and `reference` (T, K), in size.
 
     In each window the shift that leaves the least squared difference, refined by a parabola, times how much of the
     difference it takes away; a frame has the most that a window around it shows. NaN where the reference changes less
@@ -170,13 +170,13 @@ def lag(output: Doubles, reference: Doubles, fps: float, least: float) -> Double
     sure = np.clip((gain - LAG_GAIN[0]) / (LAG_GAIN[1] - LAG_GAIN[0]), 0, 1) * (best == inner)
     due, done = (np.sqrt(_box(c, 2 * half + 1).clip(0)) for c in (change, own))
     moves = (due >= least) & (done >= LAG_ALIKE * due)
-    found = fastest(np.abs(inner - reach + part) * sure * moves, round(LAG_NEAR * fps))
+    found = running_max(np.abs(inner - reach + part) * sure * moves, round(LAG_NEAR * fps))
     active = np.sqrt(_box(change, 2 * max(round(LAG_ACTIVE / 2 * fps), 1) + 1).clip(0)) >= least
     return np.asarray(np.where(active, found, np.nan))
 
 
 def _box(values: Doubles, width: int) -> Doubles:
-    """Running mean of (T,) or (T, K) over an odd number of frames; the ends are held."""
+    """Running mean of (T,) or (T, K) over an odd number of frames; the ends are repeated."""
     flat = values.reshape(len(values), -1)
     padded = np.pad(flat, ((width // 2, width // 2), (0, 0)), mode="edge")
     sums = np.cumsum(np.vstack([np.zeros((1, flat.shape[1])), padded]), axis=0)
@@ -186,7 +186,7 @@ def _box(values: Doubles, width: int) -> Doubles:
 
 
 def hole(cells: Doubles, apart: Doubles, weight: Doubles, usual: float) -> tuple[Doubles, NDArray[np.int64]]:
-    """(T,) per cent by which a patch of 2 x 2 cells stands out from the rest of the face, and (T,) its first cell.
+    """(T,) contrast in per cent of a patch of 2 x 2 cells with the rest of the face, and (T,) its first cell.
 
     100 is a patch as unlike the face as 25 CIELAB, or as like the reference as no other part. `cells` (T, G, G, C) the
     output, less the reference if there is one; `apart` (T, G, G) mean distance of their pixels (NaN without); `weight`
@@ -208,5 +208,5 @@ def hole(cells: Doubles, apart: Doubles, weight: Doubles, usual: float) -> tuple
 
 
 def _blocks(values: Doubles) -> Doubles:
-    """(T, G-1, G-1) mean of every 2 x 2 cells."""
+    """(T, G-1, G-1) means of all 2 x 2 neighbouring cells."""
     return (values[:, :-1, :-1] + values[:, 1:, :-1] + values[:, :-1, 1:] + values[:, 1:, 1:]) / 4

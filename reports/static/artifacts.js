@@ -1,22 +1,22 @@
-// Two videos in step, their difference, the boxes of findings, and the timeline that leads to them.
+// Two synchronised videos, their difference, the boxes of findings, and the timeline that seeks to them.
 (() => {
   const player = document.getElementById("player"), lanes = player.querySelector(".lanes"), head = lanes.querySelector(".head");
   const one = (query) => player.querySelector(query);
   const all = (query, root = document) => Array.from(root.querySelectorAll(query));
   const { fps, start, length, offset } = Object.fromEntries(Object.entries(player.dataset).map(([k, v]) => [k, Number(v)]));
   const findings = all("[data-finding]").map((line) => ({
-    place: Number(line.dataset.finding), from: Number(line.dataset.start), to: Number(line.dataset.end),
-    severity: line.dataset.severity, title: line.dataset.title, track: JSON.parse(line.dataset.track),
+    passage: Number(line.dataset.finding), from: Number(line.dataset.start), to: Number(line.dataset.end),
+    severity: line.dataset.severity, title: line.dataset.title, label: line.dataset.label, track: JSON.parse(line.dataset.track),
   }));
-  const cards = all("li[data-place]"), list = document.querySelector(".places");
-  const inOrder = cards.map((card) => card.querySelector("[data-go]")).map((b) => [Number(b.dataset.go), Number(b.dataset.place)]);
+  const cards = all("li[data-passage]"), list = document.querySelector(".passages");
+  const inOrder = cards.map((card) => card.querySelector("[data-go]")).map((b) => [Number(b.dataset.go), Number(b.dataset.passage)]);
   inOrder.sort((a, b) => a[0] - b[0]);
   let render = one("[data-role=render]"), target = one("[data-role=target]"), canvas = one("canvas");
   let at = start, picked = -1, said = "";
   const clip = (t) => Math.min(Math.max(t, start), start + length - 0.5 / fps);
   const clock = (t) => `${Math.floor(t / 60)}:${(t % 60 < 10 ? "0" : "") + (Math.floor((t % 60) * 100 + 1e-6) / 100).toFixed(2)}`;
 
-  const place = (finding) => {
+  const boxAt = (finding) => {
     const track = finding.track;
     let i = track.findIndex((p) => p[0] > at);
     if (i <= 0) return track[i < 0 ? track.length - 1 : 0].slice(1);
@@ -24,22 +24,23 @@
     return track[i - 1].slice(1).map((v, k) => v + (track[i][k + 1] - v) * share);
   };
   const box = (finding) => {
-    const [x, y, w, h] = place(finding), mark = document.createElement("i");
+    const [x, y, w, h] = finding.at, mark = document.createElement("i");
     mark.className = finding.severity + (y < 0.08 * render.videoHeight ? " inside" : "");
-    mark.dataset.title = finding.title;
+    mark.dataset.title = finding.label;
     Object.assign(mark.style, {
       left: (100 * x) / render.videoWidth + "%", top: (100 * y) / render.videoHeight + "%",
       width: (100 * w) / render.videoWidth + "%", height: (100 * h) / render.videoHeight + "%",
     });
     return mark;
   };
-  const marked = (found) => {
-    const seen = new Map();
+  const marked = (found) => { // boxes that nearly coincide are one, with all labels
+    const boxes = [];
     found.forEach((f) => {
-      const key = f.track.join();
-      seen.set(key, seen.has(key) ? { ...seen.get(key), title: seen.get(key).title + ", " + f.title.toLowerCase() } : f);
+      const at = boxAt(f), same = boxes.find((b) => b.at.every((v, k) => Math.abs(v - at[k]) < 0.1 * at[2 + (k % 2)]));
+      if (same) same.label += ", " + f.label.toLowerCase();
+      else boxes.push({ ...f, at });
     });
-    return Array.from(seen.values());
+    return boxes;
   };
   const subtract = () => {
     if (!canvas || !target || target.readyState < 2 || render.readyState < 2) return;
@@ -55,9 +56,9 @@
     lanes.setAttribute("aria-valuenow", at.toFixed(1));
     lanes.setAttribute("aria-valuetext", clock(at));
     const found = findings.filter((f) => f.from <= at + 1e-3 && at < f.to);
-    const words = found.length ? `Here: ${found.map((f) => `${f.title} (${f.severity})`).join(", ")}.` : "";
+    const words = found.length ? `At this time: ${found.map((f) => `${f.title[0].toLowerCase()}${f.title.slice(1)} (${f.severity})`).join(", ")}.` : "";
     if (words !== said) one(".now").textContent = said = words;
-    cards.forEach((card, i) => card.classList.toggle("on", i === picked || found.some((f) => f.place === i)));
+    cards.forEach((card, i) => card.classList.toggle("on", i === picked || found.some((f) => f.passage === i)));
     if (!render) return;
     one(".clock").replaceChildren(clock(at));
     const frame = document.createElement("small");
@@ -112,8 +113,8 @@
   const lost = [];
   const fail = (video) => {
     lost.push(video.dataset.name);
-    const note = one(".failed"), still = video === render ? " The pictures below show what was found." : "";
-    note.textContent = `${lost.join(" and ")} cannot be played here: not where this page looks for it, or this browser lacks the codec.${still}`;
+    const note = one(".failed"), still = video === render ? " The pictures below still show what was found." : "";
+    note.textContent = `${lost.join(" and ")} cannot be played: the file was moved, or this browser does not support its codec.${still}`;
     note.hidden = false;
     if (video === render) {
       if (target) target.pause();
@@ -159,14 +160,14 @@
   lanes.addEventListener("pointerdown", (event) => {
     if (event.button) return;
     const mark = event.target.closest(".mark"), time = timeAt(event);
-    const from = mark && Number(mark.dataset.from), index = mark ? Number(mark.dataset.place) : -1;
-    const own = mark && findings.some((f) => f.place === index && f.from <= time && time < f.to);
+    const from = mark && Number(mark.dataset.from), index = mark ? Number(mark.dataset.passage) : -1;
+    const own = mark && findings.some((f) => f.passage === index && f.from <= time && time < f.to);
     go(mark && !own ? from : time, index);
     lanes.setPointerCapture(event.pointerId);
   });
   lanes.addEventListener("pointermove", (event) => { if (lanes.hasPointerCapture(event.pointerId)) seek(timeAt(event)); });
   all("[data-go]").forEach((button) => button.addEventListener("click", () => {
-    go(Number(button.dataset.go), Number(button.dataset.place ?? -1));
+    go(Number(button.dataset.go), Number(button.dataset.passage ?? -1));
     player.scrollIntoView({ block: "nearest" });
   }));
   const keys = {

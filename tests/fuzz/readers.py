@@ -23,7 +23,7 @@ from render import plan
 from render.output import footage_format, mux
 from render.provenance import keys, registry
 from render.provenance.verify import verify
-from reports.artifacts.parts import Part
+from reports.artifacts.parts import InspectedPart
 from train import checkpoint
 from train.data import usable_rows
 from train.run import load_swapper, open_run
@@ -102,7 +102,7 @@ def read_work(folder: Path) -> None:
         plan.done(folder, part)
     plan.load_face(folder, range(0, 12))
     plan.load_typical(folder)
-    Part.load(folder / "part-00000.parquet")
+    InspectedPart.load(folder / "part-00000.parquet")
 
 
 def read_papers(path: Path) -> None:

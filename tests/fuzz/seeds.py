@@ -169,7 +169,7 @@ def render(folder: Path) -> None:
     from render.output.coding import coding_for
     from render.output.footage_format import check_footage
     from render.provenance import keys, manifest, registry
-    from reports.artifacts.parts import Part
+    from reports.artifacts.parts import InspectedPart
 
     folder.mkdir(parents=True)
     footage = clip(folder / "footage.mp4", "libx264", "yuv420p", "aac")
@@ -193,7 +193,8 @@ def render(folder: Path) -> None:
     np.savez(work / "typical.npz", middle=np.zeros((8, 8), np.float32), spread=np.ones((8, 8), np.float32))
     account = {"times": list(range(12)), "swapped": 12, "pixels_sha256": "aa"}
     made.parts[0].path(work, ".json").write_text(json.dumps(account))
-    Part(tuple({"frame": i, "time": i / 25, "x": 1.0} for i in range(12))).save(made.parts[0].path(work, ".parquet"))
+    inspected = InspectedPart(tuple({"frame": i, "time": i / 25, "x": 1.0} for i in range(12)))
+    inspected.save(made.parts[0].path(work, ".parquet"))
 
 
 MAKERS: dict[str, Callable[[Path], object]] = {

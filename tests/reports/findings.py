@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from reports.artifacts.events import Finding, by_severity
-from reports.artifacts.inspect import ArtifactReport
-from reports.artifacts.kinds import Limit, limits
+from reports.artifacts.kinds import Limit, by_name, limits
+from reports.artifacts.report import ArtifactReport
 from reports.page.pictures import Picture, jpeg
 
 FPS = 25.0
-LATER: dict[str, Any] = {"region_name": "", "pose": None, "also": ()}
 
 
 def finding(kind: str, first: int, last: int, times: float = 2.0, **more: Any) -> Finding:
     """A finding of `kind` in the frames first..last whose worst value is `times` the threshold."""
-    known = {limit.kind: limit for limit in limits(True)}
-    limit = known.get(kind) or Limit(kind, kind.replace("_", " "), kind, "%", 1.0, 2.0, 4.0, 1, "made up")
-    value = limit.threshold * times
-    severity = "high" if value >= limit.high else "medium" if value >= limit.medium else "low"
-    values = {
-        **LATER, "kind": kind, "title": limit.title, "severity": severity, "start": first / FPS,
-        "end": (last + 1) / FPS, "first_frame": first, "last_frame": last, "worst_frame": (first + last) // 2,
-        "measure": limit.measure, "unit": limit.unit, "value": value, "threshold": limit.threshold,
+    limit = by_name()[kind].full_reference if kind in by_name() else Limit(kind, "%", 1.0, 2.0, 4.0, 1, "made up")
+    assert limit is not None
+    title = by_name()[kind].title if kind in by_name() else kind.replace("_", " ")
+    value = limit.low * times
+    values: dict[str, Any] = {
+        "region_name": "whole face", "kind": kind, "title": title, "severity": limit.severity(value),
+        "start": first / FPS, "end": (last + 1) / FPS, "first_frame": first, "last_frame": last,
+        "worst_frame": (first + last) // 2,
+        "measure": limit.measure, "unit": limit.unit, "value": value, "threshold": limit.low,
         "flagged": last - first + 1, "region": (40, 30, 100, 120),
     } | more  # fmt: skip
-    names = {f.name for f in fields(Finding)}
-    made = Finding(**{k: v for k, v in values.items() if k in names})
-    for name in LATER:
-        object.__setattr__(made, name, values[name])
-    return made
+    return Finding(**values)
 
 
 def report(
@@ -44,8 +39,8 @@ def report(
     index = np.arange(frames)
     table = pd.DataFrame({"frame": index, "time": index / FPS, "x": 40.0 + index, "y": 30.0})
     table[["width", "height"]] = (100.0, 120.0)
-    for limit in limits(reference):
-        table[limit.measure] = 0.1 * limit.threshold
+    for _, limit in limits(reference):
+        table[limit.measure] = 0.1 * limit.low
     for f in findings:
         if f.measure in table:
             table.loc[f.first_frame : f.last_frame, f.measure] = f.value

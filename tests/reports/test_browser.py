@@ -160,10 +160,10 @@ def test_a_click_on_the_timeline_seeks_both_videos_and_the_list(opened, artifact
     assert _times(page) == [pytest.approx(0.29, abs=0.02)] * 2  # the worst frame of the worst place
     page.page.locator(".lane:not(.sum) .mark.medium, .lane:not(.sum) .mark.low").first.click()
     assert _times(page) == [pytest.approx(1.72, abs=0.12)] * 2
-    assert page.page.locator(".places .on h3").inner_text().startswith("0:01.6")
-    assert "Here: The colour is off" in page.page.locator(".now").inner_text()
+    assert page.page.locator(".passages .on h3").inner_text().startswith("0:01.6")
+    assert "At this time: the colour of the face is off" in page.page.locator(".now").inner_text()
     assert page.page.locator(".pane").nth(1).locator(".boxes i").count() == 1
-    page.page.locator(".places [data-go]").first.click()
+    page.page.locator(".passages [data-go]").first.click()
     assert _times(page) == [pytest.approx(0.21, abs=0.02)] * 2
     assert page.page.locator(".lanes").get_attribute("aria-valuetext") == "0:00.20"
 
@@ -209,7 +209,7 @@ def test_a_lost_video_is_told_and_the_pictures_stay(opened, artifact_page: Path,
     note.wait_for(state="visible", timeout=15_000)
     assert videos[lost].name in note.inner_text()
     assert page.locator("video").count() == (0 if lost == "render" else 1)
-    assert page.locator(".places img").first.evaluate("i => i.decode().then(() => i.naturalWidth)") > 0
+    assert page.locator(".passages img").first.evaluate("i => i.decode().then(() => i.naturalWidth)") > 0
     page.locator(".lanes").focus()
     page.keyboard.press("End")
     assert page.locator(".lanes").get_attribute("aria-valuetext") == "0:01.98"

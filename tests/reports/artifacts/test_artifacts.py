@@ -10,14 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.errors import UsageError, WorkError
+from curate.errors import UsageError
 from curate.face.align import hull_mask
 from curate.face.mesh import canonical
 from curate.face.pose import matrix
-from reports.artifact_page.page import to_json, verdict, write
-from reports.artifacts.inspect import Inspector, Part, inspect, merge
-from reports.artifacts.inspect import inspect as artifacts
-from reports.page.pictures import LEAST, Gallery
+from reports.artifact_page.page import to_json, write
+from reports.artifact_page.passages import verdict
+from reports.artifacts import inspect as inspect_module
+from reports.artifacts.inspect import inspect
+from reports.artifacts.inspector import Inspector
+from reports.artifacts.parts import InspectedPart
+from reports.artifacts.report import merge
 
 FPS = 30.0
 COUNT, FIRST, LAST = 40, 12, 27
@@ -199,18 +202,12 @@ def test_the_report_is_the_same_however_the_video_is_cut_and_stored(scene, landm
     pieces = []
     for number, (first, last) in enumerate(((0, 13), (13, 14), (14, COUNT))):
         path = part(first, last).save(tmp_path / f"{number}.parquet")
-        pieces.append(pickle.loads(pickle.dumps(Part.load(path))))  # noqa: S301
+        pieces.append(pickle.loads(pickle.dumps(InspectedPart.load(path))))  # noqa: S301
     again = merge(pieces, FPS, has_reference)
     assert {f.kind for f in whole.findings} == {"flicker", "popped"}
     assert again.findings == whole.findings
     assert again.pictures == whole.pictures
     pd.testing.assert_frame_equal(again.measures, whole.measures)
-
-
-def test_a_damaged_part_says_which_and_what_to_do(tmp_path):
-    (tmp_path / "a.parquet").write_bytes(b"no")
-    with pytest.raises(WorkError, match=r"a\.parquet: cannot be read.*delete it"):
-        Part.load(tmp_path / "a.parquet")
 
 
 def test_flicker_is_a_tenth_from_frame_to_frame(scene, landmarks):
@@ -285,7 +282,7 @@ def test_frames_without_a_face_are_rows_without_values(scene, landmarks):
 def test_no_frame_and_no_face_give_a_report(tmp_path):
     empty = Inspector(FPS, True).finish()
     assert (empty.frames, empty.findings) == (0, ())
-    assert verdict(empty) == "No face was found, so nothing was measured."
+    assert verdict(empty) == "No face was detected, so nothing was measured."
     assert write(empty, tmp_path / "e.html", {}).is_file()
     assert json.loads((tmp_path / "e.json").read_text())["measures"]["colour"]["median"] is None
 
@@ -309,7 +306,7 @@ def test_the_render_may_say_where_it_pasted(scene, landmarks):
 
 
 def test_another_size_of_reference_raises(scene, landmarks):
-    with pytest.raises(ValueError, match="another size"):
+    with pytest.raises(ValueError, match="size differs"):
         Inspector(FPS, True).add(0, 0.0, scene(0), scene(0)[:-2], landmarks)
     with pytest.raises(ValueError, match="missing"):
         Inspector(FPS, True).add(0, 0.0, scene(0), None, landmarks)
@@ -337,18 +334,6 @@ def test_json_has_the_contract_and_no_nan(scene, landmarks):
     assert found["frames"] == COUNT
 
 
-def test_pictures_stay_bounded_and_keep_the_worst():
-    gallery, image = Gallery(), np.zeros((8, 8, 3), np.uint8)
-    values = np.random.default_rng(0).permutation(8 * LEAST * 4)
-    for frame, value in enumerate(values):
-        gallery.offer("edge", frame, float(value), image, None)
-    assert sum(map(len, gallery._held.values())) <= LEAST
-    worst = gallery.worst("edge", 0, len(values))
-    assert worst is not None
-    assert worst.frame == int(values.argmax())
-    assert gallery.worst("colour", 0, 10) is None
-
-
 def _video(path: Path, frames, size=240, rate=30, times=None):
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=rate)
@@ -371,7 +356,7 @@ def followed(monkeypatch, landmarks):
     def follow(video, identity, workers=1, progress=None):
         return pd.DataFrame({"frame": range(COUNT), "landmarks": [landmarks] * COUNT})
 
-    monkeypatch.setattr(artifacts, "follow", follow)
+    monkeypatch.setattr(inspect_module, "follow", follow)
 
 
 def test_inspect_finds_flicker_in_an_encoded_video_and_nothing_in_a_clean_copy(tmp_path, scene, landmarks, followed):
@@ -391,9 +376,11 @@ def test_inspect_refuses_another_size_or_other_frames(tmp_path, scene, followed)
     video = _video(tmp_path / "a.mp4", frames)
     with pytest.raises(UsageError, match=r"240x240 and --reference .* is 120x120"):
         inspect(video, _video(tmp_path / "small.mp4", frames, size=120))
-    with pytest.raises(UsageError, match=r"12 frames.*10 frames.*compared by time stamps.*2 frames have no partner"):
+    with pytest.raises(
+        UsageError, match=r"12 frames.*10 frames.*compared by time stamps.*2 frames have no counterpart"
+    ):
         inspect(video, _video(tmp_path / "short.mp4", frames[:10]))
-    with pytest.raises(UsageError, match=r"frame 6 is at 0\.200 s in one, at 0\.300 s in the other"):
+    with pytest.raises(UsageError, match=r"frame 6 is at 0\.200 s in the video and at 0\.300 s in the reference"):
         inspect(video, _video(tmp_path / "late.mp4", frames, times=[i if i < 6 else i + 3 for i in range(12)]))
 
 
@@ -409,4 +396,4 @@ def test_the_page_shows_findings_as_text(tmp_path, scene, landmarks):
     data = json.loads((tmp_path / "out.artifacts.json").read_text(encoding="utf-8"))
     assert data["meta"] == {"video": nasty}
     assert data["findings"][0]["kind"] == "flicker"
-    assert "Look at one place: 0:00.4" in data["verdict"]
+    assert "Check one passage: 0:00.4" in data["verdict"]
