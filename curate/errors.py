@@ -1,13 +1,13 @@
 """The exceptions that a user may see, and their exit codes.
 
-    FacesetError            anything that is the user's or the machine's, told in one line
-    |-- UsageError          the call was wrong (exit 2): a flag, a value, a path that is of the wrong kind
-    |   `-- ConsentError    a faceset without subject or basis was about to be used
+    FacesetError            an error of the call or the machine, reported in one line
+    |-- UsageError          the call was wrong (exit 2): an option, a value, a path of the wrong kind
+    |   `-- ConsentError    a faceset without a subject or basis was about to be used
     `-- WorkError           the work failed (exit 1): footage, disk, network, a missing package
         |-- FootageError    a file cannot be read as footage; `reason` becomes a row in the summary
-        |-- NobodyError     the footage shows nobody, or nobody like the one who was asked for
-        |-- WeightsError    weights are neither cached nor to be had
-        `-- MissingError    an optional package is not installed; the message holds the command
+        |-- NobodyError     no face was found in the footage, or not the requested person
+        |-- WeightsError    weights are not in the cache and cannot be downloaded
+        `-- MissingError    an optional package is not installed; the message contains the command
 
 Everything else is a bug and raises as itself, with its traceback.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 
 class FacesetError(Exception):
-    """Base of all errors that are told in one line: what was wrong, with what value, what to do."""
+    """Base of all errors that are reported in one line: what happened, to which thing, and what to do."""
 
     exit_code = 1
 
@@ -40,11 +40,11 @@ class FootageError(WorkError):
 
 
 class NobodyError(WorkError):
-    """Footage that shows nobody, or nobody like the one who was asked for."""
+    """Footage without a face, or without the requested person."""
 
 
 class WeightsError(WorkError):
-    """Weights that are neither in the cache nor to be had from their sources."""
+    """Weights that are not in the cache and cannot be downloaded."""
 
 
 class MissingError(WorkError):

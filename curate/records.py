@@ -14,7 +14,7 @@ MOST = 1 << 62
 
 
 def record(kind: type[T], values: Any, strict: bool = True) -> T:
-    """An instance of a dataclass; sequences become tuples, mappings dataclasses where the field says so.
+    """Instance of a dataclass from a mapping; sequences become tuples, nested mappings dataclasses.
 
     Not `strict`: names that the dataclass does not have are left out. Raises TypeError that names the field and the
     value, and what the dataclass itself raises.
@@ -33,7 +33,7 @@ def record(kind: type[T], values: Any, strict: bool = True) -> T:
 
 
 def checked(value: Any, hint: Any, name: str) -> Any:
-    """The value as the type says; TypeError that names the field where it is of another."""
+    """The value converted to the type; raises TypeError that names the field if it has another type."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value

@@ -6,6 +6,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ DAMAGED = (
     OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError, MemoryError, EOFError,
     RecursionError, struct.error, zlib.error, zipfile.BadZipFile, cv2.error, av.error.FFmpegError, pa.ArrowException,
 )  # fmt: skip
-"""None of ours is among them. To be caught around the reading of a file alone, where a bug of ours could not hide."""
+"""Errors that libraries raise for damaged files. Catch them only around reading a file, so that no bug is hidden."""
 MOST_PIXELS = 1 << 28
 """Of a frame or photo, 16384 x 16384: as RGB .8 GB."""
 SMALL = 1 << 28
@@ -32,19 +33,19 @@ MOST_RATIO = 400
 
 
 def one_line(error: BaseException) -> str:
-    """An error of a library in one line without control characters."""
+    """Message of a library's error in one line without control characters."""
     text = getattr(error, "strerror", None) or str(error)
     line = next((line for line in str(text).splitlines() if line.strip()), type(error).__name__)
     return printable(line.strip())[:200]
 
 
 def printable(text: str) -> str:
-    """Text of somebody else without what would move a terminal's cursor or change its colours: those become `?`."""
+    """Untrusted text with every control character replaced by `?`, so that it cannot control a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def unreadable(path: Path | str, error: BaseException) -> FootageError:
-    """That footage cannot be read."""
+    """Error for footage that cannot be read."""
     return FootageError(f"{path}: cannot be read as video ({one_line(error)})")
 
 
@@ -55,34 +56,29 @@ def read_arrow(
     known: Sequence[str] = (),
     filters: Any = None,
 ) -> pa.Table:
-    """A Parquet file, or some of its columns in the given order.
+    """Arrow table of a Parquet file, or of some of its columns in the given order.
 
     Columns that `schema` names have its types, those of `known` are never null. Raises WorkError, without a hint what
     to do, where that is not so, the file is damaged, or it would fill the memory.
     """
-    try:
+    with _checking(path):
         with pq.ParquetFile(path) as file:
             names = _checked_names(path, file, columns, schema)
         table = pq.read_table(path, columns=names, filters=filters)
         _check_values(path, table, known)
-    except DAMAGED as error:
-        raise WorkError(f"{path} is damaged ({one_line(error)})") from None
     return table
 
 
 def read_groups(
     path: Path, columns: Sequence[str] | None = None, schema: pa.Schema | None = None, known: Sequence[str] = ()
 ) -> Iterator[pa.Table]:
-    """The same one row group at a time."""
-    try:
-        with pq.ParquetFile(path) as file:
-            names = _checked_names(path, file, columns, schema)
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group, names)
-                _check_values(path, table, known)
-                yield table
-    except DAMAGED as error:
-        raise WorkError(f"{path} is damaged ({one_line(error)})") from None
+    """Arrow tables of a Parquet file's row groups, one at a time; otherwise as `read_arrow`."""
+    with _checking(path), pq.ParquetFile(path) as file:
+        names = _checked_names(path, file, columns, schema)
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, names)
+            _check_values(path, table, known)
+            yield table
 
 
 def read_parquet(
@@ -92,17 +88,15 @@ def read_parquet(
     known: Sequence[str] = (),
     filters: Any = None,
 ) -> pd.DataFrame:
-    """The same as a DataFrame."""
+    """DataFrame of a Parquet file; otherwise as `read_arrow`."""
     table = read_arrow(path, columns, schema, known, filters)
-    try:
+    with _checking(path):
         rows: pd.DataFrame = table.to_pandas()
-    except DAMAGED as error:
-        raise WorkError(f"{path} is damaged ({one_line(error)})") from None
     return rows
 
 
 def stacked(path: Path, column: pa.ChunkedArray, size: int) -> Floats:
-    """(N, size) float32 out of a column of vectors; NaN where null. Raises WorkError if they have another size."""
+    """Column of vectors as an (N, size) float32 array; NaN where null. Raises WorkError if they have another size."""
     out = np.full((len(column), size), np.nan, np.float32)
     known = column.is_valid().to_numpy()
     flat = column.drop_null().combine_chunks().flatten().to_numpy(zero_copy_only=False)
@@ -110,6 +104,15 @@ def stacked(path: Path, column: pa.ChunkedArray, size: int) -> Floats:
         raise WorkError(f"{path} is damaged (its vectors do not have {size} values)")
     out[known] = np.asarray(flat, np.float32).reshape(-1, size)
     return out
+
+
+@contextmanager
+def _checking(path: Path) -> Iterator[None]:
+    """Turn what libraries raise for a damaged file into WorkError."""
+    try:
+        yield
+    except DAMAGED as error:
+        raise WorkError(f"{path} is damaged ({one_line(error)})") from None
 
 
 def _checked_names(

@@ -12,16 +12,16 @@ from curate.settings import BASES, Basis
 from curate.types import Subject
 
 FORGOTTEN = "sha256:"
-"""So begins a name that was forgotten."""
+"""Prefix of the replacement of a forgotten name."""
 
 
 def forgotten_name(name: str) -> str:
-    """What stands for a name that was forgotten: its SHA-256, by which only who knows the name knows it again."""
+    """Replacement of a forgotten name: its SHA-256, which only someone who knows the name can recognise."""
     return FORGOTTEN + hashlib.sha256(name.encode()).hexdigest()
 
 
 def make_subject(name: str, basis: str, evidence: Path | None = None) -> Subject:
-    """A subject from the command line; raises UsageError that names the flag."""
+    """Subject from the command line; raises UsageError that names the option."""
     if not name.strip():
         raise UsageError("--subject is empty: name the person whose face this is")
     if name.strip().startswith(FORGOTTEN):
@@ -36,7 +36,7 @@ def make_subject(name: str, basis: str, evidence: Path | None = None) -> Subject
 
 
 def require(subject: Subject | None, where: str) -> Subject:
-    """The subject, if it has a name and a basis (and a release its document); else one ConsentError.
+    """The subject if it has a name and a basis (and, for a release, a document); otherwise raises ConsentError.
 
     `where` is the faceset or run, for the message.
     """

@@ -92,7 +92,7 @@ class Faceset:
 
     @contextmanager
     def _table_there(self) -> Iterator[None]:
-        """Says what to do where the table is missing or damaged."""
+        """Add the remedy to the error of a missing or damaged table."""
         if not self.table_path.is_file():
             raise WorkError(
                 f"{self.folder} has no faces.parquet: rebuild it from the parts with faceset curate {self.folder}"
@@ -113,7 +113,7 @@ class Faceset:
         return rows.sort_values("rank", ignore_index=True)
 
     def selection_options(self) -> dict[str, Any]:
-        """How the selection was chosen: budget, cover, floors, weights, seed, target; empty where it does not say."""
+        """Options of the selection: budget, cover, floors, weights, seed, target; empty if they were not stored."""
         try:
             metadata = pq.read_schema(self.selection_path).metadata or {}
             options: dict[str, Any] = dict(json.loads(metadata.get(OPTIONS, b"{}")))
@@ -148,7 +148,7 @@ class Faceset:
         return found
 
     def crop(self, path: str) -> Image:
-        """The crop whose path stands in the table: (S, S, 3) uint8 RGB."""
+        """Crop at a path from the table: (S, S, 3) uint8 RGB."""
         target = inside(self.folder, path)
         try:
             image = cv2.imread(str(target), cv2.IMREAD_COLOR)
@@ -284,7 +284,7 @@ def _keep_older(path: Path) -> None:
 
 
 def without_crop(faceset: Faceset) -> pd.DataFrame:
-    """The selected faces whose crop is not there: face_id, clip, segment, frame, crop. Empty if crops are not written.
+    """Selected faces without their crop: face_id, clip, segment, frame, crop. Empty if no crops are written.
 
     Raises WorkError where there is no selection.
     """
@@ -334,7 +334,7 @@ def inside(folder: Path, path: str) -> Path:
 
 
 def _check_clip(clip: Clip) -> None:
-    """Raise ValueError for a clip that leads out of the faceset, or whose numbers mean nothing."""
+    """Raise ValueError for a clip whose name leads out of the faceset, or whose numbers are invalid."""
     if not safe_name(clip.name):
         raise ValueError(f"{clip.name!r} is not a valid clip name")
     numbers = [clip.width, clip.height, clip.frames, clip.fps, clip.duration, clip.start or 0, clip.end or 0]

@@ -25,12 +25,12 @@ from curate.runtime.files import atomic
 
 LOCK, HOLDER = ".lock", ".lock.json"
 SHORT = 1.0
-"""Seconds that a second process waits before it gives up."""
+"""Seconds that a second process waits before it fails."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who writes a faceset."""
+    """The process that writes a faceset."""
 
     pid: int
     host: str
@@ -53,7 +53,7 @@ class Holder:
 
 @contextlib.contextmanager
 def lock(faceset: Faceset, wait: float = SHORT) -> Iterator[None]:
-    """Hold the faceset for writing; the lock of a dead process is taken over.
+    """Write lock on the faceset; the lock of a dead process is taken over.
 
     `wait` is the seconds to wait for another process. Raises WorkError that says who holds it, or that the folder
     cannot be written.
@@ -78,7 +78,7 @@ def lock(faceset: Faceset, wait: float = SHORT) -> Iterator[None]:
 
 
 def holder(folder: Path) -> Holder | None:
-    """Who wrote that it holds the faceset; None where nobody did."""
+    """The process that noted that it holds the lock; None if there is none."""
     try:
         return Holder(**json.loads((folder / HOLDER).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -26,22 +26,22 @@ from curate.runtime.files import atomic
 log = logging.getLogger(__name__)
 
 EVERY = 5.0
-"""Seconds between two looks for finished parts."""
+"""Seconds between two checks for finished parts."""
 FIXED = ("parts/", "crops/")
-"""Folders of files that are written once. Their size tells one from another, made with other settings."""
+"""Folders of files that are written once; a different size means that they were made with other settings."""
 TAGS = ".mirror.json"
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9]*):/+(?=[^/])")
 
 
 def url_of(out: Path) -> str | None:
-    """The URL that a path of the command line stands for (`s3:/bucket/set`); None for a folder."""
+    """URL of a path from the command line (`s3:/bucket/set`); None for a folder."""
     match = _URL.match(out.as_posix())
     return None if match is None or out.exists() else f"{match[1]}://{out.as_posix()[match.end() :]}"
 
 
 @contextmanager
 def mirrored(out: Path) -> Iterator[Path]:
-    """The folder to work in: `out` itself, or a mirror of the faceset at that URL, which is kept up to date there."""
+    """Folder to work in: `out` itself, or a local mirror of the faceset at that URL, which is kept up to date."""
     url = url_of(out)
     if url is None:
         yield out
@@ -81,7 +81,7 @@ class Mirror:
         """The store's tag of what may change, and what the file here was like when they were the same."""
 
     def pull(self) -> None:
-        """Fetch what is not here yet, or was changed there. Raises WorkError."""
+        """Download new and changed files. Raises WorkError."""
         self._tags = _read_tags(self.folder / TAGS)
         with remote.reaching(self.url):
             self._system.invalidate_cache()
@@ -101,7 +101,7 @@ class Mirror:
                 self._same(name, info)
 
     def push_parts(self) -> None:
-        """Bring the manifest, and every finished part after its crops. Raises WorkError."""
+        """Upload the manifest, and every finished part after its crops. Raises WorkError."""
         if (self.folder / MANIFEST).is_file():
             self._push(self.folder / MANIFEST)
         for part in sorted(self.folder.glob("parts/[!.]*.parquet")):
@@ -112,7 +112,7 @@ class Mirror:
                 self._push(part)
 
     def push(self) -> None:
-        """Bring everything, and remove there what was removed here. Raises WorkError."""
+        """Upload everything, and remove files at the URL that were removed here. Raises WorkError."""
         self.push_parts()
         for path in sorted(self.folder.rglob("*")):
             if path.is_file() and not any(p.startswith(".") for p in path.relative_to(self.folder).parts):

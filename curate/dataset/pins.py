@@ -18,7 +18,7 @@ class Pins:
     """Face ids, sorted; none is in both."""
 
     pinned: tuple[str, ...] = ()
-    """Chosen before all others, and counted in the budget."""
+    """Selected before all others, and counted in the budget."""
     banned: tuple[str, ...] = ()
     """Never eligible."""
 
@@ -34,7 +34,7 @@ class Pins:
 
 
 def read_pins(faceset: Faceset) -> Pins:
-    """The faceset's pins; none where there is no file. Raises WorkError if the file is damaged."""
+    """Pins of the faceset; empty if there is no file. Raises WorkError if the file is damaged."""
     path = faceset.folder / FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -49,7 +49,7 @@ def read_pins(faceset: Faceset) -> Pins:
 
 
 def change_pins(faceset: Faceset, pin: Iterable[str] = (), ban: Iterable[str] = (), free: Iterable[str] = ()) -> Pins:
-    """Pin, ban or free some of the faceset's faces, and write it down.
+    """Pin, ban or free some of the faceset's faces, and save the result.
 
     Raises UsageError for a face that the faceset does not hold, or that is given twice.
     """

@@ -43,7 +43,7 @@ class CropDataset(Dataset[tuple[Any, dict[str, Any]]]):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[Any, dict[str, Any]]:
-        """Image and scores of one face; raises WorkError where its crop cannot be read, IndexError past the end."""
+        """Image and scores of one face; raises WorkError if its crop cannot be read, IndexError past the end."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"face {index} is out of range; there are {len(self)}")
         pixels = self._faceset.crop(self.rows["crop"].iloc[index])
@@ -59,7 +59,7 @@ class CropDataset(Dataset[tuple[Any, dict[str, Any]]]):
 def make_dataset(
     faceset: Faceset, size: int, transform: Callable[[Any], Any] | None, columns: Sequence[str] | None, selected: bool
 ) -> CropDataset:
-    """The dataset of a faceset's faces with a crop; raises WorkError where there are none."""
+    """Dataset of a faceset's faces that have a crop; raises WorkError if there are none."""
     names = [c.name for c in SCORES] if columns is None else list(columns)
     stored = [name for name in {"face_id", "crop", "kept", *names} if name in BY_NAME]
     if selected:

@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 def clips_of(faceset: Faceset) -> dict[str, Clip]:
-    """The clips by name; pictures that were imported into the faceset are found where it lies now."""
+    """Clips by name; the paths of imported pictures follow the faceset's current folder."""
     found = {}
     for clip in faceset.clips:
         parts = Path(clip.path).parts
@@ -56,7 +56,7 @@ def frame_name(clip: Clip, frame: int) -> str:
 
 
 def with_frames(faceset: Faceset, rows: pd.DataFrame) -> Iterator[tuple[Row, Image | None]]:
-    """The rows, clip by clip and in order of time, each with its frame; None where that cannot be had any more."""
+    """Rows, clip by clip and in order of time, each with its frame, or None if it is no longer available."""
     for clip in clips_of(faceset).values():
         mine = rows[rows["clip"] == clip.name].sort_values(["segment", "frame", "face_id"])
         if mine.empty:
@@ -70,7 +70,7 @@ def with_frames(faceset: Faceset, rows: pd.DataFrame) -> Iterator[tuple[Row, Ima
 
 
 def _there(clip: Clip) -> bool:
-    """Whether the clip's footage still lies where it was, unchanged."""
+    """Whether the clip's footage is still in place, unchanged."""
     try:
         return footage_sha256(Path(clip.path)) == clip.sha256
     except FootageError:

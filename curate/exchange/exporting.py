@@ -26,7 +26,7 @@ from curate.types import Failure, Floats, Image, Progress, Subject, no_progress
 Format = Literal["dfl", "faceswap", "folder", "webdataset"]
 FORMATS: tuple[Format, ...] = ("dfl", "faceswap", "folder", "webdataset")
 SIZE = 512
-"""Side in pixels of faces that are cut out anew; what both programs extract by default."""
+"""Side in pixels of faces that are cropped again; the default of both programs."""
 
 
 @dataclass
@@ -37,11 +37,11 @@ class Exported:
     format: str
     faces: int = 0
     kept: int = 0
-    """Of those, pictures whose bytes were not touched: our crops, or what the same program had made."""
+    """Of those, pictures with unchanged bytes: our crops, or pictures made by the same program."""
     from_footage: int = 0
-    """Of those, cut out of the footage anew."""
+    """Of those, cropped again from the footage."""
     from_crops: int = 0
-    """Of those, cut out of our crops, as the footage is gone."""
+    """Of those, cropped from our crops, because the footage is gone."""
     failed: list[Failure] = field(default_factory=list)
 
 

@@ -41,7 +41,7 @@ class Imported:
     curated: Curated
     program: Program
     pictures: int
-    """Pictures that were taken over."""
+    """Pictures that were imported."""
     recognised: int
     """Faces of the other program that were found here too."""
     failed: tuple[Failure, ...]
@@ -173,7 +173,7 @@ def _match(faceset: Faceset, records: list[Record]) -> list[tuple[str | None, Re
 
 
 def _nearest(record: Record, rows: pd.DataFrame | None, points: dict[str, Floats], taken: set[str]) -> str | None:
-    """The face that lies where the record's points do, or the largest one if it has none; each face once."""
+    """The face at the record's points, or the largest one if it has none; each face once."""
     best, least = None, np.inf
     for row in rows.to_dict("records") if rows is not None else ():
         face, width = row["face_id"], max(row["width"], 1.0)

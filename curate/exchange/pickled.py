@@ -35,7 +35,7 @@ class PickleError(WorkError):
 
 @dataclass(frozen=True)
 class _Global:
-    """A name that a pickle may ask for; it stands for itself, nothing is imported."""
+    """A name that a pickle may refer to; it represents itself, and nothing is imported."""
 
     name: str
 
@@ -87,7 +87,7 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
 
 
 def loads(data: bytes, max_items: int = MAX_ITEMS) -> Any:
-    """The value in a pickle of protocol 0 to 5; PickleError names what was refused, or says what is wrong."""
+    """Value of a pickle of protocol 0 to 5; raises PickleError that names what was refused or is damaged."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes in damaged texts

@@ -21,7 +21,7 @@ PROGRAMS: tuple[Program, ...] = ("dfl", "faceswap", "folder")
 MAX_PIXELS = 100_000_000
 """Of one picture: it is decoded whole."""
 _LOOKED_AT = 50
-"""Files that are looked into to tell the program."""
+"""Number of files that are read to detect the program."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Picture:
 
 
 def program_of(path: Path) -> Program:
-    """Whose faceset a folder or file is, by what lies in it."""
+    """Program that made the faceset in a folder or file, by its contents."""
     if path.is_file() or (path / pak.NAME).is_file():
         return "dfl"
     if any(path.rglob("*.fsa")):

@@ -15,7 +15,7 @@ from curate.types import Floats
 PICTURES = "imported"
 """Folder of a faceset that holds the pictures it was imported from."""
 BASIS = "BASIS.json"
-"""Beside exported faces: who is shown, and on which basis the face may be used."""
+"""File next to exported faces: who is shown, and on which basis the face may be used."""
 MAX_PICTURE = 256 << 20
 """Bytes of one picture file."""
 

@@ -58,7 +58,7 @@ LEFT_BROW: tuple[int, ...] = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 
 
 class Corner(NamedTuple):
-    """Indices of points that measures are taken between ("right" is the subject's right, on image left)."""
+    """Indices of the points used by measures ("right" is the subject's right, on image left)."""
 
     right_eye_outer: int = 33
     right_eye_inner: int = 133
@@ -94,7 +94,7 @@ class Mesh:
     triangles: NDArray[np.int32]
     """(898, 3) vertex indices, counter-clockwise seen from outside."""
     basis: NDArray[np.int32]
-    """(33,) the points on which MediaPipe fits the head pose (its weights stand in `basis_weights`)."""
+    """(33,) the points on which MediaPipe fits the head pose (weights in `basis_weights`)."""
     basis_weights: NDArray[np.float64]
 
 

@@ -93,9 +93,9 @@ class HeadPose:
     pitch: Doubles
     roll: Doubles
     confidence: Doubles
-    """0..1: 1 where the mesh fits as well as it can and enough of the face is seen, towards 0 where not."""
+    """Confidence 0..1: 1 for the best possible mesh fit with enough of the face visible."""
     fits: Doubles
-    """(N,) 0..1: only how well the mesh fits."""
+    """(N,) 0..1, from the mesh fit alone."""
 
 
 def head_pose(points: NDArray[np.floating]) -> HeadPose:

@@ -18,13 +18,13 @@ from curate.types import Detection, Floats, Image, Landmarks
 
 MIN_PRESENCE = 0.5
 SAME_FACE = 0.3
-"""Two boxes with this intersection over union are one face."""
+"""Intersection over union at which two boxes are the same face."""
 PROFILE_YAW, TURNED_YAW = 60.0, 40.0
 """Degrees of yaw beyond which a mesh without presence may be a profile, and a lost track may go on as one."""
 PROFILE_FIT = 0.01
 """Least fit of a profile's mesh (`curate.face.pose.HeadPose.fits`): below, the landmarks have left the face."""
 MIN_SIDE = 24
-"""Pixels; a smaller box says nothing about a face."""
+"""Smallest box in pixels that is used."""
 MARGIN = 1.5
 """Side of the landmarker's region over the longer side of the box."""
 
@@ -59,7 +59,7 @@ class Tracker:
     _looked: bool = False
 
     def cut(self) -> None:
-        """A new shot begins: no track goes on."""
+        """End all tracks, because a new shot begins."""
         self._active = {}
         self._looked = False
 

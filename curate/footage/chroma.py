@@ -14,11 +14,11 @@ import av
 import numpy as np
 
 CENTRED = frozenset("mjpeg mpeg1video h261 h263 theora".split())
-"""Codecs whose chroma does lie in the middle."""
+"""Codecs whose chroma is centred between luma pixels."""
 
 
 def siting(stream: Any, frame: Any) -> Callable[[Any], Any]:
-    """A function that gives a frame of the stream its chroma's place before it is converted.
+    """Function that sets the chroma location of a frame of the stream before it is converted.
 
     `frame` is one of the stream's. The function returns frames as they are where the footage says the place, and where
     the middle is right.
@@ -29,7 +29,7 @@ def siting(stream: Any, frame: Any) -> Callable[[Any], Any]:
 
 
 def _through(frame: Any, name: str, arguments: str | None = None) -> Any:
-    """The frame out of one of ffmpeg's filters: a reference to the same picture. A graph costs 0.2 ms."""
+    """Output of one of ffmpeg's filters for a frame: a reference to the same picture. A graph costs 0.2 ms."""
     graph = av.filter.Graph()
     source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base)
     graph.link_nodes(source, graph.add(name, arguments), graph.add("buffersink")).configure()
@@ -38,7 +38,7 @@ def _through(frame: Any, name: str, arguments: str | None = None) -> Any:
 
 
 def taken_as_centred(frame: Any) -> bool:
-    """Whether swscale would take the chroma of two luma pixels to lie between them: by a ramp in its planes' place."""
+    """Whether swscale would place the chroma of two luma pixels between them, measured with a ramp."""
     parts = frame.format.components
     if len(parts) < 3 or frame.format.is_rgb or round(parts[0].width / parts[1].width) != 2 or parts[1].width < 16:
         return False

@@ -17,7 +17,7 @@ _RANGE = re.compile(r"^(?P<path>.+)@(?P<start>[\d:.]*)-(?P<end>[\d:.]*)$")
 
 @dataclass(frozen=True)
 class Footage:
-    """A path from the command line with the stretch that was asked for, seconds."""
+    """A path from the command line and its time range in seconds."""
 
     path: Path
     start: float | None = None
@@ -25,7 +25,7 @@ class Footage:
 
 
 def parse_footage(text: str) -> Footage:
-    """`clip.mp4` or `clip.mp4@00:10-01:20` (either end may be left out)."""
+    """Path and time range of `clip.mp4` or `clip.mp4@00:10-01:20` (either end may be left out)."""
     match = _RANGE.match(text)
     if match is None or Path(text).exists():
         return Footage(Path(text))
@@ -48,7 +48,7 @@ def _seconds(text: str, whole: str) -> float | None:
 
 
 def expand(footage: Footage) -> list[Footage]:
-    """The clips that a path stands for: itself, or a folder's videos and sub-folders (a folder of photos is one clip).
+    """Clips of a path: itself, or the videos in a folder and its sub-folders (a folder of photos is one clip).
 
     Raises FootageError for a path that does not exist or a folder without footage.
     """

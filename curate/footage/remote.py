@@ -29,10 +29,10 @@ from curate.types import Clip
 log = logging.getLogger(__name__)
 
 LIMIT = int(float(os.environ.get("FACESET_FOOTAGE_CACHE_GB", "20")) * 1e9)
-"""Bytes of fetched clips that are kept for later."""
+"""Bytes of downloaded clips that are kept for later."""
 BLOCK = 1 << 23
 TRIES, WAIT = 4, 1.0
-"""Tries to read on after a fault of the network, and seconds before the second; each later one waits twice as long."""
+"""Number of download attempts, and seconds before the second one; each later one waits twice as long."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Remote:
     url: str
     size: int
     tag: str
-    """ETag or time of change: another one means other bytes."""
+    """ETag or time of the last change; a different one means different bytes."""
 
 
 def is_url(text: str) -> bool:
@@ -52,14 +52,14 @@ def is_url(text: str) -> bool:
 
 
 def split(text: str) -> tuple[str, float | None, float | None]:
-    """`s3://b/clip.mp4@00:10-01:20` as URL, start and end in seconds."""
+    """URL, start and end in seconds of `s3://b/clip.mp4@00:10-01:20`."""
     asked = parse_footage(text)
     whole = asked.start is None and asked.end is None
     return (text if whole else text.rpartition("@")[0]), asked.start, asked.end
 
 
 def expand(url: str) -> list[str]:
-    """The URL of a video itself, or those of the videos below a folder's. Raises UsageError, FootageError."""
+    """URLs of the videos at or below a URL. Raises UsageError, FootageError."""
     store, path = system(url)
     with reaching(url):
         if store.isfile(path):
@@ -82,13 +82,13 @@ def file_at(url: str) -> Remote:
 
 
 def tag_of(info: dict[str, Any]) -> str:
-    """ETag or time of change in what a store says of a file; "" where it says neither."""
+    """ETag or time of the last change in a store's information about a file; "" if it has neither."""
     tag = next((str(info[k]) for k in ("ETag", "etag", "LastModified", "mtime", "created") if info.get(k)), "")
     return tag.strip('"')
 
 
 def fetch(url: str) -> Path:
-    """The clip as a file of this machine. Raises FootageError."""
+    """Local path of the clip, downloaded if needed. Raises FootageError."""
     remote = file_at(url)
     folder = _folder(url) / hashlib.sha256(f"{remote.size} {remote.tag}".encode()).hexdigest()[:16]
     path = folder / Path(url).name
@@ -105,24 +105,24 @@ def fetch(url: str) -> Path:
 
 @contextlib.contextmanager
 def held(clip: Clip) -> Iterator[Clip]:
-    """The clip with a path of this machine."""
+    """The clip with a local path, downloaded if needed."""
     yield replace(clip, path=str(fetch(clip.path))) if is_url(clip.path) else clip
 
 
 def release(clip: Clip) -> None:
-    """Remove what was fetched of the clip, if it was."""
+    """Remove the clip's downloaded file, if there is one."""
     if is_url(clip.path):
         shutil.rmtree(_folder(clip.path), ignore_errors=True)
 
 
 def make_room(clip: Clip) -> None:
-    """Remove what was fetched of the clip if too much waits."""
+    """Remove the clip's downloaded file if the downloads exceed LIMIT."""
     if is_url(clip.path) and disk.used(_cache()) > LIMIT:
         release(clip)
 
 
 def _copy(remote: Remote, part: Path) -> None:
-    """Copy on where an earlier try ended."""
+    """Resume the download where an earlier attempt ended."""
     store, path = system(remote.url)
     for number in range(TRIES):
         have = part.stat().st_size if part.exists() else 0
@@ -167,7 +167,7 @@ def _words(error: Exception) -> str:
 
 @contextlib.contextmanager
 def reaching(url: str) -> Iterator[None]:
-    """Raise WorkError for whatever a store says, but for our own errors."""
+    """Turn any error of a store into WorkError; our own errors pass."""
     try:
         yield
     except FacesetError:
@@ -177,7 +177,7 @@ def reaching(url: str) -> Iterator[None]:
 
 
 def system(url: str) -> tuple[Any, str]:
-    """The store of a URL, and the path in it. Raises MissingError, UsageError."""
+    """File system of a URL, and the path in it. Raises MissingError, UsageError."""
     try:
         import fsspec
 

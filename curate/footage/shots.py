@@ -17,13 +17,13 @@ from curate.types import Floats, Image
 
 WIDTH = 96
 ALWAYS = 27.0
-"""Mean change of hue, saturation and value (0..255 each, hue 0..180) that is enough whatever came before."""
+"""Mean change of hue, saturation and value (0..255 each, hue 0..180) that is always enough for a cut."""
 LEAST, TIMES = 8.0, 3.0
-"""A smaller one is enough from LEAST on if it is TIMES the mean of the frames before."""
+"""A smaller change of at least LEAST is enough if it is TIMES the mean change of the preceding frames."""
 SIMILAR = 0.93
-"""Correlation of the outlines from which on two frames show the same scene."""
+"""Correlation of the outlines at and above which two frames show the same scene."""
 MEMORY, QUIET = 6, 1.5
-"""Frames that are remembered; what a still shot changes by at least."""
+"""Number of preceding frames that count; lower bound of their mean change."""
 
 
 def thumbnail(image: Image) -> Image:

@@ -20,17 +20,17 @@ FACE_CHANGE = 2.2
 """Mean absolute change of the face beyond that of its mean, of 255, at a contrast (standard deviation) of
 USUAL_CONTRAST, that is something new: a talking head then loses about 1 % of coverage (benchmarks/throughput.py)."""
 PICTURE_CHANGE = 4.0
-"""The same of the whole picture: a cut, or somebody who comes in."""
+"""The same for the whole picture: a cut, or somebody entering."""
 USUAL_CONTRAST, LEAST_CONTRAST = 40.0, 10.0
 LONGEST = 25
-"""Frames after which one is read in any case."""
+"""Maximum number of frames between two that are processed."""
 MARGIN = 0.05
 Luma = NDArray[np.uint8]
 Box = NDArray[np.float64]
 
 
 class Watch:
-    """Asked of every frame, told of those that are read."""
+    """Decides for every frame whether it is still; `remember` is called for the frames that are processed."""
 
     def __init__(self) -> None:
         self._patches: list[tuple[Box, Floats]] = []
@@ -38,7 +38,7 @@ class Watch:
         self._since = 0
 
     def still(self, luma: Luma) -> bool:
-        """Whether the frame (H, W) can be left out."""
+        """Whether the frame, (H, W) uint8 luma, can be skipped."""
         self._since += 1
         if self._picture is None or self._since >= LONGEST:
             return False
@@ -47,7 +47,7 @@ class Watch:
         return all(change(_patch(luma, box), before) <= FACE_CHANGE for box, before in self._patches)
 
     def remember(self, luma: Luma, boxes: Sequence[Box]) -> None:
-        """This frame was read; its faces are in `boxes`, x, y, width, height in pixels."""
+        """Remember a processed frame; its faces are in `boxes`, x, y, width, height in pixels."""
         self._picture, self._since = _picture(luma), 0
         self._patches = [(box, _patch(luma, box)) for box in boxes]
 

@@ -15,7 +15,7 @@ from curate.types import Clip
 
 @dataclass(frozen=True)
 class Stamp:
-    """What the file system says of a file, or of a folder's photos together."""
+    """State of a file, or of a folder's photos together, according to the file system."""
 
     size: int
     """Bytes."""
@@ -24,7 +24,7 @@ class Stamp:
 
 
 def stamp(path: Path) -> Stamp:
-    """Of a file, or of a folder of photos. Raises FootageError if it is gone."""
+    """Stamp of a file or a folder of photos. Raises FootageError if it is gone."""
     try:
         found = [p.stat() for p in (photos(path) if path.is_dir() else [path])]
     except OSError as error:
@@ -33,7 +33,7 @@ def stamp(path: Path) -> Stamp:
 
 
 def footage_sha256(path: Path) -> str:
-    """Hex SHA-256 of a video's bytes, or of the sorted hashes of a folder's photos; read once while it is the same.
+    """Hex SHA-256 of a video's bytes, or of the sorted hashes of a folder's photos; cached while it is unchanged.
 
     Raises FootageError if it changes meanwhile or cannot be read.
     """
@@ -55,7 +55,7 @@ def _sha256(path: Path, _at: Stamp) -> str:
 
 
 def verified(clip: Clip) -> Stamp:
-    """The stamp of the clip's footage, whose bytes are those that the faceset knows. Raises FootageError."""
+    """Stamp of the clip's footage after checking its hash against the faceset's. Raises FootageError."""
     path = Path(clip.path)
     found = stamp(path)
     if (clip.size and clip.size != found.size) or footage_sha256(path) != clip.sha256:
@@ -67,7 +67,7 @@ def verified(clip: Clip) -> Stamp:
 
 
 def check_unchanged(path: Path, before: Stamp) -> None:
-    """Raise FootageError if the footage is no longer what it was."""
+    """Raise FootageError if the footage has changed."""
     if stamp(path) != before:
         raise FootageError(
             f"{path}: was replaced or changed while it was read, so nothing of this stretch is kept; curate again "

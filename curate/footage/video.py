@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 PHOTOS_PER_SEGMENT = 200
 PLANAR = frozenset("yuv420p yuvj420p yuv422p yuvj422p yuv444p yuvj444p nv12".split())
-"""8-bit formats whose first plane is the brightness."""
+"""8-bit formats whose first plane is the luma."""
 UNREADABLE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV, errno.ECONNRESET}
-"""Faults of what the footage lies on, not of the footage."""
+"""Errors of the disk or network, not of the footage."""
 
 
 def probe(path: Path, start: float | None = None, end: float | None = None, name: str | None = None) -> Clip:
-    """What a clip is: size, rate, frames, hash. UsageError if it is missing, FootageError if it is no footage."""
+    """Properties of a clip: size, rate, frames, hash. UsageError if it is missing, FootageError if unreadable."""
     if not path.exists():
         raise UsageError(f"{path}: no such file")
     if path.is_dir() or path.suffix.lower() in PHOTO_SUFFIXES:
@@ -97,7 +97,7 @@ def _read_photo(path: Path) -> Image | None:
 
 
 def segments(clip: Clip, seconds: float) -> list[Segment]:
-    """The clip's spans of about `seconds`, cut at key frames where there are any, limited to its range."""
+    """Segments of a clip: spans of about `seconds`, cut at key frames where there are any, limited to its range."""
     if clip.kind == "photos":
         starts = range(0, clip.frames, PHOTOS_PER_SEGMENT)
         ends = [min(s + PHOTOS_PER_SEGMENT, clip.frames) for s in starts]

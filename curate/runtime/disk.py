@@ -15,17 +15,17 @@ PIXEL = 0.45
 
 
 def a_face(settings: Settings) -> float:
-    """Bytes of one face: crop, row."""
+    """Bytes of one face: its crop and its row."""
     return ROW + PIXEL * settings.crop_size**2
 
 
 def needed(frames: int, settings: Settings) -> int:
-    """Bytes that extracting a face from each of the frames takes; with --every auto that is the most it can be."""
+    """Bytes that one face from each of the frames takes; with --every auto, an upper bound."""
     return int(frames / max(settings.every, 1) * a_face(settings))
 
 
 def free(folder: Path) -> int:
-    """Bytes that are free where the folder lies."""
+    """Free bytes on the folder's disk."""
     return shutil.disk_usage(folder).free
 
 
@@ -43,5 +43,5 @@ def used(folder: Path) -> int:
 
 
 def text(size: float) -> str:
-    """Bytes for people: 1.2 GB, 340 MB."""
+    """Readable size: 1.2 GB, 340 MB."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

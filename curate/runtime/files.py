@@ -12,7 +12,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic(path: Path, mode: int = 0o644) -> Iterator[Path]:
-    """A temporary file next to `path`; on leaving it is flushed and renamed, on an error removed.
+    """Temporary file next to `path`, flushed and renamed to it at the end, or removed after an error.
 
     Only its owner can read the temporary file; the finished one has `mode`. Raises OSError.
     """

@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 ENGINES = ("local", "ray")
 RETRIES = 3
-"""Times that Ray does a task again whose worker or machine was lost."""
+"""Number of times that Ray retries a task whose worker or machine was lost."""
 IN_FLIGHT = 2
-"""Tasks given to Ray for each core that it has: one at work, one at hand."""
+"""Tasks submitted to Ray per core: one running, one waiting."""
 T = TypeVar("T")
 Work = Callable[[T], None]
 Outcome = tuple[T, FacesetError | None]
@@ -49,7 +49,7 @@ def run(
     limits: Limits | None = None,
     gpus: float = 0.0,
 ) -> Iterator[Outcome[T]]:
-    """Every task with what became of it (None: done), in the order in which they end.
+    """Every task with its error (None if it succeeded), in order of completion.
 
     `work` is a function of a module and a task can be pickled; each task is done on one core. `tasks` are taken one by
     one as workers become free, so they may be made as they are asked for. A task whose worker is lost (it dies, or

@@ -17,7 +17,7 @@ VARIABLE = "FACESET_LOG"
 
 
 def json_logs() -> bool:
-    """Whether logs are to be JSON; raises UsageError where the variable is neither json nor text."""
+    """Whether logs are written as JSON; raises UsageError if the variable is neither json nor text."""
     asked = os.environ.get(VARIABLE) or "text"
     if asked not in ("json", "text"):
         raise UsageError(f"{VARIABLE}={asked}: must be json or text")
@@ -25,7 +25,7 @@ def json_logs() -> bool:
 
 
 def to_json(result: Mapping[str, Any]) -> str:
-    """The result as strict JSON (RFC 8259) on one line: a float that is no finite number is null, paths are texts."""
+    """Result as strict JSON (RFC 8259) on one line: floats that are not finite become null, paths strings."""
     return json.dumps(_strict(result), ensure_ascii=False, allow_nan=False)
 
 

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from curate.runtime.logs import JsonLines, json_logs, log_line
 
 LINE_EVERY = 10.0
-"""Seconds between lines where stderr is no terminal."""
+"""Seconds between lines if stderr is not a terminal."""
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
@@ -26,7 +26,7 @@ class _Stderr(logging.StreamHandler[TextIO]):
 
 
 def set_up_logging(quiet: bool) -> None:
-    """Warnings (and, unless quiet, information) of our packages as plain lines on stderr."""
+    """Set up logging: warnings (and, unless quiet, information) of our packages as plain lines on stderr."""
     handler = _Stderr()
     handler.setFormatter(JsonLines() if json_logs() else logging.Formatter("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
@@ -43,7 +43,7 @@ def _duration(seconds: float) -> str:
 
 @dataclass
 class Bar:
-    """A Progress that draws `stage done/total rate time-left`; as JSON also the end of every stage."""
+    """Progress that draws `stage done/total rate time-left`; as JSON also the end of every stage."""
 
     _bar: Any = None
     _task: Any = None
@@ -94,7 +94,7 @@ class Bar:
         self._bar.start()
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Remove the progress bar."""
         if self._bar is not None:
             self._bar.stop()
         self._bar = None

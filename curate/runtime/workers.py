@@ -34,24 +34,24 @@ Answer = tuple[Exception | None, str]
 """A task's error, and where it was raised."""
 
 LOOK_EVERY = 0.5
-"""Seconds between two looks at the workers' progress and memory."""
+"""Seconds between two checks of the workers' progress and memory."""
 START = 120.0
-"""Seconds that a process has at least to import what it needs before its first task."""
+"""Minimum number of seconds that a process has for its imports before its first task."""
 OF_MEMORY = 0.85
-"""Share of the machine's memory that all workers may hold together."""
+"""Fraction of the machine's memory that all workers together may use."""
 STALLED = 75
-"""Exit code of a process that ended itself because it stood still."""
+"""Exit code of a process that ended itself because it made no progress."""
 CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a worker may do before it is ended and its task tried once more, alone."""
+    """Limits of a worker; one that exceeds them is stopped, and its task is retried once, on its own."""
 
     stall: float | None = None
-    """Seconds without a `beat`; None: it may take for ever."""
+    """Maximum number of seconds without a `beat`; None: no limit."""
     memory: int | None = None
-    """Bytes that it may hold (resident); None: any number."""
+    """Maximum resident memory in bytes; None: no limit."""
 
 
 class WorkerLostError(WorkError):
@@ -62,13 +62,13 @@ _beats: Any = None
 
 
 def beat() -> None:
-    """Say that the task goes on; costs nothing, and does nothing outside a worker."""
+    """Report that the task makes progress; costs nothing, and does nothing outside a worker."""
     if _beats is not None:
         _beats.value += 1
 
 
 def guarded(work: Work[T], task: T, stall: float | None) -> None:
-    """Do a task in a process that nobody here watches (one of Ray's): it ends itself after `stall` seconds of silence.
+    """Run a task in a process of Ray, which has no watchdog here: it ends itself after `stall` seconds without a beat.
 
     Not where a library keeps Python's lock while it stands still. Ray then gives the task to another process.
     """
@@ -96,7 +96,7 @@ def _end_when_stalled(stall: float, over: threading.Event) -> None:
 
 
 def memory_limit(workers: int) -> int:
-    """Bytes that each of N workers may hold: its share of what the machine, or the container, has."""
+    """Bytes that each of N workers may use: its share of the memory of the machine or container."""
     total = psutil.virtual_memory().total
     for path in CGROUPS:
         with suppress(OSError, ValueError):
@@ -105,7 +105,7 @@ def memory_limit(workers: int) -> int:
 
 
 def run(work: Work[T], tasks: Iterable[T], workers: int, limits: Limits | None = None) -> Iterator[Outcome[T]]:
-    """Every task with what became of it, in the order in which they end; see `curate.runtime.jobs.run`."""
+    """Every task with its error, in order of completion; see `curate.runtime.jobs.run`."""
     limits = limits or Limits()
     lost: list[tuple[T, str]] = []
     yield from _shift(work, iter(tasks), workers, limits, lost)

@@ -52,12 +52,12 @@ class Albedo:
     log: Doubles
     """(T,) natural logarithm of each triangle's reflectance over the median one's."""
     weight: Doubles
-    """(T,) how far each triangle is to be trusted, mean 1; 0 where it was hardly ever seen."""
+    """(T,) weight of each triangle, mean 1; 0 where it was hardly ever visible."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lights:
-    """The light on N faces; NaN where too little skin is seen."""
+    """Lighting of N faces; NaN where too little skin is visible."""
 
     direction: Floats
     """(N, 3) unit vectors to the light: x image right, y up, z to the camera. Where contrast is near 0, chance."""
@@ -168,7 +168,7 @@ def _search(albedo: Albedo, luminance: Doubles, seen: Doubles, rotations: NDArra
 
 def _least_squares(even: Doubles, weight: Doubles, rotations: NDArray[np.floating], count: int) -> _Found:
     """Weighted least squares of `even` (N, T), luminance over albedo, for every one of `count` directions that lies
-    before the camera; ambient is not negative."""
+    in front of the camera; ambient is not negative."""
     directions, shading = _grid(count)
     weight = weight / np.maximum(weight.sum(1, keepdims=True), 1e-9)
     level = (weight * even).sum(1)

@@ -33,7 +33,7 @@ FULL = {
     "smile": ("mouth width", 1.5, 0.5),
     "blink": ("eye opening", -0.8, 0.75),
 }
-"""The distance beside an axis' blendshapes, how far it goes (cm) from neutral to the end, and its share of the axis."""
+"""Per axis: the distance combined with its blendshapes, its range (cm) from neutral, and its share of the axis."""
 LIPS = ((13, 14), (82, 87), (312, 317), (81, 178), (311, 402))
 LIDS = ((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373))
 TILTS = {"mouth opening": (0.213, 0.641, 0.122, 0.113, -0.143), "eye opening": (-0.040, -0.020, -0.061, -0.020, 0.066)}
@@ -46,7 +46,7 @@ RIDGE = 0.02
 LEAK = 0.2
 """Pose moves a value by no more than this a term at 30 degrees; who smiles whenever turned away still smiles."""
 MIN_FACES_FOR_POSE = 50
-"""With fewer faces pose is not taken away."""
+"""Number of faces below which values are not corrected for pose."""
 
 
 def gaze(blendshapes: Floats) -> Floats:
@@ -81,7 +81,7 @@ def untilted(lengths: NDArray[np.floating], pose: NDArray[np.floating], zero: fl
 
 @dataclass(frozen=True, eq=False)
 class Neutral:
-    """What one subject's face is like when nothing happens, and how pose moves the readings."""
+    """Neutral face of one subject, and the influence of pose on the measured values."""
 
     slopes: Doubles
     """(5, 52 + 2 + 3) of blendshapes, gaze and distances on `_terms`."""
@@ -93,7 +93,7 @@ class Neutral:
 
 @dataclass(frozen=True, eq=False)
 class Expressions:
-    """Of N faces; NaN where an input was."""
+    """Expressions of N faces; NaN where an input was NaN."""
 
     shapes: Doubles
     """(N, 52) blendshapes above neutral, about -1..1."""
@@ -109,7 +109,7 @@ def neutral_of(
     lengths: NDArray[np.floating],
     pose: NDArray[np.floating],
 ) -> Neutral:
-    """The neutral of one subject from N of its faces.
+    """Neutral of one subject from N of its faces.
 
     `shapes` (N, 52) blendshapes, `gazes` (N, 2), `lengths` (N, 3) DISTANCES, `pose` (N, 2+) yaw and pitch in degrees.
     Rows with a NaN do not count; without any row the neutral is 0.

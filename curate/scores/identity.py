@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 SAME_PERSON = 0.5
 """Euclidean distance of dlib vectors: below it two tracks are one person (at .5: FAR .6 %, FRR 3.7 %)."""
 NOT_THE_PERSON = 0.6
-"""A person whose centre is farther than this from a reference is somebody else (dlib's own threshold)."""
+"""Distance from a reference above which a person is a different one (dlib's own threshold)."""
 EXACT_LIMIT = 3000
 """Tracks that are clustered exactly; more are assigned to the nearest centre of the longest ones."""
 

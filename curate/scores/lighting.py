@@ -70,7 +70,7 @@ def half_sphere(count: int = DIRECTIONS) -> NDArray[np.float64]:
 
 
 def skin_colours(crop: Image, points: NDArray[np.floating], rotation: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """(T, 3) uint8 sRGB, the mean colour at each triangle of `skin()`; 0 where it is not seen or clipped.
+    """Mean colours (T, 3) uint8 sRGB of the triangles of `skin()`; 0 where not visible or clipped.
 
     `crop` (S, S, 3) uint8 sRGB, `points` (478, 2+) landmarks in its pixels, `rotation` (3, 3) of the head in the crop.
     Means are taken in linear light over 3 x 3 pixels.
@@ -87,7 +87,7 @@ def skin_colours(crop: Image, points: NDArray[np.floating], rotation: NDArray[np
 
 
 def estimate(colours: NDArray[np.uint8], rotation: NDArray[np.floating]) -> Light | None:
-    """The light on one face from one frame, or None where too little skin is seen.
+    """Light on one face from one frame, or None if too little skin is visible.
 
     `colours` (T, 3) of `skin_colours`, `rotation` (3, 3) of the head in the crop.
     """

@@ -112,7 +112,7 @@ def detail(grey: Floats, skin: Mask) -> tuple[float, float]:
 
 
 def blockiness(grey: Floats) -> float:
-    """Steps of the luma at block borders over the steps beside them; 0 where no grid of GRID pixels shows.
+    """Luma steps at block borders relative to neighbouring steps; 0 if no grid of GRID pixels is visible.
 
     The phase of the grid is found: the strongest of GRID phases over the median one, for columns and rows.
     """

@@ -66,10 +66,10 @@ def line(points: Array, width: int, soft: float) -> Picture:
 
 
 def darken(face: Picture, share: Picture, amount: float, tint: Colour = (1.0, 1.0, 1.0)) -> None:
-    """Multiplies, in place; a tint below 1 in a channel darkens it more."""
+    """Multiply in place; a tint below 1 in a channel darkens it more."""
     face *= 1 - amount * np.clip(share, 0, 1)[..., None] * np.array(tint, np.float32)
 
 
 def lay(face: Picture, share: Picture, colour: Colour) -> None:
-    """Covers, in place."""
+    """Cover in place."""
     face += (np.array(colour, np.float32) - face) * np.clip(share, 0, 1)[..., None]

@@ -22,7 +22,7 @@ from curate.types import Image
 
 
 def portrait_path() -> Path:
-    """The portrait that matplotlib ships. Raises MissingError where matplotlib is not installed."""
+    """Path of the portrait that matplotlib ships. Raises MissingError if matplotlib is not installed."""
     try:
         from matplotlib.cbook import get_sample_data
     except ImportError:

@@ -40,18 +40,18 @@ _OPENCVS = ("opencv-python", "opencv-python-headless")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """Result of one check."""
 
     name: str
     state: State
     """missing: something that faceset cannot do without; warn: something optional, or slower than it could be."""
     detail: str
     mend: str | None = None
-    """The command that mends it, where there is one."""
+    """The command that fixes it, if there is one."""
 
 
 def checks(signing_key: Path | None = None) -> list[Check]:
-    """Everything that is looked at, in the order in which it is told. Changes nothing but makes the cache folder.
+    """All checks, in the order in which they are reported. Changes nothing except creating the cache folder.
 
     `signing_key` is where this installation's key lies or will lie; None leaves that check out.
     """
@@ -72,12 +72,12 @@ def checks(signing_key: Path | None = None) -> list[Check]:
 
 
 def required_missing(found: Iterable[Check]) -> bool:
-    """Whether something is missing that faceset cannot do without: the exit code."""
+    """Whether something required is missing, which sets the exit code."""
     return any(check.state == "missing" for check in found)
 
 
 def mend(found: Iterable[Check]) -> list[str]:
-    """Mend what can be mended without root and without changing packages; one line for each attempt.
+    """Fix what can be fixed without root and without changing packages; one line per attempt.
 
     Fetches weights that are missing, and the database server. Nothing is done for checks that are ok.
     """

@@ -44,20 +44,20 @@ def check_name(subject: str) -> str:
 
 
 def faceset_of(folder: Path, subject: str) -> Piece | None:
-    """What a faceset's folder holds of its own; None if it holds another subject's face. Raises as `open_faceset`."""
+    """The faceset's files as a piece; None if it belongs to another subject. Raises like `open_faceset`."""
     named = open_faceset(folder).subject
     return weigh("faceset", folder, own(folder)) if named is not None and named.name == subject else None
 
 
 def own(folder: Path) -> list[Path]:
-    """The faceset's own files and folders that are there, the manifest and the lock last; half-written ones too."""
+    """Existing files and folders of the faceset, the manifest and the lock last; partial files included."""
     marks = (f"{MANIFEST}.", *(f".{name}." for name in OWN))  # older manifests; files that were half written
     torn = [p for p in sorted(folder.iterdir()) if p.name.startswith(marks)]
     return [*torn, *(folder / name for name in OWN if os.path.lexists(folder / name))]
 
 
 def remove_faceset(folder: Path) -> list[str]:
-    """Remove a faceset; names of what is not its own and stays. Raises WorkError where that is not allowed."""
+    """Remove a faceset; returns the names of foreign files that stay. Raises WorkError if that is not allowed."""
     from curate.dataset.lock import lock
 
     with lock(open_faceset(folder)):
@@ -70,7 +70,7 @@ def remove_faceset(folder: Path) -> list[str]:
 
 
 def weigh(kind: str, folder: Path, paths: Iterable[Path]) -> Piece:
-    """How much the files and folders are; links count for themselves."""
+    """Number and size of the files and folders; links are not followed."""
     files = [f for path in paths for f in _files(path)]
     return Piece(kind, str(folder), len(files), sum(f.lstat().st_size for f in files))
 

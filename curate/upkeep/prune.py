@@ -36,7 +36,7 @@ ROWS = 20_000
 
 @dataclass(frozen=True)
 class Pruned:
-    """What pruning takes away, or took."""
+    """What pruning removes or has removed."""
 
     crops: int
     bytes: int
@@ -104,7 +104,7 @@ def _rewrite(faceset: Faceset, crop_of: Callable[[str | None, str], str | None])
 
 
 def restore(faceset: Faceset, progress: Progress = no_progress) -> int:
-    """Make the crops of selected faces again from the footage, the same bytes as before; how many.
+    """Restore the crops of selected faces from the footage, with the same bytes; returns their number.
 
     Raises WorkError where the footage is gone or is another, or a frame can no longer be decoded.
     """

@@ -27,10 +27,10 @@ T = TypeVar("T")
 
 
 class Detector(Protocol):
-    """Finds faces."""
+    """Detector of faces."""
 
     def detect(self, image: Image) -> list[Detection]:
-        """Faces in a picture, best first, one Detection each; [] where there is none.
+        """Detections in a picture, best first; [] if there is no face.
 
         `x`, `y`, `width`, `height` in pixels of `image`, floats, sides more than 0, about from the middle of the
         forehead to the chin; a face at the border may have a box that reaches beyond it. `score` 0..1, that it is a
@@ -42,10 +42,10 @@ class Detector(Protocol):
 
 
 class Landmarker(Protocol):
-    """Finds the landmarks of one face."""
+    """Landmarker of one face."""
 
     points: int
-    """How many landmarks it gives: 478 (MediaPipe's mesh with irises) or 68 (iBUG)."""
+    """Number of landmarks: 478 (MediaPipe's mesh with irises) or 68 (iBUG)."""
 
     def landmark(self, image: Image, region: NDArray[np.float64]) -> Landmarks:
         """Landmarks of the face in `region`; of anything else some points too, with a score that says so.
@@ -62,7 +62,7 @@ class Landmarker(Protocol):
 
 
 class Identifier(Protocol):
-    """Tells people apart."""
+    """Identity network, which tells people apart."""
 
     def chip(self, image: Image, landmarks: Floats) -> Image:
         """The aligned (S, S, 3) uint8 picture that `identify` reads; small enough to be kept, no view of `image`.
@@ -72,7 +72,7 @@ class Identifier(Protocol):
         """
 
     def identify(self, chip: Image) -> Floats:
-        """(128,) float32 identity vector; two of one person are less than about .5 apart (Euclidean).
+        """(128,) float32 identity vector; two of one person are less than about 0.5 apart (Euclidean).
 
         Of a chip without a face it is a vector like any other: whether there is a face is the landmarker's to say.
         """
@@ -144,7 +144,7 @@ def weights(settings: Settings) -> dict[str, str]:
 
 
 def make(table: dict[str, Callable[[], T]], name: str, flag: str) -> T:
-    """The backend called `name`; UsageError names the flag and the choices."""
+    """Backend called `name`; raises UsageError that names the option and its choices."""
     if name not in table:
         raise UsageError(f"{flag} {name}: must be one of {', '.join(table)}")
     return table[name]()

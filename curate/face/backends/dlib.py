@@ -48,7 +48,7 @@ class DlibDetector:
         self._templates: Any = _dlib().get_frontal_face_detector()
 
     def detect(self, image: Image) -> list[Detection]:
-        """Faces of margin 0 and better, best first; small ones are looked for where there are no larger ones."""
+        """Faces of margin 0 and better, best first; small ones are searched only if there are no larger ones."""
         zoom = min(LONGEST / max(image.shape[:2]), 1.0)
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if zoom < 1:
@@ -67,7 +67,7 @@ class DlibDetector:
 
 
 class DlibIdentifier:
-    """128 numbers; one person's faces lie within about .5 of each other."""
+    """dlib's identity network: 128 numbers; faces of one person are within about 0.5 of each other."""
 
     def __init__(self) -> None:
         self._dlib = _dlib()

@@ -184,7 +184,7 @@ class SfdDetector:
         self._network: Any = FaceDetector(device=_device(), path_to_detector=str(file), filter_threshold=MIN_SCORE)
 
     def detect(self, image: Image) -> list[Detection]:
-        """Faces of score .5 and better, best first."""
+        """Faces with a score of 0.5 or better, best first."""
         height, width = image.shape[:2]
         zoom = min(LONGEST / max(height, width), 1.0)
         size = (max(round(width * zoom), 1), max(round(height * zoom), 1))

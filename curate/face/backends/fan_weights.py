@@ -38,7 +38,7 @@ class File:
 
     @property
     def url(self) -> str:
-        """Where it is to be had."""
+        """Its download URL."""
         return SOURCE + self.name
 
 
@@ -67,7 +67,7 @@ def missing(choice: str) -> list[File]:
 
 
 def paths(choice: str) -> list[Path]:
-    """The files of a choice in their order, fetched first where needed; their hashes agree with their names.
+    """Files of a choice in their order, downloaded if needed; their hashes match their names.
 
     Raises WeightsError that names each file, its address and the folder. The network is asked once a process for each
     file and given up after `PATIENCE` without an answer.
@@ -91,7 +91,7 @@ def paths(choice: str) -> list[Path]:
 
 @functools.cache
 def _fetched(file: File, into: Path) -> str:
-    """Put the file into the folder; why that failed, or nothing."""
+    """Download the file into the folder; the reason if that failed, otherwise an empty string."""
     try:
         into.mkdir(parents=True, exist_ok=True)
         cache_folder().mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ OVERLAP = 0.3
 
 @contextlib.contextmanager
 def _hushed() -> Iterator[None]:
-    """The runtime writes a line about its delegate straight to file descriptor 2; nobody needs it."""
+    """Suppress a line about its delegate that the runtime writes directly to file descriptor 2."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:
@@ -71,7 +71,7 @@ class LiteRTDetector:
         return _Network(fetch(DETECTOR_SMALL).read_bytes())
 
     def detect(self, image: Image) -> list[Detection]:
-        """Faces of score .5 and better, best first."""
+        """Faces with a score of 0.5 or better, best first."""
         found = _run_detector(self._full, image, 192, _anchors(192))
         return found or _run_detector(self._small, image, 256, _anchors(256))
 
