@@ -7,7 +7,6 @@ shown in the dataset first, and is written when people are content with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,11 +17,13 @@ from curate.app.dataset import save_views, show_pins, show_selection
 from curate.app.launch import PROPOSED
 from curate.dataset.faceset import Faceset, open_faceset, write_selection
 from curate.dataset.lock import lock
-from curate.dataset.pins import change_pins, read_pins
+from curate.dataset.pins import change_pins
 from curate.errors import UsageError, WorkError
 from curate.extract.pipeline import choose_person
 from curate.schema import SELECTION_SCHEMA
-from curate.select.selection import Choice, Wishes, choose, select_columns
+from curate.select import selection
+from curate.select.outcome import to_json
+from curate.select.selection import Choice, Wishes
 
 
 def faceset_of(dataset: Any) -> Faceset:
@@ -38,20 +39,14 @@ def propose(dataset: Any, wishes: Wishes, target: Path | None = None) -> Choice:
 
     Raises as `choose` and `parse_budget` do.
     """
-    from curate.select.coverage import frame_rate
-    from curate.select.eligible import parse_budget
-
     faceset = faceset_of(dataset)
-    budget = parse_budget(wishes.budget, frame_rate(faceset.clips))
-    wanted = open_faceset(target).table(select_columns(), kept=True) if target else None
-    table, pins = faceset.table(select_columns(), kept=True), read_pins(faceset)
-    table = table[table["face_id"].isin(dataset.values("face_id"))]  # those without a crop cannot be shown
-    choice = choose(table, budget, wishes.floors, wishes.weights, wishes.seed, wishes.cover, pins, wanted)
-    show_selection(dataset, faceset, choice.rows)
+    wanted = open_faceset(target) if target else None
+    proposal = selection.propose(faceset, wishes, wanted, dataset.values("face_id"))
+    show_selection(dataset, faceset, proposal.choice.rows, proposal.outcome)
     save_views(dataset)
-    dataset.info[PROPOSED] = asdict(wishes) | {"target": str(target) if target else None}
+    dataset.info[PROPOSED] = {"options": proposal.options, "outcome": to_json(proposal.outcome)}
     dataset.save()
-    return choice
+    return proposal.choice
 
 
 def write(dataset: Any) -> int:
@@ -60,16 +55,16 @@ def write(dataset: Any) -> int:
     Raises WorkError where nothing is selected, or nothing was chosen anew.
     """
     faceset = faceset_of(dataset)
-    options = dataset.info.get(PROPOSED)
-    if options is None:
-        raise WorkError("nothing was chosen anew: the shown selection is the one on disk; run Choose again first")
+    proposed = dataset.info.get(PROPOSED)
+    if proposed is None:
+        raise WorkError("there is no new selection to write: the one shown is on disk already; run Select again first")
     names = SELECTION_SCHEMA.names
     values = dataset.match({"selected": True}).sort_by("rank").values(list(names))
     rows = pd.DataFrame(dict(zip(names, values, strict=True)))
     if rows.empty:
-        raise WorkError("no face is selected: choose again first")
+        raise WorkError("no face is selected: run Select again first")
     with lock(faceset):
-        write_selection(faceset, rows, dict(options))
+        write_selection(faceset, rows, dict(proposed["options"]), dict(proposed["outcome"]))
     del dataset.info[PROPOSED]
     launch.remember(dataset, faceset)
     return len(rows)

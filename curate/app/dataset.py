@@ -3,6 +3,7 @@ when."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,9 +20,15 @@ from curate.dataset.faceset import Faceset, inside
 from curate.dataset.pins import Pins, read_pins
 from curate.errors import WorkError
 from curate.schema import BY_NAME, COLUMNS, SELECTION_COLUMNS, SELECTION_SCHEMA, STATUS_OK, Column
+from curate.select.outcome import COLUMNS as OUTCOME_COLUMNS
+from curate.select.outcome import Outcome, read_outcome, remarks_on
 from curate.select.space import SPACE_COLUMNS, Space
 from curate.types import Floats
 
+log = logging.getLogger(__name__)
+
+OUTCOME = "faceset outcome"
+"""Key of a dataset's info: faces kept, eligible and selected, and the coverage of the selection that it shows."""
 MAP, SIMILAR = "map", "similar"
 """Brain keys of the map, which is also a workspace that shows it beside the faces, and of the similarity search."""
 SELECTED, NOT_SELECTED, DROPPED = "selected", "kept, not selected", "dropped: "
@@ -57,6 +64,8 @@ DERIVED = (
     ),
 )
 """Fields that are computed when the faceset is loaded."""
+SHOWN = tuple(c.name for c in SELECTION_COLUMNS if c.name not in BY_NAME and c.name not in {d.name for d in DERIVED})
+"""Columns of the selection that are fields of their own."""
 BATCH = 2000
 SEED = 0
 
@@ -87,7 +96,7 @@ def field_specs() -> tuple[FieldSpec, ...]:
     """The fields of a dataset: every column of faces.parquet, `selected`, and those of selection.parquet."""
     columns = [c for c in COLUMNS if c.level != "part"]
     columns.append(Column("selected", pa.bool_(), "This face was chosen", group="selection"))
-    columns += [c for c in SELECTION_COLUMNS if c.name not in BY_NAME]
+    columns += [c for c in SELECTION_COLUMNS if c.name in SHOWN]
     columns += DERIVED
     return tuple(_spec(column) for column in columns)
 
@@ -244,41 +253,52 @@ def show_map(dataset: Any, drawing: Drawing) -> None:
 def load_selection(dataset: Any, faceset: Faceset) -> None:
     """`selected`, the columns of selection.parquet, groups and pins anew; without a selection nothing is selected."""
     show_pins(dataset, read_pins(faceset))
-    chosen = faceset.selection() if faceset.selection_path.is_file() else None
-    show_selection(dataset, faceset, chosen)
+    if not faceset.selection_path.is_file():
+        _clear_selection(dataset)
+        return
+    found = read_outcome(faceset)
+    for remark in remarks_on(faceset, found, faceset.table(OUTCOME_COLUMNS, kept=True)):
+        log.warning("%s", remark)
+    show_selection(dataset, faceset, faceset.selection(), found)
 
 
-def show_selection(dataset: Any, faceset: Faceset, chosen: pd.DataFrame | None) -> None:
-    """The rows `chosen` (SELECTION_SCHEMA) as the selection that the dataset shows; None: none."""
-    names = [f.name for f in SELECTION_SCHEMA if f.name not in BY_NAME]
-    dataset.clear_sample_fields([*names, "group"])
+def _clear_selection(dataset: Any) -> None:
+    dataset.clear_sample_fields([*SHOWN, "group"])
     was = dataset.match({"selected": True})
     was.set_values("selected", [False] * len(was))
-    if chosen is None:
-        return
+    dataset.info.pop(OUTCOME, None)
+    dataset.save()
+
+
+def show_selection(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, outcome: Outcome) -> None:
+    """The rows `chosen` (SELECTION_SCHEMA) as the selection that the dataset shows, with what it is worth."""
+    _clear_selection(dataset)
     ids = dict(zip(*dataset.values(["face_id", "id"]), strict=True))
-    _show_groups(dataset, faceset, chosen, set(ids))
+    _show_groups(dataset, faceset, chosen, set(ids), outcome.space)
+    dataset.info[OUTCOME] = {n: getattr(outcome, n) for n in ("selected", "eligible", "kept", "coverage")}
+    dataset.save()
     chosen = chosen[chosen["face_id"].isin(ids) & chosen["rank"].notna()]
-    for name in names:
+    for name in SHOWN:
         kind = int if pa.types.is_integer(SELECTION_SCHEMA.field(name).type) else None
         values = [kind(v) if kind and v is not None else v for v in _plain(chosen[name])]
         dataset.set_values(name, dict(zip(chosen["face_id"].map(ids), values, strict=True)), key_field="id")
     dataset.set_values("selected", {ids[f]: True for f in chosen["face_id"]}, key_field="id")
 
 
-def _show_groups(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, ids: set[str]) -> None:
-    """Every kept face's group: that of the chosen face most like it."""
+def _show_groups(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, ids: set[str], fitted: Space | None) -> None:
+    """Every kept face's group: that of the chosen face most like it in the space `fitted` for the selection."""
     table = faceset.table(["face_id", "kept", *SPACE_COLUMNS])
     kept = table[table["kept"] & table["face_id"].isin(ids)].reset_index(drop=True)
-    names = chosen.set_index("face_id")["reason"].str.extract(r"'(.+)'", expand=False)
+    names = chosen.set_index("face_id")["group"]
     at = np.flatnonzero(kept["face_id"].isin(names.index))
     if not len(at):
         return
-    space = Space.fit(kept)
+    space = fitted or Space.fit(kept)
     points = space.embed(kept)
     nearest = np.concatenate(
         [space.similarity(points[i : i + 1000], points[at]).argmax(1) for i in range(0, len(points), 1000)]
     )
+    nearest[at] = np.arange(len(at))
     groups = kept["face_id"].iloc[at[nearest]].map(names).fillna("no name").to_numpy()
     for name, faces in kept["face_id"].groupby(groups):
         # A write a group; set_values makes one a face.

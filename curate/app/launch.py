@@ -39,7 +39,7 @@ ENVIRONMENT = {
     "FIFTYONE_LOGGING_LEVEL": "ERROR",
 }
 """Set before FiftyOne is imported, unless the user has set them."""
-LOADER = 5
+LOADER = 6
 """Raised when this module makes other datasets of the same files."""
 INFO, PROPOSED, MAPPED = "faceset", "faceset proposal", "faceset map"
 """Keys of a dataset's info: what it was made of; options of a choice that is shown and not written yet; the table whose

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -84,6 +86,16 @@ def maps(
         asked = target.table(COLUMNS)
         found["target"] = counts(chart, asked[asked["kept"]])
     return found
+
+
+def outcome_text(outcome: Mapping[str, Any] | None) -> str:
+    """What the selection that the dataset shows is worth, from the dataset's info; None: nothing is selected."""
+    if outcome is None:
+        return "No face is selected."
+    faces = f"{outcome['selected']} of {outcome['eligible']} eligible faces are selected"
+    if outcome["coverage"] is None:
+        return f"{faces}."
+    return f"{faces}; they cover {100 * outcome['coverage']:.1f} % of the footage."
 
 
 def gap_text(number: int, gap: Gap) -> str:

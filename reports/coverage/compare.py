@@ -11,7 +11,8 @@ import numpy as np
 from curate.dataset.faceset import Faceset
 from curate.errors import UsageError
 from curate.select import coverage
-from curate.select.space import SPACE_COLUMNS, Space, neutral_of, posed, together
+from curate.select.outcome import read_outcome
+from curate.select.space import SPACE_COLUMNS, Space, Weights, neutral_of, posed, together
 from reports.coverage.figures import Figures, figures, to_json
 from reports.coverage.page import Axis, Charts, title_of
 from reports.page.album import Album
@@ -51,18 +52,21 @@ def write(facesets: Sequence[Faceset], out_dir: Path | None = None) -> Path:
         charts = Charts(found, album, faceset)
         columns.append(_Column(name, str(folders[i]), found, charts.pose()[0], charts.light()[0], charts.expressions()))
         faces |= album.pictures
-    covers = mutual(facesets)
+    weights = common_weights(facesets)
+    covers = mutual(facesets, weights)
     values = {
         "title": f"Facesets compared: {', '.join(names)}",
         "verdict": _verdict(columns),
         "columns": columns,
         "covers": covers.tolist(),
+        "weights": weights,
         "shades": SHADES,
         "faces": faces,
     }
     data = {
         "verdict": values["verdict"],
         "covers": covers.tolist(),
+        "weights": asdict(weights or Weights()),
         "facesets": [
             {
                 "name": c.name,
@@ -76,20 +80,26 @@ def write(facesets: Sequence[Faceset], out_dir: Path | None = None) -> Path:
     return write_page((out_dir or facesets[0].reports) / "compare.html", "compare.html", values, data)
 
 
-def mutual(facesets: Sequence[Faceset]) -> np.ndarray:
+def mutual(facesets: Sequence[Faceset], weights: Weights | None = None) -> np.ndarray:
     """(N, N) 0..1: how well the kept faces of the row's faceset cover those of the column's, as filmed.
 
-    In the space of all of them together, each subject about its own neutral.
+    In the space of all of them together, each subject about its own neutral. `weights` None: all blocks count alike.
     """
     tables = []
     for faceset in facesets:
         table = posed(faceset.table(["face_id", "kept", "stands_for", *SPACE_COLUMNS], kept=True))
         rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), SAMPLE)).astype(int))
         tables.append(table.iloc[rows])
-    space = Space.fit(together(*tables))
+    space = Space.fit(together(*tables), weights)
     points = [space.embed(table, neutral_of(table)) for table in tables]
-    weights = [coverage.stands_for(table) for table in tables]
-    return np.array([[coverage.coverage(space, b, a, w) for b, w in zip(points, weights, strict=True)] for a in points])
+    frames = [coverage.stands_for(table) for table in tables]
+    return np.array([[coverage.coverage(space, b, a, w) for b, w in zip(points, frames, strict=True)] for a in points])
+
+
+def common_weights(facesets: Sequence[Faceset]) -> Weights | None:
+    """The weights with which all selections were made; None where they differ."""
+    found = {read_outcome(faceset).weights for faceset in facesets}
+    return found.pop() if len(found) == 1 else None
 
 
 def _names(facesets: Sequence[Faceset]) -> list[str]:
