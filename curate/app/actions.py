@@ -1,4 +1,4 @@
-"""What people do in the App: choose again, pin, ban, name the subject, write. The plugin only calls these.
+"""The actions of the App: choose again, pin, ban, name the subject, write. The plugin only calls these.
 
 Only `write`, `mark` and `make_subject` change the faceset: its selection, its pins, its subject. A new choice is
 shown in the dataset first, and is written when people are content with it.
@@ -27,15 +27,15 @@ from curate.select.selection import Choice, Wishes
 
 
 def faceset_of(dataset: Any) -> Faceset:
-    """The faceset that a dataset shows; raises UsageError for a dataset of something else."""
+    """The faceset that a dataset shows. Raises UsageError for a dataset of something else."""
     folder = dict(dataset.info.get(launch.INFO, {})).get("folder")
     if not folder:
-        raise UsageError(f"dataset {dataset.name} shows no faceset: faceset app DIR loads one")
+        raise UsageError(f"dataset {dataset.name} does not show a faceset: run faceset app DIR to load one")
     return open_faceset(Path(folder))
 
 
 def propose(dataset: Any, wishes: Wishes, target: Path | None = None) -> Choice:
-    """Choose again and show it in the dataset; the faceset's files stay as they are until `write`.
+    """A new choice, shown in the dataset; the faceset's files stay as they are until `write`.
 
     Raises as `choose` and `parse_budget` do.
     """
@@ -50,19 +50,19 @@ def propose(dataset: Any, wishes: Wishes, target: Path | None = None) -> Choice:
 
 
 def write(dataset: Any) -> int:
-    """Write what the dataset shows as selected to the faceset's selection.parquet; the number of faces.
+    """The number of faces written: those that the dataset shows as selected, to the faceset's selection.parquet.
 
-    Raises WorkError where nothing is selected, or nothing was chosen anew.
+    Raises WorkError where nothing is selected, or the selection is saved already.
     """
     faceset = faceset_of(dataset)
     proposed = dataset.info.get(PROPOSED)
     if proposed is None:
-        raise WorkError("there is no new selection to write: the one shown is on disk already; run Select again first")
+        raise WorkError("the selection shown is saved already: use Choose again first to make a new one")
     names = SELECTION_SCHEMA.names
     values = dataset.match({"selected": True}).sort_by("rank").values(list(names))
     rows = pd.DataFrame(dict(zip(names, values, strict=True)))
     if rows.empty:
-        raise WorkError("no face is selected: run Select again first")
+        raise WorkError("no face is selected: use Choose again first")
     with lock(faceset):
         write_selection(faceset, rows, dict(proposed["options"]), dict(proposed["outcome"]))
     del dataset.info[PROPOSED]
@@ -71,12 +71,12 @@ def write(dataset: Any) -> int:
 
 
 def mark(dataset: Any, sample_ids: Sequence[str], how: Literal["pin", "ban", "free"]) -> int:
-    """Pin, ban or free the picked faces; how many. Takes effect with the next choice.
+    """The number of ticked faces that were pinned, banned or freed. It takes effect with the next choice.
 
-    Raises UsageError where none is picked.
+    Raises UsageError where none is ticked.
     """
     if not sample_ids:
-        raise UsageError(f"no face is picked: tick the faces to {how} first")
+        raise UsageError(f"no face is ticked: tick the faces to {how} first")
     faceset = faceset_of(dataset)
     faces = dataset.select(list(sample_ids)).values("face_id")
     with lock(faceset):
@@ -87,21 +87,20 @@ def mark(dataset: Any, sample_ids: Sequence[str], how: Literal["pin", "ban", "fr
 
 
 def make_subject(dataset: Any, sample_ids: Sequence[str]) -> int:
-    """Make the person of the picked faces the subject, choose with the defaults, load the faceset anew; the person.
+    """The number of the person on the ticked faces, who becomes the subject.
 
-    Raises UsageError where no face, or faces of several people, are picked.
+    Faces are then chosen with the default options, and the dataset is loaded again. Raises UsageError where no face, or
+    faces of several people, are ticked.
     """
-    from curate.select.selection import select_faceset
-
     people = set(dataset.select(list(sample_ids)).distinct("person")) if sample_ids else set()
     if len(people) != 1:
         raise UsageError(
-            "no face is picked: tick one of the subject's"
+            "no face is ticked: tick one of the subject's faces first"
             if not people
-            else f"the picked faces are of {len(people)} people: tick faces of one"
+            else f"the ticked faces show {len(people)} people: tick faces of one person only"
         )
     faceset = choose_person(faceset_of(dataset), int(people.pop()))
     with lock(faceset):
-        select_faceset(faceset)
+        selection.select_faceset(faceset)
     launch.finish(dataset, launch.refresh(dataset, faceset))
     return faceset.person or 0

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.app.map_process import Drawing
+from curate.app.panels import OUTCOME
 from curate.dataset.faceset import Faceset, inside
 from curate.dataset.pins import Pins, read_pins
 from curate.errors import WorkError
@@ -27,8 +28,6 @@ from curate.types import Floats
 
 log = logging.getLogger(__name__)
 
-OUTCOME = "faceset outcome"
-"""Key of a dataset's info: faces kept, eligible and selected, and the coverage of the selection that it shows."""
 MAP, SIMILAR = "map", "similar"
 """Brain keys of the map, which is also a workspace that shows it beside the faces, and of the similarity search."""
 SELECTED, NOT_SELECTED, DROPPED = "selected", "kept, not selected", "dropped: "
