@@ -1,4 +1,4 @@
-"""Several facesets side by side: their figures, poses, expressions and light, and how well each covers each other."""
+"""Comparison of facesets: their figures, poses, expressions and light, and how well each covers the others."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class _Column:
 
 
 def write(facesets: Sequence[Faceset], out_dir: Path | None = None) -> Path:
-    """Write compare.html and compare.json to `out_dir` (None: the first faceset's reports folder); the page's path.
+    """Path of the page compare.html, written with compare.json to `out_dir` (None: the first faceset's reports folder).
 
     Raises UsageError where a faceset is given twice, WorkError where one has no table, no selection or no pose.
     """
     folders = [faceset.folder.resolve() for faceset in facesets]
     for i, folder in enumerate(folders):
         if folder in folders[:i]:
-            raise UsageError(f"{facesets[i].folder} is given twice: name facesets that differ")
+            raise UsageError(f"{facesets[i].folder} is given twice: give different facesets")
     names = _names(facesets)
     columns: list[_Column] = []
     faces: dict[str, str] = {}
@@ -55,7 +55,7 @@ def write(facesets: Sequence[Faceset], out_dir: Path | None = None) -> Path:
     weights = common_weights(facesets)
     covers = mutual(facesets, weights)
     values = {
-        "title": f"Facesets compared: {', '.join(names)}",
+        "title": f"Comparison of facesets: {', '.join(names)}",
         "verdict": _verdict(columns),
         "columns": columns,
         "covers": covers.tolist(),
@@ -109,9 +109,9 @@ def _names(facesets: Sequence[Faceset]) -> list[str]:
 
 
 def _verdict(columns: Sequence[_Column]) -> str:
-    """Which of them holds most."""
+    """Which faceset is the most varied."""
     best = max(columns, key=lambda c: c.found.effective_faces)
     more = sorted((c.found.effective_faces for c in columns), reverse=True)
     if more[0] == more[1]:
-        return "None of them holds more variety than the others."
-    return f"{best.name} holds the most variety: {more[0] / max(more[1], 1):.1f} times that of the next."
+        return "No faceset is more varied than all others."
+    return f"{best.name} is the most varied, with {more[0] / max(more[1], 1):.1f} times the variety of the next."

@@ -70,26 +70,22 @@ class LineChart:
 
 
 def decimal(value: float, places: int = 2) -> str:
-    """.83, −.02, 1.20; a dash for NaN."""
-    if not math.isfinite(value):
-        return "–"
-    text = f"{value:,.{places}f}".replace("-", "−")
-    return text if text.lstrip("−0.") == "" else text.replace("0.", ".", 1) if abs(value) < 1 else text
+    """A number with fixed decimals: 0.83, −0.02, 1.20; a dash for NaN."""
+    return f"{value:,.{places}f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
 def scientific(value: float) -> str:
-    """Three digits of a number of any size: .0712, 12.3, 4.0e-5."""
+    """Three digits of a number of any size: 0.0712, 12.3, 4.0e−5."""
     if value and math.isfinite(value) and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.1e}".replace("e-0", "e−").replace("e+0", "e").replace("e-", "e−")
     return decimal(value, max(2 - math.floor(math.log10(abs(value))), 0)) if value and math.isfinite(value) else "0"
 
 
 def short(value: float) -> str:
-    """A round number without trailing zeros: .8, 1.5, 20,000, 5e−5."""
+    """A round number without trailing zeros: 0.8, 1.5, 20,000, 5e−5."""
     if value and not 1e-4 <= abs(value) < 1e7:
         return f"{value:.0e}".replace("e-0", "e−").replace("e-", "e−").replace("e+0", "e")
-    text = f"{round(value, 12):,.12f}".rstrip("0").rstrip(".").replace("-", "−")
-    return text.replace("0.", ".", 1) if 0 < abs(value) < 1 else text
+    return f"{round(value, 12):,.12f}".rstrip("0").rstrip(".").replace("-", "−")
 
 
 def line_chart(

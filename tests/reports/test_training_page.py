@@ -67,14 +67,14 @@ def test_a_rising_curve_rises() -> None:
     found = trend(tidy(log_of(list(np.linspace(0.5, 0.8, 30)))))
     assert found.state == "rises"
     assert found.change == pytest.approx(0.06, abs=0.011)
-    assert "still rises: .79, up .05" in sentence(found, 1000, 0.1)
+    assert "still rises: 0.79, up 0.05" in sentence(found, 1000, 0.1)
 
 
 def test_a_curve_that_got_there_is_flat_since_then() -> None:
     found = trend(tidy(log_of([*np.linspace(0.5, 0.8, 10), *[0.8] * 20], 30_000)))
     assert found.state == "flat"
     assert 8_000 <= found.since <= 11_000
-    assert f"flat since step {found.since:,}, at .80" in sentence(found, 30_000, 0.1)
+    assert f"flat since step {found.since:,}, at 0.80" in sentence(found, 30_000, 0.1)
 
 
 def test_jitter_is_hardly_ever_a_trend() -> None:
@@ -88,7 +88,7 @@ def test_held_out_falls_while_training_falls_on_is_overfitting() -> None:
     assert found.state == "overfits"
     assert 18_000 <= found.since <= 22_000
     words = sentence(found, 40_000, 0.1)
-    assert words.startswith("It overfits") and "fell from .84" in words
+    assert words.startswith("It overfits") and "fell from 0.84" in words
     both = trend(tidy(log_of(held, dssim=[*np.linspace(0.2, 0.1, 20), *np.linspace(0.1, 0.3, 20)])))
     assert both.state == "falls" and "does not fall either" in sentence(both, 1000, 0.1)
     assert trend(tidy(log_of(held))).state == "falls"  # nothing is known of the training's loss
@@ -110,7 +110,7 @@ def test_points_are_read_between_measurements() -> None:
     assert found[3].paid == pytest.approx(1.5) and found[3].hours == pytest.approx(0.35)
     assert "No other came" not in pace(found, 850, "$")
     assert (
-        pace(found, 2800, "€") == "The last point, to .54, took 1.7 min and € 0.50. No other came in the 33 min since."
+        pace(found, 2800, "€") == "The last point, to 0.54, took 1.7 min and € 0.50. No other came in the 33 min since."
     )
 
 
@@ -161,7 +161,7 @@ def test_a_face_of_unknown_pose_and_time_has_a_caption(tmp_path: Path) -> None:
     text = "".join(
         pages._Page(write(made.training(faces=[face]), tmp_path / "a.html").read_text(encoding="utf-8")).text
     )
-    assert f".80 · {made.NASTY}\n" in text
+    assert f"0.80 · {made.NASTY}\n" in text
 
 
 def test_one_bad_face_is_no_group_that_stands_out() -> None:
@@ -187,9 +187,9 @@ def test_ticks_are_round_and_go_around_the_values() -> None:
     assert ticks(0.52, 0.86, 5) == [0.5, 0.6, 0.7, 0.8, 0.9]
     assert ticks(0, 100_000, 5) == [0, 20_000, 40_000, 60_000, 80_000, 100_000]
     assert len(ticks(0.8, 0.8, 5)) >= 2
-    assert [short(v) for v in (0, 0.8, 1.5, 20_000, 5e-5, -0.25)] == ["0", ".8", "1.5", "20,000", "5e−5", "−.25"]
-    assert [decimal(v) for v in (0.831, -0.02, 1.2, 0, math.nan)] == [".83", "−.02", "1.20", "0.00", "–"]
-    assert [scientific(v) for v in (0.0712, 12.34, 4e-5, 0)] == [".0712", "12.3", "4.0e−5", "0"]
+    assert [short(v) for v in (0, 0.8, 1.5, 20_000, 5e-5, -0.25)] == ["0", "0.8", "1.5", "20,000", "5e−5", "−0.25"]
+    assert [decimal(v) for v in (0.831, -0.02, 1.2, 0, math.nan)] == ["0.83", "−0.02", "1.20", "0.00", "–"]
+    assert [scientific(v) for v in (0.0712, 12.34, 4e-5, 0)] == ["0.0712", "12.3", "4.0e−5", "0"]
 
 
 def test_a_chart_hand_checked() -> None:
@@ -378,11 +378,11 @@ def test_the_keyboard_and_the_pointer_read_a_chart(opened: Opened) -> None:
     chart, tip = page.locator("section:has(#quality) [data-map]").first, page.locator(".tip")
     chart.focus()
     page.keyboard.press("ArrowLeft")
-    assert tip.inner_text().startswith("step 97,500: source .8")
+    assert tip.inner_text().startswith("step 97,500: source 0.8")
     assert chart.locator(".on + .dots").evaluate("d => getComputedStyle(d).visibility") == "visible"
     for _ in range(60):
         page.keyboard.press("ArrowLeft")
-    assert tip.inner_text().startswith("step 2,500: source .5")
+    assert tip.inner_text().startswith("step 2,500: source 0.5")
     page.keyboard.press("Escape")
     assert tip.is_hidden()
     cell = page.locator("section:has(#overfit) .cell").nth(50)
