@@ -1,4 +1,4 @@
-"""How well some faces stand for others, and how much footage was worth having."""
+"""Coverage of faces by other faces, and the amount of distinct footage."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def demand(space: Space, points: Floats) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Effective:
-    """How much of the footage was worth having."""
+    """The amount of distinct footage."""
 
     faces: int
     """In the smallest selection found (greedily) that keeps KEEPS of the coverage."""
@@ -125,7 +125,7 @@ def effective(table: pd.DataFrame, fps: float | None, weights: Weights | None = 
 
 @dataclass(frozen=True)
 class Worth:
-    """What one clip is worth."""
+    """The worth of one clip."""
 
     clip: str
     minutes: float
@@ -137,7 +137,7 @@ class Worth:
 
 
 def worth(table: pd.DataFrame, fps: float | None, weights: Weights | None = None) -> tuple[Worth, ...]:
-    """What each clip of the kept faces in `table` is worth, alone and beside the others.
+    """The worth of each clip of the kept faces in `table`, alone and in the presence of the others.
 
     The table has face_id, clip, kept and SPACE_COLUMNS. Measured as `effective` is, on at most WORTH_SAMPLE faces of
     all, for the WORTH_CLIPS clips with the most faces; minutes are faces at 25 a second for photos. A clip that shows

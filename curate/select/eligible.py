@@ -1,4 +1,4 @@
-"""What a selection may take: how many faces, and which."""
+"""Budget and floors of a selection: how many faces it may take, and which are eligible."""
 
 from __future__ import annotations
 

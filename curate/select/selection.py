@@ -1,4 +1,4 @@
-"""Which faces to train on: the few that represent all of them best, in the order in which they are worth having."""
+"""Selection of the faces to train on: the few that represent all of them best, the most useful first."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def propose(
 def summary(
     faceset: Faceset, choice: Choice, weights: Weights | None = None, target: Faceset | None = None
 ) -> dict[str, Any]:
-    """What there is to say of a choice, as JSON values; with `target` its coverage and gaps."""
+    """The figures stored with a choice, as JSON values; with `target` its coverage and gaps."""
     stored = outcome.read_outcome(faceset)
     minutes = stored.effective.minutes
     found: dict[str, Any] = {
@@ -196,12 +196,7 @@ def choose(
 
     Raises WorkError if no face is eligible, UsageError for a `cover` that is unknown or lacks its target.
     """
-    cover = cover or ("space" if target is None else "target")
-    if cover not in get_args(Cover):
-        raise UsageError(f"--cover {cover}: must be one of {', '.join(get_args(Cover))}")
-    if cover == "target" and target is None:
-        raise UsageError("--cover target: say which target with --for TARGETSET")
-    pins = pins or Pins()
+    cover, pins = _cover(cover, target), pins or Pins()
     kept = table[table["kept"].astype(bool)].sort_values("face_id", ignore_index=True)
     passed, notes = eligible_rows(kept, floors or Floors(), pins, among)
     faces = kept[passed].reset_index(drop=True)
@@ -211,8 +206,7 @@ def choose(
     problem = _problem(space, points, faces, cover, wanted, seed)
     order, pinned = _order(problem, ids, budget, pins, notes)
     chosen = points[order.chosen]
-    clusters = cluster(space, points, faces, seed)
-    curve = outcome.covered(space, kept, chosen)
+    clusters, curve = cluster(space, points, faces, seed), outcome.covered(space, kept, chosen)
     return Choice(
         _rows(ids, order, clusters, pinned, curve),
         len(kept),
@@ -225,6 +219,16 @@ def choose(
         tuple(notes),
         None if wanted is None else outcome.target_covered(space, wanted, points, chosen),
     )
+
+
+def _cover(cover: Cover | None, target: pd.DataFrame | None) -> Cover:
+    """What is to be represented, with its default. Raises UsageError where it is unknown or lacks its target."""
+    cover = cover or ("space" if target is None else "target")
+    if cover not in get_args(Cover):
+        raise UsageError(f"--cover {cover}: must be one of {', '.join(get_args(Cover))}")
+    if cover == "target" and target is None:
+        raise UsageError("--cover target needs a target: give it with --for TARGETSET")
+    return cover
 
 
 def _order(
@@ -243,16 +247,16 @@ def _pinned(ids: NDArray[np.str_], pins: Pins, length: int, notes: list[str]) ->
     """Rows of the pinned faces, at most `length`; adds a note where some are left out."""
     rows = np.flatnonzero(np.isin(ids, list(pins.pinned)))
     if len(rows) < len(pins.pinned):
-        notes.append(f"{len(pins.pinned) - len(rows)} pinned faces are not among the subject's kept ones: left out")
+        notes.append(f"{len(pins.pinned) - len(rows)} pinned faces are not eligible and are left out")
     if len(rows) > length:
-        notes.append(f"{len(rows)} faces are pinned, the budget holds {length} of them")
+        notes.append(f"{len(rows)} faces are pinned, but the budget has room for only {length} of them")
     return rows[:length]
 
 
 def _problem(
     space: Space, points: Floats, faces: pd.DataFrame, cover: Cover, wanted: pd.DataFrame | None, seed: int
 ) -> facility_location.Problem:
-    """Who is to be represented, and how much each of them counts."""
+    """The facility location problem: the faces to be represented, and how much each of them counts."""
     worth = _worth(faces)
     demand, filmed = points, faces
     if cover == "target" and wanted is not None:

@@ -114,4 +114,4 @@ def _verdict(columns: Sequence[_Column]) -> str:
     more = sorted((c.found.effective_faces for c in columns), reverse=True)
     if more[0] == more[1]:
         return "No faceset is more varied than all others."
-    return f"{best.name} is the most varied, with {more[0] / max(more[1], 1):.1f} times the variety of the next."
+    return f"{best.name} is the most varied: {more[0] / max(more[1], 1):.1f} times as many effective faces as the next."
