@@ -1,5 +1,4 @@
-"""One faceset as a FiftyOne dataset: fields out of the schema, samples, views, the map. `curate.app.launch` says
-when."""
+"""One faceset as a FiftyOne dataset: fields from the schema, samples, saved views and the map."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ from curate.types import Floats
 log = logging.getLogger(__name__)
 
 MAP, SIMILAR = "map", "similar"
-"""Brain keys of the map, which is also a workspace that shows it beside the faces, and of the similarity search."""
+"""Brain keys of the map, which is also a workspace that shows it next to the faces, and of the similarity search."""
 SELECTED, NOT_SELECTED, DROPPED = "selected", "kept, not selected", "dropped: "
 TWINS, WORST, OUTLIERS, PINNED = "near-duplicates", "worst quality", "outliers", "pinned or banned"
 BY_CLIP, BY_GROUP, BY_PERSON = "by clip", "by group", "by person"
@@ -40,12 +39,12 @@ LIKE_SAMPLE = 4000
 LEAST_MAP = 3
 INDEXED = ("face_id", "clip", "status", "kept", "person", "selected", "rank", "cluster", "group")
 DERIVED = (
-    Column("group", pa.string(), "Kind of face: that of the chosen face most like it", "table", "selection"),
-    Column("pin", pa.string(), "pinned: always chosen; banned: never", "table", "selection"),
+    Column("group", pa.string(), "Group of the selected face that is most similar", "table", "selection"),
+    Column("pin", pa.string(), "pinned: always selected; banned: never selected", "table", "selection"),
     Column(
         "alike",
         pa.float32(),
-        "Similarity to the other face most like it, of up to 4000 of the footage",
+        "Similarity to the most similar other face, among up to 4000 faces of the footage",
         "table",
         "selection",
         low=0,
@@ -94,7 +93,7 @@ class FieldSpec:
 def field_specs() -> tuple[FieldSpec, ...]:
     """The fields of a dataset: every column of faces.parquet, `selected`, and those of selection.parquet."""
     columns = [c for c in COLUMNS if c.level != "part"]
-    columns.append(Column("selected", pa.bool_(), "This face was chosen", group="selection"))
+    columns.append(Column("selected", pa.bool_(), "This face is selected", group="selection"))
     columns += [c for c in SELECTION_COLUMNS if c.name in SHOWN]
     columns += DERIVED
     return tuple(_spec(column) for column in columns)
@@ -112,7 +111,7 @@ def _spec(column: Column) -> FieldSpec:
 
 
 def load_faces(dataset: Any, faceset: Faceset) -> None:
-    """All faces with a crop anew: fields, samples, indexes. Tags are kept by face; map and similarity search go.
+    """Load all faces with a crop anew: fields, samples, indexes. Tags are kept; map and similarity search are removed.
 
     Raises WorkError where no face has a crop, or a crop's path leaves the faceset.
     """
@@ -208,7 +207,9 @@ def _derived(faceset: Faceset) -> pd.DataFrame:
 
     rows = _shown(faceset.table(["crop", *select_columns()]))
     if rows.empty:
-        raise WorkError(f"{faceset.folder} has no crops to show: curate its footage with --crop-size 256")
+        raise WorkError(
+            f"{faceset.folder} has no crops to show: run faceset curate on its footage with --crop-size 256"
+        )
     faces = rows[rows["kept"]].set_index("face_id")
     found = pd.DataFrame(index=faces.index, columns=["quality_rank", "alike"], dtype="float32")
     if len(faces):
@@ -230,7 +231,7 @@ def likeness(space: Space, points: Floats) -> Floats:
 
 
 def show_map(dataset: Any, drawing: Drawing) -> None:
-    """The faces in the Embeddings panel, a workspace with it beside the faces, and the search for similar faces."""
+    """Add the map to the Embeddings panel, a workspace with both, and the search for similar faces."""
     import fiftyone as fo
     import fiftyone.brain as fob
 
@@ -243,14 +244,16 @@ def show_map(dataset: Any, drawing: Drawing) -> None:
     panels = fo.Panel(type="Samples", pinned=True), fo.Panel(type="Embeddings")
     halves = [fo.Space(children=[panel], active_child=panel.component_id) for panel in panels]
     both = fo.Space(children=halves, orientation="horizontal")
-    dataset.save_workspace(MAP, both, description="The faces beside the map of pose, expression, light", overwrite=True)
+    dataset.save_workspace(
+        MAP, both, description="The faces next to the map of pose, expression and light", overwrite=True
+    )
     # The whole dataset, of which the faces that are not kept have no vector: a view would be part of the run.
     vectors = dict(zip(samples, drawing.points, strict=True))
     fob.compute_similarity(dataset, embeddings=vectors, brain_key=SIMILAR, backend="sklearn", metric="euclidean")
 
 
 def load_selection(dataset: Any, faceset: Faceset) -> None:
-    """`selected`, the columns of selection.parquet, groups and pins anew; without a selection nothing is selected."""
+    """Load the selection, its groups and the pins anew; without a selection no face is selected."""
     show_pins(dataset, read_pins(faceset))
     if not faceset.selection_path.is_file():
         _clear_selection(dataset)
@@ -270,7 +273,7 @@ def _clear_selection(dataset: Any) -> None:
 
 
 def show_selection(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, outcome: Outcome) -> None:
-    """The rows `chosen` (SELECTION_SCHEMA) as the selection that the dataset shows, with what it is worth."""
+    """Show the rows `chosen` (SELECTION_SCHEMA) as the selection, with what it is worth."""
     _clear_selection(dataset)
     ids = dict(zip(*dataset.values(["face_id", "id"]), strict=True))
     _show_groups(dataset, faceset, chosen, set(ids), outcome.space)
@@ -285,7 +288,7 @@ def show_selection(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, outcome
 
 
 def _show_groups(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, ids: set[str], fitted: Space | None) -> None:
-    """Every kept face's group: that of the chosen face most like it in the space `fitted` for the selection."""
+    """Set every kept face's group: that of the most similar selected face in the space `fitted` for the selection."""
     table = faceset.table(["face_id", "kept", *SPACE_COLUMNS])
     kept = table[table["kept"] & table["face_id"].isin(ids)].reset_index(drop=True)
     names = chosen.set_index("face_id")["group"]
@@ -305,7 +308,7 @@ def _show_groups(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, ids: set[
 
 
 def show_pins(dataset: Any, pins: Pins) -> None:
-    """The field `pin` anew."""
+    """Set the field `pin` anew."""
     dataset.clear_sample_field("pin")
     for word, faces in (("pinned", pins.pinned), ("banned", pins.banned)):
         view = dataset.match({"face_id": {"$in": list(faces)}})
@@ -313,7 +316,7 @@ def show_pins(dataset: Any, pins: Pins) -> None:
 
 
 def save_views(dataset: Any) -> None:
-    """The saved views: the selection, what is dropped, one a reason, and what deserves a look.
+    """Save the views: the selection, the faces that are not kept, one view per reason, and faces worth checking.
 
     Views of reasons that are gone are deleted, views that people saved stay.
     """
@@ -322,14 +325,20 @@ def save_views(dataset: Any) -> None:
     outliers, worst = (max(1, round(share * count)) for share in (OUTLIER_SHARE, WORST_SHARE))
     views = {
         SELECTED: (dataset.match({"selected": True}).sort_by("rank"), "The selection, in order of choice"),
-        NOT_SELECTED: (dataset.match({**kept, "selected": False}), "The subject's faces that were not chosen"),
-        TWINS: (dataset.match({**kept, "alike": {"$gte": TWIN}}), "Faces that another face of the footage shows too"),
-        OUTLIERS: (least.exists("alike").sort_by("alike").limit(outliers), "The faces least like any other"),
-        WORST: (least.exists("quality_rank").sort_by("quality_rank").limit(worst), "The lowest tenth in quality"),
-        PINNED: (dataset.exists("pin"), "Faces that people want, or never want"),
-        BY_CLIP: (least.group_by("clip", order_by="frame"), "One stack a clip"),
-        BY_GROUP: (least.exists("group").group_by("group"), "One stack a kind of face"),
-        BY_PERSON: (dataset.exists("person").group_by("person", order_by="frame"), "One stack a person"),
+        NOT_SELECTED: (dataset.match({**kept, "selected": False}), "The subject's faces that are not selected"),
+        TWINS: (dataset.match({**kept, "alike": {"$gte": TWIN}}), "Faces with a near-duplicate in the footage"),
+        OUTLIERS: (
+            least.exists("alike").sort_by("alike").limit(outliers),
+            "The faces that differ most from all others",
+        ),
+        WORST: (
+            least.exists("quality_rank").sort_by("quality_rank").limit(worst),
+            "The tenth of the faces with the lowest quality",
+        ),
+        PINNED: (dataset.exists("pin"), "Faces that are always, or never, selected"),
+        BY_CLIP: (least.group_by("clip", order_by="frame"), "One stack per clip"),
+        BY_GROUP: (least.exists("group").group_by("group"), "One stack per group of similar faces"),
+        BY_PERSON: (dataset.exists("person").group_by("person", order_by="frame"), "One stack per person"),
     }
     reasons: dict[str, list[str | None]] = {}
     for reason in dataset.match({"kept": False}).count_values("status"):

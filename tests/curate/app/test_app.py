@@ -141,7 +141,7 @@ def test_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as other:
         other.bind((launch.ADDRESS, 0))
         other.listen()
-        with pytest.raises(UsageError, match="name another"):
+        with pytest.raises(UsageError, match="give another"):
             launch.wait_for_port(other.getsockname()[1], patience=0.2)
 
 
