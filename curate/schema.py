@@ -245,7 +245,24 @@ SELECTION_COLUMNS: tuple[Column, ...] = (
     Column("rank", pa.int32(), "Order of choice, 0 first", "table", "selection"),
     Column("gain", pa.float32(), "Share of the coverage that this face added when it was chosen", "table", "selection"),
     Column("cluster", pa.int32(), "Group of faces that are alike in the diversity space", "table", "selection"),
-    Column("reason", pa.string(), "What the face was chosen for", "table", "selection"),
+    Column("reason", pa.string(), "Why the face was selected, as a phrase for people", "table", "selection"),
+    Column("group", pa.string(), "Name of the face's group, such as `left 35, smiling`", "table", "selection"),
+    Column(
+        "reason_kind",
+        pa.string(),
+        "Why the face was selected: pinned, new (the first of its group), more (of its group) or near-duplicate",
+        "table",
+        "selection",
+    ),
+    Column(
+        "coverage",
+        pa.float32(),
+        "Coverage of the footage by this face and those selected before it",
+        "table",
+        "selection",
+        low=0,
+        high=1,
+    ),
 )
 """Columns of selection.parquet."""
 

@@ -127,7 +127,7 @@ def usable_rows(faceset: Faceset) -> pd.DataFrame:
     """Selected rows that have a crop, in order of clip and time; raises WorkError if there are none."""
     names = ("face_id", "clip", "time", "crop", "matrix", "yaw", "pitch", "light_x", "light_y")
     rows = faceset.selected([*names, *CLARITY])
-    rows["group"] = rows.pop("reason").str.extract(r"'(.+)'", expand=False).fillna("")
+    rows["group"] = rows["group"].fillna("")
     folder = faceset.folder
     if rows.empty:
         raise WorkError(f"{folder} has no selected faces: select some with faceset select {folder} --budget 500")

@@ -1,6 +1,6 @@
-"""The footage itself in the App: one video a clip, and on every frame the boxes of its faces, by track.
+"""The footage in the App: one video per clip, with the boxes of the faces on every frame, by track.
 
-A dataset of its own beside the one of faces, made on request (`faceset app DIR --clips`), since it needs the footage.
+A separate dataset, made on request (`faceset app DIR --clips`), since it needs the footage.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def load_clips(fo: Any, faceset: Faceset, name: str, fingerprint: dict[str, str]
         dataset.delete()
     clips = [clip for clip in faceset.clips if _is_there(clip)]
     if not clips:
-        raise WorkError(f"{faceset.folder}: no clip of it is a video that still lies where it was read")
+        raise WorkError(
+            f"{faceset.folder}: none of its videos is at its path any more: move the footage back to show it"
+        )
     table = faceset.table([*COLUMNS, "detection_score", *SCORES])
     chosen = set(faceset.selection()["face_id"]) if faceset.selection_path.is_file() else set()
     table["selected"] = table["face_id"].isin(chosen)
@@ -58,7 +60,7 @@ def load_clips(fo: Any, faceset: Faceset, name: str, fingerprint: dict[str, str]
 
 def _is_there(clip: Clip) -> bool:
     if clip.kind == "video" and not Path(clip.path).is_file():
-        log.warning("%s: %s is gone; the clip is not shown", clip.name, clip.path)
+        log.warning("%s: %s does not exist any more, so the clip is not shown", clip.name, clip.path)
     return clip.kind == "video" and Path(clip.path).is_file()
 
 

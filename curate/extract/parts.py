@@ -1,6 +1,6 @@
 """The parts of a faceset as one: in order of the table, shots made unique in the clip, tracks in the faceset.
 
-Nothing here holds more than one part's rows; of the faceset it holds a few numbers a part and one vector a track.
+Nothing here keeps more than one part's rows in memory, with a few numbers per part and one vector per track.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Vectors = dict[str, Floats]
 
 @dataclass(frozen=True)
 class Part:
-    """One part, and what its numbers are in the faceset."""
+    """One part, with the numbers of its shots and tracks in the faceset."""
 
     path: Path
     clip: str
@@ -136,7 +136,7 @@ def _damage(path: Path) -> Iterator[None]:
     try:
         yield
     except WorkError as error:
-        raise WorkError(f"{error}: delete it, then faceset curate {path.parent.parent} makes it again") from None
+        raise WorkError(f"{error}: delete it, then run faceset curate {path.parent.parent} to make it again") from None
 
 
 def without_lost_crops(folder: Path, rows: pd.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""Footage to a curated faceset: what `faceset curate` does, step by step."""
+"""The pipeline of `faceset curate`: from footage to a faceset's table, step by step."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Curated:
-    """What extraction gave."""
+    """The result of an extraction."""
 
     faceset: Faceset
     clips: tuple[dict[str, Any], ...]
@@ -93,17 +93,17 @@ class Curated:
 
 
 def curate(request: Request, progress: Progress = no_progress) -> Curated:
-    """Extract what is missing and make the table again. A new folder is removed if no face was found at all.
+    """The faceset with its table remade, after everything that is missing was extracted.
 
-    A clip that failed on the way stays with the segments that are done, and is among `failed`; the next call tries the
-    others again.
+    A new folder is removed if no face was found at all. A clip that failed keeps the segments that are done, and is
+    among `failed`; the next call tries the other segments again.
     """
     began = time.monotonic()
     jobs.check(request.engine, request.workers)
     request = _own_faceset(request)
     out = request.out
     if out is None:
-        raise UsageError("--out is missing: name the folder of the faceset")
+        raise UsageError("--out is missing: give the folder of the faceset")
     old = open_faceset(out) if is_faceset(out) else None
     if old is None:
         check_new(out)
@@ -145,12 +145,12 @@ def _holds_faces(faceset: Faceset) -> bool:
 
 
 def _own_faceset(request: Request) -> Request:
-    """`faceset curate DIR [MORE...]` on a faceset means: go on in it."""
+    """The request with the faceset as its folder, where footage names a faceset: `faceset curate DIR [MORE...]`."""
     own = [f for f in request.footage if is_faceset(Path(f))]
     if not own:
         return request
     if len(own) > 1 or (request.out is not None and request.out.resolve() != Path(own[0]).resolve()):
-        raise UsageError(f"{own[-1]} is a faceset, not footage: give it alone, or as --out, to go on in it")
+        raise UsageError(f"{own[-1]} is a faceset, not footage: to resume it, give it alone or as --out")
     return replace(request, out=Path(own[0]), footage=tuple(f for f in request.footage if f != own[0]))
 
 
@@ -159,11 +159,13 @@ def _subject(request: Request, old: Faceset | None) -> Subject | None:
     if had is None and (request.subject is None or request.basis is None):
         missing = "--subject" if request.subject is None else "--basis"
         raise UsageError(
-            f"{missing} is missing: say whose face this is and on which basis it may be used, for example "
+            f"{missing} is missing: name the subject and the basis on which the face may be used, for example "
             f"--subject 'Jane Doe' --basis release --evidence release.pdf (bases: {', '.join(BASES)})"
         )
     if had is not None and request.subject not in (None, had.name) and not request.force:
-        raise UsageError(f"--subject {request.subject}: {request.out} holds the face of {had.name}; use another --out")
+        raise UsageError(
+            f"--subject {request.subject}: {request.out} contains the face of {had.name}: give another --out"
+        )
     if request.subject is None and request.basis is None and request.evidence is None:
         return had
     name = request.subject or (had.name if had else "")
@@ -173,8 +175,8 @@ def _subject(request: Request, old: Faceset | None) -> Subject | None:
         made = replace(made, evidence=had.evidence, evidence_sha256=had.evidence_sha256)
     if made.basis == "release" and not made.evidence_sha256:
         log.warning(
-            "a release without a document is no basis to train or render on; add it: faceset curate %s --evidence "
-            "RELEASE.pdf", request.out,
+            "a release without a document does not allow training or rendering: run faceset curate %s --evidence "
+            "RELEASE.pdf to add the document", request.out,
         )  # fmt: skip
     return made
 
@@ -190,18 +192,18 @@ def _settings(request: Request, old: Faceset | None) -> Settings:
             raise UsageError(f"{flag} {name}: must be one of {', '.join(table)}")
     settings = replace(settings, models=weights(settings))
     if old and old.settings.digest() != settings.digest():
-        log.warning("%s: the settings changed, so its parts are stale and are made again", old.folder)
+        log.warning("%s: the settings have changed, so all footage is processed again", old.folder)
     return settings
 
 
 def _reference(path: Path, settings: Settings) -> tuple[float, ...]:
-    """Identity vector of the face in a photo (its first face)."""
+    """Identity vector of the largest face in a photo."""
     if not path.is_file():
         raise UsageError(f"--reference {path}: no such file")
     image = next(iter(decode(probe(path)))).image
     found = make(DETECTORS, settings.detector, "--detector").detect(image)
     if not found:
-        raise WorkError(f"--reference {path}: no face is found in it")
+        raise WorkError(f"--reference {path}: no face was found in this photo")
     largest = max(found, key=lambda d: d.width * d.height)
     landmarks = make(LANDMARKERS, settings.landmarker, "--landmarker").landmark(image, region_of_detection(largest))
     identifier = make(IDENTIFIERS, settings.identifier, "--identifier")
@@ -223,7 +225,7 @@ def _clip_summary(clip: Clip, parts: Sequence[Path], count: Count) -> dict[str, 
 
 
 def choose_person(faceset: Faceset, person: int) -> Faceset:
-    """Make identity cluster `person` the subject and remake the table; the selection, now void, is removed.
+    """The faceset with person `person` as its subject and its table remade; the selection, now void, is removed.
 
     Nothing changes where it is the subject already.
     """

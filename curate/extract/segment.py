@@ -1,4 +1,4 @@
-"""One segment of footage to one part: decode, follow the faces, score them, write the crops, then the part."""
+"""Extraction of one segment into one part: decode, track the faces, score them, write the crops, then the part."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Backends:
 
     @classmethod
     def of(cls, settings: Settings) -> Backends:
-        """As the settings name them; raises UsageError or WeightsError."""
+        """The networks named in the settings. Raises UsageError or WeightsError."""
         return cls(
             make(DETECTORS, settings.detector, "--detector"),
             make(LANDMARKERS, settings.landmarker, "--landmarker"),
@@ -84,6 +84,45 @@ class _Best:
         self.faces.append((score, frame, chip))
 
 
+@dataclass
+class _Reader:
+    """One pass over the frames of a segment: the faces in each, followed from frame to frame."""
+
+    tracker: Tracker
+    watch: Watch | None
+    """None: no frame is skipped."""
+    photos: bool
+    """Every frame is a shot of its own."""
+    shots: Shots = field(default_factory=Shots)
+    shot: int = 0
+    read: list[int] = field(default_factory=list)
+    """Indexes of the frames that were not skipped."""
+    thumbs: list[Image] = field(default_factory=list)
+    """Of the first and the last of them."""
+
+    @classmethod
+    def of(cls, clip: Clip, settings: Settings, backends: Backends) -> _Reader:
+        """A reader at the start of a segment of the clip."""
+        tracker = Tracker(backends.detector, backends.landmarker, settings.detect_every)
+        watch = Watch() if settings.every == AUTO and clip.kind == "video" else None
+        return cls(tracker, watch, clip.kind == "photos")
+
+    def faces(self, frame: Frame) -> list[Seen]:
+        """The faces in the next frame; none where it is skipped because nothing has changed."""
+        if self.watch is not None and self.watch.still(frame.luma):
+            return []
+        thumb = thumbnail(frame.image)
+        self.thumbs = [*self.thumbs[:1], thumb]
+        if self.shots.cut(thumb) or (self.photos and self.read):
+            self.shot += 1
+            self.tracker.cut()
+        self.read.append(frame.index)
+        faces = self.tracker.step(frame.image)
+        if self.watch is not None:
+            self.watch.remember(frame.luma, [seen.box for seen in faces])
+        return faces
+
+
 def extract_segment(
     folder: Path,
     clip: Clip,
@@ -93,19 +132,15 @@ def extract_segment(
     beat: Callable[[], None] = lambda: None,
     check: Callable[[], None] = lambda: None,
 ) -> int:
-    """Write the segment's crops and then its part into the faceset `folder`; the number of frames looked at.
+    """The number of frames decoded. The segment's crops and then its part are written into the faceset `folder`.
 
     The part is renamed into place last: it exists if and only if the segment is done. `beat` is called for every frame,
-    `check` before the part is written: what it raises leaves no part.
+    `check` before the part is written: if it raises, no part is left.
     """
     rows: list[Row] = []
     best: dict[int, _Best] = {}
-    tracker = Tracker(backends.detector, backends.landmarker, settings.detect_every)
-    shots = Shots()
-    watch = Watch() if settings.every == AUTO and clip.kind == "video" else None
-    shot, frames, end = 0, 0, segment.first_frame
-    read: list[int] = []
-    thumbs: list[Image] = []
+    reader = _Reader.of(clip, settings, backends)
+    frames, end = 0, segment.first_frame
     crops = folder / "crops" / clip.name / f"{segment.index:04d}"
     shutil.rmtree(crops, ignore_errors=True)  # of an interrupted or stale extraction
     if settings.crop_size:
@@ -113,26 +148,15 @@ def extract_segment(
     for frame in _every(decode(clip, segment), settings.every):
         beat()
         frames, end = frames + 1, frame.index + max(settings.every, 1)
-        if watch is not None and watch.still(frame.luma):
-            continue
-        thumb = thumbnail(frame.image)
-        thumbs = [*thumbs[:1], thumb]
-        if shots.cut(thumb) or (clip.kind == "photos" and read):
-            shot += 1
-            tracker.cut()
-        read.append(frame.index)
-        faces = tracker.step(frame.image)
-        if watch is not None:
-            watch.remember(frame.luma, [seen.box for seen in faces])
-        for index, seen in enumerate(faces):
-            row = _row(clip, segment, frame, index, shot, seen)
+        for index, seen in enumerate(reader.faces(frame)):
+            row = _row(clip, segment, frame, index, reader.shot, seen)
             _score(row, frame, seen, settings, crops)
             _remember(best.setdefault(seen.track, _Best()), row, frame, seen, backends.identifier)
             rows.append(row)
     _identify(rows, best, backends.identifier)
-    _stand_for(rows, read, end)
+    _stand_for(rows, reader.read, end)
     check()
-    _write(folder, clip, segment, settings, rows, (frames, frames - len(read)), thumbs)
+    _write(folder, clip, segment, settings, rows, (frames, frames - len(reader.read)), reader.thumbs)
     return frames
 
 
@@ -203,7 +227,7 @@ def _score_skin(row: Row, crop: Image, points: Floats) -> None:
 
 
 def _remember(best: _Best, row: Row, frame: Frame, seen: Seen, identifier: Identifier) -> None:
-    """Keep the chip of a large, frontal, sharp face."""
+    """Keep the chip of a large, frontal, sharp face for its track's identity."""
     facing = float(np.cos(np.radians(row.get("yaw", 0.0))) * np.cos(np.radians(row.get("pitch", 0.0) / 2)))
     score = facing * seen.landmarks.score * min(1.0, float(seen.box[2]) / 150)
     if best.wants(score, frame.index):
@@ -220,7 +244,7 @@ def _identify(rows: list[Row], best: dict[int, _Best], identifier: Identifier) -
 
 
 def crop_path(clip: str, segment: int, frame: int, face_id: str) -> str:
-    """Where a face's crop lies in the faceset."""
+    """Path of a face's crop inside the faceset."""
     return f"crops/{clip}/{segment:04d}/{frame:07d}-{face_id.rsplit('-', 1)[1]}.jpg"
 
 
@@ -234,7 +258,7 @@ def write_crop(path: Path, crop: Image) -> None:
     ]
     done, data = cv2.imencode(".jpg", np.ascontiguousarray(crop[:, :, ::-1]), flags)
     if not done:
-        raise RuntimeError(f"{path}: encoding failed")
+        raise RuntimeError(f"{path}: the crop cannot be encoded")
     path.write_bytes(data.tobytes())
 
 
@@ -271,14 +295,14 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class PartInfo:
-    """What a part says about itself."""
+    """Metadata of a part."""
 
     settings: str
     clip_sha256: str
     frames: int
-    """Looked at."""
+    """Frames decoded."""
     skipped: int
-    """Of those, left out as still."""
+    """Of these, frames skipped because nothing had changed."""
     planned: int | None
     """Frames that the segment has in the footage; None in parts of older versions."""
     rows: int
@@ -287,7 +311,7 @@ class PartInfo:
 
 
 def part_info(path: Path) -> PartInfo | None:
-    """The part's own account, or None if it does not exist or is no part."""
+    """Metadata of a part; None if the file does not exist or is not a part."""
     try:
         meta = pq.read_metadata(path)
         extra = meta.schema.to_arrow_schema().metadata or {}

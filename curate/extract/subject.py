@@ -1,4 +1,4 @@
-"""Whose face it is: the people of a faceset, the subject among them, and the subject's face in every frame."""
+"""The people of a faceset, the subject among them, and the subject's face in every frame."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECOND_FACE = "a second face like the subject's in this frame"
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """Who each track is, and which of them is the subject."""
+    """The person of each track, and which person is the subject."""
 
     person: dict[int, int]
     """Track to identity cluster, 0 the one with the most frames."""
@@ -29,7 +29,7 @@ class People:
     """(128,) identity of the subject."""
 
     def of(self, tracks: Sequence[int]) -> People:
-        """What is known of these tracks alone."""
+        """The same for these tracks alone."""
         return replace(self, person={t: self.person[t] for t in tracks})
 
 
@@ -65,14 +65,15 @@ def _pick(centres: NDArray[np.float64], faceset: Faceset) -> int:
     """The subject's cluster: --person, else nearest to --reference, else the one with the most faces."""
     if faceset.person is not None:
         if not 0 <= faceset.person < len(centres):
-            raise UsageError(f"--person {faceset.person}: the footage shows persons 0 to {len(centres) - 1}")
+            raise UsageError(f"--person {faceset.person}: the footage shows people 0 to {len(centres) - 1}")
         return faceset.person
     if faceset.references:
         found = identity.nearest(centres, np.mean(np.array(faceset.references), axis=0))
         distance = float(np.linalg.norm(centres[found] - np.mean(np.array(faceset.references), axis=0)))
         if distance > identity.NOT_THE_PERSON:
             raise NobodyError(
-                f"nobody in the footage looks like the --reference (nearest distance {distance:.2f}, not below .6)"
+                f"nobody in the footage looks like the --reference photo (identity distance {distance:.2f}, limit "
+                f"{identity.NOT_THE_PERSON:g}): give another photo, or leave --reference out"
             )
         return found
     return 0

@@ -1,4 +1,4 @@
-"""Parts to faces.parquet: what only the whole faceset can know. Made from the parts alone, in the same order always.
+"""The table faces.parquet, made from the parts alone: it adds what only the whole faceset can tell, in a fixed order.
 
 Memory does not grow with the faces: the parts are read one at a time, three times over. First their tracks, which say
 who is who; then an even sample of the subject's faces, which says what is its own
@@ -67,7 +67,9 @@ def build(
     """
     parts, tracks = joined(faceset)
     if not tracks.frames:
-        raise NobodyError(f"{faceset.folder}: no face was found in the footage; is the face at least 24 pixels wide?")
+        raise NobodyError(
+            f"{faceset.folder}: no face was found in the footage: use footage in which the face is at least 24 px wide"
+        )
     people = find_people(tracks.frames, tracks.identity, faceset)
     with threadpool_limits(1):  # sums are taken in the same order everywhere
         own = learn(_sample(parts, people))

@@ -1,4 +1,4 @@
-"""Groups of like faces in the diversity space, with names that people can read; and a flat map for looking at them."""
+"""Groups of similar faces in the diversity space, with readable names, and a flat map of all faces."""
 
 from __future__ import annotations
 

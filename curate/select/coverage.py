@@ -1,4 +1,4 @@
-"""How well some faces stand for others, and how much footage was worth having."""
+"""Coverage of faces by other faces, and the amount of distinct footage."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ EFFECTIVE_SAMPLE = 6000
 WORTH_SAMPLE, WORTH_CLIPS = 3000, 40
 """Each clip's worth is read from at most this many faces of all clips, for the clips with the most faces."""
 VENDI_SAMPLE = 1500
+CURVE_POINTS = 512
 SAME_KIND, ALIKE = 0.75, 0.95
 """Similarities from which on two faces are of one kind, and from which on one of them is redundant."""
 MOST_KINDS = 20_000
@@ -54,17 +55,25 @@ def coverage(space: Space, points: Floats, chosen: Floats, weight: NDArray[np.fl
 
 
 def curve(space: Space, points: Floats, chosen: Floats, weight: NDArray[np.floating] | None = None) -> Floats:
-    """(K,) coverage of the points by the first 1, 2, ... K of the chosen, in their order."""
-    if not len(points):
-        return np.zeros(len(chosen), np.float32)
+    """(K,) coverage of the points by the first 1, 2, ... K of the chosen, in their order.
+
+    Of more than CURVE_POINTS chosen it is computed for so many numbers of faces, and interpolated between them.
+    """
+    count = len(chosen)
+    if not len(points) or not count:
+        return np.zeros(count, np.float32)
     share = np.full(len(points), 1 / len(points)) if weight is None else np.asarray(weight) / np.sum(weight)
-    total = np.zeros(len(chosen))
+    few = count <= CURVE_POINTS
+    ends = np.arange(1, count + 1) if few else np.unique(np.geomspace(1, count, CURVE_POINTS).round().astype(int))
+    starts = np.concatenate([[0], ends[:-1]])
+    total = np.zeros(len(ends))
     kernel = Kernel(chosen, space.width)
-    step = max(1, facility_location.BLOCK_CELLS // max(1, len(chosen)))
+    step = max(1, facility_location.BLOCK_CELLS // count)
     for start in range(0, len(points), step):
-        found = kernel(points[start : start + step])
-        total += share[start : start + step] @ np.maximum.accumulate(found, axis=1, out=found)
-    return total.astype(np.float32)
+        best = np.maximum.reduceat(kernel.log(points[start : start + step]), starts, axis=1)
+        np.maximum.accumulate(best, axis=1, out=best)
+        total += share[start : start + step] @ np.exp(np.minimum(best, 0, out=best))
+    return np.interp(np.arange(1, count + 1), ends, total).astype(np.float32)
 
 
 def stands_for(table: pd.DataFrame) -> NDArray[np.float64]:
@@ -89,7 +98,7 @@ def demand(space: Space, points: Floats) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Effective:
-    """How much of the footage was worth having."""
+    """The amount of distinct footage."""
 
     faces: int
     """In the smallest selection found (greedily) that keeps KEEPS of the coverage."""
@@ -117,7 +126,7 @@ def effective(table: pd.DataFrame, fps: float | None, weights: Weights | None = 
 
 @dataclass(frozen=True)
 class Worth:
-    """What one clip is worth."""
+    """The worth of one clip."""
 
     clip: str
     minutes: float
@@ -129,7 +138,7 @@ class Worth:
 
 
 def worth(table: pd.DataFrame, fps: float | None, weights: Weights | None = None) -> tuple[Worth, ...]:
-    """What each clip of the kept faces in `table` is worth, alone and beside the others.
+    """The worth of each clip of the kept faces in `table`, alone and in the presence of the others.
 
     The table has face_id, clip, kept and SPACE_COLUMNS. Measured as `effective` is, on at most WORTH_SAMPLE faces of
     all, for the WORTH_CLIPS clips with the most faces; minutes are faces at 25 a second for photos. A clip that shows

@@ -1,6 +1,8 @@
-"""What a selection may take: how many faces, and which."""
+"""Budget and floors of a selection: how many faces it may take, and which are eligible."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
@@ -11,13 +13,16 @@ from curate.errors import WorkError
 from curate.select.options import Floors
 
 
-def eligible_rows(kept: pd.DataFrame, floors: Floors, pins: Pins | None = None) -> tuple[NDArray[np.bool_], list[str]]:
-    """(N,) which kept faces have a pose, pass the floors and are not banned, and notes; pinned ones need no floor.
+def eligible_rows(
+    kept: pd.DataFrame, floors: Floors, pins: Pins | None = None, among: Collection[str] | None = None
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """(N,) which kept faces have a head pose, pass the floors and are not banned, and notes for the user.
 
+    Pinned faces need not pass the floors. `among`: ids of the faces that may be selected at all; None: every face.
     Raises WorkError if none is left.
     """
     if not len(kept):
-        raise WorkError("no face is kept: look with faceset people DIR which persons were found")
+        raise WorkError("no face is kept: run faceset people DIR to see which people were found")
     pins = pins or Pins()
     posed = kept["yaw"].notna().to_numpy(dtype=bool)
     passed, notes = posed.copy(), []
@@ -25,7 +30,7 @@ def eligible_rows(kept: pd.DataFrame, floors: Floors, pins: Pins | None = None) 
     for flag, column, value, sign in floors.limits():
         measure = kept[column].to_numpy(dtype=np.float64, na_value=np.nan)
         if np.isnan(measure).all():
-            notes.append(f"{flag} {value:g} is left out: no face has {column}")
+            notes.append(f"{flag} {value:g} is ignored: {column} was not measured for any face")
             continue
         good = sign * np.nan_to_num(measure, nan=-sign * np.inf) >= sign * value
         failed[f"{flag} {value:g} ({column})"] = int((~good).sum())
@@ -33,6 +38,10 @@ def eligible_rows(kept: pd.DataFrame, floors: Floors, pins: Pins | None = None) 
     banned = kept["face_id"].isin(pins.banned).to_numpy()
     failed["banned"] = int(banned.sum())
     passed = (passed | (posed & kept["face_id"].isin(pins.pinned).to_numpy())) & ~banned
+    if among is not None:
+        there = kept["face_id"].isin(among).to_numpy()
+        failed["not shown in the App"] = int((~there).sum())
+        passed &= there
     dropped = ", ".join(f"{reason}: {count}" for reason, count in failed.items() if count)
     if not passed.any():
         raise WorkError(f"none of {len(kept)} kept faces is eligible ({dropped}): lower the floors")

@@ -1,12 +1,12 @@
-"""What a source still needs for a target: the target's faces that the source has nothing like, in words.
+"""Gaps of a source for a target: faces of the target with no counterpart in the source, named in words.
 
 A face of the target is missed if it is farther from every face of the source than the source's own faces are from
 those of other moments (their LIMIT quantile): a lively source is not blamed for being sparse. Missed faces are put
 together by what they lie beyond: first the axis (yaw, mouth, light ...) on which most of them lie outside what the
 source has, with all faces of the target beyond that bound; then the next; what is left over lies inside the source's
 range on every axis, and is a combination that it does not have, named by its cluster. An axis on which nearly all of
-the target lies outside (another light throughout) is told once, and its block is then left out of the comparison, or
-no other gap could be seen for it.
+the target lies outside (another light throughout) is reported once; its block is then left out of the comparison, or it
+would hide every other gap.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ SAMPLE = 3000
 
 @dataclass(frozen=True)
 class Gap:
-    """Faces of the target that the source has nothing like."""
+    """Faces of the target with no counterpart in the source."""
 
     words: str
-    """What they look like, as "turned right 12 to 41, mouth open"; sides are the subject's own."""
+    """What they look like, as "turned right 12 to 41 deg, mouth open"; sides are the subject's own."""
     share: float
     """Of the target's faces, 0..1."""
     axis: str | None
@@ -65,17 +65,17 @@ class Gap:
     """The source's face most like each of them."""
 
     def sentence(self) -> str:
-        """For people: what, how much of the target, what to do."""
+        """A sentence for people: how much of the target it is, what it shows, and what to do."""
         where = "; ".join(f"{clip} {_code(a)}-{_code(b)}" for clip, a, b in self.spans[:1])
-        away = f"the nearest source face is {self.away:.0f} deg away" if self.away >= 5 else "no source face is like it"
-        return f"{100 * self.share:.0f} % of the target: {self.words}; {away}: film this ({where})"
+        away = f"the nearest source face is {self.away:.0f} deg away" if self.away >= 5 else "no source face is similar"
+        return f"{100 * self.share:.0f} % of the target ({self.words}): {away}; film faces as in {where}"
 
 
 GAP_COLUMNS = ["face_id", "clip", "time", "kept", "stands_for", *SPACE_COLUMNS, *AXES]
 
 
 def gaps_for(source: Faceset, target: Faceset, weights: Weights | None = None) -> tuple[Gap, ...]:
-    """What the source's kept faces lack for the target's."""
+    """The gaps of the source's kept faces for the target's."""
     have, want = posed(source.table(GAP_COLUMNS)), posed(target.table(GAP_COLUMNS))
     return gaps(Space.fit(together(have, want), weights), have, want)
 
@@ -220,7 +220,7 @@ def _words(
     words = [known.high if side > 0 else known.low]
     if known.unit == "deg":
         near, far = sorted((abs(low), abs(high))) if low * high > 0 else (0.0, max(abs(low), abs(high)))
-        words[0] += f" {near:.0f} to {far:.0f}"
+        words[0] += f" {near:.0f} to {far:.0f} deg"
     beside = [n for n in ("jawOpen", "smile", "blink") if n != name and np.nanmedian(asked[n][missed]) > 0.3]
     return ", ".join(words + [READABLE[n].high for n in beside])
 

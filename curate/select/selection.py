@@ -1,10 +1,11 @@
-"""Which faces to train on: the few that represent all of them best, in the order in which they are worth having."""
+"""Selection of the faces to train on: the few that represent all of them best, the most useful first."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,12 +15,13 @@ from curate.dataset.faceset import Faceset, without_crop, write_selection
 from curate.dataset.pins import Pins, read_pins
 from curate.errors import UsageError
 from curate.scores.expression import AXES
-from curate.select import coverage, facility_location
+from curate.select import coverage, facility_location, outcome
 from curate.select.cluster import Clusters, cluster
 from curate.select.eligible import eligible_rows
 from curate.select.gaps import gaps_for
-from curate.select.options import COVERS, FLOOR_COLUMNS, Budget, Cover, Floors, SelectionOptions, Weights, parse_budget
-from curate.select.space import SPACE_COLUMNS, Space, neutral_of, posed, together
+from curate.select.options import FLOOR_COLUMNS, Budget, Cover, Floors, SelectionOptions, Weights, parse_budget
+from curate.select.outcome import TargetCoverage
+from curate.select.space import SPACE_COLUMNS, Space, neutral_of, posed
 from curate.types import Floats
 
 log = logging.getLogger(__name__)
@@ -31,9 +33,16 @@ QUALITY_PULL = 0.15
 PREFERRED = ("Sharpness", "InterEyeDistance", "UnderExposurePrevention", "OverExposurePrevention", "pose_confidence")
 AVOIDED = ("CompressionArtifacts",)
 SAMPLE = 40_000
-"""Of more faces than greedy.EXACT, those to be represented are drawn from so many."""
+"""Of more faces than facility_location.EXACT, those to be represented are drawn from so many."""
 NEAR_DUPLICATE = 1e-6
 """A choice that adds a smaller share than this is a near-duplicate."""
+ReasonKind = Literal["pinned", "new", "more", "near-duplicate"]
+_REASONS: dict[ReasonKind, str] = {
+    "pinned": "pinned, in '{}'",
+    "new": "covers '{}'",
+    "more": "more of '{}'",
+    "near-duplicate": "near-duplicate in '{}': nothing else was left",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +67,15 @@ class Choice:
     target: TargetCoverage | None = None
 
 
-@dataclass(frozen=True)
-class TargetCoverage:
-    """How well the faces of a target are covered, 0..1, as filmed."""
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """A choice from a faceset that is not written yet."""
 
-    before: float
-    """By all eligible faces."""
-    after: float
-    """By the selection."""
+    choice: Choice
+    options: dict[str, Any]
+    """How it was made, as JSON values."""
+    outcome: outcome.Outcome
+    """What it is worth."""
 
 
 def select_columns() -> list[str]:
@@ -75,15 +85,28 @@ def select_columns() -> list[str]:
 
 
 def select_faceset(faceset: Faceset, wishes: SelectionOptions | None = None, target: Faceset | None = None) -> Choice:
-    """Choose from the faceset's table, with its pins, and write selection.parquet.
+    """Choose from the faceset's table, with its pins, and write selection.parquet with what it is worth.
 
     Raises as `parse_budget` and `choose` do.
     """
-    wishes = wishes or SelectionOptions()
-    budget = parse_budget(wishes.budget, coverage.frame_rate(faceset.clips))
+    proposal = propose(faceset, wishes or SelectionOptions(), target)
+    write_selection(faceset, proposal.choice.rows, proposal.options, outcome.to_json(proposal.outcome))
+    return proposal.choice
+
+
+def propose(
+    faceset: Faceset, wishes: SelectionOptions, target: Faceset | None = None, among: Collection[str] | None = None
+) -> Proposal:
+    """Choose from the faceset's table, with its pins; nothing is written. `among` as in `choose`.
+
+    Raises as `parse_budget` and `choose` do.
+    """
+    rate = coverage.frame_rate(faceset.clips)
+    budget = parse_budget(wishes.budget, rate)
+    table = faceset.table(select_columns(), kept=True)
     wanted = target.table(select_columns(), kept=True) if target else None
     choice = choose(
-        faceset.table(select_columns(), kept=True),
+        table,
         budget,
         wishes.floors,
         wishes.weights,
@@ -91,33 +114,46 @@ def select_faceset(faceset: Faceset, wishes: SelectionOptions | None = None, tar
         wishes.cover,
         read_pins(faceset),
         wanted,
+        among,
+    )
+    worth = outcome.Outcome(
+        choice.kept,
+        choice.eligible,
+        len(choice.rows),
+        round(choice.coverage, outcome.DECIMALS),
+        coverage.effective(table, rate),
+        choice.rows["coverage"].to_numpy(np.float32),
+        choice.space,
+        outcome.table_digest(table),
+        choice.target,
+        None if wanted is None else outcome.table_digest(posed(wanted)),
     )
     options = asdict(wishes) | {"target": str(target.folder.resolve()) if target else None}
-    write_selection(faceset, choice.rows, options)
-    return choice
+    return Proposal(choice, options, worth)
 
 
 def summary(
     faceset: Faceset, choice: Choice, weights: Weights | None = None, target: Faceset | None = None
 ) -> dict[str, Any]:
-    """What there is to say of a choice, as JSON values; with `target` its coverage and gaps."""
-    minutes = coverage.effective(faceset.table(select_columns(), kept=True), coverage.frame_rate(faceset.clips)).minutes
+    """The figures stored with a choice, as JSON values; with `target` its coverage and gaps."""
+    stored = outcome.read_outcome(faceset)
+    minutes = stored.effective.minutes
     found: dict[str, Any] = {
-        "eligible": choice.eligible,
-        "selected": len(choice.rows),
-        "coverage": round(float(choice.coverage), 4),
+        "eligible": stored.eligible,
+        "selected": stored.selected,
+        "coverage": stored.coverage,
         "effective_minutes": None if minutes is None else round(minutes, 4),
         "notes": list(choice.notes),
     }
     bare = len(without_crop(faceset))
     if bare:
         found["notes"].append(
-            f"{bare} selected faces have no crop: faceset prune {faceset.folder} --restore makes them from the footage"
+            f"{bare} selected faces have no crop: run faceset prune {faceset.folder} --restore to make them from the "
+            "footage"
         )
-    if target is not None and choice.target is not None:
+    if target is not None and stored.target is not None:
         gaps = [asdict(gap) | {"sentence": gap.sentence()} for gap in gaps_for(faceset, target, weights)]
-        covered = {k: round(v, 4) for k, v in asdict(choice.target).items()}
-        found["target"] = {"faceset": str(target.folder), "coverage": covered, "gaps": gaps}
+        found["target"] = {"faceset": str(target.folder), "coverage": asdict(stored.target), "gaps": gaps}
     return found
 
 
@@ -130,72 +166,80 @@ def choose(
     cover: Cover | None = None,
     pins: Pins | None = None,
     target: pd.DataFrame | None = None,
+    among: Collection[str] | None = None,
 ) -> Choice:
     """The selection of `budget` from the table's kept faces that pass the floors (columns `select_columns()`).
 
     `cover`: what is to be represented, `footage` as filmed, `space`, where every kind of face counts alike however
     long it was held, or `target`, the kept faces of the table `target` as filmed, each subject about its own neutral.
-    Pinned faces come first. The same faces and seed give the same answer in any row order, and a longer selection
-    begins with the shorter one. Up to greedy.EXACT faces the (1 - 1/e) guarantee holds for all faces; beyond, for a
-    sample of greedy.REFERENCE of them that is drawn by their number alone.
+    `among`: ids of the faces that may be selected at all; None: every face. Pinned faces come first. The same faces
+    and seed give the same answer in any row order, and a longer selection begins with the shorter one. Up to
+    facility_location.EXACT faces the (1 - 1/e) guarantee holds for all faces; beyond, for a sample of
+    facility_location.REFERENCE of them that is drawn by their number alone.
 
     Raises WorkError if no face is eligible, UsageError for a `cover` that is unknown or lacks its target.
     """
-    cover = cover or ("space" if target is None else "target")
-    if cover not in COVERS:
-        raise UsageError(f"--cover {cover}: must be one of {', '.join(COVERS)}")
-    if cover == "target" and target is None:
-        raise UsageError("--cover target: say which target with --for TARGETSET")
-    pins = pins or Pins()
+    cover, pins = _cover(cover, target), pins or Pins()
     kept = table[table["kept"].astype(bool)].sort_values("face_id", ignore_index=True)
-    passed, notes = eligible_rows(kept, floors or Floors(), pins)
+    passed, notes = eligible_rows(kept, floors or Floors(), pins, among)
     faces = kept[passed].reset_index(drop=True)
     wanted = None if target is None else posed(target)
-    space = Space.fit(faces if wanted is None else together(faces, wanted), weights)
-    points = space.embed(faces, neutral_of(faces))
+    space = outcome.fitted(faces, wanted, weights)
+    points, ids = space.embed(faces), faces["face_id"].to_numpy(dtype=str)
     problem = _problem(space, points, faces, cover, wanted, seed)
-    length = len(faces) if budget.faces is None else min(budget.faces, len(faces))
-    ids = faces["face_id"].to_numpy(dtype=str)
-    pinned = _pinned(ids, pins, length, notes)
-    enough = AUTO_ENOUGH if budget.faces is None else np.inf
-    order = facility_location.order(problem, length, enough=enough, first=pinned.tolist())
-    clusters = cluster(space, points, faces, seed)
-    if budget.faces is not None and budget.faces > len(faces):
-        notes.append(f"--budget {budget.text} asks for more than the {len(faces)} eligible faces: all are selected")
+    order, pinned = _order(problem, ids, budget, pins, notes)
+    chosen = points[order.chosen]
+    clusters, curve = cluster(space, points, faces, seed), outcome.covered(space, kept, chosen)
     return Choice(
-        _rows(ids, order, clusters, len(pinned)),
+        _rows(ids, order, clusters, pinned, curve),
         len(kept),
         len(faces),
-        coverage.coverage(space, space.embed(kept, neutral_of(faces)), points[order.chosen], coverage.stands_for(kept)),
+        float(curve[-1]),
         np.minimum(np.cumsum(order.gains), 1).astype(np.float32),
         space,
         clusters,
         ids,
         tuple(notes),
-        None if wanted is None else _of_target(space, wanted, points, order.chosen),
+        None if wanted is None else outcome.target_covered(space, wanted, points, chosen),
     )
 
 
-def _of_target(space: Space, wanted: pd.DataFrame, points: Floats, chosen: NDArray[np.int64]) -> TargetCoverage:
-    asked, weight = space.embed(wanted, neutral_of(wanted)), coverage.stands_for(wanted)
-    before, after = (coverage.coverage(space, asked, p, weight) for p in (points, points[chosen]))
-    return TargetCoverage(before, after)
+def _cover(cover: Cover | None, target: pd.DataFrame | None) -> Cover:
+    """What is to be represented, with its default. Raises UsageError where it is unknown or lacks its target."""
+    cover = cover or ("space" if target is None else "target")
+    if cover not in get_args(Cover):
+        raise UsageError(f"--cover {cover}: must be one of {', '.join(get_args(Cover))}")
+    if cover == "target" and target is None:
+        raise UsageError("--cover target needs a target: give it with --for TARGETSET")
+    return cover
+
+
+def _order(
+    problem: facility_location.Problem, ids: NDArray[np.str_], budget: Budget, pins: Pins, notes: list[str]
+) -> tuple[facility_location.Order, int]:
+    """The order of choice, and how many pinned faces it begins with; adds what the user should know to the notes."""
+    length = len(ids) if budget.faces is None else min(budget.faces, len(ids))
+    pinned = _pinned(ids, pins, length, notes)
+    if budget.faces is not None and budget.faces > len(ids):
+        notes.append(f"--budget {budget.text} is more than the {len(ids)} eligible faces: all of them are selected")
+    enough = AUTO_ENOUGH if budget.faces is None else np.inf
+    return facility_location.order(problem, length, enough=enough, first=pinned.tolist()), len(pinned)
 
 
 def _pinned(ids: NDArray[np.str_], pins: Pins, length: int, notes: list[str]) -> NDArray[np.int64]:
     """Rows of the pinned faces, at most `length`; adds a note where some are left out."""
     rows = np.flatnonzero(np.isin(ids, list(pins.pinned)))
     if len(rows) < len(pins.pinned):
-        notes.append(f"{len(pins.pinned) - len(rows)} pinned faces are not among the subject's kept ones: left out")
+        notes.append(f"{len(pins.pinned) - len(rows)} pinned faces are not eligible and are left out")
     if len(rows) > length:
-        notes.append(f"{len(rows)} faces are pinned, the budget holds {length} of them")
+        notes.append(f"{len(rows)} faces are pinned, but the budget has room for only {length} of them")
     return rows[:length]
 
 
 def _problem(
     space: Space, points: Floats, faces: pd.DataFrame, cover: Cover, wanted: pd.DataFrame | None, seed: int
 ) -> facility_location.Problem:
-    """Who is to be represented, and how much each of them counts."""
+    """The facility location problem: the faces to be represented, and how much each of them counts."""
     worth = _worth(faces)
     demand, filmed = points, faces
     if cover == "target" and wanted is not None:
@@ -227,19 +271,23 @@ def quality_rank(faces: pd.DataFrame) -> Floats:
     return np.asarray(np.mean(ranks, axis=0), np.float32)
 
 
-def _rows(ids: NDArray[np.str_], order: facility_location.Order, clusters: Clusters, pinned: int) -> pd.DataFrame:
+def _rows(
+    ids: NDArray[np.str_], order: facility_location.Order, clusters: Clusters, pinned: int, curve: Floats
+) -> pd.DataFrame:
+    """The selection as SELECTION_SCHEMA has it; `curve` (K,) is the coverage by the first 1..K faces."""
     labels = clusters.labels[order.chosen]
+    names = [clusters.names[label] for label in labels.tolist()]
     seen: set[int] = set()
-    reasons: list[str] = []
+    kinds: list[ReasonKind] = []
     for label, gain in zip(labels.tolist(), order.gains.tolist(), strict=True):
-        name = clusters.names[label]
-        if len(reasons) < pinned:
-            reasons.append(f"pinned, in '{name}'")
+        if len(kinds) < pinned:
+            kinds.append("pinned")
         elif gain < NEAR_DUPLICATE:
-            reasons.append(f"near-duplicate in '{name}': nothing else was left")
+            kinds.append("near-duplicate")
         else:
-            reasons.append(f"more of '{name}'" if label in seen else f"covers '{name}'")
+            kinds.append("more" if label in seen else "new")
         seen.add(label)
+    reasons = [_REASONS[kind].format(name) for kind, name in zip(kinds, names, strict=True)]
     return pd.DataFrame(
         {
             "face_id": ids[order.chosen].astype(object),
@@ -247,5 +295,8 @@ def _rows(ids: NDArray[np.str_], order: facility_location.Order, clusters: Clust
             "gain": order.gains.astype(np.float32),
             "cluster": labels.astype(np.int32),
             "reason": pd.Series(reasons, dtype=object),
+            "group": pd.Series(names, dtype=object),
+            "reason_kind": pd.Series(kinds, dtype=object),
+            "coverage": curve,
         }
     )

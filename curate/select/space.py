@@ -166,7 +166,7 @@ def together(*tables: pd.DataFrame) -> pd.DataFrame:
 
 
 def posed(table: pd.DataFrame) -> pd.DataFrame:
-    """The kept faces that have a head pose, in order of face_id; raises WorkError where there is none."""
+    """The kept faces that have a head pose, in order of face_id. Raises WorkError where there is none."""
     found = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id", ignore_index=True)
     if not len(found):
         raise WorkError("the faceset keeps no face with a head pose: nothing can be compared with it")

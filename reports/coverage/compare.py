@@ -1,4 +1,4 @@
-"""Several facesets side by side: their figures, poses, expressions and light, and how well each covers each other."""
+"""Comparison of facesets: their figures, poses, expressions and light, and how well each covers the others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 from curate.dataset.faceset import Faceset
 from curate.errors import UsageError
 from curate.select import coverage
+from curate.select.options import Weights
+from curate.select.outcome import read_outcome
 from curate.select.space import SPACE_COLUMNS, Space, neutral_of, posed, together
 from reports.coverage.figures import Figures, figures, to_json
 from reports.coverage.page import Axis, Charts, title_of
@@ -35,14 +37,14 @@ class _Column:
 
 
 def write(facesets: Sequence[Faceset], out_dir: Path | None = None) -> Path:
-    """Write compare.html and compare.json to `out_dir` (None: the first faceset's reports folder); the page's path.
+    """Path of the page compare.html, written with compare.json to `out_dir` (None: the first faceset's reports folder).
 
     Raises UsageError where a faceset is given twice, WorkError where one has no table, no selection or no pose.
     """
     folders = [faceset.folder.resolve() for faceset in facesets]
     for i, folder in enumerate(folders):
         if folder in folders[:i]:
-            raise UsageError(f"{facesets[i].folder} is given twice: name facesets that differ")
+            raise UsageError(f"{facesets[i].folder} is given twice: give different facesets")
     names = _names(facesets)
     columns: list[_Column] = []
     faces: dict[str, str] = {}
@@ -51,18 +53,21 @@ def write(facesets: Sequence[Faceset], out_dir: Path | None = None) -> Path:
         charts = Charts(found, album, faceset)
         columns.append(_Column(name, str(folders[i]), found, charts.pose()[0], charts.light()[0], charts.expressions()))
         faces |= album.pictures
-    covers = mutual(facesets)
+    weights = common_weights(facesets)
+    covers = mutual(facesets, weights)
     values = {
-        "title": f"Facesets compared: {', '.join(names)}",
+        "title": f"Comparison of facesets: {', '.join(names)}",
         "verdict": _verdict(columns),
         "columns": columns,
         "covers": covers.tolist(),
+        "weights": weights,
         "shades": SHADES,
         "faces": faces,
     }
     data = {
         "verdict": values["verdict"],
         "covers": covers.tolist(),
+        "weights": asdict(weights or Weights()),
         "facesets": [
             {
                 "name": c.name,
@@ -76,20 +81,26 @@ def write(facesets: Sequence[Faceset], out_dir: Path | None = None) -> Path:
     return write_page((out_dir or facesets[0].reports) / "compare.html", "compare.html", values, data)
 
 
-def mutual(facesets: Sequence[Faceset]) -> np.ndarray:
+def mutual(facesets: Sequence[Faceset], weights: Weights | None = None) -> np.ndarray:
     """(N, N) 0..1: how well the kept faces of the row's faceset cover those of the column's, as filmed.
 
-    In the space of all of them together, each subject about its own neutral.
+    In the space of all of them together, each subject about its own neutral. `weights` None: all blocks count alike.
     """
     tables = []
     for faceset in facesets:
         table = posed(faceset.table(["face_id", "kept", "stands_for", *SPACE_COLUMNS], kept=True))
         rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), SAMPLE)).astype(int))
         tables.append(table.iloc[rows])
-    space = Space.fit(together(*tables))
+    space = Space.fit(together(*tables), weights)
     points = [space.embed(table, neutral_of(table)) for table in tables]
-    weights = [coverage.stands_for(table) for table in tables]
-    return np.array([[coverage.coverage(space, b, a, w) for b, w in zip(points, weights, strict=True)] for a in points])
+    frames = [coverage.stands_for(table) for table in tables]
+    return np.array([[coverage.coverage(space, b, a, w) for b, w in zip(points, frames, strict=True)] for a in points])
+
+
+def common_weights(facesets: Sequence[Faceset]) -> Weights | None:
+    """The weights with which all selections were made; None where they differ."""
+    found = {read_outcome(faceset).weights for faceset in facesets}
+    return found.pop() if len(found) == 1 else None
 
 
 def _names(facesets: Sequence[Faceset]) -> list[str]:
@@ -99,9 +110,9 @@ def _names(facesets: Sequence[Faceset]) -> list[str]:
 
 
 def _verdict(columns: Sequence[_Column]) -> str:
-    """Which of them holds most."""
+    """Which faceset is the most varied."""
     best = max(columns, key=lambda c: c.found.effective_faces)
     more = sorted((c.found.effective_faces for c in columns), reverse=True)
     if more[0] == more[1]:
-        return "None of them holds more variety than the others."
-    return f"{best.name} holds the most variety: {more[0] / max(more[1], 1):.1f} times that of the next."
+        return "No faceset is more varied than all others."
+    return f"{best.name} is the most varied: {more[0] / max(more[1], 1):.1f} times as many effective faces as the next."

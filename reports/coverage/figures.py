@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from curate.dataset.faceset import Faceset
 from curate.schema import QUALITY
 from curate.scores.expression import AXES
-from curate.select import coverage, facility_location
+from curate.select import coverage, facility_location, outcome
 from curate.select.coverage import PITCH_EDGES, YAW_EDGES
 from curate.select.gaps import Gap, gaps
-from curate.select.space import Space, neutral_of, posed, together
+from curate.select.space import Space, posed, together
 from curate.types import Clip, Floats
 from reports.coverage import spread
 
@@ -99,7 +99,7 @@ class Target:
     folder: str
     faces: int
     before: float
-    """0..1: coverage by all kept faces."""
+    """0..1: coverage by all eligible faces."""
     after: float
     """By the selection."""
     gaps: tuple[Gap, ...]
@@ -115,11 +115,15 @@ class Figures:
     effective_faces: int
     faces: int
     kept: int
+    eligible: int
+    """Of them those that passed the floors when the selection was made."""
     selected: int
     coverage: float | None
-    """0..1, of the kept faces by the selection; None where it cannot be computed."""
+    """0..1, of the kept faces by the selection, as stored with it; None where it cannot be computed."""
+    notes: tuple[str, ...]
+    """What the reader has to know about these figures, a sentence each."""
     curve: Floats
-    """(K,) coverage by the first 1..K chosen faces."""
+    """(K,) coverage by the first 1..K chosen faces, as stored with the selection."""
     more: Floats
     """(M,) coverage by K + 1..K + M faces, if as many more were chosen."""
     distinct: dict[str, float]
@@ -160,21 +164,21 @@ def figures(faceset: Faceset, target: Faceset | None = None, examples: int = 8, 
     kept = table[table["kept"]]
     chosen = selection.merge(kept, on="face_id", how="inner").sort_values("rank", ignore_index=True)
     wanted = None if target is None else posed(target.table(COLUMNS, kept=True))
-    steps, more, most = _coverage(kept, chosen)
-    rate = coverage.frame_rate(faceset.clips)
-    worth = coverage.effective(kept, rate)
-    alone = {w.clip: w for w in coverage.worth(kept, rate)}
+    stored = outcome.read_outcome(faceset)
+    alone = {w.clip: w for w in coverage.worth(kept, coverage.frame_rate(faceset.clips))}
     pose, use = _pose(kept, chosen, wanted)
     return Figures(
         minutes=sum(c.seconds for c in faceset.clips) / 60,
-        effective_minutes=worth.minutes,
-        effective_faces=worth.faces,
+        effective_minutes=stored.effective.minutes,
+        effective_faces=stored.effective.faces,
         faces=len(table),
         kept=len(kept),
+        eligible=stored.eligible,
         selected=len(chosen),
-        coverage=most,
-        curve=steps,
-        more=more,
+        coverage=stored.coverage,
+        notes=outcome.remarks_on(faceset, stored, kept, target, wanted),
+        curve=stored.curve,
+        more=_more(stored, kept, chosen),
         distinct=coverage.distinct(kept),
         redundancy=coverage.redundancy(kept),
         pose=pose,
@@ -189,43 +193,37 @@ def figures(faceset: Faceset, target: Faceset | None = None, examples: int = 8, 
         clips=tuple(_clip_row(c, table, chosen, alone.get(c.name)) for c in faceset.clips),
         dropped=_dropped(table, examples),
         clusters=_clusters(chosen, strip),
-        target=None if target is None or wanted is None else _target(target, wanted, kept, chosen),
+        target=None if target is None or wanted is None else _target(faceset, stored, kept, target, wanted),
     )
 
 
-def _coverage(kept: pd.DataFrame, chosen: pd.DataFrame) -> tuple[Floats, Floats, float | None]:
-    """Curve, its continuation, and coverage by all chosen faces."""
+def _more(stored: outcome.Outcome, kept: pd.DataFrame, chosen: pd.DataFrame) -> Floats:
+    """(M,) the curve's continuation, in the space of the selection."""
     kept, chosen = kept[kept["yaw"].notna()], chosen[chosen["yaw"].notna()]
-    if kept.empty or chosen.empty:
-        return np.zeros(0, np.float32), np.zeros(0, np.float32), None
+    if kept.empty or chosen.empty or stored.space is None or stored.coverage is None:
+        return np.zeros(0, np.float32)
     kept = kept.sort_values("face_id", ignore_index=True)
-    space = Space.fit(kept)
     rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), SAMPLE)).astype(int))
-    points, picked = space.embed(kept.iloc[rows]), space.embed(chosen)
+    points, picked = stored.space.embed(kept.iloc[rows]), stored.space.embed(chosen)
     weight = coverage.stands_for(kept)[rows]
-    steps = coverage.curve(space, points, picked, weight)
     both = np.concatenate([picked, points])
-    problem = facility_location.Problem(both, points, space.width, weight, np.ones(len(both), np.float32))
+    problem = facility_location.Problem(both, points, stored.space.width, weight, np.ones(len(both), np.float32))
     length = min(MORE * len(picked), len(picked) + MOST_MORE, len(kept))
     order = facility_location.order(problem, length, first=range(len(picked)))
     added = order.gains[len(picked) :].cumsum() * order.total
     # Near-duplicates, of which the order may be full at the end, add nothing to the picture.
-    more = np.minimum(steps[-1] + added[order.gains[len(picked) :] > 0], 1).astype(np.float32)
-    return steps, more, float(steps[-1])
+    return np.minimum(stored.coverage + added[order.gains[len(picked) :] > 0], 1).astype(np.float32)
 
 
-def _target(target: Faceset, wanted: pd.DataFrame, kept: pd.DataFrame, chosen: pd.DataFrame) -> Target:
-    """Coverage of the target and its gaps, each subject about its own neutral."""
-    kept, chosen = kept[kept["yaw"].notna()], chosen[chosen["yaw"].notna()]
+def _target(
+    faceset: Faceset, stored: outcome.Outcome, kept: pd.DataFrame, target: Faceset, wanted: pd.DataFrame
+) -> Target:
+    """Coverage of the target, as stored where the selection was made for it, and its gaps."""
     name = target.subject.name if target.subject else target.folder.name
-    folder = str(target.folder.resolve())
-    if kept.empty:
-        return Target(name, folder, len(wanted), 0.0, 0.0, ())
-    space = Space.fit(together(kept, wanted))
-    asked, weight = space.embed(wanted, neutral_of(wanted)), coverage.stands_for(wanted)
-    neutral = neutral_of(kept)
-    before, after = (coverage.coverage(space, asked, space.embed(t, neutral), weight) for t in (kept, chosen))
-    return Target(name, folder, len(wanted), before, after, gaps(space, kept, wanted))
+    found = outcome.target_outcome(faceset, stored, target)
+    seen = kept[kept["yaw"].notna()].sort_values("face_id", ignore_index=True)
+    lacks = gaps(Space.fit(together(seen, wanted), stored.weights), seen, wanted) if len(seen) else ()
+    return Target(name, str(target.folder.resolve()), len(wanted), found.before, found.after, lacks)
 
 
 def _pose(
@@ -278,7 +276,7 @@ def _dropped(table: pd.DataFrame, examples: int) -> tuple[Dropped, ...]:
 def _clusters(chosen: pd.DataFrame, strip: int) -> tuple[Cluster, ...]:
     found = []
     for number, rows in chosen.groupby("cluster"):
-        named = rows["reason"].str.extract(r"'(.+)'", expand=False).dropna()
+        named = rows["group"].dropna()
         name = str(named.iloc[0]) if len(named) else f"group {number}"
         found.append(Cluster(int(str(number)), name, len(rows), tuple(rows["crop"].dropna().head(strip))))
     return tuple(sorted(found, key=lambda c: (-c.faces, c.number)))

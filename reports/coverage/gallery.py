@@ -1,4 +1,4 @@
-"""The sheet of the people that were found: a row of faces each, with number, faces and share of the screen."""
+"""The sheet of the people found in the footage: a row of faces each, with their number and share of the frames."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def _spread(rows: pd.DataFrame, number: int) -> pd.DataFrame:
 
 
 def people_sheet(faceset: Faceset, out: Path) -> Path:
-    """Write the sheet as PNG to `out`; its path. Raises WorkError where there is no table."""
+    """Path of the sheet, written as PNG to `out`. Raises WorkError where there is no table."""
     found = people(faceset)
     rows = [_row(faceset, person) for person in found[:PEOPLE]]
     width = LABEL + FACES * (TILE + GAP) + 24
     subject = f" in the footage of {len(faceset.clips)} clips" if len(faceset.clips) != 1 else " in the footage"
     number = "1 person" if len(found) == 1 else f"{len(found)} people"
-    more = f", the {PEOPLE} with the most faces shown" if len(found) > PEOPLE else ""
+    more = f" (showing the {PEOPLE} with the most faces)" if len(found) > PEOPLE else ""
     title = np.full((TOP, width, 3), PAPER, np.uint8)
     _text(title, f"{number}{subject}{more}", (24, 36), 0.62, INK, 2)
     sheet = np.concatenate([title, *rows, np.full((16, width, 3), PAPER, np.uint8)])

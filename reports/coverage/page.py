@@ -1,4 +1,4 @@
-"""The coverage page of a faceset: what the footage holds, what was chosen of it, what was dropped and why."""
+"""The coverage page of a faceset: the footage, the selection, and the faces that are not kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from reports.coverage.figures import Figures, Plane, figures, to_json
 from reports.coverage.spread import Spread
 from reports.page.album import Album
 from reports.page.grids import SHADES, Bars, GridMap, bars, curve, grid_map
-from reports.page.page import count, duration, write_page
+from reports.page.page import count, duration, percent, write_page
 
 Doubles = NDArray[np.float64]
 SHEET = 120
@@ -56,10 +56,10 @@ class _GapRow:
 
 
 def write(faceset: Faceset, out_dir: Path | None = None, target: Faceset | None = None) -> Path:
-    """Write coverage.html and coverage.json to `out_dir` (None: the faceset's own reports folder); the page's path.
+    """Path of the page coverage.html, written with coverage.json to `out_dir` (None: the faceset's reports folder).
 
-    With `target` the performance that is to be covered stands beside the footage, and its gaps are listed. Raises
-    WorkError where there is no table or no selection yet.
+    With `target`, the performance to be covered is shown next to the footage, and the gaps are listed. Raises WorkError
+    where there is no table or no selection yet.
     """
     found = figures(faceset, target, strip=STRIP)
     album, other = Album(faceset), Album(target or faceset, "target")
@@ -102,43 +102,48 @@ def title_of(faceset: Faceset) -> str:
 
 
 def verdict(found: Figures) -> str:
-    """What footage and selection are worth, in one sentence."""
+    """A sentence about the footage and the selection."""
     if not found.kept:
         return f"None of {count(found.faces)} faces is kept."
     if not found.selected:
-        return f"None of {count(found.kept)} kept faces is chosen."
+        return f"None of {count(found.kept)} kept faces is selected."
     chosen = f"{count(found.selected)} of {count(found.kept)} kept faces"
     if found.coverage is None:
-        return f"{chosen} are chosen."
-    covers = f"{chosen} cover {100 * found.coverage:.0f} % of what it shows"
+        return f"{chosen} are selected."
+    covers = f"{chosen} cover {percent(found.coverage, 1)} of"
+    asked = "" if found.target is None else f" and {percent(found.target.after, 1)} of the target"
     if found.effective_minutes is None or not found.minutes:
-        return covers.replace("it shows", "the photos show") + "."
-    asked = "" if found.target is None else f", and {100 * found.target.after:.0f} % of the target"
-    return f"{duration(found.minutes)} of footage are worth {duration(found.effective_minutes)}: {covers}{asked}."
+        return f"{covers} the photos{asked}."
+    material = f"{duration(found.minutes)} of footage contain {duration(found.effective_minutes)} of distinct material"
+    return f"{material}; {covers} the footage{asked}."
 
 
 def remarks(found: Figures) -> str:
-    """What the footage and the selection lack, in up to two sentences; may be empty."""
+    """Up to two sentences about what the footage and the selection lack; may be empty."""
     sentences = []
     lacks = _lacks(found)
     if lacks:
-        sentences.append(f"The footage hardly shows {_listed(lacks)}.")
+        sentences.append(f"The footage contains hardly any faces {_listed(lacks)}.")
     if found.poses_lacking:
-        cells = "cell" if found.poses_lacking == 1 else "cells"
-        sentences.append(f"{found.poses_lacking} {cells} of the pose map with footage in them got no face.")
+        cells = (
+            "1 cell of the pose map contains"
+            if found.poses_lacking == 1
+            else f"{found.poses_lacking} cells of the pose map contain"
+        )
+        sentences.append(f"{cells} footage, but no selected face.")
     return " ".join(sentences)
 
 
 def _lacks(found: Figures) -> list[str]:
-    """Poses and expressions that a swap usually needs and that are (nearly) absent."""
+    """Poses and expressions that a swap usually needs and that are (nearly) absent, as "faces" goes on."""
     lacks = []
     if found.yaw_range is not None and found.pitch_range is not None:
         (right, left), (up, down) = found.yaw_range, found.pitch_range
-        lacks += [f"a head turned beyond {_whole(left)}° to its own left"] * (left < 30)
-        lacks += [f"beyond {_whole(-right)}° to its own right"] * (right > -30)
+        lacks += [f"turned more than {_whole(left)}° to the subject's left"] * (left < 30)
+        lacks += [f"turned more than {_whole(-right)}° to the subject's right"] * (right > -30)
         lacks += [f"looking up by more than {_whole(-up)}°"] * (up > -12)
         lacks += [f"looking down by more than {_whole(down)}°"] * (down < 12)
-    wanted = {"jawOpen": "an open mouth", "smile": "a smile", "blink": "closed eyes"}
+    wanted = {"jawOpen": "with an open mouth", "smile": "with a smile", "blink": "with closed eyes"}
     for spread in found.expressions:
         if spread.name in wanted and spread.footage_range is not None and spread.footage_range[1] < 0.2:
             lacks.append(wanted[spread.name])
@@ -288,11 +293,11 @@ def _strips(album: Album, found: Figures) -> list[_Strip]:
 
 
 def axis(spread: Spread, ticks: tuple[float, ...] | None = None, pictures: dict[int, str] | None = None) -> Axis:
-    """A chart, and its ranges in words."""
+    """The chart of an axis, with its ranges in words."""
     low, high = float(spread.edges[0]), float(spread.edges[-1])
     places = _places(10 * (high - low))
     rounded = [float(f"{v:.{places}f}") for v in np.linspace(low, high, 3)]
-    note = "" if spread.footage_range is None else f"footage {_range(spread.footage_range, high - low)}"
+    note = "" if spread.footage_range is None else f"Footage {_range(spread.footage_range, high - low)}"
     if spread.selection_range is not None:
         note += f", selection {_range(spread.selection_range, high - low)}"
     chart = bars(spread.footage, spread.selection, spread.edges, ticks or rounded, spread.target, pictures)
@@ -315,12 +320,12 @@ def _facts(faceset: Faceset, target: Faceset | None) -> list[tuple[str, str]]:
     if target is not None:
         facts.append(("Target", str(target.folder.resolve())))
     if subject is not None:
-        facts += [("Subject", subject.name), ("Basis", subject.basis or "none stated")]
+        facts += [("Subject", subject.name), ("Basis", subject.basis or "not stated")]
         if subject.evidence:
-            facts.append(("Evidence", f"{subject.evidence} (sha256 {subject.evidence_sha256})"))
+            facts.append(("Evidence", f"{subject.evidence} (SHA-256 {subject.evidence_sha256})"))
     facts += [(name.replace("_", " ").capitalize(), str(v)) for name, v in asdict(settings).items() if name != "models"]
-    facts += [(f"Weights {name}", f"sha256 {digest}") for name, digest in settings.models.items()]
-    facts.append(("Settings digest", settings.digest()))
+    facts += [(f"Model weights: {name}", f"SHA-256 {digest}") for name, digest in settings.models.items()]
+    facts.append(("Digest of the settings", settings.digest()))
     return facts + [(f"Selection: {name}", _option(v)) for name, v in faceset.selection_options().items()]
 
 

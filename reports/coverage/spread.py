@@ -1,4 +1,4 @@
-"""How faces spread over one axis: footage and selection counted in the same bins."""
+"""Distribution of faces along one axis: footage and selection counted in the same bins."""
 
 from __future__ import annotations
 

@@ -70,14 +70,12 @@ class LineChart:
 
 
 def decimal(value: float, places: int = 2) -> str:
-    """0.83, −0.02, 1.20; a dash for NaN."""
-    if not math.isfinite(value):
-        return "–"
-    return f"{value:,.{places}f}".replace("-", "−")
+    """A number with fixed decimals: 0.83, −0.02, 1.20; a dash for NaN."""
+    return f"{value:,.{places}f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
 def scientific(value: float) -> str:
-    """Three digits of a number of any size: 0.0712, 12.3, 4.0e-5."""
+    """Three digits of a number of any size: 0.0712, 12.3, 4.0e−5."""
     if value and math.isfinite(value) and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.1e}".replace("e-0", "e−").replace("e+0", "e").replace("e-", "e−")
     return decimal(value, max(2 - math.floor(math.log10(abs(value))), 0)) if value and math.isfinite(value) else "0"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 SHARES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)
 """A cell's shade is the number of these shares of all faces that it is above."""
-SHADES = ("none", "to .1 %", "to .3 %", "to 1 %", "to 3 %", "to 10 %", "more")
+SHADES = ("none", "up to 0.1 %", "up to 0.3 %", "up to 1 %", "up to 3 %", "up to 10 %", "more")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Cell:
     """0..6, see SHADES."""
     count: int
     missing: bool
-    """Faces are wanted here, and there are none."""
+    """Faces are needed here, and there are none."""
     label: str
     picture: str | None
 
@@ -120,7 +120,7 @@ def grid_map(
         where = f"{names[0]} {_span(x)}{unit}, {names[1]} {_span(y)}{unit}"
         lacks = missing is not None and bool(missing[row, column])
         found = (pictures or {}).get((row, column)) if number else None
-        label = f"{where}: {number:,} of {total:,}"
+        label = f"{where}: {number:,} of {total:,} faces"
         cells.append(Cell(column * size, row * size, shade(int(number), total), int(number), lacks, label, found))
     rows, columns = counts.shape
     return GridMap(
@@ -156,7 +156,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Bars:
-    """Distributions on one axis: shares of faces in bins, footage behind, selection and target as lines before it."""
+    """Distributions on one axis: shares of faces in bins, the footage as an area, selection and target as lines."""
 
     width: int
     height: int
@@ -201,8 +201,8 @@ def _bin_label(
     target: NDArray[np.int64] | None,
 ) -> str:
     low, high = (f"{v:.3g}".replace("-", "−") for v in edges[i : i + 2])
-    asked = "" if target is None else f", {target[i]:,} of the target's"
-    return f"{low} to {high}: {footage[i]:,} faces, {selection[i]:,} chosen{asked}"
+    asked = "" if target is None else f", target {target[i]:,}"
+    return f"{low} to {high}: footage {footage[i]:,}, selection {selection[i]:,}{asked} faces"
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class Curve:
 
 
 def curve(chosen: NDArray[np.floating], more: NDArray[np.floating]) -> Curve | None:
-    """Coverage by the first 1..K faces and by the next ones; None for less than two in all."""
+    """The chart of the coverage by the first 1..K faces and by the next ones; None for fewer than two in all."""
     values = np.concatenate([chosen, more])
     if len(values) < 2 or not len(chosen):
         return None

@@ -37,7 +37,7 @@ def static(name: str) -> Markup:
 
 
 def write_page(path: Path, template: str, values: Mapping[str, Any], data: Mapping[str, Any]) -> Path:
-    """Write the page and, beside it, its figures as JSON; both whole or not at all. Returns the page's path."""
+    """Path of the page, written with its figures as JSON next to it; each file is written whole or not at all."""
     html = (
         environment()
         .get_template(template)
@@ -73,7 +73,7 @@ def own_version() -> str:
 
 
 def count(value: int | None) -> str:
-    """12345 as 12,345; a dash for None."""
+    """A whole number such as 12,345; a dash for None."""
     return "–" if value is None else f"{value:,}"
 
 
@@ -88,12 +88,12 @@ def figure(value: float | None, digits: int = 3) -> str:
 
 
 def percent(value: float | None, digits: int = 0) -> str:
-    """A share 0..1 in per cent; a dash for None."""
+    """A share 0..1 in percent; a dash for None."""
     return "–" if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f} %"
 
 
 def clock(seconds: float) -> str:
-    """Seconds as 1:02.3 (minutes, seconds), 1:01:02.3 from an hour on."""
+    """A time in seconds as 1:02.3 (minutes, seconds), and as 1:01:02.3 from an hour on."""
     tenths = round(max(seconds, 0.0) * 10)
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
@@ -102,7 +102,7 @@ def clock(seconds: float) -> str:
 
 
 def duration(minutes: float | None) -> str:
-    """Minutes as `12.3 min`, below one as `34.5 s`; a dash for None."""
+    """A length of time in minutes as `12.3 min`, below one minute as `34.5 s`; a dash for None."""
     if minutes is None or not math.isfinite(minutes):
         return "–"
     return f"{figure(minutes)} min" if minutes >= 1 else f"{figure(60 * minutes)} s"

@@ -94,7 +94,7 @@ def test_figures_count_what_is_in_the_table(faceset):
     assert sum(c.faces for c in found.clusters) == 20
     assert sum(c.selected for c in found.clips) == 20
     assert found.coverage is not None and 0 < found.coverage <= 1
-    assert found.curve[-1] == pytest.approx(found.coverage, abs=1e-5)
+    assert found.curve[-1] == pytest.approx(found.coverage, abs=1e-4)
     assert np.all(np.diff(found.curve) >= -1e-6)
     assert found.minutes == pytest.approx(2 / 60)
 
@@ -145,7 +145,7 @@ def test_without_a_selection_one_says_how_to_make_it(faceset):
 def test_an_empty_selection_is_told(faceset):
     write_selection(faceset, faceset.selection().head(0))
     write(faceset)
-    assert verdict(figures(faceset)) == "None of 50 kept faces is chosen."
+    assert verdict(figures(faceset)) == "None of 50 kept faces is selected."
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_with_a_target_the_gaps_are_listed_in_words_and_pictures(faceset, other)
 
 def test_a_target_like_the_footage_has_no_gap(faceset):
     assert figures(faceset, faceset).target.gaps == ()
-    assert "No gap" in write(faceset, target=faceset).read_text(encoding="utf-8")
+    assert "There are no gaps" in write(faceset, target=faceset).read_text(encoding="utf-8")
 
 
 def test_each_cell_of_a_chart_shows_a_face_that_is_on_the_page(html):
@@ -249,7 +249,7 @@ def test_map_marks_what_the_selection_lacks_and_shades_by_share():
     footage, chosen = np.array([[5, 0], [3, 2]]), np.array([[1, 0], [0, 1]])
     cells = grid_map("Selection", chosen, edges, edges, missing=(footage > 0) & (chosen == 0), tick=10).cells
     assert [c.missing for c in cells] == [False, False, True, False]
-    assert cells[0].label == "yaw −10 to 0°, pitch −10 to 0°: 1 of 2"
+    assert cells[0].label == "yaw −10 to 0°, pitch −10 to 0°: 1 of 2 faces"
     assert [shade(n, 1000) for n in (0, 1, 2, 5, 20, 50, 500)] == [0, 1, 2, 3, 4, 5, 6]
 
 

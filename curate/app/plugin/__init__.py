@@ -1,4 +1,4 @@
-"""The App's side of `curate.app.actions` and `curate.app.panels`: forms, buttons, charts. No logic of its own."""
+"""Forms, buttons and charts of the App. What they do is in `curate.app.actions` and `curate.app.panels`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from curate.errors import FacesetError
 from curate.options import option_of, options_of
 from curate.select.gaps import gaps_for
 from curate.select.options import Floors, SelectionOptions, Weights
+from curate.select.outcome import read_outcome
 
 T = TypeVar("T", Floors, Weights)
 BUDGET = option_of(SelectionOptions, "budget")
 NO_TARGET = "none"
+ASK_TARGET = "Choose a target: the faceset whose performance your footage has to cover."
+NO_GAP = "There are no gaps: every face of the target has a counterpart in the footage."
 SHADES = [[0, "#262a31"], [0.001, "#1d4a78"], [0.4, "#4489c9"], [1, "#d2e8fb"]]
 
 
 def facesets() -> dict[str, str]:
-    """Folder to dataset name, of all facesets that are loaded."""
+    """Folder to dataset name of every faceset that is loaded."""
     found = {}
     for name in fo.list_datasets():
         folder = dict(fo.load_dataset(name).info.get(launch.INFO, {})).get("folder")
@@ -44,8 +47,8 @@ def target_of(folder: str | None) -> Path | None:
     return Path(folder) if folder and folder != NO_TARGET else None
 
 
-def told(ctx: Any, work: Callable[[], str]) -> dict[str, str]:
-    """Do the work; its sentence, or that of its error, is shown."""
+def notified(ctx: Any, work: Callable[[], str]) -> dict[str, str]:
+    """The message of `work`, or of its error, which is shown to the user."""
     try:
         message, variant = work(), "success"
     except FacesetError as error:
@@ -55,7 +58,7 @@ def told(ctx: Any, work: Callable[[], str]) -> dict[str, str]:
 
 
 class _Operator(foo.Operator):  # type: ignore[misc]  # FiftyOne has no types
-    """One that answers with a sentence."""
+    """An operator whose result is a message."""
 
     name, label, hint, icon = "", "", "", ""
     risk = "low"
@@ -63,7 +66,7 @@ class _Operator(foo.Operator):  # type: ignore[misc]  # FiftyOne has no types
 
     @property
     def config(self) -> Any:
-        """Name, label and risk, as the App wants them."""
+        """Name, label and risk."""
         return foo.OperatorConfig(
             name=self.name,
             label=self.label,
@@ -83,7 +86,7 @@ class _Operator(foo.Operator):  # type: ignore[misc]  # FiftyOne has no types
 
 class ChooseAgain(_Operator):
     name, label = "choose_again", "Choose again"
-    hint = "Show another selection; nothing is written until Write selection"
+    hint = "Choose other faces and show them; nothing is saved before Write selection"
     icon, form = "shuffle", True
 
     def resolve_input(self, ctx: Any) -> Any:
@@ -103,31 +106,28 @@ class ChooseAgain(_Operator):
         return types.Property(inputs, view=types.View(label=self.label))
 
     def execute(self, ctx: Any) -> dict[str, str]:
-        """Do it; the sentence that says so."""
+        """Run the operator; its message."""
 
         def work() -> str:
-            """Choose and show it; what was chosen."""
             cover, budget = ctx.params.get("cover", "space"), str(ctx.params.get("budget", BUDGET.default))
             options = SelectionOptions(budget, cover, given(Floors, ctx.params), given(Weights, ctx.params))
             choice = actions.propose(ctx.dataset, options, target_of(ctx.params.get("target")))
             ctx.ops.reload_dataset()
-            notes = "".join(f" {note}." for note in choice.notes)
-            return (
-                f"{len(choice.rows)} of {choice.eligible} eligible faces chosen, {100 * choice.coverage:.0f} % of the "
-                f"footage covered; not written yet.{notes}"
-            )
+            notes = "".join(f" Note: {note}." for note in choice.notes)
+            text = panels.outcome_text(ctx.dataset.info.get(panels.OUTCOME))
+            return f"{text} Use Write selection to save this choice.{notes}"
 
-        return told(ctx, work)
+        return notified(ctx, work)
 
 
 class WriteSelection(_Operator):
     name, label = "write_selection", "Write selection"
-    hint = "Write the shown selection to the faceset"
+    hint = "Save the selection shown to the faceset"
     icon = "save"
 
     def execute(self, ctx: Any) -> dict[str, str]:
-        """Do it; the sentence that says so."""
-        return told(ctx, lambda: f"{actions.write(ctx.dataset)} faces written to selection.parquet")
+        """Run the operator; its message."""
+        return notified(ctx, lambda: f"The selection of {actions.write(ctx.dataset)} faces is saved.")
 
 
 class _Mark(_Operator):
@@ -135,51 +135,57 @@ class _Mark(_Operator):
     done = ""
 
     def execute(self, ctx: Any) -> dict[str, str]:
-        """Do it; the sentence that says so."""
+        """Run the operator; its message."""
 
         def work() -> str:
             count = actions.mark(ctx.dataset, ctx.selected, self.how)
             ctx.ops.clear_selected_samples()
             ctx.ops.reload_dataset()
-            return f"{count} {'face' if count == 1 else 'faces'} {self.done}; Choose again honours it"
+            faces = "1 face is" if count == 1 else f"{count} faces are"
+            return f"{faces} {self.done}. This takes effect the next time you use Choose again."
 
-        return told(ctx, work)
+        return notified(ctx, work)
 
 
 class Pin(_Mark):
     how, icon = "pin", "push_pin"
-    name, label, hint, done = "pin", "Pin faces", "The ticked faces are always chosen", "pinned"
+    name, label, hint, done = "pin", "Pin faces", "Always choose the ticked faces", "pinned"
 
 
 class Ban(_Mark):
     how, icon = "ban", "block"
-    name, label, hint, done = "ban", "Ban faces", "The ticked faces are never chosen", "banned"
+    name, label, hint, done = "ban", "Ban faces", "Never choose the ticked faces", "banned"
 
 
 class Free(_Mark):
     how, icon = "free", "link_off"
-    name, label, hint, done = "free", "Free faces", "The ticked faces are neither pinned nor banned", "freed"
+    name, label, hint, done = (
+        "free",
+        "Free faces",
+        "Remove the pin or ban of the ticked faces",
+        "neither pinned nor banned any more",
+    )
 
 
 class ThisIsTheSubject(_Operator):
     name, label = "this_is_the_subject", "This is the subject"
-    hint = "The person of the ticked faces becomes the subject; the faceset chooses anew"
+    hint = "Make the person on the ticked faces the subject, and choose faces of that person"
     icon, risk = "how_to_reg", "medium"
 
     def execute(self, ctx: Any) -> dict[str, str]:
-        """Do it; the sentence that says so."""
+        """Run the operator; its message."""
 
         def work() -> str:
             person = actions.make_subject(ctx.dataset, ctx.selected)
             ctx.ops.clear_selected_samples()
             ctx.ops.reload_dataset()
-            return f"person {person} is the subject now, and faces were chosen anew"
+            return f"Person {person} is now the subject. Faces of that person were chosen with the default options."
 
-        return told(ctx, work)
+        return notified(ctx, work)
 
 
 def _targets(ctx: Any) -> Any:
-    """The other facesets."""
+    """A menu of the other facesets."""
     choices = types.Dropdown(label="Target")
     choices.add_choice(NO_TARGET, label="no target")
     for folder, name in facesets().items():
@@ -235,6 +241,7 @@ class CoveragePanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
             target = target_of(ctx.panel.state.target)
             wanted = open_faceset(target) if target else None
             selected = set(ctx.dataset.match({"selected": True}).values("face_id"))
+            ctx.panel.state.outcome = panels.outcome_text(ctx.dataset.info.get(panels.OUTCOME))
             found = panels.maps(chart, faceset, selected, wanted)
             ctx.panel.state.error = ""
         except FacesetError as error:
@@ -252,7 +259,7 @@ class CoveragePanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
             ctx.panel.set_data(name, [heat])
 
     def render(self, ctx: Any) -> Any:
-        """The panel as it stands."""
+        """The panel's content."""
         panel = types.Object()
         if ctx.panel.state.error:
             panel.md(panels.escaped(ctx.panel.state.error), name="error")
@@ -268,6 +275,7 @@ class CoveragePanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
             "target_choice", targets.values(), default=ctx.panel.state.target, view=targets, on_change=self.on_target
         )
         bar.btn("again", label="Refresh", on_click=self.again)
+        panel.md(ctx.panel.state.outcome or "", name="outcome")
         clicks = {"footage": self.on_footage, "selection": self.on_selection}
         for name in ("footage", "selection", *(("target",) if ctx.panel.state.has_target else ())):
             layout = {
@@ -286,34 +294,33 @@ class GapsPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
 
     def on_load(self, ctx: Any) -> None:
         ctx.panel.state.gaps = []
-        ctx.panel.state.said = "Choose the faceset whose performance is to be covered."
+        ctx.panel.state.said = ASK_TARGET
 
     def on_target(self, ctx: Any) -> None:
-        """Another target: its gaps."""
+        """Show the gaps of another target."""
         target = target_of(ctx.params["value"])
         ctx.panel.state.gaps, ctx.panel.state.target = [], ctx.params["value"]
         if target is None:
-            ctx.panel.state.said = "Choose the faceset whose performance is to be covered."
+            ctx.panel.state.said = ASK_TARGET
             return
         try:
-            found = gaps_for(actions.faceset_of(ctx.dataset), open_faceset(target))
+            faceset = actions.faceset_of(ctx.dataset)
+            found = gaps_for(faceset, open_faceset(target), read_outcome(faceset).weights)
         except FacesetError as error:
             ctx.panel.state.said = panels.escaped(str(error))
             return
-        texts = [{"text": panels.gap_text(i, gap), "near": list(gap.nearest)} for i, gap in enumerate(found, 1)]
-        ctx.panel.state.gaps = texts
-        ctx.panel.state.said = (
-            f"{len(found)} gaps, the largest first:"
-            if found
-            else "No gap: the footage has faces like all of the target's."
-        )
+        ctx.panel.state.gaps = [
+            {"text": panels.gap_text(i, gap), "near": list(gap.nearest)} for i, gap in enumerate(found, 1)
+        ]
+        number = "1 gap:" if len(found) == 1 else f"{len(found)} gaps, the largest first:"
+        ctx.panel.state.said = number if found else NO_GAP
 
     def show(self, ctx: Any) -> None:
         faces = ctx.panel.state.gaps[int(ctx.params["number"])]["near"]
         ctx.ops.set_view(ctx.dataset.match({"face_id": {"$in": faces}}))
 
     def render(self, ctx: Any) -> Any:
-        """The panel as it stands."""
+        """The panel's content."""
         panel = types.Object()
         targets = _targets(ctx)
         chosen = ctx.panel.state.target or NO_TARGET
@@ -321,7 +328,9 @@ class GapsPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
         panel.md(ctx.panel.state.said or "", name="said")
         for i, gap in enumerate(ctx.panel.state.gaps or []):
             panel.md(gap["text"], name=f"gap_{i}")
-            panel.btn(f"show_{i}", label="Show the nearest faces", on_click=self.show, params={"number": i})
+            panel.btn(
+                f"show_{i}", label="Show the nearest faces of the footage", on_click=self.show, params={"number": i}
+            )
         return types.Property(panel)
 
 

@@ -142,7 +142,7 @@ def test_port_that_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as other:
         other.bind((launch.ADDRESS, 0))
         other.listen()
-        with pytest.raises(UsageError, match="name another"):
+        with pytest.raises(UsageError, match="give another"):
             launch.wait_for_port(other.getsockname()[1], patience=0.2)
 
 
@@ -263,6 +263,7 @@ def acted(fo, name: str, folder: Path) -> dict[str, object]:
 
     from curate.app import actions
     from curate.select.options import Floors, SelectionOptions
+    from curate.select.outcome import read_outcome
 
     dataset = fo.load_dataset(name)
     face = dict(zip(*dataset.values(["frame", "id"]), strict=True))
@@ -289,6 +290,9 @@ def acted(fo, name: str, folder: Path) -> dict[str, object]:
     told["table untouched"] = faceset.table_path.read_bytes() == table
     told["unchanged after"] = launch._fingerprint(faceset) == dataset.info[launch.INFO]
     told["groups"] = dataset.count("group")
+    told["coverage"] = [f"{100 * value:.1f} %" for value in (choice.coverage, read_outcome(faceset).coverage)]
+    told["text"] = panels.outcome_text(dataset.info[panels.OUTCOME])
+    told["stored"] = read_outcome(faceset).stored
     return told
 
 
@@ -370,7 +374,7 @@ def told(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, di
 def test_people_choose_again_pin_ban_and_write(told: dict[str, dict]) -> None:
     acted = told["acted"]
     assert "@faceset/faceset" in acted["plugins"]
-    assert ["no face is picked" in e or "nothing was chosen anew" in e for e in acted["errors"]] == [True, True]
+    assert ["no face is ticked" in e or "is saved already" in e for e in acted["errors"]] == [True, True]
     assert acted["pinned"] == 2
     assert acted["marks"] == [[12, "pinned"], [13, "pinned"], [30, "banned"]]
     assert acted["kept on disk"]
@@ -380,6 +384,8 @@ def test_people_choose_again_pin_ban_and_write(told: dict[str, dict]) -> None:
     assert acted["budget"] == "7"
     assert acted["table untouched"] and acted["unchanged after"]
     assert acted["groups"] > 7
+    chosen, read = acted["coverage"]
+    assert acted["stored"] and chosen == read and f"they cover {read} of the footage" in acted["text"]
 
 
 def test_footage_is_videos_with_faces_on_their_frames(told: dict[str, dict]) -> None:
@@ -409,7 +415,7 @@ def test_a_cell_of_the_panel_holds_the_faces_that_it_counts() -> None:
         limits = panels.bounds(chart, x, y)
         inside = np.all([(rows[n] >= b["$gte"]) & (rows[n] < b["$lt"]) for n, b in limits.items()], axis=0)
         assert inside.sum() == found[row, column]
-    with pytest.raises(UsageError, match="the chart goes from"):
+    with pytest.raises(UsageError, match="the chart covers"):
         panels.bounds(chart, 200, 0)
 
 

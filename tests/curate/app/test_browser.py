@@ -114,14 +114,14 @@ def test_pin_choose_again_and_write_change_the_files(browser, address: str, face
             break
     assert sorted(read_pins(faceset).pinned) == faces
     operate(page, "Choose again", budget="7")
-    page.wait_for_selector("text=eligible faces chosen", timeout=60_000)
+    page.wait_for_selector("text=eligible faces are selected", timeout=60_000)
     assert faceset.selection_path.read_bytes() == before
     operate(page, "Write selection")
     rows = waited(page, lambda: faceset.selection() if faceset.selection_path.read_bytes() != before else ())
     assert len(rows) == 7
     assert sorted(rows["face_id"][:2]) == faces
     operate(page, "Write selection")
-    page.wait_for_selector("text=nothing was chosen anew", timeout=60_000)
+    page.wait_for_selector("text=is saved already", timeout=60_000)
     page.close()
 
 

@@ -128,7 +128,7 @@ def test_going_on_takes_footage_in_and_keeps_the_rest(head_clips, head_facesets,
     assert done.summary()["clips"][1]["kept"] == 0, "another person stays out"
     with pytest.raises(UsageError, match="overlaps"):
         curate(Request((str(tmp_path / "set"), f"{head_clips['target']}@0.5-1.2")))
-    with pytest.raises(UsageError, match="holds the face of"):
+    with pytest.raises(UsageError, match="contains the face of"):
         curate(Request((str(tmp_path / "set"),), subject="Somebody else"))
     other = choose_person(done.faceset, 1)
     assert other.table().groupby("clip")["kept"].sum().to_dict()["source"] == 0

@@ -76,7 +76,7 @@ def test_a_part_with_vectors_of_another_size_is_named(faceset, column: str) -> N
     values = [None if v is None else v[:-1] for v in part[column].to_pylist()]
     field = part.schema.field(column)
     write_table(path, part.set_column(part.column_names.index(column), field, pa.array(values, field.type)))
-    with pytest.raises(WorkError, match=rf"{path.name} is damaged .*: delete it, then faceset curate"):
+    with pytest.raises(WorkError, match=rf"{path.name} is damaged .*: delete it, then run faceset curate"):
         build(faceset)
 
 

@@ -53,7 +53,7 @@ def test_right_turns_that_are_missing_come_first_with_their_share(heads) -> None
     assert first.share == pytest.approx((yaw[_frames(target)] < -12).mean(), abs=0.03)
     assert first.high is not None and first.high < 0 and first.away > 8
     assert set(first.faces) <= set(target["face_id"]) and set(first.nearest) <= set(lacking["face_id"])
-    assert "film this" in first.sentence() and "turned right" in first.sentence()
+    assert "film faces as in" in first.sentence() and "turned right" in first.sentence()
     clip, start, end = first.spans[0]
     assert clip == "target" and 0 <= start <= end <= len(heads[2]) / 25
 

@@ -358,7 +358,7 @@ def test_a_target_is_covered_as_it_is_and_about_its_own_neutral():
     plain = pick(table, 25, target=target, cover="space")
     assert 0 < plain.target.after < choice.target.after <= choice.target.before < 1
     assert plain.target.before == choice.target.before and pick(table, 25).target is None
-    with pytest.raises(UsageError, match="--cover target: say which target"):
+    with pytest.raises(UsageError, match="--cover target needs a target"):
         pick(table, 5, cover="target")
     with pytest.raises(WorkError, match="keeps no face with a head pose"):
         pick(table, 5, target=target.assign(kept=False))

@@ -1,0 +1,274 @@
+"""What a selection is worth: computed when it is made, stored with it, and read by pages, App and comparison.
+
+The fitted diversity space is stored too, so that whoever looks at the selection later sees it in the space in which it
+was made, with the same weights.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate.dataset.faceset import Faceset, is_faceset, open_faceset
+from curate.dataset.pins import read_pins
+from curate.dataset.selection_file import OUTCOME, read_metadata
+from curate.errors import WorkError
+from curate.records import checked, record
+from curate.safe_io import DAMAGED, one_line
+from curate.scores.expression import AXES
+from curate.select import coverage
+from curate.select.coverage import Effective
+from curate.select.eligible import eligible_rows
+from curate.select.options import FLOOR_COLUMNS, Floors, Weights
+from curate.select.space import SPACE_COLUMNS, Neutral, Space, neutral_of, posed, together
+from curate.types import Floats
+
+DECIMALS = 4
+"""Coverages are stored with so many, and printed everywhere as they are stored."""
+COLUMNS = tuple(dict.fromkeys(("face_id", "kept", "stands_for", *SPACE_COLUMNS, *AXES, *FLOOR_COLUMNS)))
+"""Columns of the table from which a selection without an outcome is assessed."""
+
+
+@dataclass(frozen=True)
+class TargetCoverage:
+    """Coverage of a target's faces, 0..1, as filmed."""
+
+    before: float
+    """By all eligible faces."""
+    after: float
+    """By the selection."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one selection is worth."""
+
+    kept: int
+    """The subject's faces in the table."""
+    eligible: int
+    """Kept faces that passed the floors."""
+    selected: int
+    coverage: float | None
+    """0..1: of the kept faces as filmed, by the selection; None where it cannot be computed."""
+    effective: Effective
+    curve: Floats
+    """(K,) coverage by the first 1, 2, ... K selected faces."""
+    space: Space | None
+    """In which the faces were compared, with the subject's own neutral; None where it cannot be computed."""
+    table: str
+    """Digest of the table from which the faces were chosen, see `table_digest`."""
+    target: TargetCoverage | None = None
+    target_table: str | None = None
+    """Digest of the target's table."""
+    stored: bool = True
+    """False: the file does not contain it, so it was computed with the stored options."""
+
+    @property
+    def weights(self) -> Weights:
+        """Weights of the blocks in the space."""
+        return self.space.weights if self.space else Weights()
+
+
+def fitted(faces: pd.DataFrame, wanted: pd.DataFrame | None, weights: Weights | None) -> Space:
+    """The space of the eligible `faces`, with those of a target in `wanted` where there is one.
+
+    Its neutral is the subject's own in either case.
+    """
+    space = Space.fit(faces if wanted is None else together(faces, wanted), weights)
+    return replace(space, neutral=neutral_of(faces))
+
+
+def covered(space: Space, kept: pd.DataFrame, points: Floats) -> Floats:
+    """(K,) coverage of the kept faces as filmed by the first 1, 2, ... K of the selected `points` (K, D)."""
+    return coverage.curve(space, space.embed(kept), points, coverage.stands_for(kept))
+
+
+def target_covered(space: Space, wanted: pd.DataFrame, eligible: Floats, selected: Floats) -> TargetCoverage:
+    """Coverage of the target's faces by the points of the eligible faces, and of the selected ones."""
+    asked, weight = space.embed(wanted, neutral_of(wanted)), coverage.stands_for(wanted)
+    before, after = (coverage.coverage(space, asked, p, weight) for p in (eligible, selected))
+    return TargetCoverage(round(before, DECIMALS), round(after, DECIMALS))
+
+
+def table_digest(table: pd.DataFrame) -> str:
+    """Digest of what a selection depends on: the kept faces of `table`, their pose, expression, gaze and light."""
+    kept = table[table["kept"].astype(bool)].sort_values("face_id")
+    digest = hashlib.sha256("\n".join(kept["face_id"]).encode())
+    for column in ("yaw", "pitch", "roll"):
+        digest.update(kept[column].to_numpy(np.float32, na_value=np.nan).tobytes())
+    digest.update(coverage.stands_for(kept).tobytes())
+    for column in ("expression", "gaze", "lighting"):
+        for vector in kept[column]:
+            digest.update(b"-" if vector is None or np.ndim(vector) != 1 else np.asarray(vector, np.float32).tobytes())
+    return digest.hexdigest()
+
+
+def to_json(outcome: Outcome) -> dict[str, Any]:
+    """The outcome as JSON values; its curve is a column of the selection."""
+    names = ("kept", "eligible", "selected", "coverage", "table", "target_table")
+    return {name: getattr(outcome, name) for name in names} | {
+        "effective": asdict(outcome.effective),
+        "target": asdict(outcome.target) if outcome.target else None,
+        "space": _space_to_json(outcome.space) if outcome.space else None,
+    }
+
+
+def _space_to_json(space: Space) -> dict[str, Any]:
+    return {
+        "weights": asdict(space.weights),
+        "pose": space.neutral.pose.tolist(),
+        "lighting": space.neutral.lighting.tolist(),
+        "used": space.used.tolist(),
+        "scale": space.scale,
+        "width": space.width,
+    }
+
+
+def read_outcome(faceset: Faceset) -> Outcome:
+    """What the faceset's selection is worth, as stored; computed with the stored options where the file lacks it.
+
+    Raises WorkError where there is no selection or it is damaged.
+    """
+    rows = faceset.selection()
+    found = read_metadata(faceset.selection_path, OUTCOME)
+    if not found or rows["coverage"].isna().any():
+        return assess(faceset, rows)
+    try:
+        return _of_json(found, rows["coverage"].to_numpy(np.float32))
+    except DAMAGED as error:
+        raise WorkError(
+            f"{faceset.selection_path} is damaged ({one_line(error)}): faceset select {faceset.folder} makes a new one"
+        ) from None
+
+
+def _of_json(found: dict[str, Any], curve: Floats) -> Outcome:
+    numbers = {name: checked(found[name], int, name) for name in ("kept", "eligible", "selected")}
+    return Outcome(
+        **numbers,
+        coverage=checked(found["coverage"], float | None, "coverage"),
+        effective=record(Effective, found["effective"]),
+        curve=curve,
+        space=_space_of_json(found["space"]) if found["space"] else None,
+        table=checked(found["table"], str, "table"),
+        target=record(TargetCoverage, found["target"]) if found["target"] else None,
+        target_table=checked(found["target_table"], str | None, "target_table"),
+    )
+
+
+def _space_of_json(found: dict[str, Any]) -> Space:
+    pose, lighting, used = (np.array(found[name]) for name in ("pose", "lighting", "used"))
+    if (pose.shape, lighting.shape, used.shape) != ((3,), (6,), (45,)):
+        raise ValueError("the space has other axes")
+    weights = record(Weights, found["weights"])
+    scale = checked(found["scale"], dict[str, float], "scale")
+    neutral = Neutral(pose.astype(np.float64), lighting.astype(np.float64))
+    return Space(weights, neutral, used.astype(np.bool_), scale, checked(found["width"], float, "width"))
+
+
+def target_folder(faceset: Faceset) -> Path | None:
+    """Folder of the target for which the faceset's selection was made."""
+    folder = faceset.selection_options().get("target")
+    return Path(folder) if isinstance(folder, str) else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What a selection was chosen from, read again from the tables."""
+
+    kept: pd.DataFrame
+    passed: NDArray[np.bool_]
+    weights: Weights
+
+    @functools.cached_property
+    def faces(self) -> pd.DataFrame:
+        """The eligible faces."""
+        return self.kept[self.passed].reset_index(drop=True)
+
+    def selected(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The selected faces with a head pose, in order of rank."""
+        chosen = rows[["face_id", "rank"]].merge(self.kept, on="face_id", how="inner")
+        return chosen[chosen["yaw"].notna()].sort_values("rank", ignore_index=True)
+
+
+def _known(faceset: Faceset) -> _Known:
+    options = faceset.selection_options()
+    kept = faceset.table(COLUMNS, kept=True).sort_values("face_id", ignore_index=True)
+    none = dict.fromkeys((f.name for f in fields(Floors)), None)
+    floors = record(Floors, none | options.get("floors", {}), strict=False)
+    weights = record(Weights, options.get("weights", {}), strict=False)
+    try:
+        passed, _ = eligible_rows(kept, floors, read_pins(faceset))
+    except WorkError:  # nothing is eligible any more
+        passed = np.zeros(len(kept), bool)
+    return _Known(kept, passed, weights)
+
+
+def assess(faceset: Faceset, rows: pd.DataFrame) -> Outcome:
+    """What the selection `rows` is worth, computed from the table with the stored options."""
+    known, rate = _known(faceset), coverage.frame_rate(faceset.clips)
+    empty = Outcome(
+        len(known.kept),
+        len(known.faces),
+        len(rows),
+        None,
+        coverage.effective(known.kept, rate),
+        np.zeros(0, np.float32),
+        None,
+        table_digest(known.kept),
+        stored=False,
+    )
+    chosen, folder = known.selected(rows), target_folder(faceset)
+    if known.faces.empty or chosen.empty:
+        return empty
+    target = open_faceset(folder) if folder is not None and is_faceset(folder) else None
+    wanted = None if target is None else posed(target.table(COLUMNS, kept=True))
+    space = fitted(known.faces, wanted, known.weights)
+    points = space.embed(chosen)
+    curve = covered(space, known.kept, points)
+    found = replace(empty, coverage=round(float(curve[-1]), DECIMALS), curve=curve, space=space)
+    if wanted is None:
+        return found
+    after = target_covered(space, wanted, space.embed(known.faces), points)
+    return replace(found, target=after, target_table=table_digest(wanted))
+
+
+def target_outcome(faceset: Faceset, outcome: Outcome, target: Faceset) -> TargetCoverage:
+    """Coverage of `target` by the faceset's selection: as stored if it was made for this target, else computed."""
+    if outcome.target is not None and target_folder(faceset) == target.folder.resolve():
+        return outcome.target
+    known, wanted = _known(faceset), posed(target.table(COLUMNS, kept=True))
+    chosen = known.selected(faceset.selection())
+    if known.faces.empty:
+        return TargetCoverage(0.0, 0.0)
+    space = fitted(known.faces, wanted, known.weights)
+    return target_covered(space, wanted, space.embed(known.faces), space.embed(chosen))
+
+
+def remarks_on(
+    faceset: Faceset,
+    outcome: Outcome,
+    table: pd.DataFrame,
+    target: Faceset | None = None,
+    wanted: pd.DataFrame | None = None,
+) -> tuple[str, ...]:
+    """What the reader of an outcome has to know, a sentence each: it was computed later, or a table has changed since.
+
+    `table` is the faceset's table as it is now; `target` is the one shown next to the selection, `wanted` its faces.
+    """
+    again = f"run faceset select {faceset.folder} to select again."
+    if not outcome.stored:
+        return (f"The coverage was not stored with this selection and was computed from its options; {again}",)
+    found = []
+    if table_digest(table) != outcome.table:
+        found.append(f"The faces have changed since this selection was made, and its coverage is of that time; {again}")
+    same = target is not None and target_folder(faceset) == target.folder.resolve()
+    if same and wanted is not None and outcome.target_table not in (None, table_digest(wanted)):
+        found.append(f"The target's faces have changed since this selection was made for them; {again}")
+    return tuple(found)
