@@ -7,8 +7,7 @@ plain: the same layers with torch's own initial weights, faces drawn uniformly, 
 shift, L1 and DSSIM over the whole crop, Adam at 5e-5 with betas 0.5 and 0.999 (faceswap's defaults), no warm-up, no
 moving average of the weights; it is evaluated ten times and its best evaluation counts. `plain, fast` is the same at
 our learning rate of 2e-3. ours: preset tiny, with as many steps as fit into 0.6 of the minutes. Quality is SSIM under
-the face mask on held-out blocks of time, mean of both sides. Time is CPU seconds of the steps alone, without the
-evaluations.
+the face mask on held-out blocks of time, mean of both sides. Time is CPU seconds of the steps alone.
 `--identity N` trains our preset for N steps and reports whose identity the held-out swaps have.
 """
 

@@ -17,7 +17,7 @@ from train.data import Side
 from train.journal import Journal
 from train.measure import Face
 from train.run import Run
-from train.state import Training
+from train.state import Training, precision_name
 from train.trend import quality, tidy, trend
 
 LARGEST = 128
@@ -92,7 +92,7 @@ def _facts(run: Run, training: Training) -> dict[str, object]:
     return {
         "device": str(accelerator.device),
         "processes": accelerator.num_processes,
-        "precision": str(accelerator.mixed_precision),
+        "precision": precision_name(accelerator),
         "torch": str(torch.__version__),
         "source faceset": run.source.faceset_sha256,
         "target faceset": run.target.faceset_sha256,

@@ -80,6 +80,11 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     return Accelerator(cpu=device.type == "cpu", mixed_precision="no" if precision == "fp32" else precision)
 
 
+def precision_name(accelerator: Accelerator) -> str:
+    """fp32, bf16 or fp16."""
+    return "fp32" if accelerator.mixed_precision == "no" else str(accelerator.mixed_precision)
+
+
 def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side]) -> Training:
     """State with new weights, their moving average and an optimiser."""
     device = accelerator.device
@@ -100,7 +105,7 @@ def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side])
         "%.2f M parameters (encoder %.2f M, each decoder %.2f M), %d px, %s, precision %s, "
         "processes: %d, memory: about %.1f GB each",
         millions["all"], millions["encoder"], millions["source"],
-        config.size, device, accelerator.mixed_precision, accelerator.num_processes, estimate(config) / 1e9,
+        config.size, device, precision_name(accelerator), accelerator.num_processes, estimate(config) / 1e9,
     )  # fmt: skip
     feed = Feed(sides, config, accelerator.process_index, accelerator.num_processes, device.type == "cuda")
     adversary = make(config, device)

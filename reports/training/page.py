@@ -107,6 +107,8 @@ def verdict(training: Training, groups: Sequence[Group]) -> str:
     if trend.state == "none" and not len(log) and training.ended:
         return f"The run ended before anything was logged ({training.ended})."
     words = sentence(trend, int(last(log, "step")) if len(log) else 0, last(log, "loss"))
+    if trend.state == "rises" and training.ended:
+        return f"{words} The run is undertrained: resume it with more steps."
     if trend.state != "flat":
         return words
     if any(g.stands_out for g in groups):

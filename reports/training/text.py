@@ -46,7 +46,7 @@ def pace(reached: Sequence[Point], now: float, currency: str) -> str:
 
 def hours(value: float) -> str:
     """Device hours; a dash for NaN."""
-    return f"{value:,.{1 if value >= 9.95 else 2}f}" if math.isfinite(value) else "–"
+    return f"{value:,.{1 if value >= 9.95 else 2 if value >= 0.095 else 4}f}" if math.isfinite(value) else "–"
 
 
 def whole(value: float) -> str:

@@ -274,6 +274,12 @@ def test_columns_may_be_missing(tmp_path: Path, lines: int) -> None:
     assert "SSIM, whole crop" in html and "images/s" in html and "Cost of this gain" not in html
 
 
+@pytest.mark.parametrize("ended", ["", "finished"])
+def test_a_run_that_ended_while_quality_rose_is_undertrained(tmp_path: Path, ended: str) -> None:
+    page = write(made.training(trend=Trend("rises", 0.84, 0.02), ended=ended), tmp_path / "rising.html")
+    assert ("The run is undertrained: resume it" in page.read_text(encoding="utf-8")) == bool(ended)
+
+
 def test_swaps_that_keep_the_targets_identity_are_reported(tmp_path: Path) -> None:
     log = made.rising().assign(nearer=0.31)
     html = write(made.training(log=log), tmp_path / "kept.html").read_text(encoding="utf-8")

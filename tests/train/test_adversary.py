@@ -129,7 +129,7 @@ def test_each_side_has_its_own(config: TrainConfig) -> None:
     assert all(equal == (".source." in name) for name, equal in same.items())
 
 
-def test_restored_it_goes_on_bit_for_bit(config: TrainConfig, tmp_path: Path) -> None:
+def test_restored_it_resumes_bit_for_bit(config: TrainConfig, tmp_path: Path) -> None:
     whole, stopped = of(config), of(config)
     work(whole, range(5))
     work(stopped, range(3))

@@ -53,7 +53,7 @@ def test_none_where_there_is_none(tmp_path: Path) -> None:
     assert checkpoint.newest(tmp_path / "nothing") is None
 
 
-def test_the_optimizer_goes_on_as_it_would_have() -> None:
+def test_the_optimizer_resumes_as_it_was() -> None:
     def model() -> tuple[nn.Module, torch.optim.Optimizer]:
         torch.manual_seed(0)
         net = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs

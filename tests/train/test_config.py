@@ -72,7 +72,7 @@ def test_json_there_and_back_leaves_out_what_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(("was", "now"), [(False, "off"), (True, "all")])
-def test_a_run_from_before_degradation_goes_on_without(was: bool, now: str) -> None:
+def test_a_run_from_before_degradation_resumes_without(was: bool, now: str) -> None:
     values = config_of("tiny").to_json()
     old = {**{k: v for k, v in values.items() if k not in ("blur", "compress", "degrade")}, "flip": was}
     assert from_json(old) == replace(config_of("tiny"), blur=0.0, compress=0.0, flip=now)

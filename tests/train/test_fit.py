@@ -144,7 +144,7 @@ def test_every_option_together_resumes_exactly(pair: Pair, config: TrainConfig, 
     assert any(k.startswith("adversary.") for k in checkpoint.read(tmp_path / "whole" / last).tensors)
 
 
-def test_processes_that_torchrun_started_again_go_on(
+def test_processes_that_torchrun_restarted_resume(
     undisturbed: tuple[Path, Summary, TrainConfig], pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _summary, config = undisturbed
@@ -164,7 +164,7 @@ def test_the_cache_may_lie_on_the_machines_own_disk(pair: Pair, config: TrainCon
     assert (tmp_path / "own/disk/source.u8").is_file() and not list((tmp_path / "run/cache").iterdir())
 
 
-def test_without_ray_the_command_is_told(
+def test_without_ray_the_error_names_the_command(
     pair: Pair, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -186,9 +186,7 @@ def test_a_truncated_checkpoint_is_refused_and_the_one_before_used(
     assert last.read_bytes() == (whole / "checkpoints/step-6.safetensors").read_bytes()
 
 
-def test_going_on_with_a_finished_run(
-    undisturbed: tuple[Path, Summary, TrainConfig], pair: Pair, tmp_path: Path
-) -> None:
+def test_resuming_a_finished_run(undisturbed: tuple[Path, Summary, TrainConfig], pair: Pair, tmp_path: Path) -> None:
     whole, summary, config = undisturbed
     out = tmp_path / "run"
     shutil.copytree(whole, out)
@@ -203,7 +201,7 @@ def test_going_on_with_a_finished_run(
         resumed_config(out, "small")
 
 
-def test_an_existing_folder_is_not_touched_unless_told(
+def test_an_existing_folder_is_not_touched_without_force(
     undisturbed: tuple[Path, Summary, TrainConfig], pair: Pair, tmp_path: Path
 ) -> None:
     whole, _, config = undisturbed
@@ -267,7 +265,7 @@ def test_wrong_calls(make_faceset: MakeFaceset, pair: Pair, config: TrainConfig,
     assert not (tmp_path / "run").exists()
 
 
-def test_another_subject_may_not_go_on_in_a_run(
+def test_a_run_is_not_resumed_with_another_subject(
     undisturbed: tuple[Path, Summary, TrainConfig], make_faceset: MakeFaceset, pair: Pair, tmp_path: Path
 ) -> None:
     whole, _, config = undisturbed
@@ -287,7 +285,7 @@ def spoiled(monkeypatch: pytest.MonkeyPatch, steps: Callable[[int], bool]) -> No
     monkeypatch.setattr(stepping, "losses", losses)
 
 
-def test_a_step_without_a_number_is_skipped(
+def test_a_step_that_is_not_finite_is_skipped(
     pair: Pair, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     spoiled(monkeypatch, lambda step: step == 4)
@@ -434,7 +432,7 @@ def long_run(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 
 
 @pytest.mark.parametrize("chance", range(3))
-def test_killed_at_a_random_moment_it_goes_on_bit_for_bit(
+def test_killed_at_a_random_moment_it_resumes_bit_for_bit(
     long_run: tuple[Path, TrainConfig, float], pair: Pair, tmp_path: Path, chance: int
 ) -> None:
     whole, config, duration = long_run

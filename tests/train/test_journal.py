@@ -16,7 +16,7 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_going_on_drops_later_and_broken_lines(tmp_path: Path) -> None:
+def test_resuming_drops_later_and_broken_lines(tmp_path: Path) -> None:
     journal = Journal(tmp_path, 0)
     for step in (2, 4, 6):
         journal.line({**LINE, "step": step, "ssim": 0.5}, 10, 0)

@@ -122,4 +122,8 @@ def test_the_page_of_a_run_names_what_it_is(pair: tuple[Path, Path], config: Tra
     assert "A (self)" in page and "B (self)" in page
     data = json.loads((tmp_path / "<run>/reports/training.json").read_text())
     found = trend(tidy(pd.read_csv(tmp_path / "<run>/log.csv")))
-    assert data["trend"]["state"] == found.state == "short" and data["trend"]["level"] == found.level
+    assert (
+        data["trend"]["state"] == found.state == "short"
+        and data["facts"]["precision"] == "fp32"
+        and data["trend"]["level"] == found.level
+    )

@@ -1,4 +1,4 @@
-"""Two processes over gloo are one process with the doubled batch, and one goes on with what two began."""
+"""Two processes over gloo are one process with the doubled batch, and one can resume the run of two."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def test_two_processes_are_one_with_the_doubled_batch(
     assert difference(tmp_path / "whole", tmp_path / "passes", 1) < 1e-5
 
     longer = replace(one, steps=24)
-    gone_on = train(longer, *pair, tmp_path / "two", resume=True)
-    assert gone_on.resumed_from == 20
+    resumed = train(longer, *pair, tmp_path / "two", resume=True)
+    assert resumed.resumed_from == 20
     train(longer, *pair, tmp_path / "one", resume=True)
     assert difference(tmp_path / "one", tmp_path / "two", 24) == 0
     assert (tmp_path / "one/log.csv").read_text().split(",")[0] == "step"
