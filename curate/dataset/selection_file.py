@@ -66,10 +66,15 @@ def _completed(rows: pd.DataFrame) -> pd.DataFrame:
     said = rows["reason"].astype(object)
     kinds = [next((kind for word, kind in _KINDS if str(text).startswith(word)), None) for text in said]
     group = said.str.extract(r"'(.+)'", expand=False) if said.notna().any() else said
-    found = {"group": group, "reason_kind": pd.Series(kinds, rows.index, object), "coverage": np.float32("nan")}
-    missing: Any = {name: values for name, values in found.items() if name not in rows}
-    complete: pd.DataFrame = rows.assign(**missing)[SELECTION_SCHEMA.names]
-    return complete
+    found: dict[str, pd.Series[Any] | np.float32] = {
+        "group": group,
+        "reason_kind": pd.Series(kinds, rows.index, object),
+        "coverage": np.float32("nan"),
+    }
+    full = rows.copy()
+    for name in set(LATER) - set(rows):
+        full[name] = found[name]
+    return full[SELECTION_SCHEMA.names]
 
 
 def _again(path: Path) -> str:

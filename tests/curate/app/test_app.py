@@ -19,16 +19,16 @@ import pandas as pd
 import pytest
 
 from curate.app import dataset as app_dataset
-from curate.app import launch, mongod, panels
+from curate.app import launch, panels
 from curate.app.map_process import Drawing
 from curate.dataset.faceset import Faceset, create, open_faceset, write_selection
 from curate.errors import MissingError, UsageError, WorkError
-from curate.schema import COLUMNS, SELECTION_SCHEMA, table_schema
+from curate.schema import COLUMNS, SELECTION_SCHEMA
 from curate.select.cluster import map2d
 from curate.select.space import Space
 from curate.settings import Settings
 from curate.types import Clip, Subject
-from tests.tables import write_rows
+from tests.tables import random_rows, write_rows
 
 FOLDER = "Łódź \"a\" <b>'c' 顔"
 CLIPS = ('say "hi"', "<i>клип")
@@ -38,16 +38,7 @@ FACES, NO_CROP, OTHERS = 40, 3, 6
 
 def faces() -> pd.DataFrame:
     """40 faces of two clips: 3 without a crop, 6 of somebody else, one with nulls."""
-    rng = np.random.default_rng(1)
-    columns = {}
-    for field in table_schema():
-        if str(field.type).startswith("fixed_size_list"):
-            columns[field.name] = list(rng.random((FACES, field.type.list_size), np.float32))
-        elif str(field.type) in ("float", "double"):
-            columns[field.name] = rng.random(FACES)
-        elif str(field.type).startswith("int"):
-            columns[field.name] = np.arange(FACES)
-    rows = pd.DataFrame(columns)
+    rows = random_rows(FACES, 1)
     rows["face_id"] = [f"0123456789ab-{i:07d}-0" for i in range(FACES)]
     rows["light_from"] = "albedo"
     rows["clip"] = [CLIPS[i % 2] for i in range(FACES)]
@@ -354,13 +345,7 @@ def served(folder: Path) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def told(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
-    if importlib.util.find_spec("fiftyone") is None:
-        pytest.skip("FiftyOne is not installed: pip install 'faceset[app]'")
-    try:
-        mongod.ensure()
-    except MissingError as error:
-        pytest.skip(f"no MongoDB server: {error}")
+def told(folder: Path, database_server: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     database = tmp_path_factory.mktemp("database")
     mine = {"FIFTYONE_DATABASE_DIR": str(database), "FIFTYONE_DATABASE_NAME": f"faceset-test-{os.getpid()}"}
     cleared = {n: v for n, v in os.environ.items() if n not in launch.ENVIRONMENT}

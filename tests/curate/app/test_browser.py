@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import socket
@@ -19,14 +18,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.app import launch, mongod, panels
+from curate.app import launch, panels
 from curate.dataset.faceset import Faceset, create, write_selection
 from curate.dataset.pins import read_pins
-from curate.errors import MissingError
-from curate.schema import table_schema
 from curate.settings import Settings
 from curate.types import Subject
-from tests.tables import write_rows
+from tests.tables import random_rows, write_rows
 
 FACES = 60
 
@@ -35,16 +32,7 @@ FACES = 60
 def faceset(tmp_path_factory: pytest.TempPathFactory) -> Faceset:
     """60 faces of three poses, 10, 20 and 30 of each."""
     made = create(tmp_path_factory.mktemp("shown") / "set", Subject("A", "research"), Settings(crop_size=32))
-    rng = np.random.default_rng(2)
-    columns = {}
-    for field in table_schema():
-        if str(field.type).startswith("fixed_size_list"):
-            columns[field.name] = list(rng.random((FACES, field.type.list_size), np.float32))
-        elif str(field.type) in ("float", "double"):
-            columns[field.name] = rng.random(FACES)
-        elif str(field.type).startswith("int"):
-            columns[field.name] = np.arange(FACES)
-    rows = pd.DataFrame(columns)
+    rows = random_rows(FACES, 2)
     rows["face_id"] = [f"0123456789ab-{i:07d}-0" for i in range(FACES)]
     rows["clip"], rows["light_from"], rows["status"], rows["kept"], rows["person"] = "c", "albedo", "ok", True, 0
     rows["InterEyeDistance"] = 60.0
@@ -61,13 +49,9 @@ def faceset(tmp_path_factory: pytest.TempPathFactory) -> Faceset:
 
 
 @pytest.fixture(scope="module")
-def address(browser, faceset: Faceset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if importlib.util.find_spec("fiftyone") is None:
-        pytest.skip("FiftyOne is not installed: pip install 'faceset[app]'")
-    try:
-        mongod.ensure()
-    except MissingError as error:
-        pytest.skip(f"no MongoDB server: {error}")
+def address(
+    browser, faceset: Faceset, database_server: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind((launch.ADDRESS, 0))
         port = probe.getsockname()[1]

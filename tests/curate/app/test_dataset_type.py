@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -12,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from curate.app import launch, mongod
+from curate.app import launch
 from curate.dataset.faceset import open_faceset
-from curate.errors import MissingError
 
 STORY = """
 import json, sys
@@ -60,13 +58,7 @@ print("TOLD", json.dumps(told))
 
 
 @pytest.fixture(scope="module")
-def told(head_facesets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict:
-    if importlib.util.find_spec("fiftyone") is None:
-        pytest.skip("FiftyOne is not installed: pip install 'faceset[app]'")
-    try:
-        mongod.ensure()
-    except MissingError as error:
-        pytest.skip(f"no MongoDB server: {error}")
+def told(head_facesets: dict[str, Path], database_server: None, tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("fiftyone")
     cleared = {n: v for n, v in os.environ.items() if n not in launch.ENVIRONMENT}
     mine = {"FIFTYONE_DATABASE_DIR": str(folder / "db"), "FIFTYONE_DATABASE_NAME": f"faceset-export-{os.getpid()}"}
