@@ -71,10 +71,11 @@ def _completed(rows: pd.DataFrame) -> pd.DataFrame:
         "reason_kind": pd.Series(kinds, rows.index, object),
         "coverage": np.float32("nan"),
     }
-    full = rows.copy()
+    full: Any = rows.copy()
     for name in set(LATER) - set(rows):
         full[name] = found[name]
-    return full[SELECTION_SCHEMA.names]
+    complete: pd.DataFrame = full[SELECTION_SCHEMA.names]
+    return complete
 
 
 def _again(path: Path) -> str:

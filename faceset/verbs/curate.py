@@ -53,12 +53,9 @@ def curate(
     from curate.extract.pipeline import curate as run
     from curate.runtime.jobs import processes
 
-    settings = tuple(given[Settings].items())
-    request = Request(
-        tuple(footage), out, subject, basis, evidence, tuple(reference or ()), person, settings, processes(workers),
-        engine, force, gpus,
-    )  # fmt: skip
-    done = run(request, console.progress(quiet))
+    settings, photos, cores = tuple(given[Settings].items()), tuple(reference or ()), processes(workers)
+    who = (subject, basis, evidence, photos, person)
+    done = run(Request(tuple(footage), out, *who, settings, cores, engine, force, gpus), console.progress(quiet))
     chosen = choosing.select(done.faceset.folder, options, target)
     page = choosing.report(done.faceset.folder, target)
     console.say(as_json, {**done.summary(), **chosen, "report": str(page)}, messages.curated)
