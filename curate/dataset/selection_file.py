@@ -74,7 +74,8 @@ def _completed(rows: pd.DataFrame) -> pd.DataFrame:
     full = rows.copy()
     for name in set(LATER) - set(rows):
         full[name] = found[name]
-    return full[SELECTION_SCHEMA.names]
+    ordered: pd.DataFrame = full[SELECTION_SCHEMA.names]
+    return ordered
 
 
 def _again(path: Path) -> str:
