@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from curate.app.dataset import begin_map, load_faces, load_selection, save_views
 from curate.app.launch import finish, prepare, remember
 from curate.dataset.consent import require
@@ -167,7 +169,8 @@ def copy_faces(faceset: Faceset, faces: Sequence[str], out: Path) -> Faceset:
     if faceset.selection_path.is_file():
         chosen = faceset.selection()
         chosen = chosen[chosen["face_id"].isin(set(faces))].reset_index(drop=True)
-        write_selection(made, chosen.assign(rank=range(len(chosen))), faceset.selection_options())
+        chosen = chosen.assign(rank=range(len(chosen)), coverage=np.float32("nan"))  # of these faces it is another
+        write_selection(made, chosen, faceset.selection_options())
     clips = tuple(clip for clip in faceset.clips if clip.name in {name for name, _ in segments})
     made = made.changed(clips=clips, person=faceset.person, references=faceset.references)
     log.info("%s: %d faces copied from %s", out, rows.num_rows, faceset.folder)

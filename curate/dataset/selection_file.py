@@ -74,8 +74,8 @@ def _completed(rows: pd.DataFrame) -> pd.DataFrame:
     full: Any = rows.copy()
     for name in set(LATER) - set(rows):
         full[name] = found[name]
-    complete: pd.DataFrame = full[SELECTION_SCHEMA.names]
-    return complete
+    ordered: pd.DataFrame = full[SELECTION_SCHEMA.names]
+    return ordered
 
 
 def _again(path: Path) -> str:

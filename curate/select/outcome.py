@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 from curate.dataset.faceset import Faceset, is_faceset, open_faceset
 from curate.dataset.pins import read_pins
 from curate.dataset.selection_file import OUTCOME, read_metadata
-from curate.errors import WorkError
+from curate.errors import UsageError, WorkError
 from curate.records import checked, record
 from curate.safe_io import DAMAGED, one_line
 from curate.scores.expression import AXES
 from curate.select import coverage
 from curate.select.coverage import Effective
+from curate.select.options import FLOOR_COLUMNS, Floors
+from curate.select.eligible import eligible_rows
+from curate.select.options import Weights
+from curate.select.space import BLOCKS, SPACE_COLUMNS, Neutral, Space, neutral_of, posed, together
 from curate.select.eligible import eligible_rows
 from curate.select.options import FLOOR_COLUMNS, Floors, Weights
 from curate.select.space import SPACE_COLUMNS, Neutral, Space, neutral_of, posed, together
@@ -142,10 +146,13 @@ def read_outcome(faceset: Faceset) -> Outcome:
         return assess(faceset, rows)
     try:
         return _of_json(found, rows["coverage"].to_numpy(np.float32))
-    except DAMAGED as error:
-        raise WorkError(
-            f"{faceset.selection_path} is damaged ({one_line(error)}): faceset select {faceset.folder} makes a new one"
-        ) from None
+    except (*DAMAGED, UsageError) as error:
+        raise _damaged(faceset, error) from None
+
+
+def _damaged(faceset: Faceset, error: BaseException) -> WorkError:
+    again = f"faceset select {faceset.folder} makes a new one"
+    return WorkError(f"{faceset.selection_path} is damaged ({one_line(error)}): {again}")
 
 
 def _of_json(found: dict[str, Any], curve: Floats) -> Outcome:
@@ -164,7 +171,7 @@ def _of_json(found: dict[str, Any], curve: Floats) -> Outcome:
 
 def _space_of_json(found: dict[str, Any]) -> Space:
     pose, lighting, used = (np.array(found[name]) for name in ("pose", "lighting", "used"))
-    if (pose.shape, lighting.shape, used.shape) != ((3,), (6,), (45,)):
+    if (pose.shape, lighting.shape, used.shape, set(found["scale"])) != ((3,), (6,), (45,), set(BLOCKS)):
         raise ValueError("the space has other axes")
     weights = record(Weights, found["weights"])
     scale = checked(found["scale"], dict[str, float], "scale")
@@ -201,8 +208,11 @@ def _known(faceset: Faceset) -> _Known:
     options = faceset.selection_options()
     kept = faceset.table(COLUMNS, kept=True).sort_values("face_id", ignore_index=True)
     none = dict.fromkeys((f.name for f in fields(Floors)), None)
-    floors = record(Floors, none | options.get("floors", {}), strict=False)
-    weights = record(Weights, options.get("weights", {}), strict=False)
+    try:
+        floors = record(Floors, none | options.get("floors", {}), strict=False)
+        weights = record(Weights, options.get("weights", {}), strict=False)
+    except (*DAMAGED, UsageError) as error:
+        raise _damaged(faceset, error) from None
     try:
         passed, _ = eligible_rows(kept, floors, read_pins(faceset))
     except WorkError:  # nothing is eligible any more

@@ -19,6 +19,7 @@ from curate.exchange.record import to_table
 from curate.extract.segment import part_info
 from curate.extract.table import build
 from curate.footage import video
+from curate.select.outcome import read_outcome
 from render import plan
 from render.output import footage_format, mux
 from render.provenance import keys, registry
@@ -51,6 +52,7 @@ def read_faceset(folder: Path) -> None:
     """As `select`, `report` and `train` do."""
     faceset = open_faceset(folder)
     faceset.selection_options()
+    read_outcome(faceset)
     read_pins(faceset)
     faceset.identity()
     rows = usable_rows(faceset)

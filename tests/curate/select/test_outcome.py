@@ -126,6 +126,14 @@ def test_a_damaged_outcome_says_what_to_do(faceset) -> None:
             read_outcome(faceset)
 
 
+@pytest.mark.parametrize("options", [{"floors": 3}, {"weights": {"pose": -1}}, {"floors": {"min_sharpness": "x"}}])
+def test_damaged_options_say_what_to_do(faceset, options) -> None:
+    select_faceset(faceset, UNEQUAL)
+    write_selection(faceset, faceset.selection(), options)
+    with pytest.raises(WorkError, match=r"is damaged .*faceset select"):
+        read_outcome(faceset)
+
+
 def test_rows_alone_are_a_selection_too(faceset) -> None:
     select_faceset(faceset, UNEQUAL)
     write_selection(faceset, faceset.selection().head(0))
