@@ -26,7 +26,7 @@ DAMAGED = (
 )  # fmt: skip
 """Errors that libraries raise for damaged files. Catch them only around reading a file, so that no bug is hidden."""
 MOST_PIXELS = 1 << 28
-"""Of a frame or photo, 16384 x 16384: as RGB .8 GB."""
+"""Most pixels of a frame or photo, 16384 x 16384: 0.8 GB as RGB."""
 SMALL = 1 << 28
 MOST_RATIO = 400
 """A table may be this many times larger in memory than on disk, or SMALL bytes in all (real ones: below 20)."""

@@ -101,14 +101,14 @@ def import_faceset(
 
 def _check_basis(path: Path, named: Subject) -> None:
     """UsageError if the faces came from an export that names another subject."""
-    told = (path if path.is_dir() else path.parent) / BASIS
+    statement = (path if path.is_dir() else path.parent) / BASIS
     try:
-        found = json.loads(told.read_text(encoding="utf-8"))
+        found = json.loads(statement.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return
     subject = found.get("subject") if isinstance(found, dict) else None
     if isinstance(subject, str) and subject != named.name:
-        raise UsageError(f"--subject {named.name}: {told} says that these are faces of {subject[:200]}")
+        raise UsageError(f"--subject {named.name}: {statement} says that these are faces of {subject[:200]}")
 
 
 def _begun(out: Path, path: Path) -> bool:

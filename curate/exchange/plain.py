@@ -75,9 +75,9 @@ def write_shards(out: Path, items: list[Item]) -> None:
         path = out / f"faces-{first // PER_SHARD:06d}.tar"
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as shard:
             for i in items[first : first + PER_SHARD]:
-                told = i.scores | {"landmarks": np.round(i.points.astype(float), 3).tolist()}
+                values = i.scores | {"landmarks": np.round(i.points.astype(float), 3).tolist()}
                 _add(shard, f"{i.name}.jpg", i.crop.read_bytes())
-                _add(shard, f"{i.name}.json", json.dumps(told, default=str).encode())
+                _add(shard, f"{i.name}.json", json.dumps(values, default=str).encode())
 
 
 def _add(shard: tarfile.TarFile, name: str, data: bytes) -> None:

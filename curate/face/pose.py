@@ -102,7 +102,7 @@ def head_pose(points: NDArray[np.floating]) -> HeadPose:
     """Poses of landmarks (N, 478, 3) or (N, 468, 3), degrees.
 
     The landmarker flattens turned heads; YAW_GAIN undoes that. Confidence falls with the fit's residual (people differ
-    from the canonical mesh by about .35 cm, a mesh that has lost the face by more than 1 cm) and past SURE degrees of
+    from the canonical mesh by about 0.35 cm, a mesh that has lost the face by more than 1 cm) and past SURE degrees of
     yaw: there half of the face is guessed. On the turntable angles are read within 5 degrees up to 75; from about 78 on
     the landmarker itself no longer believes in a face (such profiles are kept and marked, see `curate.face.track`) and
     angles between 75 and 90 are told apart only roughly, up to 15 degrees small.

@@ -20,7 +20,7 @@ from curate.types import Image
 Deep = NDArray[np.uint16]
 """(H, W, 3) RGB, 0..65535."""
 
-# swscale's default rounding loses 1.6 luma levels on the way to RGB and back; with these flags .001.
+# swscale's default rounding loses 1.6 luma levels on the way to RGB and back; with these flags 0.001.
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 FULL_RANGE = 2
 """libav: AVCOL_RANGE_JPEG."""

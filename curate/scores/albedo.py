@@ -64,7 +64,7 @@ class Lights:
     contrast: Floats
     """(N,) 0..1: share of the key light in skin that faces it, d / (a + d)."""
     exposure: Floats
-    """(N,) log2 of the mean linear luminance of skin of median albedo over .18; stops."""
+    """(N,) log2 of the mean linear luminance of skin of median albedo over 0.18; stops."""
     warmth: Floats
     """(N,) log2 of red over blue of the mean linear skin colour."""
     tint: Floats

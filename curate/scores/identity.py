@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAME_PERSON = 0.5
-"""Euclidean distance of dlib vectors: below it two tracks are one person (at .5: FAR .6 %, FRR 3.7 %)."""
+"""Euclidean distance of dlib vectors: below it two tracks are one person (at 0.5: FAR 0.6 %, FRR 3.7 %)."""
 NOT_THE_PERSON = 0.6
 """Distance from a reference above which a person is a different one (dlib's own threshold)."""
 EXACT_LIMIT = 3000

@@ -35,7 +35,7 @@ class Light:
     contrast: float
     """0..1: share of the key light in the brightest skin, d / (a + d)."""
     exposure: float
-    """log2 of the mean linear skin luminance over middle grey (.18); stops."""
+    """log2 of the mean linear skin luminance over middle grey (0.18); stops."""
     warmth: float
     """log2 of red over blue of the mean linear skin colour."""
     tint: float

@@ -25,13 +25,9 @@ from curate.safe_io import DAMAGED, one_line
 from curate.scores.expression import AXES
 from curate.select import coverage
 from curate.select.coverage import Effective
-from curate.select.options import FLOOR_COLUMNS, Floors
-from curate.select.eligible import eligible_rows
-from curate.select.options import Weights
-from curate.select.space import BLOCKS, SPACE_COLUMNS, Neutral, Space, neutral_of, posed, together
 from curate.select.eligible import eligible_rows
 from curate.select.options import FLOOR_COLUMNS, Floors, Weights
-from curate.select.space import SPACE_COLUMNS, Neutral, Space, neutral_of, posed, together
+from curate.select.space import BLOCKS, SPACE_COLUMNS, Neutral, Space, neutral_of, posed, together
 from curate.types import Floats
 
 DECIMALS = 4

@@ -11,7 +11,7 @@ import numpy as np
 from curate.errors import UsageError
 from curate.face.mesh import LEFT_BROW, LEFT_EYE, LIPS, RIGHT_BROW, RIGHT_EYE
 from curate.turntable.anatomy import Hair
-from curate.turntable.atlas import Look, blended, surroundings, texels
+from curate.turntable.atlas import Appearance, blended, surroundings, texels
 from curate.turntable.brush import TEXELS, Colour, Picture, area, blob, darken, lay, line, linear, noise, uv_pixels
 from curate.turntable.mesh import Array, smoothstep
 from curate.turntable.model import Head, assemble, rest_shape
@@ -22,7 +22,7 @@ from curate.turntable.shaping import FIRST_SHAPE, random_shape, shaped
 class Paint:
     """Colours and marks of a painted skin."""
 
-    look: Look
+    appearance: Appearance
     lips: Colour
     brows: Colour
     freckles: int = 0
@@ -77,9 +77,11 @@ def painted(seed: int = 0) -> Head:
     shape = FIRST_SHAPE if seed == 0 else random_shape(rng)
     kind = seed % len(_SKINS)
     skin, cloth, hair_colour = _SKINS[kind], _CLOTHS[kind], _HAIRS[kind]
-    look = Look(skin, hair_colour, _IRISES[kind], cloth, (0.8 * cloth[0], 0.8 * cloth[1], 0.8 * cloth[2]), 0.18)
+    appearance = Appearance(
+        skin, hair_colour, _IRISES[kind], cloth, (0.8 * cloth[0], 0.8 * cloth[1], 0.8 * cloth[2]), 0.18
+    )
     paint = Paint(
-        look,
+        appearance,
         lips=(skin[0] * 0.88, skin[1] * 0.66, skin[2] * 0.68),
         brows=(0.75 * hair_colour[0], 0.75 * hair_colour[1], 0.75 * hair_colour[2]),
         freckles=(0, 260, 0, 60, 20)[kind],
@@ -88,8 +90,8 @@ def painted(seed: int = 0) -> Head:
     hair = Hair(float(rng.uniform(0.8, 1.4)), float(kind in (0, 3)), float(rng.uniform(0.3, 1.2)))
     if seed:
         paint = _varied(paint, rng)
-    atlas = surroundings(look, hair, rng)
-    atlas[texels("face")] = blended(_skin(paint, rng), look, hair, rng, 46.0)
+    atlas = surroundings(appearance, hair, rng)
+    atlas[texels("face")] = blended(_skin(paint, rng), appearance, hair, rng, 46.0)
     return assemble(f"painted-{seed}", rest_shape(shaped(shape)), linear(atlas), hair)
 
 
@@ -111,7 +113,7 @@ def _skin(paint: Paint, rng: np.random.Generator) -> Picture:
     """(1024, 1024, 3) sRGB face."""
     uv = uv_pixels()
     face = np.empty((TEXELS, TEXELS, 3), np.float32)
-    face[:] = paint.look.skin
+    face[:] = paint.appearance.skin
     for cells, amount in ((6, 0.018), (24, 0.016), (90, 0.018), (300, 0.02)):
         face *= 1 + amount * noise(rng, TEXELS, TEXELS, (cells, cells))[..., None]
     face[..., 0] *= 1 + 0.012 * noise(rng, TEXELS, TEXELS, (14, 14))

@@ -13,7 +13,7 @@ from curate.errors import MissingError, WorkError
 from curate.face.mesh import LEFT_EYE, RIGHT_EYE, canonical
 from curate.face.track import region_of_detection
 from curate.turntable.anatomy import Hair
-from curate.turntable.atlas import Look, blended, surroundings, texels
+from curate.turntable.atlas import Appearance, blended, surroundings, texels
 from curate.turntable.brush import TEXELS, Picture, area, darken, inside, lay, line, linear, mix, uv_pixels
 from curate.turntable.mesh import POINTS, Array, smoothstep
 from curate.turntable.model import LEFT_FOLD, RIGHT_FOLD, Head, assemble, rest_shape
@@ -65,7 +65,7 @@ def photographed(image: Image, region: NDArray[np.float64] | None, name: str, se
     face = _without_sides(_evenly_lit(_unwrap(np.asarray(image / 255, np.float32), pixels[:, :2])))
     skin = np.median(face[680:860, 180:300].reshape(-1, 3), axis=0).astype(np.float64)
     _eyelids(face, skin)
-    look = Look(
+    appearance = Appearance(
         (float(skin[0]), float(skin[1]), float(skin[2])),
         (0.66, 0.64, 0.61),
         (0.42, 0.46, 0.50),
@@ -75,8 +75,8 @@ def photographed(image: Image, region: NDArray[np.float64] | None, name: str, se
     )
     rng = np.random.default_rng(seed)
     hair = Hair(thickness=1.0, sides=0.0, volume=0.6)
-    atlas = surroundings(look, hair, rng)
-    atlas[texels("face")] = blended(face, look, hair, rng, 60.0)
+    atlas = surroundings(appearance, hair, rng)
+    atlas[texels("face")] = blended(face, appearance, hair, rng, 60.0)
     return assemble(name, shape, linear(atlas), hair)
 
 

@@ -150,15 +150,15 @@ def _opencv() -> Check:
     versions = {name: v for name in _OPENCVS if (v := _installed(name))}
     newest = max(versions.values(), key=Version, default="")
     command = f"pip install --force-reinstall --no-deps opencv-python-headless=={newest}" if newest else None
-    told = ", ".join(f"{name} {version}" for name, version in versions.items()) or "no opencv"
+    found = ", ".join(f"{name} {version}" for name, version in versions.items()) or "no opencv"
     ends_well, output = _run(
         [sys.executable, "-c", "import cv2; print(cv2.__version__); print(cv2.getBuildInformation())"]
     )
     if not ends_well:
-        return Check("cv2", "missing", f"does not load: {output} ({told})", command)
+        return Check("cv2", "missing", f"does not load: {output} ({found})", command)
     gui = re.search(r"^\s*GUI:\s*(\S+)", output, re.MULTILINE)
     if len(set(versions.values())) > 1:
-        return Check("cv2", "warn", f"two versions are installed in one folder: {told}", command)
+        return Check("cv2", "warn", f"two versions are installed in one folder: {found}", command)
     if gui is None or gui[1] != "NONE":
         kind = gui[1] if gui else "unknown"
         return Check(
@@ -244,8 +244,7 @@ def _cache() -> Check:
     except OSError as error:
         other = "export FACESET_CACHE=FOLDER"
         return Check("cache", "missing", f"{folder} cannot be written ({error.strerror})", other)
-    told = f"{folder}, {free:.1f} GB free"
-    return Check("cache", "ok" if free >= DISK_GB else "warn", told)
+    return Check("cache", "ok" if free >= DISK_GB else "warn", f"{folder}, {free:.1f} GB free")
 
 
 def _fiftyone() -> Check:

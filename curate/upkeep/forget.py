@@ -121,8 +121,8 @@ def datasets_of(subject: str, folders: Sequence[Path]) -> list[Piece]:
     found = []
     for name in fo.list_datasets():
         dataset = fo.load_dataset(name)
-        told: Any = dataset.info.get(INFO) or dataset.info.get(CLIPS)
-        folder = told.get("folder") if isinstance(told, dict) else None
+        info: Any = dataset.info.get(INFO) or dataset.info.get(CLIPS)
+        folder = info.get("folder") if isinstance(info, dict) else None
         if folder is not None and (folder in given or _is_of(Path(folder), subject)):
             found.append(Piece("dataset", name, len(dataset), 0))
     return found
@@ -143,8 +143,8 @@ def known_to_app(subject: str, folders: Sequence[Path]) -> list[str]:
     from curate.app.launch import INFO, connect
 
     fo = connect()
-    told = [fo.load_dataset(name).info.get(INFO) for name in fo.list_datasets()]
-    places = {t["folder"] for t in told if isinstance(t, dict) and isinstance(t.get("folder"), str)}
+    infos = [fo.load_dataset(name).info.get(INFO) for name in fo.list_datasets()]
+    places = {t["folder"] for t in infos if isinstance(t, dict) and isinstance(t.get("folder"), str)}
     given = {str(folder.resolve()) for folder in folders}
     return sorted(p for p in places - given if _is_of(Path(p), subject))
 

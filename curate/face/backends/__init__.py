@@ -34,7 +34,7 @@ class Detector(Protocol):
 
         `x`, `y`, `width`, `height` in pixels of `image`, floats, sides more than 0, about from the middle of the
         forehead to the chin; a face at the border may have a box that reaches beyond it. `score` 0..1, that it is a
-        face, comparable only within one backend; nothing below .5 is given. `keypoints` (K, 2) float32, K at least 2,
+        face, comparable only within one backend, at least 0.5. `keypoints` (K, 2) float32, K at least 2,
         in pixels: the subject's right eye (on image left in an upright face), its left eye, then whatever the backend
         adds. A flat picture, pixel noise, and one too small to show a face (down to one pixel) give []. What merely
         looks like a face may be given: the landmarker's score decides.
@@ -56,7 +56,7 @@ class Landmarker(Protocol):
 
         `points` (points, 3) float32, finite, in the backend's own order: x, y in pixels of `image`, hidden ones too; z
         in the same pixels, negative toward the camera, about an origin in the head that is the backend's own, or 0
-        everywhere where it gives no depth. `score` 0..1, that there is a face, about .5 where it becomes doubtful.
+        everywhere where it gives no depth. `score` 0..1, that there is a face, about 0.5 where it becomes doubtful.
         `blendshapes` (52,) float32 0..1, or None where it has none.
         """
 

@@ -31,7 +31,7 @@ FACE = 1 / 1.5
 """Side of the face's box over the region's (`curate.face.track.MARGIN`)."""
 REACH, LIFT = 400 / 195 * FACE, 0.12 * FACE
 """Side of what the networks read, and how far above the region's middle its own lies, over the region's side: the
-package's scale of 200 pixels for a box of 195, twice its side, and its shift of .12 box heights."""
+package's scale of 200 pixels for a box of 195, twice its side, and its shift of 0.12 box heights."""
 STACKS = 4
 """Hourglasses one after another in the networks that find the points."""
 LONGEST, LEAST = 480, 64

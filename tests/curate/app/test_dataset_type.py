@@ -107,5 +107,5 @@ def test_a_view_becomes_a_faceset_of_its_own(told: dict, head_facesets: dict[str
 
 
 def test_what_cannot_be_exported(told: dict) -> None:
-    words = ["is not a faceset", "of 2 facesets", "view is empty", "is not a faceset"]
+    words = ["is not a faceset", "to 2 facesets", "view is empty", "is not a faceset"]
     assert [w in e for w, e in zip(words, told["refused"], strict=True)] == [True] * 4, told["refused"]
