@@ -33,7 +33,7 @@ class Settings:
     """Everything that changes what a part contains. Another value makes existing parts stale."""
 
     every: int = option(1, "Read every Nth frame; auto skips frames in which nothing changes.",
-        low=AUTO, metavar="N|auto", suggestions=("auto", "1", "5", "10"), parse=parse_every)  # fmt: skip
+        metavar="N|auto", suggestions=("auto", "1", "5", "10"), parse=parse_every)  # fmt: skip
     """AUTO: see `curate.footage.skip`."""
     detect_every: int = option(10, "Run the detector every N frames, and whenever a track is lost.", low=1)
     segment_seconds: float = option(8.0, "Target length of a segment, in seconds.", low=0.1, high=86_400)
@@ -50,6 +50,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.every < AUTO:
+            raise UsageError(f"--every {self.every}: must be at least 1, or auto")
         if 0 < self.crop_size < 32:
             raise UsageError(f"--crop-size {self.crop_size}: must be 32 to 2048 pixels, or 0 for no crops")
 
