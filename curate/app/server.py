@@ -6,12 +6,15 @@ Run as `python -P -m curate.app.server --port N --address HOST`, with the guard'
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from curate.app import guard
+
+log = logging.getLogger(__name__)
 
 
 def protect(rules: guard.Rules) -> None:
@@ -39,6 +42,12 @@ def protect(rules: guard.Rules) -> None:
     session.headers[guard.HEADER] = rules.token
     service.ServerService = Guarded
     client.requests = session
+    client.print = _say  # stdout is for the result
+
+
+def _say(text: str) -> None:
+    """What FiftyOne's session prints while the server starts, as a line of the log."""
+    log.info("%s", text.strip())
 
 
 def serve(port: int, address: str) -> None:
