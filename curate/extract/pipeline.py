@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.dataset import mirror
 from curate.dataset.consent import make_subject
 from curate.dataset.faceset import Faceset, check_new, create, is_faceset, open_faceset
 from curate.dataset.lock import lock
@@ -244,4 +245,5 @@ def choose_person(faceset: Faceset, person: int) -> Faceset:
             before.save()
             raise
         faceset.selection_path.unlink(missing_ok=True)
+        mirror.removed(faceset.selection_path)
     return faceset

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.dataset import mirror
 from curate.dataset.faceset import Faceset, without_crop
 from curate.dataset.lock import lock
 from curate.dataset.pins import read_pins
@@ -59,6 +60,7 @@ def prune(faceset: Faceset, yes: bool = False) -> Pruned:
         found = _pruned(faceset, done=True)
         for path, _ in _others(faceset, wanted):
             path.unlink(missing_ok=True)
+            mirror.removed(path)
         for folder in sorted((faceset.folder / "crops").glob("*/*"), reverse=True):
             with suppress(OSError):  # not empty
                 folder.rmdir()
