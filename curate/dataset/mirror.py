@@ -3,6 +3,9 @@
 A part goes up after its crops, as one object, so that it is there whole or not at all; the manifest goes first, table
 and selection at the end. Another machine that is given the same URL fetches what is there and goes on. Stores have no
 locks: only one machine at a time may write.
+
+Nothing is removed at the URL because it is missing here: only what the verb says that it removed (`removed`), and the
+older crops of a segment that it extracted again, and only when the verb ended well.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ EVERY = 5.0
 """Seconds between two checks for finished parts."""
 FIXED = ("parts/", "crops/")
 """Folders of files that are written once; a different size means that they were made with other settings."""
-TAGS = ".mirror.json"
+TAGS, ADDRESS = ".mirror.json", ".mirror.url"
+FOLDERS = "facesets"
+"""Folder of the mirrors in the cache."""
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9]*):/+(?=[^/])")
 
 
@@ -46,9 +51,10 @@ def mirrored(out: Path) -> Iterator[Path]:
     if url is None:
         yield out
         return
-    folder = cache_folder() / "facesets" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    folder = folder_of(url)
     mirror = Mirror(url, folder)
     mirror.pull()
+    _open[folder.resolve()] = mirror
     stop = threading.Event()
 
     def watch() -> None:
@@ -60,13 +66,32 @@ def mirrored(out: Path) -> Iterator[Path]:
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
+    ended = False
     try:
         yield folder
+        ended = True
     finally:
         stop.set()
         thread.join()
+        _open.pop(folder.resolve(), None)
         if folder.is_dir():
-            mirror.push()
+            mirror.push(ended)
+
+
+def folder_of(url: str) -> Path:
+    """Folder of the mirror of the faceset at a URL."""
+    return cache_folder() / FOLDERS / hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def removed(path: Path) -> None:
+    """Note that this verb removed a file of a faceset: if that is a mirror, the file at the URL goes as well."""
+    for folder, mirror in _open.items():
+        if path.absolute().is_relative_to(folder) or path.resolve().is_relative_to(folder):
+            mirror.removed.add(path.resolve().relative_to(folder).as_posix())
+
+
+_open: dict[Path, Mirror] = {}
+"""Folders of the mirrors that this process works in."""
 
 
 class Mirror:
@@ -79,6 +104,8 @@ class Mirror:
         """What is known to be at the URL: name to size and time of change of the file here."""
         self._tags: dict[str, tuple[str, int, int]] = {}
         """The store's tag of what may change, and what the file here was like when they were the same."""
+        self.removed: set[str] = set()
+        """Names of files that this verb removed."""
 
     def pull(self) -> None:
         """Download new and changed files. Raises WorkError."""
@@ -86,6 +113,7 @@ class Mirror:
         with remote.reaching(self.url):
             self._system.invalidate_cache()
             found = self._system.find(self._root, detail=True) if self._system.exists(self._root) else {}
+            self._check_there({path[len(self._root) :].strip("/") for path in found})
             for path, info in sorted(found.items()):
                 name = path[len(self._root) :].strip("/")
                 here = self.folder / name
@@ -100,6 +128,14 @@ class Mirror:
                         self._system.get_file(path, str(temporary))
                 self._same(name, info)
 
+    def _check_there(self, names: set[str]) -> None:
+        """Raise WorkError if the faceset was at the URL and is gone: what was removed there is not brought back."""
+        if MANIFEST in self._tags and MANIFEST not in names:
+            raise WorkError(
+                f"{self.url}: the faceset was removed there, and its copy in {self.folder} is not uploaded again: "
+                f"remove the copy with faceset forget SUBJECT {self.folder} --yes, or move it elsewhere to use it"
+            )
+
     def push_parts(self) -> None:
         """Upload the manifest, and every finished part after its crops. Raises WorkError."""
         if (self.folder / MANIFEST).is_file():
@@ -107,18 +143,22 @@ class Mirror:
         for part in sorted(self.folder.glob("parts/[!.]*.parquet")):
             if self._is_new(part):
                 clip, _, segment = part.stem.rpartition("-")
-                for crop in sorted((self.folder / "crops" / clip / segment).glob("*")):
+                crops = self.folder / "crops" / clip / segment
+                for crop in sorted(crops.glob("*")):
                     self._push(crop)
+                if part.relative_to(self.folder).as_posix() in self._there:  # extracted again: older crops go
+                    older = crops.relative_to(self.folder).as_posix() + "/"
+                    self.removed |= {name for name in self._there if name.startswith(older)}
                 self._push(part)
 
-    def push(self) -> None:
-        """Upload everything, and remove files at the URL that were removed here. Raises WorkError."""
+    def push(self, ended: bool = True) -> None:
+        """Upload everything, and if the verb `ended` well remove at the URL what it removed here. Raises WorkError."""
         self.push_parts()
         for path in sorted(self.folder.rglob("*")):
             if path.is_file() and not any(p.startswith(".") for p in path.relative_to(self.folder).parts):
                 self._push(path)
-        if (self.folder / MANIFEST).is_file():  # else the folder itself is gone, and nobody asked for that
-            for name in [name for name in self._there if not (self.folder / name).exists()]:
+        if ended and (self.folder / MANIFEST).is_file():  # else the folder itself is gone, and nobody asked for that
+            for name in sorted(n for n in self.removed if n in self._there and not (self.folder / n).exists()):
                 with remote.reaching(self.url):
                     self._system.rm_file(self._at(name))
                 del self._there[name]
@@ -144,6 +184,8 @@ class Mirror:
             self._tags[name] = (remote.tag_of(info), *self._there[name])
             with atomic(self.folder / TAGS) as temporary:
                 temporary.write_text(json.dumps(self._tags))
+            if not (self.folder / ADDRESS).exists():
+                (self.folder / ADDRESS).write_text(self.url, encoding="utf-8")
 
     def _at(self, name: str) -> str:
         """The file of that name, as the store calls it."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from curate.dataset import mirror
 from curate.dataset.faceset import Faceset
 from curate.errors import UsageError, WorkError
 from curate.runtime.files import atomic
@@ -69,6 +70,7 @@ def write_pins(faceset: Faceset, pins: Pins) -> None:
     path = faceset.folder / FILE
     if not pins.pinned and not pins.banned:
         path.unlink(missing_ok=True)
+        mirror.removed(path)
         return
     with atomic(path) as temporary:
         text = json.dumps({"pinned": list(pins.pinned), "banned": list(pins.banned)}, indent=1)

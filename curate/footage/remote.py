@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,18 @@ def fetch(url: str) -> Path:
     return path
 
 
+def check_named(clip: Clip, addresses: Collection[str] | None) -> None:
+    """Raise FootageError for a clip at a URL that is not among `addresses`; None: all may be opened.
+
+    A faceset from somebody else can name any address: to open one tells its owner who works with the faceset.
+    """
+    if addresses is not None and is_url(clip.path) and clip.path not in addresses:
+        raise FootageError(
+            f"{clip.path}: this address comes from the faceset and was not opened: give it as FOOTAGE, or give "
+            "--allow-remote to open all addresses in the faceset"
+        )
+
+
 @contextlib.contextmanager
 def held(clip: Clip) -> Iterator[Clip]:
     """The clip with a local path, downloaded if needed."""
@@ -173,11 +185,15 @@ def reaching(url: str) -> Iterator[None]:
     except FacesetError:
         raise
     except Exception as error:  # noqa: BLE001  # every store has its own errors
-        raise WorkError(f"{url}: cannot be reached ({_words(error)}): check the address and the credentials") from None
+        raise _unreachable(url, error) from None
+
+
+def _unreachable(url: str, error: Exception) -> WorkError:
+    return WorkError(f"{url}: cannot be reached ({_words(error)}): check the address and the credentials")
 
 
 def system(url: str) -> tuple[Any, str]:
-    """File system of a URL, and the path in it. Raises MissingError, UsageError."""
+    """File system of a URL, and the path in it. Raises MissingError, UsageError, WorkError."""
     try:
         import fsspec
 
@@ -185,5 +201,7 @@ def system(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise MissingError(f"{url}: {error.name or 'a package'} is missing: pip install 'faceset[cloud]'") from None
     except ValueError as error:
-        raise UsageError(f"{url}: {error}") from None
+        raise UsageError(f"{url}: {_words(error)}") from None
+    except Exception as error:  # noqa: BLE001  # some stores connect here already
+        raise _unreachable(url, error) from None
     return store, str(path)

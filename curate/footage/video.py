@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import errno
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -43,7 +44,7 @@ def probe(path: Path, start: float | None = None, end: float | None = None, name
     if path.is_dir() or path.suffix.lower() in PHOTO_SUFFIXES:
         return _probe_photos(path, name)
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(os.path.abspath(path), metadata_errors="replace") as container:
             stream = _video_stream(container, path)
             times, _ = _index(container, stream)
             first = next(_frames(container, stream, times[0]), None)
@@ -152,7 +153,7 @@ def decode(clip: Clip, segment: Segment | None = None, depth: int = 8) -> Iterat
         return
     path = Path(clip.path)
     try:
-        with av.open(clip.path, metadata_errors="replace") as container:
+        with av.open(os.path.abspath(path), metadata_errors="replace") as container:
             stream = _video_stream(container, path)
             if segment is None:
                 times, _ = _index(container, stream)
@@ -256,7 +257,7 @@ def _video_stream(container: Any, path: Path) -> Any:
 def _times(path: Path) -> tuple[list[int], list[int], Fraction]:
     """`_index` of a video, and its time base. Raises FootageError."""
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(os.path.abspath(path), metadata_errors="replace") as container:
             stream = _video_stream(container, path)
             times, keys = _index(container, stream)
             return times, keys, Fraction(stream.time_base)

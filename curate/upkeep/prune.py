@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.dataset import mirror
 from curate.dataset.faceset import Faceset, without_crop
 from curate.dataset.lock import lock
 from curate.dataset.pins import read_pins
@@ -59,6 +60,7 @@ def prune(faceset: Faceset, yes: bool = False) -> Pruned:
         found = _pruned(faceset, done=True)
         for path, _ in _others(faceset, wanted):
             path.unlink(missing_ok=True)
+            mirror.removed(path)
         for folder in sorted((faceset.folder / "crops").glob("*/*"), reverse=True):
             with suppress(OSError):  # not empty
                 folder.rmdir()
@@ -103,10 +105,11 @@ def _rewrite(faceset: Faceset, crop_of: Callable[[str | None, str], str | None])
             writer.write_batch(batch.set_column(at, "crop", crops))
 
 
-def restore(faceset: Faceset, progress: Progress = no_progress) -> int:
+def restore(faceset: Faceset, progress: Progress = no_progress, allow_remote: bool = False) -> int:
     """Restore the crops of selected faces from the footage, with the same bytes; returns their number.
 
-    Raises WorkError where the footage is gone or is another, or a frame can no longer be decoded.
+    Footage at a URL is opened only with `allow_remote`. Raises WorkError where the footage is gone or is another, or a
+    frame can no longer be decoded.
     """
     with lock(faceset):
         missing = without_crop(faceset)
@@ -114,6 +117,7 @@ def restore(faceset: Faceset, progress: Progress = no_progress) -> int:
         made: dict[str, str] = {}
         progress("crops", 0, len(missing))
         for name, rows in missing.groupby("clip", sort=True):
+            remote.check_named(clips[str(name)], None if allow_remote else ())
             with remote.held(clips[str(name)]) as clip:
                 for crop, face in _of_clip(faceset, clip, rows):
                     made[face] = crop

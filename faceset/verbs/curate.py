@@ -10,7 +10,7 @@ import typer
 from curate.select.options import Floors, SelectionOptions, Weights
 from curate.settings import BASES, Settings
 from faceset import choosing, console, messages
-from faceset.options import Engine, For, Force, Given, Json, Quiet, Workers, faceset_at, one_of, takes
+from faceset.options import AllowRemote, Engine, For, Force, Given, Json, Quiet, Workers, faceset_at, one_of, takes
 
 
 @takes(Settings, SelectionOptions, Floors, Weights)
@@ -43,6 +43,7 @@ def curate(
     gpus: Annotated[
         float, typer.Option(metavar="X", help="With --engine ray: GPUs that each worker needs, e.g. 0.25.")
     ] = 0.0,
+    allow_remote: AllowRemote = False,
     force: Force = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -55,7 +56,9 @@ def curate(
 
     settings, photos, cores = tuple(given[Settings].items()), tuple(reference or ()), processes(workers)
     who = (subject, basis, evidence, photos, person)
-    done = run(Request(tuple(footage), out, *who, settings, cores, engine, force, gpus), console.progress(quiet))
+    done = run(
+        Request(tuple(footage), out, *who, settings, cores, engine, force, gpus, allow_remote), console.progress(quiet)
+    )
     chosen = choosing.select(done.faceset.folder, options, target)
     page = choosing.report(done.faceset.folder, target)
     console.say(as_json, {**done.summary(), **chosen, "report": str(page)}, messages.curated)

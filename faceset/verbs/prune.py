@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from faceset import console, messages
-from faceset.options import Folder, Json, Quiet
+from faceset.options import AllowRemote, Folder, Json, Quiet
 
 
 def prune(
@@ -17,6 +17,7 @@ def prune(
     restore: Annotated[
         bool, typer.Option("--restore", help="Recreate missing crops of selected faces from the footage.")
     ] = False,
+    allow_remote: AllowRemote = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -27,6 +28,6 @@ def prune(
     progress = console.progress(quiet)
     faceset = open_faceset(folder)
     if restore:
-        console.say(as_json, {"restored": upkeep.restore(faceset, progress)}, messages.restored)
+        console.say(as_json, {"restored": upkeep.restore(faceset, progress, allow_remote)}, messages.restored)
         return
     console.say(as_json, asdict(upkeep.prune(faceset, yes)), messages.pruned(yes))

@@ -98,7 +98,8 @@ def sign(
         )
     mime = MIME[Path(title).suffix.lower()]
     mp4_boxes.append_xmp(unsigned, title, generator())
-    settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": {"verify_after_sign": False}}
+    offline = {"verify_after_sign": False, "remote_manifest_fetch": False, "ocsp_fetch": False}
+    settings = {"builder": {"thumbnail": {"enabled": False}}, "verify": offline}
     try:
         builder = c2pa.Builder(_manifest(title, mime, stated), c2pa.Context.from_dict(settings))
         _add_footage(builder, footage)

@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Sequence
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import cv2
 import numpy as np
@@ -329,11 +330,11 @@ def served(folder: Path) -> dict[str, object]:
         probe.bind((launch.ADDRESS, 0))
         port = probe.getsockname()[1]
     address = launch.launch([folder], port=port, browser=False, wait=False)
+    page, _, token = address.partition("?token=")
     end = time.monotonic() + 120
     while True:
         try:
-            with urllib.request.urlopen(f"http://{launch.ADDRESS}:{port}/fiftyone", timeout=5) as answer:
-                status = answer.status
+            status = request(port, "/fiftyone", {"X-Faceset-Token": token})[0]
             break
         except OSError:
             assert time.monotonic() < end, "the App does not answer"
@@ -341,7 +342,73 @@ def served(folder: Path) -> dict[str, object]:
     children = psutil.Process().children(recursive=True)
     listening = [c.laddr for p in children for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
     hosts = [a.ip for a in listening if a.port == port]
-    return {"address": address, "status": status, "hosts": hosts, "processes": [p.pid for p in children]}
+    commands = [" ".join(p.cmdline()) for p in children]
+    return {
+        "address": address, "status": status, "hosts": hosts, "processes": [p.pid for p in children],
+        "token shown": [c for c in commands if token in c],
+        "requests": attacks(port, token, page, folder),
+    }  # fmt: skip
+
+
+def request(
+    port: int, path: str, headers: dict[str, str], method: str = "GET", body: str | None = None
+) -> tuple[int, str, str]:
+    """Status, cookie and text of an answer of the App; a header Host replaces the right one."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.putrequest(method, path, skip_host="Host" in headers)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.putheader("Content-Length", str(len(body or "")))
+        connection.endheaders((body or "").encode())
+        answer = connection.getresponse()
+        cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
+        return answer.status, cookie, answer.read(2000).decode("utf-8", "replace")
+
+
+def attacks(port: int, token: str, page: str, folder: Path) -> dict[str, int]:
+    """Status of each request: those that the guard refuses, and the same ones as the user's browser makes them."""
+    page = page.removeprefix(f"http://127.0.0.1:{port}")
+    status, cookie, text = request(port, f"{page}?token={token}", {"Sec-Fetch-Site": "cross-site"})
+    mine = {"Cookie": cookie}
+    crop = f"/media?filepath={quote(str(next(folder.rglob('crops/**/*.jpg'))))}"
+    outside, inner = folder.parent / "secret.txt", folder / "crops" / "link.jpg"
+    outside.write_text("secret")
+    inner.symlink_to(outside)
+    secret = {n: f"/media?filepath={quote(str(p))}" for n, p in (("passwd", "/etc/passwd"), ("link", inner))}
+    run = json.dumps({"operator_uri": "@faceset/faceset/choose_again", "params": {}})
+    plain, own = {"Content-Type": "text/plain"}, {"Origin": f"http://127.0.0.1:{port}", "Sec-Fetch-Site": "same-origin"}
+
+    def post(headers: dict[str, str]) -> int:
+        return request(port, "/operators/execute", headers, "POST", run)[0]
+
+    found = {
+        "welcome": status,
+        "welcome leads to the page": int(f"url={page}" in text and token not in text),
+        "page": request(port, page, mine)[0],
+        "page by another loopback name": request(port, page, mine | {"Host": f"localhost:{port}"})[0],
+        "crop": request(port, crop, mine)[0],
+        "no token": request(port, "/fiftyone", {})[0],
+        "crop, no token": request(port, crop, {})[0],
+        "wrong token": request(port, f"{page}?token=wrong", {})[0],
+        "wrong cookie": request(port, "/fiftyone", {"Cookie": cookie.replace("=", "=x")})[0],
+        "foreign host": request(port, secret["passwd"], mine | {"Host": "evil.example"})[0],
+        "foreign host, our port": request(port, crop, mine | {"Host": f"evil.example:{port}"})[0],
+        "foreign host, token": request(port, f"{page}?token={token}", {"Host": f"evil.example:{port}"})[0],
+        "another port": request(port, crop, mine | {"Host": "127.0.0.1:80"})[0],
+        "foreign origin": post(mine | plain | {"Origin": "http://evil.example"}),
+        "origin of another port": post(mine | plain | {"Origin": "http://127.0.0.1:80"}),
+        "null origin": post(mine | plain | {"Origin": "null"}),
+        "cross-site": post(mine | plain | {"Sec-Fetch-Site": "cross-site"}),
+        "same-site": request(port, crop, mine | {"Sec-Fetch-Site": "same-site"})[0],
+        "post, no token": post(plain),
+        "post, token in the address": request(port, f"/operators/execute?token={token}", plain, "POST", run)[0],
+        "outside": request(port, secret["passwd"], mine)[0],
+        "outside by a link": request(port, secret["link"], mine)[0],
+        "outside, named second": request(port, crop + "&filepath=/etc/passwd", mine)[0],
+        "outside, dots": request(port, f"/media?filepath={quote(str(folder))}/../secret.txt", mine)[0],
+    }
+    inner.unlink()
+    return found | {"own post": int(post(mine | own | {"Content-Type": "application/json"}) not in (403, 404))}
 
 
 @pytest.fixture(scope="module")
@@ -531,8 +598,17 @@ def test_app_answers_on_this_machine_only(told: dict[str, dict]) -> None:
     assert set(told["served"]["hosts"]) == {"127.0.0.1"}
 
 
+def test_foreign_requests_to_the_app_are_refused(told: dict[str, dict]) -> None:
+    allowed = {"welcome", "page", "page by another loopback name", "crop"}
+    found = told["served"]["requests"]
+    assert {name: found.pop(name) for name in ("welcome leads to the page", "own post")} == {
+        "welcome leads to the page": 1, "own post": 1}  # fmt: skip
+    assert found == {name: 200 if name in allowed else 403 for name in found} and len(found) > 20
+    assert told["served"]["token shown"] == []
+
+
 def test_address_opens_the_dataset_by_name(told: dict[str, dict]) -> None:
-    host, _, name = told["served"]["address"].rpartition("/datasets/")
+    host, _, name = told["served"]["address"].partition("?")[0].rpartition("/datasets/")
     assert host.startswith("http://127.0.0.1:")
     assert name.isascii()
     assert unquote(name) in told["two"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,17 +61,23 @@ def address(
         "FIFTYONE_DATABASE_DIR": str(tmp_path_factory.mktemp("database")),
         "PYTHONPATH": str(Path(launch.__file__).parents[2]),
     }
-    told = tmp_path_factory.mktemp("log") / "stderr"
+    log = tmp_path_factory.mktemp("log")
+    told, printed = log / "stderr", log / "stdout"
     command = [sys.executable, "-m", "faceset", "app", str(faceset.folder), "--port", str(port), "--no-browser"]
-    with told.open("w") as stderr:
-        running = subprocess.Popen(command, env=environment, stderr=stderr, start_new_session=True)
+    with told.open("w") as stderr, printed.open("w") as stdout:
+        running = subprocess.Popen(
+            [*command, "--json"], env=environment, stderr=stderr, stdout=stdout, start_new_session=True
+        )
     where = f"http://{launch.ADDRESS}:{port}"
     end = time.monotonic() + 180
     while "the map is drawn" not in told.read_text() or not answers(f"{where}/fiftyone"):
         assert running.poll() is None, told.read_text()
         assert time.monotonic() < end, "the App does not answer"
         time.sleep(0.5)
-    yield f"{where}/datasets/{launch.dataset_name(faceset.folder)}"
+    address = json.loads(printed.read_text())["address"]
+    assert address.startswith(f"{where}/datasets/{launch.dataset_name(faceset.folder)}?token=")
+    assert f"ssh -N -L {port}:127.0.0.1:{port} " in told.read_text()
+    yield address
     running.send_signal(signal.SIGINT)
     try:
         running.wait(20)
@@ -81,6 +89,8 @@ def address(
 def answers(address: str) -> bool:
     try:
         urllib.request.urlopen(address, timeout=5).close()
+    except urllib.error.HTTPError as refused:
+        return refused.code == 403
     except OSError:
         return False
     return True

@@ -10,10 +10,11 @@ import pytest
 
 from curate.errors import WeightsError
 from curate.face import weights as models
+from curate.runtime.archives import Archive
 
 DATA = b"weights" * 1000
 FAKE = models.Weights(
-    "fake.bin", "http://127.0.0.1:9/fake.bin", "nothing-here==0", "pkg/fake.bin", False,
+    "fake.bin", "http://127.0.0.1:9/fake.bin", Archive("nothing-here==0", "0" * 64), "pkg/fake.bin",
     hashlib.sha256(DATA).hexdigest(),
     "Apache-2.0", "a fake",
 )  # fmt: skip
@@ -58,7 +59,10 @@ def test_offline_one_message_names_file_sources_and_place(cache, monkeypatch) ->
     with pytest.raises(WeightsError) as caught:
         models.fetch("fake.bin")
     text = str(caught.value)
-    assert all(part in text for part in ("fake.bin", FAKE.url or "", FAKE.mirror, str(cache / "fake.bin"), FAKE.sha256))
+    assert all(
+        part in text
+        for part in ("fake.bin", FAKE.url or "", FAKE.mirror.requirement, str(cache / "fake.bin"), FAKE.sha256)
+    )
     assert "\n" not in text
 
 
@@ -103,5 +107,5 @@ def test_two_processes_at_once(tmp_path) -> None:
 def test_every_entry_is_pinned() -> None:
     for weights in models.WEIGHTS.values():
         assert len(weights.sha256) == 64
-        assert "==" in weights.mirror
+        assert "==" in weights.mirror.requirement and len(weights.mirror.sha256) == 64
         assert (Path(models.__file__).parents[1] / "licences" / f"{weights.licence}.txt").is_file()

@@ -85,7 +85,7 @@ def test_footage_of_a_folder_makes_the_same_table(memory, cache: Path, head_clip
     (tmp_path / "far" / "parts" / "target-0000.parquet").unlink()
     memory.pipe("/b/in/target.mp4", head_clips["source"].read_bytes())
     with pytest.raises(WorkError, match="another file"):
-        curate(Request((str(tmp_path / "far"),)))
+        curate(Request((str(tmp_path / "far"),), allow_remote=True))
     with pytest.raises(UsageError, match="no folder that contains videos"):
         curate(Request(("memory://b/none",), tmp_path / "x", "A", "research"))
 
@@ -169,6 +169,72 @@ def test_what_another_machine_changed_is_fetched_and_what_was_changed_here_is_br
     assert (at("one") / "faceset.toml").read_bytes() == b"format = 4", "what is there was changed last"
     (one / ".mirror.json").write_bytes(b"{")
     assert (at("one") / "faceset.toml").read_bytes() == b"format = 4" and not memory.exists("/change/set/.mirror.json")
+
+
+def test_only_what_this_verb_removed_is_removed_at_the_url(
+    memory, cache: Path, head_facesets, monkeypatch, tmp_path: Path, capsys
+) -> None:
+    from curate.dataset import mirror
+    from curate.upkeep import prune
+
+    memory.put(str(head_facesets["source"]), "/mine/set", recursive=True)
+    monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / "one")
+    url, here = "memory://mine/set", mirror.folder_of("memory://mine/set")
+    assert call(capsys, "select", url, "--budget", 5, "-q")[0] == 0
+    whole = set(memory.find("/mine/set"))
+    with mirror.mirrored(Path("memory:/mine/set")) as folder:  # another process clears the cache meanwhile
+        for crop in folder.glob("crops/*/*/*"):
+            crop.unlink()
+        (folder / "selection.parquet").unlink()
+    assert set(memory.find("/mine/set")) == whole, "what is missing here is not what was removed"
+    for verb in (("select", "--budget", 5), ("report",), ("people",), ("prune",)):
+        assert call(capsys, verb[0], url, *verb[1:], "-q")[0] == 0 and set(memory.find("/mine/set")) >= whole
+    assert len(list(here.glob("crops/*/*/*"))) == len(memory.find("/mine/set/crops"))
+    real = prune._rewrite
+    for error, code in ((WorkError("broken"), 1), (KeyboardInterrupt(), 130)):
+        calls = []
+
+        def fails(*given, error=error, calls=calls):
+            real(*given)
+            calls.append(1)
+
+        def stops(*given, error=error, **_):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(prune, "_rewrite", fails)
+            patch.setattr("faceset.messages.pruned", stops)
+            assert call(capsys, "prune", url, "--yes", "-q")[0] == code and calls
+        assert len(list(here.glob("crops/*/*/*"))) == 5 and set(memory.find("/mine/set")) >= whole
+    assert call(capsys, "prune", url, "--yes", "-q")[0] == 0
+    assert len(memory.find("/mine/set/crops")) == 5 == len(list(here.glob("crops/*/*/*")))
+
+
+def test_a_segment_extracted_again_takes_its_older_crops_along(
+    memory, cache: Path, head_clips, monkeypatch, tmp_path: Path
+) -> None:
+    from curate.dataset import mirror
+
+    monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / "one")
+    for every, crops in ((1, 10), (5, 2)):
+        with mirror.mirrored(Path("memory:/again/set")) as folder:
+            footage = (f"{head_clips['target']}@0-0.4",)
+            curate(Request(footage, folder, "A", "research", settings=(("every", every),)))
+        assert len(memory.find("/again/set/crops")) == crops
+
+
+def test_a_faceset_that_is_gone_at_its_url_is_not_brought_back(
+    memory, cache: Path, monkeypatch, tmp_path: Path, capsys
+) -> None:
+    from curate.dataset import mirror
+
+    monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / "one")
+    memory.pipe("/gone/set/faceset.toml", b"format = 1")
+    with mirror.mirrored(Path("memory:/gone/set")) as folder:
+        pass
+    memory.rm("/gone", recursive=True)
+    code, _, err = call(capsys, "select", "memory://gone/set", "-q")
+    assert code == 1 and "was removed there" in err and str(folder) in err and not memory.exists("/gone/set")
 
 
 def test_an_s3_server(cache: Path, head_clips, monkeypatch, tmp_path: Path, capsys) -> None:

