@@ -98,6 +98,8 @@ class Segment:
     pts: tuple[int, ...]
     """Presentation timestamps of its frames, sorted: a frame's index does not move when another is damaged."""
     access: Access = Access()
+    origin: int = 0
+    """Presentation timestamp of the clip's first frame."""
 
     @property
     def key(self) -> str:

@@ -99,9 +99,10 @@ def render(
         page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
     seconds = time.monotonic() - began
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
+    told = (*clip.notes, *notes, *lost)
     return RenderSummary(
         str(out), str(page), str(sidecar), identifier_text(made.identifier), len(times), swapped,
-        len(report.findings), sound, resumed, (*clip.notes, *notes, *lost), pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
+        len(report.findings), sound, resumed, told, pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
     )  # fmt: skip
 
 

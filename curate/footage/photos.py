@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from curate.errors import FootageError
 from curate.footage.depth import widen
 from curate.footage.paths import HEIF_SUFFIXES, PILLOW_SUFFIXES, photos
+from curate.footage.reader import Account
 from curate.footage.source import Stamp, footage_sha256, stamp
 from curate.safe_io import DAMAGED, MOST_PIXELS, one_line
 from curate.types import Clip, Failure, Frame, Image, Segment
@@ -25,7 +26,7 @@ from curate.types import Clip, Failure, Frame, Image, Segment
 log = logging.getLogger(__name__)
 
 PER_SEGMENT = 200
-JPEG_END = b"\xff\xd9"
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 TAIL = 1 << 16
 """Bytes at the end of a JPEG file in which its end mark must lie: cameras append thumbnails and tables."""
 
@@ -82,11 +83,11 @@ def read(path: Path) -> Image:
         suffix = path.suffix.lower()
         if suffix in HEIF_SUFFIXES | PILLOW_SUFFIXES:
             return _by_pillow(path, data, suffix in HEIF_SUFFIXES)
+        if data[:2] == JPEG_START and JPEG_END not in data[-TAIL:]:
+            raise ValueError("it is cut short")
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
             raise ValueError("it is no picture that can be decoded")
-        if data[:2] == b"\xff\xd8" and JPEG_END not in data[-TAIL:]:
-            raise ValueError("it is cut short")
     except DAMAGED as error:
         raise FootageError(f"{path}: cannot be read as a photo ({one_line(error)})") from None
     return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
@@ -119,14 +120,20 @@ def segments(clip: Clip) -> list[Segment]:
     ]
 
 
-def decode(clip: Clip, segment: Segment | None, depth: int) -> Iterator[Frame]:
+def decode(clip: Clip, segment: Segment | None, depth: int, account: Account) -> Iterator[Frame]:
     """The readable photos of a segment, or of the whole clip."""
-    files = files_of(Path(clip.path))
+    files, seen = files_of(Path(clip.path)), set[int]()
     for index in segment.pts if segment else range(len(files)):
         try:
-            yield _frame(index, read(files[index]), depth)
+            image = read(files[index])
         except FootageError as error:
             log.warning("%s", error)
+            continue
+        seen.add(index)
+        account.decoded += 1
+        yield _frame(index, image, depth)
+    if segment is not None:
+        account.close(segment, seen, Fraction(1))
 
 
 def _frame(index: int, image: Image, depth: int) -> Frame:

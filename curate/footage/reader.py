@@ -9,9 +9,12 @@ them, and are decoded differently for it (H.264 4:4:4 and MPEG-4 of older encode
 from __future__ import annotations
 
 import bisect
+import itertools
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import av
 
 from curate.footage.opening import check_disk, opened, video_stream
 from curate.footage.timeline import offset
+from curate.safe_io import DAMAGED
 from curate.types import Entry, Segment
 
 log = logging.getLogger(__name__)
@@ -29,6 +33,28 @@ REORDERED = 16
 """Frames by which decoding runs ahead of presentation at most (H.264)."""
 
 
+@dataclass(frozen=True)
+class Gap:
+    """Frames one after the other that did not come."""
+
+    first: float
+    last: float
+    """Seconds from the clip's first frame."""
+    frames: int
+    damaged: bool
+    """Whether the decoder calls one of them damaged."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of the pictures from some time on, as stored."""
+
+    seconds: float
+    """From the clip's first frame."""
+    width: int
+    height: int
+
+
 @dataclass
 class Account:
     """What became of the frames of a segment."""
@@ -36,14 +62,36 @@ class Account:
     decoded: int = 0
     damaged: list[int] = field(default_factory=list)
     """Times of packets and frames that the decoder calls damaged."""
-    sizes: list[tuple[int, int, int]] = field(default_factory=list)
-    """(time, width, height) where the size of the pictures changes, and of the first."""
-    missing: tuple[int, ...] = ()
-    """Times of frames that did not come."""
+    gaps: list[Gap] = field(default_factory=list)
+    sizes: list[Size] = field(default_factory=list)
+    """Of the first picture, and where it changes."""
 
-    def close(self, segment: Segment, seen: set[int]) -> None:
+    def close(self, segment: Segment, seen: set[int], base: Fraction) -> None:
         """Find out which frames did not come."""
-        self.missing = tuple(t for t in segment.pts if t not in seen)
+        lost = [place for place, time in enumerate(segment.pts) if time not in seen]
+        for _, run in itertools.groupby(enumerate(lost), lambda pair: pair[1] - pair[0]):
+            times = [segment.pts[place] for _, place in run]
+            damaged = any(times[0] <= time <= times[-1] for time in self.damaged)
+            first, last = (float((time - segment.origin) * base) for time in (times[0], times[-1]))
+            self.gaps.append(Gap(first, last, len(times), damaged))
+
+
+def packed(account: Account) -> str:
+    """The account of a segment as JSON, for its part."""
+    gaps = [[g.first, g.last, g.frames, g.damaged] for g in account.gaps]
+    sizes = [[s.seconds, s.width, s.height] for s in account.sizes]
+    return json.dumps({"decoded": account.decoded, "gaps": gaps, "sizes": sizes})
+
+
+def unpacked(text: str) -> Account | None:
+    """The account from a part; None if it has none."""
+    try:
+        values: dict[str, Any] = json.loads(text)
+        gaps = [Gap(float(a), float(b), int(n), bool(d)) for a, b, n, d in values["gaps"]]
+        sizes = [Size(float(t), int(w), int(h)) for t, w, h in values["sizes"]]
+        return Account(int(values["decoded"]), gaps=gaps, sizes=sizes)
+    except DAMAGED:
+        return None
 
 
 @dataclass

@@ -21,7 +21,7 @@ from curate.footage.deinterlace import progressive
 from curate.footage.opening import opened, video_stream
 from curate.footage.paths import PHOTO_SUFFIXES
 from curate.footage.picture import Look, View, hdr_kind, orientation, pixel_aspect, squared
-from curate.footage.reader import Account, Reader
+from curate.footage.reader import Account, Reader, Size
 from curate.footage.source import footage_sha256, stamp
 from curate.footage.timeline import Timeline, timeline
 from curate.safe_io import DAMAGED, unreadable
@@ -127,7 +127,7 @@ def span(clip: Clip, line: Timeline, first: int, end: int) -> Segment:
 def _segment(clip: str, index: int, line: Timeline, first: int, end: int) -> Segment:
     times = line.times
     stop = times[end] if end < len(times) else times[-1] + 1
-    return Segment(clip, index, times[first], stop, first, times[first:end], line.access(first))
+    return Segment(clip, index, times[first], stop, first, times[first:end], line.access(first), times[0])
 
 
 def _whole(line: Timeline, name: str) -> Segment:
@@ -146,7 +146,7 @@ def decode(
     if depth not in (8, 16):
         raise ValueError(f"depth {depth}: must be 8 or 16")
     if clip.kind == "photos":
-        yield from photos.decode(clip, segment, depth)
+        yield from photos.decode(clip, segment, depth, account or Account())
         return
     path, view, account = Path(clip.path), view or View(), account or Account()
     try:
@@ -158,7 +158,7 @@ def decode(
 
 def _decoded(path: Path, clip: Clip, segment: Segment, depth: int, view: View, account: Account) -> Iterator[Frame]:
     reader = Reader(path, segment, account)
-    look, seen, shape = None, set[int](), (0, 0, 0)
+    look, seen, shape = None, set[int](), (0, 0)
     frames = reader.frames()
     for time, frame in progressive(frames) if view.progressive else frames:
         if time < segment.start or time in seen:
@@ -166,14 +166,15 @@ def _decoded(path: Path, clip: Clip, segment: Segment, depth: int, view: View, a
         if time >= segment.end:
             break
         seen.add(time)
-        if shape[1:] != (frame.width, frame.height):
-            look, shape = None, (time, frame.width, frame.height)
-            account.sizes.append(shape)
+        if shape != (frame.width, frame.height):
+            look, shape = None, (frame.width, frame.height)
+            since = float((time - segment.origin) * reader.stream.time_base)
+            account.sizes.append(Size(since, *shape))
         look = look or Look.of(reader.stream, frame, clip, view)
         index = segment.first_frame + bisect.bisect_left(segment.pts, time)
         account.decoded += 1
         yield _frame(clip.path, index, time, time * Fraction(reader.stream.time_base), frame, look, depth)
-    account.close(segment, seen)
+    account.close(segment, seen, Fraction(reader.stream.time_base))
 
 
 def _frame(path: str, index: int, pts: int, time: Fraction, frame: Any, look: Look, depth: int) -> Frame:

@@ -58,4 +58,6 @@ def curate(
     done = run(Request(tuple(footage), out, *who, settings, cores, engine, force, gpus), console.progress(quiet))
     chosen = choosing.select(done.faceset.folder, options, target)
     page = choosing.report(done.faceset.folder, target)
-    console.say(as_json, {**done.summary(), **chosen, "report": str(page)}, messages.curated)
+    told = done.summary()
+    notes = [*told["notes"], *chosen["notes"]]
+    console.say(as_json, {**told, **chosen, "notes": notes, "report": str(page)}, messages.curated)

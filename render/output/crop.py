@@ -85,7 +85,7 @@ def _aperture(width: int, height: int, coded: tuple[int, int]) -> bytes:
 
 def _show(movie: bytearray, track: int, across: float, down: float) -> None:
     """Scale the size in the track's header (16.16 fixed point)."""
-    kind, start, end = next(_boxes(movie, track + 8, _end(movie, track)))
+    kind, _, end = next(_boxes(movie, track + 8, _end(movie, track)))
     if kind != b"tkhd":
         return
     for at, factor in ((end - 8, across), (end - 4, down)):

@@ -37,8 +37,9 @@ def encoder(
 ) -> Iterator[Callable[[Pixels], None]]:
     """Function that appends a frame to the video at `path` (MP4, or QuickTime for ProRes, whatever its suffix).
 
-    Frames are (height, width, 3) RGB: uint8 for 8 bits, uint16 in 0..65535 for 10; an odd size is
-    padded by repeating the last column or row where chroma is halved. The first is a key frame. Leaving the context finishes the file. Raises WorkError with the encoder's own message if it fails.
+    Frames are (height, width, 3) RGB: uint8 for 8 bits, uint16 in 0..65535 for 10. An odd size is padded by repeating
+    the last column or row where chroma is halved. The first frame is a key frame. Leaving the context finishes the
+    file. Raises WorkError with the encoder's own message if it fails.
     """
     shown = output_format(footage_format, coding)
     across, down = coded_size(width, height, shown, coding)
@@ -105,8 +106,8 @@ def _command(
     if footage_format.aspect:
         frames = frames.filter("setsar", f"{footage_format.aspect.numerator}/{footage_format.aspect.denominator}")
     output = frames.output(
-        plain_name(path), format=coding.suffix[1:], fps_mode="passthrough", color_range=footage_format.range_tag, **tags,
-        **encoder_options(coding),
+        plain_name(path), format=coding.suffix[1:], fps_mode="passthrough", color_range=footage_format.range_tag,
+        **tags, **encoder_options(coding),
     )  # fmt: skip
     quiet = output.global_args("-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1")
     command: list[str] = quiet.overwrite_output().compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())

@@ -106,10 +106,10 @@ def check_size(footage: Path) -> None:
         "ffmpeg", "-i", plain_name(footage), "-map", "0:V:0", "-map", "0:a?", "-c", "copy", "-f", "segment",
         "-segment_times", times, "-reset_timestamps", "1", parts,
     ])  # fmt: skip
-    a, b = found[0], found[1]
+    before, after = found[0], found[1]
     raise UsageError(
-        f"--footage {footage}: changes its size from {a.width}x{a.height} to {b.width}x{b.height} at {b.seconds:.2f} s; "
-        f"cut it apart there, then render each part: {command}"
+        f"--footage {footage}: changes its size from {before.width}x{before.height} to {after.width}x{after.height} at "
+        f"{after.seconds:.2f} s; cut it apart there, then render each part: {command}"
     )
 
 
