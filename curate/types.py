@@ -36,7 +36,7 @@ class Clip:
     kind: Literal["video", "photos"]
     width: int
     height: int
-    """Size as shown, after rotation metadata."""
+    """Size as shown: upright, and with square pixels."""
     frames: int
     fps: float
     """Average rate in frames a second; 0 for photos."""
@@ -48,6 +48,12 @@ class Clip:
     audio: bool = False
     size: int = 0
     """Bytes of the file, or of all photos; 0: not known (a faceset of format 1)."""
+    announced: int = 0
+    """Frames that the file announces, in its index or by its packets; 0: not known (an older faceset)."""
+    notes: tuple[str, ...] = ()
+    """Sentences about what reading does to this footage: deinterlaced, tone-mapped, timestamps that restart."""
+    lut: str = ""
+    """Path of the .cube table that is applied on reading; empty for none."""
 
     @property
     def seconds(self) -> float:
@@ -57,19 +63,43 @@ class Clip:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A key frame's packet, at which decoding can begin."""
+
+    number: int
+    """Position among the stream's packets, in the order of the file."""
+    pts: int | None
+    dts: int | None
+    """Timestamps as the demuxer gives them."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the frames of a segment are reached."""
+
+    entries: tuple[Entry, ...] = ()
+    """Key frames to start from, the nearest first; empty: from the start of the file."""
+    counted: bool = False
+    """Timestamps follow the order of decoding (AVI, raw streams): frames are counted as they leave the decoder."""
+    epochs: tuple[tuple[int, int], ...] = ((0, 0),)
+    """(number of the first packet, offset of its timestamps) of every stretch between restarts of the timestamps."""
+
+
+@dataclass(frozen=True)
 class Segment:
     """A span of one clip, [start, end) in the clip's time base, cut at key frames."""
 
     clip: str
     index: int
-    seek: int
-    """Presentation timestamp of the key frame from which decoding starts."""
     start: int
     end: int
     first_frame: int
     """Presentation index in the clip of the first frame at or after `start`."""
     pts: tuple[int, ...]
     """Presentation timestamps of its frames, sorted: a frame's index does not move when another is damaged."""
+    access: Access = Access()
+    origin: int = 0
+    """Presentation timestamp of the clip's first frame."""
 
     @property
     def key(self) -> str:
@@ -91,6 +121,8 @@ class Frame:
     convert_luma: Callable[[], NDArray[np.uint8]]
     convert_deep: Callable[[], NDArray[np.uint16]] | None = None
     """Makes `deep`; None unless it was decoded so."""
+    square: tuple[float, float] = (1.0, 1.0)
+    """Factors of x and y from this picture's pixels to square ones."""
 
     @functools.cached_property
     def image(self) -> Image:

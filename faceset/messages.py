@@ -23,6 +23,7 @@ def selected(r: dict[str, Any]) -> str:
 def curated(r: dict[str, Any]) -> str:
     """Of `curate`: what failed, how much there was, the page."""
     lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
+    lines += [f"note: {note}" for note in r["notes"]]
     skipped = f" ({r['skipped']} skipped: nothing changed)" if r["skipped"] else ""
     lines.append(
         f"{r['frames']} frames{skipped}, {r['kept']} faces kept, {r['selected']} selected, "

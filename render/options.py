@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from curate.errors import UsageError
 from curate.options import check, option
 from render.compositing.settings import RenderSettings
 
@@ -25,6 +26,8 @@ class RenderOptions:
     alpha: bool = option(False, "Give the pictures the mask as alpha.", bare=True)
     masks: Path | None = option(None, "Also write every mask as a 16-bit PNG to this folder.", metavar="DIR")
     allow_hdr: bool = option(False, "Render HDR footage anyway, keeping its tags.", bare=True)
+    tonemap: bool = option(False, "Render HDR footage (PQ, HLG) as SDR, BT.709 (ITU-R BT.2446).", bare=True)
+    deinterlace: bool = option(False, "Render interlaced footage as progressive frames.", bare=True)
     key: Path | None = option(None, "Your signing key (PEM, PKCS#8, ES256).")
     cert: Path | None = option(None, "The certificate chain of --key (PEM).")
     tsa: str | None = option(None, "Time-stamp authority (RFC 3161); uses the network.", metavar="URL")
@@ -37,3 +40,5 @@ class RenderOptions:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.tonemap and self.allow_hdr:
+            raise UsageError("--tonemap and --allow-hdr: give one of them")

@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from curate.errors import WorkError
 from curate.footage import video
+from curate.footage.picture import View
+from curate.footage.timeline import Timeline, timeline
 from curate.runtime.files import atomic
 from curate.settings import Framing
-from curate.types import Clip, Floats, Frame, Segment
+from curate.types import Access, Clip, Floats, Frame, Segment
 from render import plan
 from render.compositing import label, occlusion
 from render.compositing.compose import Composed, compose
-from render.compositing.swap import Swapper, swap_frames
+from render.compositing.swap import Swapper, stored_points, swap_frames
 from render.output import encode
 from render.output.footage_format import FootageFormat, check_footage
 from render.output.sequence import MaskWriter, SequenceWriter, eight_bits
@@ -87,7 +89,7 @@ def composed_frames(made: Plan, folder: Path, part: RenderPart, wanted: range) -
     """The wanted frames of a part, composited, without the watermark."""
     swapper, framing = network(made.run, made.weights_sha256, made.device)
     where = plan.load_face(folder, part.with_neighbours)
-    frames = video.decode(made.clip, segment(made.clip, part.decoded), 16 if made.coding.deep else 8)
+    frames = video.decode(made.clip, segment(made.clip, part.decoded), 16 if made.coding.deep else 8, made.view)
     typical = plan.load_typical(folder)
     faces = swap_frames(frames, where, swapper, framing, made.settings.mask, made.batch, typical is not None)
     return compose(faces, made.settings, typical, made.coding.deep, wanted)
@@ -116,19 +118,19 @@ def network(run: str, weights_sha256: str, device: str) -> tuple[Swapper, Framin
 
 
 @functools.lru_cache(2)
-def _times(clip: Clip) -> tuple[list[int], list[int]]:
-    return video.times_of(Path(clip.path))
+def _line(clip: Clip) -> Timeline:
+    return timeline(Path(clip.path))
 
 
 @functools.lru_cache(2)
-def _format_of(clip: Clip) -> FootageFormat:
-    return check_footage(Path(clip.path), allow_hdr=True)
+def _format_of(clip: Clip, view: View) -> FootageFormat:
+    return check_footage(Path(clip.path), True, view)
 
 
 def segment(clip: Clip, frames: range) -> Segment:
     """Segment of the clip with these frames, as far as they exist."""
-    times, keys = _times(clip)
-    return video.span(clip, times, keys, max(frames.start, 0), min(frames.stop, len(times)))
+    line = _line(clip)
+    return video.span(clip, line, max(frames.start, 0), min(frames.stop, len(line.times)))
 
 
 def learn(made: Plan, folder: Path) -> occlusion.Typical | None:
@@ -144,11 +146,11 @@ def learn(made: Plan, folder: Path) -> occlusion.Typical | None:
 
 def _picked(made: Plan, wanted: set[int]) -> Iterator[Frame]:
     """The wanted frames; those after the same key frame are decoded together."""
-    runs: dict[int, list[int]] = {}
+    runs: dict[Access, list[int]] = {}
     for index in sorted(wanted):
-        runs.setdefault(segment(made.clip, range(index, index + 1)).seek, []).append(index)
+        runs.setdefault(segment(made.clip, range(index, index + 1)).access, []).append(index)
     for run in runs.values():
-        frames = video.decode(made.clip, segment(made.clip, range(run[0], run[-1] + 1)))
+        frames = video.decode(made.clip, segment(made.clip, range(run[0], run[-1] + 1)), view=made.view)
         yield from (frame for frame in frames if frame.index in wanted)
 
 
@@ -156,13 +158,14 @@ def _write(made: Plan, folder: Path, part: RenderPart, frames: Iterable[Composed
     """The part's video, image sequences, measures and account, in this order."""
     from reports.artifacts.inspector import Inspector
 
-    clip, footage_format = made.clip, _format_of(made.clip)
+    clip, footage_format = made.clip, _format_of(made.clip, made.view)
     rate = Fraction(clip.fps or 25).limit_denominator(1001)
-    marker, inspector = Marker(made.identifier, clip.width, clip.height), Inspector(clip.fps, has_reference=True)
+    size = footage_format.size
+    marker, inspector = Marker(made.identifier, *size), Inspector(clip.fps, has_reference=True)
     sequences, account = writers(made, footage_format), _Account()
     with (
         atomic(part.path(folder, made.coding.suffix)) as path,
-        encode.encoder(path, clip.width, clip.height, rate, footage_format, made.coding) as write,
+        encode.encoder(path, *size, rate, footage_format, made.coding) as write,
     ):
         for composed in frames:
             inside = composed.frame.index >= part.first
@@ -211,6 +214,7 @@ def _write_images(
 
 
 def _measure(inspector: Inspector, composed: Composed, context: bool) -> None:
-    frame, landmarks = composed.frame, None if composed.face is None else composed.face.place.landmarks
+    frame = composed.frame
+    landmarks = None if composed.face is None else stored_points(composed.face.place.landmarks, frame.square)
     output = eight_bits(composed.image)
     inspector.add(frame.index, float(frame.time), output, frame.image, landmarks, composed.mask, context=context)

@@ -20,6 +20,7 @@ from curate.dataset import consent
 from curate.errors import UsageError, WorkError
 from curate.footage import video
 from curate.footage.paths import parse_footage
+from curate.footage.picture import View
 from curate.runtime import jobs
 from curate.runtime.files import atomic, file_sha256
 from curate.types import Clip, Progress, no_progress
@@ -28,7 +29,7 @@ from render.compositing.compose import RADIUS
 from render.options import RenderOptions
 from render.output import mux
 from render.output.coding import Coding, check_coding, coding_for
-from render.output.footage_format import FootageFormat, check_footage
+from render.output.footage_format import FootageFormat, check_footage, check_size
 from render.output.png import png
 from render.provenance import keys, manifest
 from render.provenance.watermark import Marker
@@ -94,13 +95,14 @@ def render(
         swapped = sum(account["swapped"] for account in accounts)
         notes = _notes(sum(account["faces"] for account in accounts), swapped)
         stated = publish.statement(opened, made, len(times), swapped)
-        publish.mux_and_sign(folder, made, times, out, stated, key, options.tsa)
+        lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
         page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
     seconds = time.monotonic() - began
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
+    told = (*clip.notes, *notes, *lost)
     return RenderSummary(
         str(out), str(page), str(sidecar), identifier_text(made.identifier), len(times), swapped,
-        len(report.findings), sound, resumed, notes, pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
+        len(report.findings), sound, resumed, told, pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
     )  # fmt: skip
 
 
@@ -113,7 +115,7 @@ def still(run: Path, footage: Path, moment: str, out: Path, options: RenderOptio
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: a still must be a .png file")
     _check_free(out, options.force)
-    opened, clip, _, coding = _opened(run, footage, options)
+    opened, clip, footage_format, coding = _opened(run, footage, options)
     try:
         first, _ = _frames(clip, f"{moment}-")
     except UsageError:
@@ -126,7 +128,7 @@ def still(run: Path, footage: Path, moment: str, out: Path, options: RenderOptio
         (only,) = made.parts
         with part.one_thread(made.device):
             composed = next(part.composed_frames(made, folder, only, range(only.first, only.end)))
-        image = Marker(made.identifier, clip.width, clip.height).mark(part.labelled(made, composed))
+        image = Marker(made.identifier, *footage_format.size).mark(part.labelled(made, composed))
         with atomic(out) as temporary:
             temporary.write_bytes(png(image, out.name, manifest.generator()))
     return first
@@ -171,7 +173,9 @@ def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip
     clip = video.probe(footage)
     if clip.kind != "video":
         raise UsageError(f"--footage {footage}: photos cannot be rendered; give a video")
-    found = check_footage(footage, options.allow_hdr)
+    view = View(square=False, sdr=options.tonemap, progressive=options.deinterlace)
+    found = check_footage(footage, options.allow_hdr, view)
+    check_size(footage)
     return opened, clip, found, coding_for(found, options.codec, options.bits or None, options.crf, options.preset)
 
 
@@ -180,6 +184,7 @@ def _planned(run: Run, clip: Clip, coding: Coding, options: RenderOptions, ident
     return plan.Plan(
         str(run.path.resolve()), _weights_sha256(run.path), clip, first, end, options.settings, coding, options.device,
         identifier, _images(options), None if options.masks is None else str(options.masks.resolve()),
+        tonemap=options.tonemap, deinterlace=options.deinterlace,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from curate.errors import UsageError, WorkError
+from curate.footage.picture import View
 from curate.footage.shots import MEMORY
 from curate.records import record
 from curate.runtime.files import atomic
@@ -94,10 +95,18 @@ class Plan:
     masks: str | None = None
     """Folder for the mask images; None: no masks."""
     batch: int = BATCH
+    tonemap: bool = False
+    """HDR footage is mapped to SDR."""
+    deinterlace: bool = False
     parts: tuple[RenderPart, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", cut(self.first, self.end))
+
+    @property
+    def view(self) -> View:
+        """How the footage is read: as it is stored, but for what was asked."""
+        return View(square=False, sdr=self.tonemap, progressive=self.deinterlace)
 
     @property
     def whole(self) -> bool:

@@ -8,7 +8,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import av
+
+from curate.errors import WorkError
+from curate.safe_io import one_line
 from render.output import mux
+from render.output.footage_format import FootageFormat
 from render.plan import Plan
 from render.provenance import keys, manifest, mp4_boxes, registry
 
@@ -53,23 +58,34 @@ def statement(run: Run, made: Plan, frames: int, swapped: int) -> manifest.Rende
 def mux_and_sign(
     folder: Path,
     made: Plan,
+    footage_format: FootageFormat,
     times: Sequence[int],
     out: Path,
     stated: manifest.RenderStatement,
     key: keys.SigningKey,
     tsa: str | None,
-) -> None:
+) -> tuple[str, ...]:
     """Join the parts with the footage's timestamps and sound, and sign them; the results stay in the folder.
 
-    `times` are the frames' presentation timestamps; `tsa` is the address of a time-stamp authority, or None.
+    `times` are the frames' presentation timestamps; `tsa` is the address of a time-stamp authority, or None. Gives
+    sentences about what of the footage could not be kept. Raises WorkError; the parts stay.
     """
     unsigned, footage = folder / f"unsigned{out.suffix}", Path(made.clip.path)
     parts = [part.path(folder, made.coding.suffix) for part in made.parts]
     span = None if made.whole else (made.first, made.end - 1)
-    mux.mux(parts, footage, unsigned, out.suffix.lower(), times, mp4_boxes.NOTICE, span)
+    try:
+        notes = mux.mux(
+            parts, footage, unsigned, out.suffix.lower(), times, mp4_boxes.NOTICE, span, footage_format.size
+        )
+    except (av.error.FFmpegError, ValueError) as error:
+        raise WorkError(
+            f"--out {out}: the rendered frames cannot be joined with the sound of {footage} ({one_line(error)}); they "
+            "are kept: the same command goes on from here, for example with --out of another type (.mov)"
+        ) from None
     store = manifest.sign(unsigned, folder / SIGNED, out.name, stated, footage, key, tsa)
     (folder / STORE).write_bytes(store)
     unsigned.unlink()
+    return notes
 
 
 def move_into_place(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from curate.dataset.faceset import Faceset
 from curate.errors import FootageError, UsageError, WorkError
-from curate.footage import remote
+from curate.footage import photos, remote
 from curate.footage.paths import Footage, expand, parse_footage
 from curate.footage.video import probe
 from curate.types import Clip, Failure, Progress, no_progress
@@ -53,6 +53,8 @@ def probe_all(
             failed.append(Failure(one.url if isinstance(one, Far) else str(one.path), str(error)))
             continue
         _take_in(clips, clip)
+        if clip.kind == "photos":
+            failed += photos.survey(Path(clip.path)).failures
     progress("probing", len(wanted), len(wanted))
     if not clips:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""

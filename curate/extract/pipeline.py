@@ -19,6 +19,7 @@ from curate.dataset.consent import make_subject
 from curate.dataset.faceset import Faceset, check_new, create, is_faceset, open_faceset
 from curate.dataset.lock import lock
 from curate.errors import FacesetError, UsageError, WorkError
+from curate.extract import account
 from curate.extract.engine import any_done, extract, tell_disk
 from curate.extract.intake import probe_all
 from curate.extract.segment import part_info
@@ -61,9 +62,11 @@ class Curated:
 
     faceset: Faceset
     clips: tuple[dict[str, Any], ...]
-    """path, frames, faces, kept, seconds of each clip."""
+    """path, announced, decoded, frames (read), faces, kept, seconds of each clip."""
     failed: tuple[Failure, ...]
     seconds: float
+    notes: tuple[str, ...] = ()
+    """Sentences about what reading did, and what it could not read."""
     disk: int = 0
     """Bytes of the faceset."""
 
@@ -89,6 +92,7 @@ class Curated:
             "kept": sum(c["kept"] for c in self.clips),
             "minutes": round(self.minutes, 4),
             "failed": [{"path": f.path, "reason": f.reason} for f in self.failed],
+            "notes": list(self.notes),
             "seconds": round(self.seconds, 3),
             "disk": self.disk,
             "fps": round(frames / max(self.seconds, 1e-9), 2),
@@ -139,7 +143,9 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
             shutil.rmtree(out, ignore_errors=True)
         raise
     clips_told = tuple(_clip_summary(c, parts.get(c.name, []), counts.get(c.name, Count())) for c in faceset.clips)
-    return Curated(faceset, clips_told, tuple(failed), time.monotonic() - began, disk.used(out))
+    failed += [Failure(c["path"], "no frame can be decoded") for c in clips_told if not c["decoded"]]
+    seconds = time.monotonic() - began
+    return Curated(faceset, clips_told, tuple(failed), seconds, account.notes(faceset), disk.used(out))
 
 
 def _holds_faces(faceset: Faceset) -> bool:
@@ -216,12 +222,14 @@ def _reference(path: Path, settings: Settings) -> tuple[float, ...]:
 
 
 def _clip_summary(clip: Clip, parts: Sequence[Path], count: Count) -> dict[str, Any]:
-    known = [info for path in parts if (info := part_info(path)) is not None]
+    frames = account.of_clip(clip, parts)
     return {
         "path": clip.path,
         "name": clip.name,
-        "frames": sum(i.frames for i in known),
-        "skipped": sum(i.skipped for i in known),
+        "announced": frames.announced,
+        "decoded": frames.decoded,
+        "frames": frames.read,
+        "skipped": frames.skipped,
         "faces": count.faces,
         "kept": count.kept,
         "seconds": round(clip.seconds, 4),

@@ -21,6 +21,7 @@ from curate.face.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, Identifier
 from curate.face.pose import head_pose, matrix
 from curate.face.pose68 import head_pose68
 from curate.face.track import Seen, Tracker
+from curate.footage.reader import Account, packed
 from curate.footage.shots import Shots, thumbnail
 from curate.footage.skip import Watch
 from curate.footage.video import decode
@@ -139,13 +140,13 @@ def extract_segment(
     """
     rows: list[Row] = []
     best: dict[int, _Best] = {}
-    reader = _Reader.of(clip, settings, backends)
+    reader, account = _Reader.of(clip, settings, backends), Account()
     frames, end = 0, segment.first_frame
     crops = folder / "crops" / clip.name / f"{segment.index:04d}"
     shutil.rmtree(crops, ignore_errors=True)  # of an interrupted or stale extraction
     if settings.crop_size:
         crops.mkdir(parents=True, exist_ok=True)
-    for frame in _every(decode(clip, segment), settings.every):
+    for frame in _every(decode(clip, segment, account=account), settings.every):
         beat()
         frames, end = frames + 1, frame.index + max(settings.every, 1)
         for index, seen in enumerate(reader.faces(frame)):
@@ -156,7 +157,8 @@ def extract_segment(
     _identify(rows, best, backends.identifier)
     _stand_for(rows, reader.read, end)
     check()
-    _write(folder, clip, segment, settings, rows, (frames, frames - len(reader.read)), reader.thumbs)
+    counts = frames, frames - len(reader.read)
+    _write(folder, clip, segment, settings, rows, counts, reader.thumbs, packed(account))
     return frames
 
 
@@ -270,6 +272,7 @@ def _write(
     rows: list[Row],
     counts: tuple[int, int],
     thumbs: list[Image],
+    account: str,
 ) -> None:
     schema = part_schema()
     columns = {f.name: [_plain(row.get(f.name)) for row in rows] for f in schema}
@@ -279,6 +282,7 @@ def _write(
         "frames": str(counts[0]),
         "skipped": str(counts[1]),
         "planned": str(len(segment.pts)),
+        "account": account,
         "thumb_shape": "x".join(map(str, thumbs[0].shape)) if thumbs else "",
     }
     extra = {k.encode(): v.encode() for k, v in metadata.items()}
@@ -306,6 +310,8 @@ class PartInfo:
     planned: int | None
     """Frames that the segment has in the footage; None in parts of older versions."""
     rows: int
+    account: str
+    """What became of the segment's frames, see `packed`; empty in parts of older versions."""
     first_thumb: Image | None
     last_thumb: Image | None
 
@@ -335,6 +341,7 @@ def _info(rows: int, extra: dict[bytes, bytes]) -> PartInfo:
         int(extra.get(b"skipped", b"0")),
         int(extra[b"planned"]) if b"planned" in extra else None,
         rows,
+        extra.get(b"account", b"").decode(),
         thumb(b"first_thumb"),
         thumb(b"last_thumb"),
     )

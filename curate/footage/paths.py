@@ -9,9 +9,13 @@ from pathlib import Path
 from curate.errors import FootageError, UsageError
 
 VIDEO_SUFFIXES = frozenset(
-    ".mp4 .mov .m4v .mkv .webm .avi .mxf .mts .m2ts .ts .mpg .mpeg .wmv .flv .3gp .ogv .y4m .gif".split()
+    ".mp4 .mov .m4v .mkv .webm .avi .mxf .mts .m2ts .m2t .ts .mpg .mpeg .m2v .vob .mod .tod .wmv .asf .flv .f4v .3gp "
+    ".3g2 .ogv .y4m .gif .dv .h264 .264 .avc .h265 .265 .hevc .ivf .obu".split()
 )
-PHOTO_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())
+HEIF_SUFFIXES = frozenset((".heic", ".heif"))
+"""Photos that need the extra `heif`."""
+PILLOW_SUFFIXES = frozenset(".avif .jp2 .j2k .jpx".split())
+PHOTO_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split()) | HEIF_SUFFIXES | PILLOW_SUFFIXES
 _RANGE = re.compile(r"^(?P<path>.+)@(?P<start>[\d:.]*)-(?P<end>[\d:.]*)$")
 
 
@@ -58,7 +62,7 @@ def expand(footage: Footage) -> list[Footage]:
         return [footage]
     found = []
     for folder in [footage.path, *sorted(p for p in footage.path.rglob("*") if p.is_dir())]:
-        found += [Footage(p) for p in sorted(folder.iterdir()) if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
+        found += [Footage(p) for p in _visible(folder) if p.suffix.lower() in VIDEO_SUFFIXES]
         if photos(folder):
             found.append(Footage(folder))
     if not found:
@@ -68,4 +72,9 @@ def expand(footage: Footage) -> list[Footage]:
 
 def photos(folder: Path) -> list[Path]:
     """The photos in a folder, sorted by name."""
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file())
+    return [p for p in _visible(folder) if p.suffix.lower() in PHOTO_SUFFIXES]
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Files of a folder, sorted, without hidden ones: `._clip.mp4` is what macOS keeps about clip.mp4, no video."""
+    return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file())

@@ -61,4 +61,6 @@ def curate(
     )
     chosen = choosing.select(done.faceset.folder, options, target)
     page = choosing.report(done.faceset.folder, target)
-    console.say(as_json, {**done.summary(), **chosen, "report": str(page)}, messages.curated)
+    told = done.summary()
+    notes = [*told["notes"], *chosen["notes"]]
+    console.say(as_json, {**told, **chosen, "notes": notes, "report": str(page)}, messages.curated)

@@ -51,7 +51,7 @@ class Place:
     """Position of the face in one frame."""
 
     landmarks: Floats
-    """(478, 3) frame pixels, stabilised."""
+    """(478, 3) square pixels of the frame, stabilised."""
     shot: int
     opacity: float = 1.0
     """0..1, less in profile."""
@@ -171,16 +171,33 @@ def _swap_batch(
 ) -> list[tuple[Frame, Swapped | None]]:
     faces = [f for f in frames if f.index in where and where[f.index].opacity > 0]
     size = swapper.size
-    matrices = [crop_matrix(where[f.index].landmarks, framing, size) for f in faces]
+    squares = [crop_matrix(where[f.index].landmarks, framing, size) for f in faces]
+    matrices = [_from_stored(m, f.square) for f, m in zip(faces, squares, strict=True)]
     crops = [_unit(warp(f.image, m, size)) for f, m in zip(faces, matrices, strict=True)]
     done: dict[int, Swapped] = {}
     passed = _pass(swapper, crops, reconstruct)
-    for frame, matrix, crop, (rgb, model, given) in zip(faces, matrices, crops, passed, strict=True):
+    for frame, square, matrix, crop, (rgb, model, given) in zip(faces, squares, matrices, crops, passed, strict=True):
         place = where[frame.index]
-        alpha = face_mask(model, transform(place.landmarks, matrix), settings)
+        alpha = face_mask(model, transform(place.landmarks, square), settings)
         error = None if given is None else occlusion.error(given, crop)
         done[frame.index] = Swapped(place, matrix, crop, rgb, alpha, error)
     return [(f, done.get(f.index)) for f in frames]
+
+
+def _from_stored(matrix: NDArray[np.float64], square: tuple[float, float]) -> NDArray[np.float64]:
+    """The matrix (2, 3) from square pixels, as one from the frame's own; pixel centres lie at whole numbers."""
+    x, y = square
+    stretch = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+    return np.asarray(matrix @ stretch, np.float64) if square != (1.0, 1.0) else matrix
+
+
+def stored_points(points: Floats, square: tuple[float, float]) -> Floats:
+    """Landmarks (N, 3) in square pixels as those of the frame's own pixels; depth follows x."""
+    if square == (1.0, 1.0):
+        return points
+    x, y = square
+    factors = np.array([x, y, x], np.float32)
+    return np.asarray((points - [(x - 1) / 2, (y - 1) / 2, 0]) / factors, np.float32)
 
 
 def _unit(image: Image) -> Floats:

@@ -108,6 +108,15 @@ def output_format(footage_format: FootageFormat, coding: Coding) -> FootageForma
     )
 
 
+def coded_size(width: int, height: int, shown: FootageFormat, coding: Coding) -> tuple[int, int]:
+    """Width and height that are encoded: even where H.264 and H.265 halve the chroma; see `render.output.crop`."""
+    if coding.prores:
+        return width, height
+    across = 1 if shown.pixel_format.startswith("yuv444") else 2
+    down = 2 if shown.pixel_format.startswith("yuv420") else 1
+    return -(-width // across) * across, -(-height // down) * down
+
+
 def encoder_options(coding: Coding) -> dict[str, Any]:
     """ffmpeg's output options. Groups of pictures are closed, so that decoding can start at any key frame."""
     options: dict[str, Any] = {"vcodec": ENCODERS[coding.codec], "threads": coding.threads}

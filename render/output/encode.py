@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from curate.errors import WorkError
 from curate.footage import depth
-from render.output.coding import Coding, encoder_options, output_format
+from curate.footage.opening import plain_name
+from render.output.coding import Coding, coded_size, encoder_options, output_format
 from render.output.footage_format import TAG_OF, FootageFormat
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -36,11 +37,13 @@ def encoder(
 ) -> Iterator[Callable[[Pixels], None]]:
     """Function that appends a frame to the video at `path` (MP4, or QuickTime for ProRes, whatever its suffix).
 
-    Frames are (height, width, 3) RGB: uint8 for 8 bits, uint16 in 0..65535 for 10. The first is a key frame. Leaving
-    the context finishes the file. Raises WorkError with the encoder's own message if it fails.
+    Frames are (height, width, 3) RGB: uint8 for 8 bits, uint16 in 0..65535 for 10. An odd size is padded by repeating
+    the last column or row where chroma is halved. The first frame is a key frame. Leaving the context finishes the
+    file. Raises WorkError with the encoder's own message if it fails.
     """
     shown = output_format(footage_format, coding)
-    command = _command(path, width, height, rate, shown, coding)
+    across, down = coded_size(width, height, shown, coding)
+    command = _command(path, across, down, rate, shown, coding)
     matrix = depth.to_yuv(shown.matrix, shown.range_tag == depth.FULL_RANGE, coding.bits)
     with (
         tempfile.TemporaryFile() as errors,
@@ -51,6 +54,8 @@ def encoder(
         def write(image: Pixels) -> None:
             """Append one frame."""
             _check_frame(image, width, height, coding)
+            if (across, down) != (width, height):
+                image = np.pad(image, ((0, down - height), (0, across - width), (0, 0)), "edge")
             if coding.deep:
                 image = np.moveaxis(depth.transform(cast(NDArray[np.uint16], image), matrix), -1, 0).astype("<u2")
             pipe.write(image.tobytes())
@@ -101,8 +106,8 @@ def _command(
     if footage_format.aspect:
         frames = frames.filter("setsar", f"{footage_format.aspect.numerator}/{footage_format.aspect.denominator}")
     output = frames.output(
-        str(path), format=coding.suffix[1:], fps_mode="passthrough", color_range=footage_format.range_tag, **tags,
-        **encoder_options(coding),
+        plain_name(path), format=coding.suffix[1:], fps_mode="passthrough", color_range=footage_format.range_tag,
+        **tags, **encoder_options(coding),
     )  # fmt: skip
     quiet = output.global_args("-nostdin", "-hide_banner", "-loglevel", "error", "-filter_threads", "1")
     command: list[str] = quiet.overwrite_output().compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())

@@ -6,23 +6,23 @@ import itertools
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
-from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import Colorspace
 
 from curate.errors import UsageError
-from curate.footage.video import matrix_of
+from curate.footage.aperture import odd_size
+from curate.footage.opening import opened, plain_name, video_stream
+from curate.footage.picture import HLG, PQ, View, hdr_kind, matrix_of, orientation
+from curate.footage.sizes import sizes
 from curate.safe_io import DAMAGED, unreadable
 
 UNKNOWN = 2
 """H.273: unspecified."""
-PQ, HLG = 16, 18
-"""H.273 transfer characteristics of HDR: SMPTE ST 2084, ARIB STD-B67."""
 TAG_OF = {
     Colorspace.ITU709: (1, "bt709"),
     Colorspace.ITU601: (6, "bt601"),
@@ -38,11 +38,6 @@ TO_SDR = (
     "zscale=t=bt709:m=bt709:r=tv,format=yuv420p"
 )
 """ffmpeg filters from PQ or HLG to BT.709."""
-
-
-def video_stream(container: Any) -> Any:
-    """The video stream to decode: the first that is not a cover picture."""
-    return next(s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic)
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,8 @@ class FootageFormat:
     """Pixel aspect, width to height, upright; 0 if unspecified."""
     bits: int
     """Bits per component of the footage."""
+    size: tuple[int, int] = (0, 0)
+    """Width and height, upright, as stored."""
 
     @property
     def hdr(self) -> bool:
@@ -70,51 +67,65 @@ class FootageFormat:
         return self.transfer in (PQ, HLG)
 
 
-def check_footage(footage: Path, allow_hdr: bool = False) -> FootageFormat:
-    """The format of footage that can be rendered without conversion.
+def check_footage(footage: Path, allow_hdr: bool = False, view: View | None = None) -> FootageFormat:
+    """The format of footage, as `view` reads it (default: as it is stored); the output's is the same.
 
-    Raises UsageError, with the ffmpeg command that converts it, for interlaced footage and, unless `allow_hdr`, for HDR
-    (PQ, HLG) and Dolby Vision; FootageError if it is not a video.
+    Raises UsageError, with the option or the ffmpeg command that helps, for interlaced footage that is not
+    deinterlaced, and, unless `allow_hdr`, for HDR (PQ, HLG, Dolby Vision) that is not mapped to SDR; FootageError if it
+    is not a video.
     """
+    view = view or View(square=False, sdr=False, progressive=False)
     with _frames(footage) as (stream, frames):
         first = next(frames)
-        quarter = round(first.rotation / 90) % 2
-        size = (first.height, first.width) if quarter else (first.width, first.height)
-        footage_format = _footage_format(stream, first, *size)
-        if any(frame.interlaced_frame for frame in itertools.chain([first], itertools.islice(frames, LOOKED_AT - 1))):
+        stored = odd_size(footage, first.width, first.height)
+        footage_format = _footage_format(stream, first, stored, view)
+        looked_at = itertools.chain([first], itertools.islice(frames, LOOKED_AT - 1))
+        if not view.progressive and any(frame.interlaced_frame for frame in looked_at):
             raise UsageError(
-                f"--footage {footage}: is interlaced, and a face pasted over both fields would show combing; "
-                f"deinterlace it first: {_command(footage, 'bwdif=mode=send_frame', 'progressive')}"
+                f"--footage {footage}: is interlaced, and a face pasted over both fields would show combing; add "
+                f"--deinterlace, or deinterlace it first: {_command(footage, 'bwdif=mode=send_frame', 'progressive')}"
             )
-        kind = _hdr_kind(stream, first, footage_format)
-        if kind and not allow_hdr:
+        kind = hdr_kind(stream, first)
+        if kind and not allow_hdr and not (view.sdr and kind in ("PQ", "HLG")):
+            help_ = "add --tonemap, or convert it first" if kind != "Dolby Vision" else "convert it first"
             raise UsageError(
-                f"--footage {footage}: is HDR ({kind}), but the model was trained on SDR; convert it first: "
+                f"--footage {footage}: is HDR ({kind}), but the model was trained on SDR; {help_}: "
                 f"{_command(footage, TO_SDR, 'sdr')}"
             )
         return footage_format
 
 
+def check_size(footage: Path) -> None:
+    """Raises UsageError, with the command that cuts it apart, if the footage changes its size."""
+    found = sizes(footage)
+    if len(found) < 2:
+        return
+    times = ",".join(f"{change.seconds:.3f}" for change in found[1:])
+    parts = plain_name(footage.with_name(f"{footage.stem}-%d{footage.suffix}"))
+    command = shlex.join([
+        "ffmpeg", "-i", plain_name(footage), "-map", "0:V:0", "-map", "0:a?", "-c", "copy", "-f", "segment",
+        "-segment_times", times, "-reset_timestamps", "1", parts,
+    ])  # fmt: skip
+    before, after = found[0], found[1]
+    raise UsageError(
+        f"--footage {footage}: changes its size from {before.width}x{before.height} to {after.width}x{after.height} at "
+        f"{after.seconds:.2f} s; cut it apart there, then render each part: {command}"
+    )
+
+
 def _command(footage: Path, filters: str, word: str) -> str:
     out = footage.with_name(f"{footage.stem}-{word}.mp4")
-    parts = ["ffmpeg", "-i", str(footage), "-vf", filters, "-c:v", "libx264", "-crf", "12", "-c:a", "copy", str(out)]
-    return shlex.join(parts)
-
-
-def _hdr_kind(stream: Any, frame: Any, footage_format: FootageFormat) -> str:
-    """Kind of HDR: Dolby Vision, PQ or HLG; empty for SDR."""
-    marks = {SideData.DOVI_RPU_BUFFER, SideData.DOVI_METADATA}
-    tags = ("dvh1", "dvhe", "dva1", "dvav", "dav1")
-    if stream.codec_context.codec_tag in tags or any(data.type in marks for data in frame.side_data):
-        return "Dolby Vision"
-    return {PQ: "PQ", HLG: "HLG"}.get(footage_format.transfer, "")
+    names = plain_name(footage), plain_name(out)
+    return shlex.join(
+        ["ffmpeg", "-i", names[0], "-vf", filters, "-c:v", "libx264", "-crf", "12", "-c:a", "copy", names[1]]
+    )
 
 
 @contextmanager
 def _frames(footage: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
     try:
-        with av.open(str(footage), metadata_errors="replace") as container:
-            stream = video_stream(container)
+        with opened(footage) as container:
+            stream = video_stream(container, footage)
             yield stream, _decoded(container, stream)
     except (*DAMAGED, StopIteration) as error:
         raise unreadable(footage, error) from None
@@ -129,22 +140,27 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
             continue
 
 
-def _footage_format(stream: Any, frame: Any, width: int, height: int) -> FootageFormat:
+def _footage_format(stream: Any, frame: Any, stored: tuple[int, int], view: View) -> FootageFormat:
     context = stream.codec_context
+    quarter = orientation(frame).turns % 2
+    width, height = stored[::-1] if quarter else stored
     tag = int(frame.colorspace)
     matrix = matrix_of(tag, frame.height)
-    quarter = round(frame.rotation / 90) % 2
     aspect = stream.sample_aspect_ratio or Fraction(0)
-    return FootageFormat(
+    found = FootageFormat(
         matrix=matrix,
         matrix_tag=_matrix_tag(tag, matrix, height),
-        primaries=int(context.color_primaries),
-        transfer=int(context.color_trc),
+        primaries=int(frame.color_primaries if int(frame.color_primaries) != UNKNOWN else context.color_primaries),
+        transfer=int(frame.color_trc if int(frame.color_trc) != UNKNOWN else context.color_trc),
         range_tag=int(frame.color_range),
-        pixel_format=_pixel_format(frame.format, quarter, width, height),
+        pixel_format=_pixel_format(frame.format, quarter),
         aspect=1 / aspect if quarter and aspect else Fraction(aspect),
         bits=max(c.bits for c in frame.format.components),
+        size=(width, height),
     )
+    if view.sdr and found.hdr:
+        return replace(found, matrix=Colorspace.ITU709, matrix_tag=1, primaries=1, transfer=1, range_tag=1)
+    return found
 
 
 def _matrix_tag(tag: int, matrix: Colorspace, height: int) -> int:
@@ -155,18 +171,14 @@ def _matrix_tag(tag: int, matrix: Colorspace, height: int) -> int:
     return tag if tag in known else TAG_OF[matrix][0]
 
 
-def _pixel_format(form: av.VideoFormat, quarter: int, width: int, height: int) -> str:
-    """Chroma as in the footage; 4:4:4 where an odd size, or a quarter turn of 4:2:2, leaves nothing else."""
+def _pixel_format(form: av.VideoFormat, quarter: int) -> str:
+    """Chroma as in the footage; 4:4:4 where a quarter turn leaves nothing else. RGB becomes 4:2:0."""
     planes = form.components
     if len(planes) < 3 or form.is_rgb:
-        across, down = (2, 2) if width % 2 == height % 2 == 0 else (1, 1)
+        across, down = 2, 2
     else:
         across = round(planes[0].width / planes[1].width)
         down = round(planes[0].height / planes[1].height)
     if quarter:
         across, down = down, across
-    if (across, down) == (2, 2) and width % 2 == height % 2 == 0:
-        return "yuv420p"
-    if (across, down) == (2, 1) and width % 2 == 0:
-        return "yuv422p"
-    return "yuv444p"
+    return {(2, 2): "yuv420p", (2, 1): "yuv422p"}.get((across, down), "yuv444p")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,8 +18,10 @@ from typing import Any
 import av
 
 from curate.errors import UsageError, WorkError
-from curate.footage.video import times_of
-from render.output.footage_format import video_stream
+from curate.footage.opening import opened, plain_name, video_stream
+from curate.footage.timeline import Timeline, timeline
+from render.output import streams, tags
+from render.output.crop import crop
 from render.output.packets import Joined, intervals, join
 
 log = logging.getLogger(__name__)
@@ -26,29 +29,47 @@ log = logging.getLogger(__name__)
 INTERLEAVED = 10
 """Seconds by which one stream's packets may lag behind another's in a file."""
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
+CLOCKS = ("mpegts", "mpeg")
+"""Containers whose times are a transmitter's clock: they start anywhere."""
 
 
 def check_sound(footage: Path, out: Path, scratch: Path) -> int:
     """Number of the footage's sound and subtitle streams that `out` will contain.
 
-    Writes a header to `scratch`. Raises UsageError if the container does not support the sound's codec.
+    Writes a first packet of each to `scratch`. Raises UsageError if the container does not support the sound's codec.
     """
-    with av.open(str(footage), metadata_errors="replace") as source:
-        streams = _copied(source)
-        if not streams:
+    with opened(footage) as source:
+        found = streams.copied(source).streams
+        if not found:
             return 0
-        try:
-            with av.open(str(scratch), "w", format=FORMATS[out.suffix.lower()]) as container:
-                for stream in streams:
-                    container.add_stream_from_template(stream)
-                container.start_encoding()
-        except (av.error.FFmpegError, ValueError):
-            codecs = ", ".join(s.codec_context.name for s in streams)
-            raise UsageError(
-                f"--out {out}: {out.suffix} does not support the footage's sound ({codecs}); "
-                f"convert the sound first: ffmpeg -i {footage} -c:v copy -c:a aac {footage.stem}-aac.mp4"
-            ) from None
-        return len(streams)
+        problem = _trial(source, found, scratch, out.suffix.lower())
+    if problem:
+        codecs = ", ".join(s.codec_context.name for s in found)
+        converted = plain_name(footage.with_name(f"{footage.stem}-aac.mkv"))
+        command = shlex.join(["ffmpeg", "-i", plain_name(footage), "-c:v", "copy", "-c:a", "aac", converted])
+        raise UsageError(
+            f"--out {out}: {out.suffix} does not support the footage's sound ({codecs}: {problem}); "
+            f"convert the sound first: {command}"
+        )
+    return len(found)
+
+
+def _trial(source: Any, found: Sequence[Any], scratch: Path, suffix: str) -> str:
+    """Why the first packets of the streams cannot be written to such a file; empty if they can."""
+    first = streams.sample(source, found)
+    try:
+        with av.open(plain_name(scratch), "w", format=FORMATS[suffix]) as container:
+            pairs = {stream: streams.add(container, stream) for stream in found}
+            for stream in found:
+                packet = first.get(stream.index)
+                if packet is not None and stream.type == "audio":
+                    packet.stream = pairs[stream]
+                    packet.pts = packet.dts = 0
+                    container.mux_one(packet)
+            container.start_encoding()
+    except (av.error.FFmpegError, ValueError) as error:
+        return str(getattr(error, "strerror", None) or error).splitlines()[0]
+    return ""
 
 
 def mux(
@@ -59,35 +80,70 @@ def mux(
     times: Sequence[int],
     comment: str,
     span: tuple[int, int] | None = None,
-) -> None:
-    """Write `out` from the encoded parts, in order, and the footage's sound.
+    size: tuple[int, int] | None = None,
+) -> tuple[str, ...]:
+    """Write `out` from the encoded parts, in order, and the footage's sound; sentences about what could not be kept.
 
     `times` are the frames' presentation timestamps in order, in the footage's time base; `suffix` (.mp4, .m4v, .mov)
     selects the container; `comment` goes into its metadata. `span` is the first and last frame number of the footage,
     both included, if only these are rendered: the first frame's timestamp becomes 0, and sound and subtitles are cut to
     match. Sound is cut between packets (AAC: 21 ms at 48 kHz): the last packet is kept whole; one packet before the
     start is kept so that the first audible one decodes correctly, and an edit list makes the player start at the exact
-    sample. Raises WorkError.
+    sample. `size` is that of the pictures, where it is odd and they were padded. Names and roles of streams, tags,
+    chapters and the timecode are the footage's. Raises WorkError.
     """
     joined = join(parts)
     if len(joined.order) != len(times):
         raise WorkError(
             f"the encoder wrote {len(joined.order)} of {len(times)} frames; check for free disk space and render again"
         )
-    with av.open(str(parts[0])) as template, av.open(str(footage), metadata_errors="replace") as source:
-        base = Fraction(video_stream(source).time_base)
-        end = _end(source, times) if span is None else _end_of(span, source, footage, times)
-        shift = 0 if span is None else times[0]
-        with av.open(str(out), "w", format=FORMATS[suffix], container_options=_options(base)) as container:
-            _describe(container, source, comment)
-            track, pairs = _tracks(container, template, source, base)
-            shown = [time - shift for time in times]
-            feeds: list[Iterable[Any]] = [_video_packets(joined, track, shown, end - shift, base)]
-            if pairs:
-                copied = _copied_packets(source, pairs)
-                feeds.append(copied if span is None else _cut(copied, shift * base, end * base))
-            for packet in heapq.merge(*feeds, key=lambda p: p.dts * p.time_base):
-                container.mux_one(packet)
+    line = timeline(footage)
+    with av.open(plain_name(parts[0])) as template, opened(footage) as source:
+        found = streams.copied(source)
+        coded = template.streams.video[0].width, template.streams.video[0].height
+        with av.open(plain_name(out), "w", format=FORMATS[suffix], container_options=_options(line.base)) as container:
+            _write(container, template, source, found.streams, joined, line, times, comment, span)
+    if size is not None and size != coded:
+        crop(out, *size, coded)
+    with opened(footage) as source, opened(out) as made:
+        notes = (*found.notes, *tags.lost(tags.wanted(source), made.metadata))
+    for note in notes:
+        log.warning("%s: %s", footage, note)
+    return notes
+
+
+def _write(
+    container: Any,
+    template: Any,
+    source: Any,
+    found: Sequence[Any],
+    joined: Joined,
+    line: Timeline,
+    times: Sequence[int],
+    comment: str,
+    span: tuple[int, int] | None,
+) -> None:
+    base = line.base
+    end = _end(source, times) if span is None else _end_of(span, source, line, times)
+    shift = _start(source, base) if span is None else times[0]
+    container.metadata.update({**tags.wanted(source), "comment": comment})
+    chapters = tags.chapters(source, shift * base, None if span is None else end * base)
+    if chapters:
+        container.set_chapters(chapters)
+    track, pairs = _tracks(container, template, source, found, base)
+    rate = Fraction(video_stream(source, "").average_rate or 25)
+    code = tags.timecode(source, video_stream(source, ""), 0 if span is None else span[0], rate)
+    if code:
+        track.metadata["timecode"] = code
+    shown = [time - shift for time in times]
+    feeds: list[Iterable[Any]] = [_video_packets(joined, track, shown, end - shift, base)]
+    if pairs:
+        copied = streams.packets(source, pairs, line)
+        start, until = shift * base, end * base
+        whole = (streams.moved(p, round(start / p.time_base), None) for p in copied)
+        feeds.append(whole if span is None else streams.cut(copied, start, until, INTERLEAVED))
+    for packet in heapq.merge(*feeds, key=lambda p: p.dts * p.time_base):
+        container.mux_one(packet)
 
 
 def _options(base: Fraction) -> dict[str, str]:
@@ -96,88 +152,39 @@ def _options(base: Fraction) -> dict[str, str]:
     return {"movflags": "+faststart", "video_track_timescale": scale, "movie_timescale": scale}
 
 
-def _tracks(container: Any, template: Any, source: Any, base: Fraction) -> tuple[Any, dict[Any, Any]]:
+def _tracks(
+    container: Any, template: Any, source: Any, found: Sequence[Any], base: Fraction
+) -> tuple[Any, dict[Any, Any]]:
     """The output's video stream, and its sound and subtitle streams by the footage's."""
     encoded = template.streams.video[0]
     track = container.add_stream_from_template(encoded)
     track.codec_context.codec_tag = encoded.codec_context.codec_tag  # hvc1, ap4h: PyAV forgets it
     track.time_base = Fraction(1, base.denominator)
-    pairs = {stream: container.add_stream_from_template(stream) for stream in _copied(source)}
-    for old, new in pairs.items():
-        new.metadata.update({k: v for k, v in old.metadata.items() if k in ("language", "title")})
-    return track, pairs
+    streams.name(video_stream(source, ""), track)
+    return track, {stream: streams.add(container, stream) for stream in found}
 
 
-def _cut(packets: Iterable[Any], start: Fraction, end: Fraction) -> Iterator[Any]:
-    """Packets that play between two times in seconds, shifted so that `start` is 0.
-
-    One packet of sound before the first is kept, as the decoder's run-up; subtitles are shortened to the span.
-    """
-    before: dict[int, Any] = {}
-    for packet in packets:
-        base = packet.time_base
-        pts = packet.dts if packet.pts is None else packet.pts
-        if pts * base >= end + INTERLEAVED:
-            return
-        if pts * base >= end:
-            continue
-        sound = packet.stream.type == "audio"
-        heard = (pts + max(packet.duration or 0, 1)) * base > start
-        if sound and not heard:
-            before[packet.stream.index] = packet
-            continue
-        if not heard:
-            continue
-        run_up = before.pop(packet.stream.index, None)
-        for kept in [packet] if run_up is None else [run_up, packet]:
-            yield _moved(kept, round(start / base), None if sound else round((end - start) / base))
+def _start(source: Any, base: Fraction) -> int:
+    """Time of the footage that becomes 0: of a transmitter's clock the start, otherwise 0."""
+    if source.format.name.split(",")[0] not in CLOCKS or source.start_time is None:
+        return 0
+    return round(Fraction(source.start_time, av.time_base) / base)
 
 
-def _moved(packet: Any, shift: int, length: int | None) -> Any:
-    """The packet, earlier by `shift`; with a `length`, shortened to 0 .. length."""
-    pts = (packet.dts if packet.pts is None else packet.pts) - shift
-    if length is None:
-        packet.dts -= shift
-        packet.pts = pts
-        return packet
-    stop = min(pts + (packet.duration or 0), length)
-    packet.pts = packet.dts = max(pts, 0)
-    packet.duration = max(stop - max(pts, 0), 0)
-    return packet
-
-
-def _end_of(span: tuple[int, int], source: Any, footage: Path, times: Sequence[int]) -> int:
+def _end_of(span: tuple[int, int], source: Any, line: Timeline, times: Sequence[int]) -> int:
     """Timestamp of the frame after the span, or the end of the footage."""
-    following = times_of(footage)[0][span[1] + 1 :]
+    following = line.times[span[1] + 1 :]
     return following[0] if following and following[0] > times[-1] else _end(source, times)
 
 
 def _end(source: Any, times: Sequence[int]) -> int:
     """End of the last frame: from the stream's duration, else one median frame duration after its start."""
-    stream = video_stream(source)
+    stream = video_stream(source, "")
     end = (stream.start_time or 0) + int(stream.duration or 0)
     if end > times[-1]:
         return end
     between = intervals(times)
     return times[-1] + between[len(between) // 2]
-
-
-def _describe(container: Any, source: Any, comment: str) -> None:
-    kept = ("title", "artist", "copyright", "date", "creation_time")
-    container.metadata.update({k: v for k, v in source.metadata.items() if k in kept})
-    container.metadata["comment"] = comment
-
-
-def _copied(source: Any) -> list[Any]:
-    """Sound streams, and subtitles that MP4 supports; others are skipped with a warning."""
-    found = []
-    for stream in source.streams:
-        codec = stream.codec_context.name if stream.codec_context is not None else None
-        if (stream.type == "audio" and codec is not None) or (stream.type == "subtitle" and codec == "mov_text"):
-            found.append(stream)
-        elif stream.type in ("audio", "subtitle"):
-            log.warning("%s: the %s stream %s is not copied (codec %s)", source.name, stream.type, stream.index, codec)
-    return found
 
 
 def _video_packets(joined: Joined, track: Any, times: Sequence[int], end: int, base: Fraction) -> Iterator[Any]:
@@ -190,12 +197,4 @@ def _video_packets(joined: Joined, track: Any, times: Sequence[int], end: int, b
         packet.pts = times[rank]
         packet.dts = times[place - delay] if place >= delay else times[0] - (delay - place) * step
         packet.duration = (times[rank + 1] if rank + 1 < len(times) else end) - times[rank]
-        yield packet
-
-
-def _copied_packets(source: Any, streams: dict[Any, Any]) -> Iterator[Any]:
-    for packet in source.demux(*streams):
-        if packet.dts is None:  # the flush at the end
-            continue
-        packet.stream = streams[packet.stream]
         yield packet

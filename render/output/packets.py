@@ -16,6 +16,7 @@ from typing import Any
 import av
 
 from curate.errors import WorkError
+from curate.footage.opening import opened
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Joined:
     def packets(self) -> Iterator[Any]:
         """All packets as stored, with their part's own timestamps."""
         for part in self.parts:
-            with av.open(str(part)) as container:
+            with opened(part) as container:
                 yield from (p for p in container.demux(container.streams.video[0]) if p.size)
 
 
@@ -46,7 +47,7 @@ def join(parts: Sequence[Path]) -> Joined:
     first: dict[str, Any] = {}
     for part in parts:
         try:
-            with av.open(str(part)) as container:
+            with opened(part) as container:
                 stream = container.streams.video[0]
                 header = _header(stream)
                 packets = [(int(p.pts or 0), p.is_keyframe) for p in container.demux(stream) if p.size]

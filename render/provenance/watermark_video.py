@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import FacesetError
-from curate.footage import video
+from curate.footage import photos, video
+from curate.footage.picture import View
+from curate.footage.timeline import timeline
 from curate.types import Clip, Segment
 from render.provenance.watermark import WINDOW, Reading, read
 
@@ -22,6 +24,8 @@ FIRST_SEARCH = 60
 """Frames at the start, in the middle and at the end that are searched first."""
 LIMIT = 1800
 """Maximum number of frames that are searched; a longer video is searched in windows spread evenly over it."""
+STORED = View(square=False, sdr=False, progressive=False)
+"""The pictures in which the mark lies."""
 # Errors of the libraries for damaged videos and other files.
 DAMAGED = (FacesetError, OSError, ValueError, LookupError, ArithmeticError, RuntimeError, MemoryError, cv2.error)
 
@@ -44,23 +48,21 @@ def find_watermark(path: Path) -> Reading | None:
 
 
 def _luma(clip: Clip, segment: Segment) -> Iterator[NDArray[np.uint8]]:
-    return (frame.luma for frame in video.decode(clip, segment))
+    return (frame.luma for frame in video.decode(clip, segment, view=STORED))
 
 
 def _spans(clip: Clip) -> Iterator[Segment]:
     """Spans to search, the most promising first."""
-    whole = video.segments(clip, float("inf"))[0]
-    count = len(whole.pts)
-    if count > 3 * FIRST_SEARCH and clip.kind == "video":
+    if clip.kind == "photos":
+        yield photos.segments(clip)[0]
+        return
+    line = timeline(Path(clip.path))
+    count = len(line.times)
+    if count > 3 * FIRST_SEARCH:
         for start in (0, (count - FIRST_SEARCH) // 2, count - FIRST_SEARCH):
-            yield _cut(whole, start, start + FIRST_SEARCH)
+            yield video.span(clip, line, start, start + FIRST_SEARCH)
     if count <= LIMIT:
-        yield whole
+        yield video.span(clip, line, 0, count)
         return
     for start in np.linspace(0, count - WINDOW, LIMIT // WINDOW).astype(int).tolist():
-        yield _cut(whole, start, start + WINDOW)
-
-
-def _cut(whole: Segment, start: int, end: int) -> Segment:
-    pts = whole.pts[start:end]
-    return replace(whole, seek=pts[0], start=pts[0], end=pts[-1] + 1, first_frame=whole.first_frame + start, pts=pts)
+        yield video.span(clip, line, start, start + WINDOW)

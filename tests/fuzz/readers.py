@@ -19,6 +19,7 @@ from curate.exchange.record import to_table
 from curate.extract.segment import part_info
 from curate.extract.table import build
 from curate.footage import video
+from curate.footage.timeline import timeline
 from curate.select.outcome import read_outcome
 from render import plan
 from render.output import footage_format, mux
@@ -39,7 +40,7 @@ def read_clip(path: Path) -> None:
         for frame in itertools.islice(video.decode(clip, segment, 16), FRAMES):
             assert frame.image.shape[:2] == frame.luma.shape == frame.deep.shape[:2]
     if clip.kind == "video":
-        video.times_of(path)
+        timeline(path)
 
 
 def read_footage(path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from curate.errors import FootageError, UsageError
 from curate.footage.paths import Footage, expand, parse_footage
-from curate.footage.video import decode, matrix_of, probe, segments, to_rgb
+from curate.footage.picture import matrix_of, to_rgb
+from curate.footage.video import decode, probe, segments
 
 
 def level(image: np.ndarray) -> float:
@@ -169,8 +170,8 @@ def test_a_picture_that_cannot_be_made_is_footage_that_cannot_be_read(clip_path:
     def fails(frame: object) -> None:
         raise av.error.OSError(95, "Operation not supported")
 
-    monkeypatch.setattr("curate.footage.video.to_rgb", fails)
-    monkeypatch.setattr("curate.footage.video.luma_of", fails)
+    monkeypatch.setattr("curate.footage.picture.to_rgb", fails)
+    monkeypatch.setattr("curate.footage.picture.luma_of", fails)
     frame = next(decode(probe(clip_path)))
     for name in ("image", "luma"):
         with pytest.raises(FootageError, match=r"n\.mp4: cannot be read"):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from curate.errors import MissingError, UsageError
-from curate.footage import depth, video
+from curate.footage import depth, picture, video
 from render.output import coding as codings
 from render.output.coding import Coding, check_coding, coding_for
 from render.output.encode import encoder
@@ -83,7 +83,7 @@ def test_deep_colours_follow_the_standard(form, bits, full):
     full = full or form.startswith("yuvj")
     rgb = np.random.default_rng(0).uniform(0.02, 0.98, (32, 32, 3)) * 65535
     rgb[0], rgb[1] = 65535, 0
-    matrix = depth.to_yuv(video.Colorspace.ITU709, full, bits)
+    matrix = depth.to_yuv(picture.Colorspace.ITU709, full, bits)
     stored = np.rint((rgb @ matrix[:, :3].T + matrix[:, 3]) / (1 << 16 - bits)).clip(0, (1 << bits) - 1)
     frame = av.VideoFrame(32, 32, form)
     kind = np.uint8 if bits == 8 else np.uint16
@@ -92,12 +92,12 @@ def test_deep_colours_follow_the_standard(form, bits, full):
         rows[:, :32] = stored[..., index]
         plane.update(rows.tobytes())
     frame.color_range, frame.colorspace = 2 if full else 1, 1
-    deep = video.to_deep(frame).astype(float)
+    deep = picture.to_deep(frame).astype(float)
     assert np.abs(deep - rgb).max() <= 1.7 * (1 << 16 - bits)
     assert set(np.unique(deep[0])) == {65535}
     assert set(np.unique(deep[1])) == {0}
     if bits == 8:
-        assert np.abs(deep / 257 - video.to_rgb(frame)).max() < 0.6
+        assert np.abs(deep / 257 - picture.to_rgb(frame)).max() < 0.6
 
 
 def test_deep_is_made_only_where_it_was_asked_for(make_clip, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from curate.errors import FootageError, WorkError
-from curate.footage import video
+from curate.footage import picture, video
 from render.output import mux
 from render.output.coding import Coding
 from render.output.encode import encoder
@@ -43,7 +43,7 @@ def test_decoding_what_was_encoded_gives_the_colours_back(make_clip, tmp_path, s
 def test_the_wrong_matrix_would_be_seen(make_clip, tmp_path):
     footage = make_clip(tmp_path / "a.mp4", [512, 1024], tags=(1, 1, 1, 1), codec="")
     right = check_footage(footage, allow_hdr=True)
-    wrong = replace(right, matrix=video.Colorspace.ITU601)
+    wrong = replace(right, matrix=picture.Colorspace.ITU601)
     frame = pictures(1, 96, 128)[0]
     with encoder(tmp_path / "b.mp4", 128, 96, Fraction(25), wrong, Coding(crf=1)) as write:
         write(frame)

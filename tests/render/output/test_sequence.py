@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from curate.errors import MissingError, UsageError, WorkError
-from curate.footage.video import Colorspace
+from curate.footage.picture import Colorspace
 from render.output import exr
 from render.output.footage_format import FootageFormat
 from render.output.sequence import MaskWriter, SequenceWriter
