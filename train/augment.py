@@ -123,6 +123,12 @@ def draw(
     )
 
 
+def is_mirrored(changes: Changes) -> Tensor:
+    """(N,) whether a crop is mirrored."""
+    turn = changes.affine[:, :, :2]
+    return turn[:, 0, 0] * turn[:, 1, 1] - turn[:, 0, 1] * turn[:, 1, 0] < 0
+
+
 def gaussian(sigma: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, K) weights from the middle outwards for standard deviations (N,) in pixels, up to three of the largest;
     with their mirror image they sum to 1."""

@@ -11,7 +11,8 @@ from curate.options import check, option, option_of
 from curate.records import record
 
 # What may not differ when a run is resumed: the network's shape, and what decides which faces it never sees.
-FIXED_ON_RESUME = ("arch", "size", "encoder_width", "decoder_width", "latent", "residuals", "held_out", "guard", "seed")
+FIXED_ON_RESUME = ("arch", "size", "encoder_width", "decoder_width", "latent", "residuals", "drive", "picture_share",
+                   "modulation", "held_out", "guard", "seed")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,16 @@ class TrainConfig:
     latent: int = option(512, "Values in the bottleneck that both faces share.", low=8, high=8192)
     """liae has a second one of the same size for the target."""
     residuals: int = option(1, "Residual blocks at each decoder size except the largest.", low=0, high=8)
+
+    drive: str = option("scores", "What draws the performance: scores (expression, gaze, pose, light) or picture only.",
+                        choices=("scores", "picture"))  # fmt: skip
+    """See train/drive.py."""
+    picture_share: float = option(0.1875, "Fraction of the bottleneck read from the crop, with --drive scores.",
+                                  low=0.01, high=0.99)  # fmt: skip
+    picture_dropout: float = option(0.5, "Fraction of faces drawn from their scores alone, with --drive scores.",
+                                    low=0, high=1)  # fmt: skip
+    modulation: str = option("off", "Let scores also scale and shift each decoder level: on or off.",
+                             choices=("on", "off"))  # fmt: skip
 
     steps: int = option(100_000, "Optimiser steps of the whole run.", low=1, high=100_000_000)
     batch: int = option(16, "Batch size per side and process.", low=1, high=65_536)
@@ -59,6 +70,8 @@ class TrainConfig:
     """auto: after a cool-down, `steps` at most."""
     price: float = option(0.0, "Price per device-hour; the run then reports its cost.", low=0, high=1e6)
     identity: int = option(24, "Held-out swaps per identity evaluation; 0: none.", low=0, high=10_000)
+    performance: int = option(96, "Held-out swaps per evaluation of the performance; 0: none.", low=0, high=10_000)
+    """See train/performance.py."""
 
     held_out: float = option(0.1, "Fraction of each side's faces held out for evaluation.", low=0.01, high=0.5)
     guard: float = option(0.5, "Gap around held-out faces, in seconds.", low=0, high=3600)
@@ -156,10 +169,11 @@ def config_of(preset: str = "small", **given: Any) -> TrainConfig:
 def from_json(values: Mapping[str, Any]) -> TrainConfig:
     """The inverse of `to_json`; fields of another version of faceset are left out.
 
-    A run from before `blur` and `compress` resumes without them; its `flip` was true or false.
+    A run from before `blur` and `compress` resumes without them, one from before `drive` is driven by the picture, and
+    an old run's `flip` was true or false.
     """
     known = {f.name for f in fields(TrainConfig)}
-    found = {"blur": 0.0, "compress": 0.0} | {k: v for k, v in values.items() if k in known}
+    found = {"blur": 0.0, "compress": 0.0, "drive": "picture"} | {k: v for k, v in values.items() if k in known}
     if isinstance(found.get("flip"), bool):
         found["flip"] = "all" if found["flip"] else "off"
     return record(TrainConfig, found)
@@ -179,5 +193,5 @@ def check_resume(begun: TrainConfig, asked: TrainConfig) -> tuple[str, ...]:
 
 def same_encoder(one: TrainConfig, other: TrainConfig) -> bool:
     """Whether the weights of one's encoder fit the other's."""
-    shape = ("arch", "size", "encoder_width", "decoder_width", "latent")
+    shape = ("arch", "size", "encoder_width", "decoder_width", "latent", "drive", "picture_share")
     return all(getattr(one, name) == getattr(other, name) for name in shape)

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
-from curate.types import Progress
+from curate.types import Floats, Progress
 from train import crop_cache
 from train.augment import Limits
 from train.clarity import CLARITY, clarity, matched
 from train.config import TrainConfig
+from train.drive import COLUMNS, Drive, rest_of, scores_of
 from train.split import Split, chance, split
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,12 @@ class Side:
     """(N,) whether the light comes roughly from the front."""
     limits: Limits
     """How far inputs are degraded."""
+    scores: Floats
+    """(N, len(train.drive.NAMES)) scores of the faces, counted from rest."""
+    rest: Floats
+    """(len(train.drive.NAMES),) rest of the subject, see `train.drive.rest_of`."""
+    drive: Drive | None = None
+    """Scores that drive the network; None: the picture does."""
 
     def draw(self, random: np.random.Generator, count: int) -> NDArray[np.int64]:
         """Indices of `count` random training faces."""
@@ -63,6 +70,18 @@ class Side:
         """Crops (B, 3, size, size) and masks (B, 1, size, size), not augmented, float32 in 0..1, downscaled by area."""
         images = F.interpolate(self.crops(indices).float() / 255, size=(size, size), mode="area")
         return images[:, :3], images[:, 3:]
+
+    def performance(self, indices: NDArray[np.int64], device: torch.device) -> Tensor | None:
+        """(B, K) scores of the given faces as the network reads them to draw them as they are."""
+        if self.drive is None:
+            return None
+        return torch.from_numpy(self.drive.inputs(self.scores[indices])).to(device)
+
+    def performed(self, indices: NDArray[np.int64], device: torch.device) -> Tensor | None:
+        """(B, K) scores of the given target faces as the network reads them to swap: held in the source's range."""
+        if self.drive is None:
+            return None
+        return torch.from_numpy(self.drive.inputs(self.drive.held(self.scores[indices]))).to(device)
 
 
 def load_side(
@@ -89,7 +108,9 @@ def load_side(
     limits = matched(config, clarity(rows), footage or {}, faceset.settings.framing)
     if build:
         _log_side(name, len(rows), parts, limits, config)
-    return Side(name, ids, rows, pixels, parts, np.cumsum(chances), light_from_front(rows), limits)
+    rest = rest_of(scores_of(faceset.table(list(COLUMNS), kept=True)))
+    cumulative, front = np.cumsum(chances), light_from_front(rows)
+    return Side(name, ids, rows, pixels, parts, cumulative, front, limits, scores_of(rows) - rest, rest)
 
 
 def _cached_size(faceset: Faceset, config: TrainConfig) -> int:
@@ -126,7 +147,7 @@ def light_from_front(rows: pd.DataFrame) -> NDArray[np.bool_]:
 def usable_rows(faceset: Faceset) -> pd.DataFrame:
     """Selected rows that have a crop, in order of clip and time; raises WorkError if there are none."""
     names = ("face_id", "clip", "time", "crop", "matrix", "yaw", "pitch", "light_x", "light_y")
-    rows = faceset.selected([*names, *CLARITY])
+    rows = faceset.selected(list(dict.fromkeys([*names, *CLARITY, *COLUMNS])))
     rows["group"] = rows["group"].fillna("")
     folder = faceset.folder
     if rows.empty:

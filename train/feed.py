@@ -15,6 +15,7 @@ from train import augment
 from train.augment import Changes
 from train.config import TrainConfig
 from train.data import Side
+from train.drive import mirrored
 from train.model import SIDES
 
 
@@ -26,12 +27,22 @@ class Batch:
     """(B, 4, C, C) uint8: RGB and mask."""
     changes: Changes
     """Augmentation of these faces."""
+    scores: Tensor | None = None
+    """(B, K) their scores as the network reads them; None: the picture drives it."""
+    seen: Tensor | None = None
+    """(B, 1) 0 for faces that are drawn from their scores alone, else 1."""
 
     def part(self, rows: slice, device: torch.device, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """Some rows on the device: the network's input, the picture it has to draw, the mask; see `augment.apply`."""
         crops = self.crops[rows].to(device, non_blocking=True)
         read, truth, mask = augment.apply(crops, self.changes.part(rows, device), size)
         return read.contiguous(memory_format=torch.channels_last), truth, mask
+
+    def driven(self, rows: slice, device: torch.device) -> tuple[Tensor, Tensor] | None:
+        """`scores` and `seen` of some rows on the device; None: the picture drives the network."""
+        if self.scores is None or self.seen is None:
+            return None
+        return self.scores[rows].to(device, non_blocking=True), self.seen[rows].to(device, non_blocking=True)
 
 
 def batch_of(side: Side, step: int, config: TrainConfig, rank: int, world: int, pin: bool = False) -> Batch:
@@ -44,8 +55,13 @@ def batch_of(side: Side, step: int, config: TrainConfig, rank: int, world: int, 
     mine = slice(config.batch * rank, config.batch * (rank + 1))
     drawn = side.draw(random, count)
     changes = augment.draw(random, count, config, side.limits, side.may_flip[drawn]).part(mine, torch.device("cpu"))
+    seen = (random.random(count) >= config.picture_dropout)[mine]
     crops = side.crops(drawn[mine])
-    return Batch(crops.pin_memory() if pin else crops, changes)
+    crops = crops.pin_memory() if pin else crops
+    if side.drive is None:
+        return Batch(crops, changes)
+    scores = mirrored(side.drive.inputs(side.scores[drawn[mine]]), augment.is_mirrored(changes).numpy())
+    return Batch(crops, changes, torch.from_numpy(scores), torch.from_numpy(seen.astype(np.float32)[:, None]))
 
 
 class Feed:

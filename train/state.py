@@ -122,9 +122,11 @@ def take_encoder(training: Training, init: Path) -> None:
         raise UsageError(
             f"--init {init}: its encoder has another shape ({run.config.preset}, {run.size} px): use that preset"
         )
-    weights = load_swapper(run, "cpu").model.encoder.state_dict()
-    training.model.encoder.load_state_dict(weights)
-    training.ema.encoder.load_state_dict(weights)
+    found = load_swapper(run, "cpu").model
+    for model in (training.model, training.ema):
+        model.encoder.load_state_dict(found.encoder.state_dict())
+        if model.performance is not None and found.performance is not None:
+            model.performance.load_state_dict(found.performance.state_dict())
 
 
 def means(training: Training) -> dict[str, float]:

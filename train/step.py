@@ -61,8 +61,9 @@ def _forward_backward(training: Training, batches: dict[str, Batch], rows: slice
     config, accelerator = training.config, training.accelerator
     device = accelerator.device
     read, truth, masks = zip(*(batches[name].part(rows, device, config.size) for name in SIDES), strict=True)
+    driven = [found for name in SIDES if (found := batches[name].driven(rows, device)) is not None]
     with accelerator.autocast():
-        outputs = training.wrapped(*read)
+        outputs = training.wrapped(*read, *(torch.cat(both) for both in zip(*driven, strict=True)))
     terms = [losses(o, t, m, config) for o, t, m in zip(outputs, truth, masks, strict=True)]
     total = terms[0]["total"] + terms[1]["total"]
     if training.adversary is not None:
