@@ -156,8 +156,8 @@ def drive_of(source: Floats, target: Floats, rest: Floats, own: Own | None = Non
     """
     both = [n for n, *known in zip(NAMES, *map(_known, (source, target)), strict=True) if min(known) > 0.5]
     names = tuple(both)
-    own = source[:, [NAMES.index(name) for name in names]]
-    low, high = np.nanquantile(own, (EDGE, 1 - EDGE), axis=0) if names else (np.zeros(0), np.zeros(0))
+    seen = source[:, [NAMES.index(name) for name in names]]
+    low, high = np.nanquantile(seen, (EDGE, 1 - EDGE), axis=0) if names else (np.zeros(0), np.zeros(0))
     kept = tuple(float(rest[NAMES.index(name)]) for name in names)
     values = {} if own is None else {k: np.asarray(v).tolist() for k, v in vars(own.neutral).items()}
     return Drive(names, tuple(low.tolist()), tuple(high.tolist()), kept, 0.0 if own is None else own.zero, values)
