@@ -42,7 +42,7 @@ class Side:
     rows: pd.DataFrame
     """Rows of the faces, in order: face_id, clip, time, crop, matrix, cluster, group, yaw, pitch."""
     pixels: NDArray[np.uint8]
-    """(N, C, C, 4) RGB and mask, a memory map."""
+    """(N, C, C, 5) RGB, mask and emphasis, a memory map."""
     split: Split
     cumulative: NDArray[np.float64]
     """(len(split.train),) cumulative probabilities of being drawn, ending at 1."""
@@ -63,13 +63,13 @@ class Side:
         return self.split.train[np.minimum(places, len(self.split.train) - 1)]
 
     def crops(self, indices: NDArray[np.int64]) -> Tensor:
-        """Crops and masks (B, 4, C, C) uint8 of the given faces."""
+        """Crops, masks and emphasis (B, 5, C, C) uint8 of the given faces."""
         return torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2)
 
     def faces(self, indices: NDArray[np.int64], size: int) -> tuple[Tensor, Tensor]:
         """Crops (B, 3, size, size) and masks (B, 1, size, size), not augmented, float32 in 0..1, downscaled by area."""
         images = F.interpolate(self.crops(indices).float() / 255, size=(size, size), mode="area")
-        return images[:, :3], images[:, 3:]
+        return images[:, :3], images[:, 3:4]
 
     def performance(self, indices: NDArray[np.int64], device: torch.device) -> Tensor | None:
         """(B, K) scores of the given faces as the network reads them to draw them as they are."""
@@ -100,7 +100,7 @@ def load_side(
     """
     rows = usable_rows(faceset)
     if build:
-        crop_cache.update(faceset, rows, _cached_size(faceset, config), cache, name, progress)
+        crop_cache.update(faceset, rows, _cached_size(faceset, config), cache, name, progress, config)
     ids, pixels = crop_cache.open_cache(cache, name)
     rows = rows.set_index("face_id").loc[list(ids)].reset_index()
     parts = split(rows["clip"].tolist(), rows["time"].to_numpy(float), config.held_out, config.guard)
