@@ -50,6 +50,8 @@ EDGE = 0.005
 """Share of the source's faces at either end that do not count for its range."""
 TOLD = 0.02
 """Share of frames beyond the range from which a score is reported."""
+UNTOLD = ("light_x", "light_y", "light_z")
+"""Scores that are not reported: the light of two films differs as a rule, and colour transfer answers it."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Drive:
         with np.errstate(invalid="ignore"):
             far = (scores < low - SCALES / 4) | (scores > high + SCALES / 4)
         shares = dict(zip(NAMES, far.mean(0).tolist() if len(far) else [0.0] * len(NAMES), strict=True))
-        told = {name: share for name, share in shares.items() if share >= TOLD}
+        told = {name: share for name, share in shares.items() if share >= TOLD and name not in UNTOLD}
         return dict(sorted(told.items(), key=lambda item: -item[1]))
 
     def _limits(self) -> tuple[Floats, Floats]:
