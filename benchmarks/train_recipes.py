@@ -4,8 +4,8 @@
                                        [--steps N] [--work DIR] [--sheets DIR]
 
 Preset tiny, one thread. Every recipe trains for the same CPU time, or for N steps with `--steps`. Columns: SSIM under
-the face mask on held-out blocks of either side; the same in eyes and mouth, mean of both sides; distance of swaps to the
-source's identity, and the share nearer to the source; then per movement the correlation of swaps with the target
+the face mask on held-out blocks of either side; the same in eyes and mouth, mean of both sides; distance of swaps to
+the source's identity, and the share nearer to the source; then per movement the correlation of swaps with the target
 (train/performance.py) and in brackets the slope. Swaps are of up to 150 faces of the target, evenly spread over its
 footage; the source's decoder has seen none of them. `--sheets` writes pictures: target above, swap below.
 """

@@ -172,6 +172,8 @@ def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip
     from train.run import open_run
 
     opened = open_run(run)
+    if opened.people:
+        raise UsageError(f"{run} is a prior, which cannot be rendered: faceset train --init {run} starts from it")
     for side in (opened.source, opened.target):
         consent.require(side.subject, str(run))
     clip = video.probe(footage)

@@ -122,7 +122,7 @@ def _decode(
         points = align.transform(landmarks[face], np.asarray(matrix).reshape(2, 3))
         mask = np.round(align.hull_mask(points, *image.shape[:2]) * 255).astype(np.uint8)
         how = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC
-        more = emphasis(points, *image.shape[:2], config)
+        more = emphasis(points, image.shape[0], image.shape[1], config)
         return np.asarray(cv2.resize(np.dstack([image, mask, more]), (size, size), interpolation=how), np.uint8)
 
     with ThreadPoolExecutor(2) as pool:

@@ -93,7 +93,10 @@ class Drive:
         if not self.neutral:
             return None
         try:
-            values = {k: v if isinstance(v, float) else np.asarray(v, np.float64) for k, v in self.neutral.items()}
+            values: dict[str, Any] = {
+                name: value if isinstance(value, float) else np.asarray(value, np.float64)
+                for name, value in self.neutral.items()
+            }
             neutral = Neutral(**values)
             apply(neutral, *(np.zeros((1, n)) for n in (len(BLENDSHAPES), 2, len(DISTANCES), 2)))
         except (TypeError, ValueError):

@@ -112,7 +112,7 @@ def train(
             (out / "model.safetensors").unlink(missing_ok=True)
     judges = _judges(training, facesets) if accelerator.is_main_process else ()
     run = finish(training, fit(training, run, judges, begun, progress))
-    return _summary(training, run, resumed_from, begun)
+    return summary(training, run, resumed_from, begun)
 
 
 def fit(training: Training, run: Run, judges: Sequence[Judge | Stage], begun: float, progress: Progress) -> Run:
@@ -227,7 +227,7 @@ def _cool(training: Training, journal: Journal | None) -> None:
         )  # fmt: skip
 
 
-def _summary(training: Training, run: Run, resumed_from: int | None, begun: float) -> Summary:
+def summary(training: Training, run: Run, resumed_from: int | None, begun: float) -> Summary:
     """The summary of a run, the same in every process."""
     kinds = {"correlation": "follows", "slope": "slope"}
     figures = {(axis, kind): f"{name}_{axis}" for axis in AXES for kind, name in kinds.items()}

@@ -213,6 +213,12 @@ def build(config: TrainConfig) -> Swap:
         return model
 
 
+def share_decoder(model: Swap) -> None:
+    """Give both sides one decoder, which then draws everyone; those of liae share it already."""
+    if isinstance(model, Df):
+        model.target = model.source
+
+
 def picture(output: Tensor) -> tuple[Tensor, Tensor]:
     """RGB (B, 3, S, S) clamped to 0..1 and mask (B, 1, S, S) in 0..1 from a decoder's output, float32."""
     output = output.float()

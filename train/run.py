@@ -83,6 +83,8 @@ class Run:
     """Hash of model.safetensors; empty if there is none yet, or if faceset before 0.2 wrote it."""
     drive: Drive | None = None
     """Scores that drive the network, and the source's range in them; None: the picture drives it."""
+    people: tuple[SideInfo, ...] = ()
+    """Whose faces a prior (`train.pretrain`) was trained on; empty for a run of two subjects."""
     ended: str = ""
     """finished, plateau, or stopped by SIGTERM ...; empty while it trains."""
 
@@ -191,10 +193,6 @@ def _of(path: Path, values: dict[str, Any]) -> Run:
     run = record(Run, {**values, "path": path, "config": from_json(values["config"])}, strict=False)
     if run.size != run.config.size or run.framing not in FRAMINGS or run.step < 0:
         raise ValueError(f"size {run.size}, framing {run.framing!r}, step {run.step}")
-    if (run.drive is None) != (run.config.drive == "picture"):
-        raise ValueError(
-            f"--drive {run.config.drive}, but the scores are {'missing' if run.drive is None else 'there'}"
-        )
     return run
 
 
@@ -227,6 +225,8 @@ def load_swapper(run: Run, device: str = "auto") -> Swapper:
                 raise WorkError(f"{run.path} has no network yet: continue with faceset train --out {run.path} --resume")
             log.warning("%s has not ended: using its network of step %d", run.path, last.step)
             tensors = last.part("ema")
+        if (run.drive is None) != (run.config.drive == "picture"):
+            raise ValueError(f"--drive {run.config.drive} does not fit the scores in run.json")
         _check_shapes(run.config, tensors)
         model = build(run.config)
         model.load_state_dict(tensors)

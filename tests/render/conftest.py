@@ -142,6 +142,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             size=made.network.size,
             framing="full",
             drive=None,
+            people=(),
             source=SimpleNamespace(subject=made.source, clips=(("ann.mp4", "aa" * 32),), **side),
             target=SimpleNamespace(subject=made.target, clips=(("bob.mp4", "bb" * 32),), **side),
         )
