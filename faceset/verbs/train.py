@@ -26,8 +26,6 @@ def train(
     init: Annotated[
         Path | None, typer.Option(metavar="PRIOR", help="Initialise from this prior, or the encoder from this run.")
     ] = None,
-        Path | None, typer.Option(metavar="PRIOR", help="Initialise from this prior, or the encoder from this run.")
-    ] = None,
     cache: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Local folder for decoded faces. [default: OUT/cache]")
     ] = None,
