@@ -50,7 +50,7 @@ EMPHASIS: dict[str, Any] = {"eyes_weight": 3.0, "mouth_weight": 2.0}
 RECIPES: dict[str, dict[str, Any]] = {
     "picture": TODAY,
     "scores": SCORES,
-    "scores, modulated": {**SCORES, "modulation": "on"},
+    "scores, modulated": {**SCORES, "modulation": True},
     "scores, no dropout": {**SCORES, "picture_dropout": 0.0},
     "picture + emphasis": {**TODAY, **EMPHASIS},
     "scores + emphasis": {**SCORES, **EMPHASIS},

@@ -44,8 +44,7 @@ class TrainConfig:
                                   low=0.01, high=0.99)  # fmt: skip
     picture_dropout: float = option(0.5, "Fraction of faces drawn from their scores alone, with --drive scores.",
                                     low=0, high=1)  # fmt: skip
-    modulation: str = option("off", "Let scores also scale and shift each decoder level: on or off.",
-                             choices=("on", "off"))  # fmt: skip
+    modulation: bool = option(False, "Let scores also scale and shift each decoder level, with --drive scores.")
 
     steps: int = option(100_000, "Optimiser steps of the whole run.", low=1, high=100_000_000)
     batch: int = option(16, "Batch size per side and process.", low=1, high=65_536)

@@ -89,7 +89,7 @@ class Decoder(nn.Module):
         first, *others = reversed(widths(config.decoder_width, config.size))
         channels = first * codes
         blocks: list[nn.Module] = []
-        modulated = config.drive == "scores" and config.modulation == "on"
+        modulated = config.drive == "scores" and config.modulation
         for out in others:
             blocks.append(Upsample(channels, out, config.residuals, modulated))
             channels = out

@@ -166,7 +166,7 @@ def test_df_is_bit_for_bit_what_it_was_before_there_was_liae(config: TrainConfig
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_scores_move_what_is_drawn_and_the_picture_can_be_hidden(config: TrainConfig, arch: str) -> None:
-    model, crops = build(replace(config, arch=arch, modulation="on")), torch.rand(4, 3, 64, 64)
+    model, crops = build(replace(config, arch=arch, modulation=True)), torch.rand(4, 3, 64, 64)
     scores, none, all_seen = torch.randn(4, len(NAMES)), torch.zeros(4, 1), torch.ones(4, 1)
     still, _ = model(crops[:2], crops[2:], torch.zeros(4, len(NAMES)), all_seen)
     moved, _ = model(crops[:2], crops[2:], scores, all_seen)
