@@ -27,7 +27,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from train.augment import Limits
 from train.config import PRESETS, TrainConfig
+from train.crop_cache import CHANNELS
 from train.data import Side
+from train.drive import NAMES, drive_of
 from train.loss import losses
 from train.memory import estimate
 from train.model import SIDES, build, parameter_counts
@@ -44,8 +46,10 @@ FACES = 64
 def side(name: str, config: TrainConfig) -> Side:
     """Side of noise faces, at twice the network's size like the cache."""
     rng = np.random.default_rng(SIDES.index(name))
-    small = rng.integers(0, 255, (FACES, 8, 8, 4), np.uint8)
+    small = rng.integers(0, 255, (FACES, 8, 8, CHANNELS), np.uint8)
     pixels = np.stack([cv2.resize(s, (2 * config.size, 2 * config.size)) for s in small])
+    scores = rng.normal(size=(FACES, len(NAMES))).astype(np.float32)
+    nothing = np.zeros(len(NAMES), np.float32)
     everything = np.arange(FACES)
     ids = tuple(map(str, everything))
     rows = pd.DataFrame({"face_id": ids})
@@ -59,6 +63,9 @@ def side(name: str, config: TrainConfig) -> Side:
         np.cumsum(chances[8:]),
         everything < 0,
         Limits(config.blur, config.compress),
+        scores,
+        nothing,
+        drive_of(scores, scores, nothing) if config.drive == "scores" else None,
     )
 
 

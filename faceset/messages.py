@@ -54,6 +54,9 @@ def trained(out: Path) -> Any:
         parts = [f"{out}: {r['steps']} steps ({r['ended']})", f"held-out SSIM {r['ssim']:.3f}"]
         if r["nearer"] is not None:
             parts.append(f"{100 * r['nearer']:.0f} % of swaps nearer to the source")
+        if r["performance"]:
+            weak = min(r["performance"], key=lambda axis: r["performance"][axis]["correlation"])
+            parts.append(f"weakest movement: {weak} (correlation {r['performance'][weak]['correlation']:.2f})")
         parts.append(f"{r['seconds']:.0f} s")
         if r["device_hours"] is not None:
             parts.append(f"{r['device_hours']:.2f} device hours" + (f", cost {r['cost']:.2f}" if r["cost"] else ""))

@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from curate.dataset import consent
 from curate.errors import UsageError, WorkError
 from curate.footage import video
@@ -34,11 +36,15 @@ from render.output.png import png
 from render.provenance import keys, manifest
 from render.provenance.watermark import Marker
 from render.provenance.watermark_code import identifier_text
+from train.drive import scores_of
 
 if TYPE_CHECKING:
     from train.run import Run
 
 log = logging.getLogger(__name__)
+
+MOST_TOLD = 6
+"""Scores beyond the source's range that a note names."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def render(
         report, offset = publish.artifact_report(folder, made)
         times = [t for account in accounts for t in account["times"]]
         swapped = sum(account["swapped"] for account in accounts)
-        notes = _notes(sum(account["faces"] for account in accounts), swapped)
+        notes = (*_notes(sum(account["faces"] for account in accounts), swapped), *_beyond(folder, opened))
         stated = publish.statement(opened, made, len(times), swapped)
         lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
         page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
@@ -168,6 +174,8 @@ def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip
     from train.run import open_run
 
     opened = open_run(run)
+    if opened.people:
+        raise UsageError(f"{run} is a prior, which cannot be rendered: faceset train --init {run} starts from it")
     for side in (opened.source, opened.target):
         consent.require(side.subject, str(run))
     clip = video.probe(footage)
@@ -237,11 +245,14 @@ def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> A
         rate = clip.fps or 25.0
         start, end = max(wanted.first - 4 * RADIUS, 0) / rate, (wanted.end + 4 * RADIUS) / rate
     identity = run.target.identity or None
-    rows = follow(Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end)
+    own = None if run.drive is None else run.drive.calibrated()
+    rows = follow(Path(clip.path), identity, workers, progress, start, end, own)
     if not len(rows):
         raise WorkError(
             f"{clip.path}: no frame shows the face of {run.target.subject.name}; check that it is the right clip"
         )
+    if run.drive is not None:
+        rows["scores"] = list(run.drive.counted(scores_of(rows)))
     inside = rows["frame"].between(wanted.first, wanted.end - 1)
     log.info("%s: %d of %d frames show the face", clip.name, int(inside.sum()), wanted.end - wanted.first)
     return rows
@@ -269,6 +280,18 @@ def _render_parts(folder: Path, made: plan.Plan, options: RenderOptions, progres
     if rendered != frames:
         log.warning("%s: %d of %d frames are damaged and are missing", made.clip.path, frames - rendered, frames)
     return frames - sum(each.end - each.first for each in unfinished)
+
+
+def _beyond(folder: Path, run: Run) -> tuple[str, ...]:
+    """A note on scores of the footage that go beyond the source's range, where swaps hold them at its edge."""
+    acted = [place.scores for place in plan.load_face(folder).values() if place.scores is not None]
+    found = run.drive.beyond(np.stack(acted)) if run.drive is not None and acted else {}
+    if not found:
+        return ()
+    told = ", ".join(f"{name} in {100 * share:.0f} % of frames" for name, share in [*found.items()][:MOST_TOLD])
+    note = f"the footage goes beyond the source's range, and the swap stops at its edge: {told}"
+    log.warning("%s", note)
+    return (note,)
 
 
 def _notes(faces: int, swapped: int) -> tuple[str, ...]:

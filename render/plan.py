@@ -152,8 +152,10 @@ def load(folder: Path) -> Plan | None:
 
 
 def save_face(folder: Path, rows: pd.DataFrame) -> None:
-    """Write face.parquet from the rows of `curate.extract.follow.follow`."""
+    """Write face.parquet from the rows of `curate.extract.follow.follow`, with `scores` (K,) if they drive the run."""
     kept = rows.reindex(columns=["frame", "shot", "yaw"]).copy()
+    if "scores" in rows:
+        kept["scores"] = [np.asarray(own, np.float32).tobytes() for own in rows["scores"]]
     kept["points"] = [len(p) for p in rows["landmarks"]]
     kept["landmarks"] = [np.asarray(p, np.float32).tobytes() for p in rows["landmarks"]]
     with atomic(folder / "face.parquet") as temporary:
@@ -169,6 +171,8 @@ def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
             np.frombuffer(b, np.float32).reshape(n, -1) for b, n in zip(rows["landmarks"], rows["points"], strict=True)
         ]
         rows["landmarks"] = pd.Series(marks, index=rows.index, dtype=object)
+        if "scores" in rows:
+            rows["scores"] = pd.Series([np.frombuffer(b, np.float32) for b in rows["scores"]], index=rows.index)
         return places(rows)
     except (*DAMAGED, WorkError) as error:
         raise WorkError(

@@ -123,6 +123,12 @@ def draw(
     )
 
 
+def is_mirrored(changes: Changes) -> Tensor:
+    """(N,) whether a crop is mirrored."""
+    turn = changes.affine[:, :, :2]
+    return turn[:, 0, 0] * turn[:, 1, 1] - turn[:, 0, 1] * turn[:, 1, 0] < 0
+
+
 def gaussian(sigma: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, K) weights from the middle outwards for standard deviations (N,) in pixels, up to three of the largest;
     with their mirror image they sum to 1."""
@@ -132,11 +138,11 @@ def gaussian(sigma: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def apply(crops: Tensor, changes: Changes, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Network input, the picture that it has to draw, and the face mask.
+    """Network input, the picture that it has to draw, and the face mask with what may follow it.
 
-    crops: (B, 4, H, W) uint8, RGB and mask, at least as large as `size`; they are sampled bilinearly, which at twice
-    the size is the area mean, so interpolation loses nothing. Returns read (B, 3, size, size), truth (B, 3, size,
-    size) and mask (B, 1, size, size), float32 in 0..1. Outside the crop, its content is mirrored.
+    crops: (B, 3 + M, H, W) uint8, RGB, mask and emphasis, at least as large as `size`; they are sampled bilinearly,
+    which at twice the size is the area mean, so interpolation loses nothing. Returns read (B, 3, size, size), truth
+    (B, 3, size, size) and masks (B, M, size, size), float32 in 0..1. Outside the crop, its content is mirrored.
     """
     images = crops.float().div_(255)
     images[:, :3] = _relight(images[:, :3], changes)

@@ -68,7 +68,17 @@ def write(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file atomically."""
     with atomic(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, str(temporary))
+        save_file({k: v.detach().cpu().contiguous() for k, v in _apart(tensors).items()}, str(temporary))
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors, those that share their memory (a prior's decoders) as copies: the format has no place for that."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in tensors.items():
+        found[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return found
 
 
 def newest(folder: Path) -> Checkpoint | None:

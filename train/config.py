@@ -11,7 +11,12 @@ from curate.options import check, option, option_of
 from curate.records import record
 
 # What may not differ when a run is resumed: the network's shape, and what decides which faces it never sees.
-FIXED_ON_RESUME = ("arch", "size", "encoder_width", "decoder_width", "latent", "residuals", "held_out", "guard", "seed")
+FIXED_ON_RESUME = ("arch", "size", "encoder_width", "decoder_width", "latent", "residuals", "drive", "picture_share",
+                   "modulation", "held_out", "guard", "seed")  # fmt: skip
+
+BEFORE = {"blur": 0.0, "compress": 0.0, "drive": "picture", "eyes_weight": 1.0, "mouth_weight": 1.0, "phases": 0.0,
+          "ssim_windows": "one"}  # fmt: skip
+"""Values with which a run from before these fields was trained."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,15 @@ class TrainConfig:
     latent: int = option(512, "Values in the bottleneck that both faces share.", low=8, high=8192)
     """liae has a second one of the same size for the target."""
     residuals: int = option(1, "Residual blocks at each decoder size except the largest.", low=0, high=8)
+
+    drive: str = option("scores", "What draws the performance: scores (expression, gaze, pose, light) or picture only.",
+                        choices=("scores", "picture"))  # fmt: skip
+    """See train/drive.py."""
+    picture_share: float = option(0.1875, "Fraction of the bottleneck read from the crop, with --drive scores.",
+                                  low=0.01, high=0.99)  # fmt: skip
+    picture_dropout: float = option(0.5, "Fraction of faces drawn from their scores alone, with --drive scores.",
+                                    low=0, high=1)  # fmt: skip
+    modulation: bool = option(False, "Let scores also scale and shift each decoder level, with --drive scores.")
 
     steps: int = option(100_000, "Optimiser steps of the whole run.", low=1, high=100_000_000)
     batch: int = option(16, "Batch size per side and process.", low=1, high=65_536)
@@ -57,8 +71,13 @@ class TrainConfig:
     stop: str = option("steps", "steps: after --steps; auto: when held-out quality stops rising.",
                        choices=("steps", "auto"))  # fmt: skip
     """auto: after a cool-down, `steps` at most."""
+    phases: float = option(0.0, "Last fraction of the run, without warp but with the adversarial loss; 0: none.",
+                           low=0, high=0.9)  # fmt: skip
+    """Give it again with --resume to enter the last phase earlier. With --stop auto the cool-down is the last phase."""
     price: float = option(0.0, "Price per device-hour; the run then reports its cost.", low=0, high=1e6)
     identity: int = option(24, "Held-out swaps per identity evaluation; 0: none.", low=0, high=10_000)
+    performance: int = option(96, "Held-out swaps per evaluation of the performance; 0: none.", low=0, high=10_000)
+    """See train/performance.py."""
 
     held_out: float = option(0.1, "Fraction of each side's faces held out for evaluation.", low=0.01, high=0.5)
     guard: float = option(0.5, "Gap around held-out faces, in seconds.", low=0, high=3600)
@@ -86,11 +105,16 @@ class TrainConfig:
 
     l1_weight: float = option(1.0, "Weight of the L1 loss.", low=0, high=1e3)
     ssim_weight: float = option(1.0, "Weight of the DSSIM loss, (1 - SSIM) / 2.", low=0, high=1e3)
+    ssim_windows: str = option("one", "Windows of the DSSIM loss: one (11 px) or two (1/11.6 and 1/23.2 of the size).",
+                               choices=("one", "two"))  # fmt: skip
     mask_weight: float = option(0.1, "Weight of the mask loss.", low=0, high=1e3)
     perceptual_weight: float = option(0.0, "Weight of the L1 loss on Laplacian pyramids; 0: none.", low=0, high=1e3)
     """See `train.loss.pyramid`."""
     adversarial_weight: float = option(0.0, "Adversarial loss weight; 0: no discriminators.", low=0, high=1e3)
     """See train/adversary.py."""
+    eyes_weight: float = option(3.0, "Loss weight of the eyes; the rest of the face has 1.", low=1, high=11)
+    mouth_weight: float = option(2.0, "Loss weight of the mouth; the rest of the face has 1.", low=1, high=11)
+    """Both in L1, DSSIM and pyramids; see train/emphasis.py."""
     background: float = option(0.3, "Loss weight of pixels outside the face mask; inside it is 1.", low=0, high=1)
     """In L1, DSSIM and pyramids."""
 
@@ -156,10 +180,10 @@ def config_of(preset: str = "small", **given: Any) -> TrainConfig:
 def from_json(values: Mapping[str, Any]) -> TrainConfig:
     """The inverse of `to_json`; fields of another version of faceset are left out.
 
-    A run from before `blur` and `compress` resumes without them; its `flip` was true or false.
+    A run from before a field resumes as it began, see BEFORE; its `flip` was true or false.
     """
     known = {f.name for f in fields(TrainConfig)}
-    found = {"blur": 0.0, "compress": 0.0} | {k: v for k, v in values.items() if k in known}
+    found = {**BEFORE, **{k: v for k, v in values.items() if k in known}}
     if isinstance(found.get("flip"), bool):
         found["flip"] = "all" if found["flip"] else "off"
     return record(TrainConfig, found)
@@ -179,5 +203,5 @@ def check_resume(begun: TrainConfig, asked: TrainConfig) -> tuple[str, ...]:
 
 def same_encoder(one: TrainConfig, other: TrainConfig) -> bool:
     """Whether the weights of one's encoder fit the other's."""
-    shape = ("arch", "size", "encoder_width", "decoder_width", "latent")
+    shape = ("arch", "size", "encoder_width", "decoder_width", "latent", "drive", "picture_share")
     return all(getattr(one, name) == getattr(other, name) for name in shape)

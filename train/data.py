@@ -16,11 +16,12 @@ from torch import Tensor
 
 from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
-from curate.types import Progress
+from curate.types import Floats, Progress
 from train import crop_cache
 from train.augment import Limits
 from train.clarity import CLARITY, clarity, matched
 from train.config import TrainConfig
+from train.drive import COLUMNS, Drive, rest_of, scores_of
 from train.split import Split, chance, split
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Side:
     rows: pd.DataFrame
     """Rows of the faces, in order: face_id, clip, time, crop, matrix, cluster, group, yaw, pitch."""
     pixels: NDArray[np.uint8]
-    """(N, C, C, 4) RGB and mask, a memory map."""
+    """(N, C, C, 5) RGB, mask and emphasis, a memory map."""
     split: Split
     cumulative: NDArray[np.float64]
     """(len(split.train),) cumulative probabilities of being drawn, ending at 1."""
@@ -49,6 +50,12 @@ class Side:
     """(N,) whether the light comes roughly from the front."""
     limits: Limits
     """How far inputs are degraded."""
+    scores: Floats
+    """(N, len(train.drive.NAMES)) scores of the faces, counted from rest."""
+    rest: Floats
+    """(len(train.drive.NAMES),) rest of the subject, see `train.drive.rest_of`."""
+    drive: Drive | None = None
+    """Scores that drive the network; None: the picture does."""
 
     def draw(self, random: np.random.Generator, count: int) -> NDArray[np.int64]:
         """Indices of `count` random training faces."""
@@ -56,13 +63,25 @@ class Side:
         return self.split.train[np.minimum(places, len(self.split.train) - 1)]
 
     def crops(self, indices: NDArray[np.int64]) -> Tensor:
-        """Crops and masks (B, 4, C, C) uint8 of the given faces."""
+        """Crops, masks and emphasis (B, 5, C, C) uint8 of the given faces."""
         return torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2)
 
     def faces(self, indices: NDArray[np.int64], size: int) -> tuple[Tensor, Tensor]:
         """Crops (B, 3, size, size) and masks (B, 1, size, size), not augmented, float32 in 0..1, downscaled by area."""
         images = F.interpolate(self.crops(indices).float() / 255, size=(size, size), mode="area")
-        return images[:, :3], images[:, 3:]
+        return images[:, :3], images[:, 3:4]
+
+    def performance(self, indices: NDArray[np.int64], device: torch.device) -> Tensor | None:
+        """(B, K) scores of the given faces as the network reads them to draw them as they are."""
+        if self.drive is None:
+            return None
+        return torch.from_numpy(self.drive.inputs(self.scores[indices])).to(device)
+
+    def performed(self, indices: NDArray[np.int64], device: torch.device) -> Tensor | None:
+        """(B, K) scores of the given target faces as the network reads them to swap: held in the source's range."""
+        if self.drive is None:
+            return None
+        return torch.from_numpy(self.drive.inputs(self.drive.held(self.scores[indices]))).to(device)
 
 
 def load_side(
@@ -81,7 +100,7 @@ def load_side(
     """
     rows = usable_rows(faceset)
     if build:
-        crop_cache.update(faceset, rows, _cached_size(faceset, config), cache, name, progress)
+        crop_cache.update(faceset, rows, _cached_size(faceset, config), cache, name, progress, config)
     ids, pixels = crop_cache.open_cache(cache, name)
     rows = rows.set_index("face_id").loc[list(ids)].reset_index()
     parts = split(rows["clip"].tolist(), rows["time"].to_numpy(float), config.held_out, config.guard)
@@ -89,7 +108,9 @@ def load_side(
     limits = matched(config, clarity(rows), footage or {}, faceset.settings.framing)
     if build:
         _log_side(name, len(rows), parts, limits, config)
-    return Side(name, ids, rows, pixels, parts, np.cumsum(chances), light_from_front(rows), limits)
+    rest = rest_of(scores_of(faceset.table(list(COLUMNS), kept=True)))
+    cumulative, front = np.cumsum(chances), light_from_front(rows)
+    return Side(name, ids, rows, pixels, parts, cumulative, front, limits, scores_of(rows) - rest, rest)
 
 
 def _cached_size(faceset: Faceset, config: TrainConfig) -> int:
@@ -126,7 +147,7 @@ def light_from_front(rows: pd.DataFrame) -> NDArray[np.bool_]:
 def usable_rows(faceset: Faceset) -> pd.DataFrame:
     """Selected rows that have a crop, in order of clip and time; raises WorkError if there are none."""
     names = ("face_id", "clip", "time", "crop", "matrix", "yaw", "pitch", "light_x", "light_y")
-    rows = faceset.selected([*names, *CLARITY])
+    rows = faceset.selected(list(dict.fromkeys([*names, *CLARITY, *COLUMNS])))
     rows["group"] = rows["group"].fillna("")
     folder = faceset.folder
     if rows.empty:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from train import augment
 from train.augment import Changes
 from train.config import TrainConfig
 from train.data import Side
+from train.drive import mirrored
 from train.model import SIDES
 
 
@@ -23,29 +24,47 @@ class Batch:
     """One process's faces of one side for one step, on the CPU."""
 
     crops: Tensor
-    """(B, 4, C, C) uint8: RGB and mask."""
+    """(B, 5, C, C) uint8: RGB, mask and emphasis."""
     changes: Changes
     """Augmentation of these faces."""
+    scores: Tensor | None = None
+    """(B, K) their scores as the network reads them; None: the picture drives it."""
+    seen: Tensor | None = None
+    """(B, 1) 0 for faces that are drawn from their scores alone, else 1."""
 
     def part(self, rows: slice, device: torch.device, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Some rows on the device: the network's input, the picture it has to draw, the mask; see `augment.apply`."""
+        """Some rows on the device: the network's input, the picture it has to draw, the masks; see `augment.apply`."""
         crops = self.crops[rows].to(device, non_blocking=True)
         read, truth, mask = augment.apply(crops, self.changes.part(rows, device), size)
         return read.contiguous(memory_format=torch.channels_last), truth, mask
 
+    def driven(self, rows: slice, device: torch.device) -> tuple[Tensor, Tensor] | None:
+        """`scores` and `seen` of some rows on the device; None: the picture drives the network."""
+        if self.scores is None or self.seen is None:
+            return None
+        return self.scores[rows].to(device, non_blocking=True), self.seen[rows].to(device, non_blocking=True)
 
-def batch_of(side: Side, step: int, config: TrainConfig, rank: int, world: int, pin: bool = False) -> Batch:
+
+def batch_of(
+    side: Side, step: int, config: TrainConfig, rank: int, world: int, pin: bool = False, warped: bool = True
+) -> Batch:
     """Batch of process `rank` of `world` for a step: its share of the faces drawn for all processes together.
 
     The random numbers come from (seed, step, side); they depend neither on the device nor on the number of processes.
     """
+    config = config if warped else replace(config, warp=0.0)
     random = np.random.default_rng([config.seed, step, SIDES.index(side.name)])
     count = config.batch * world
     mine = slice(config.batch * rank, config.batch * (rank + 1))
     drawn = side.draw(random, count)
     changes = augment.draw(random, count, config, side.limits, side.may_flip[drawn]).part(mine, torch.device("cpu"))
+    seen = (random.random(count) >= config.picture_dropout)[mine]
     crops = side.crops(drawn[mine])
-    return Batch(crops.pin_memory() if pin else crops, changes)
+    crops = crops.pin_memory() if pin else crops
+    if side.drive is None:
+        return Batch(crops, changes)
+    scores = mirrored(side.drive.inputs(side.scores[drawn[mine]]), augment.is_mirrored(changes).numpy())
+    return Batch(crops, changes, torch.from_numpy(scores), torch.from_numpy(seen.astype(np.float32)[:, None]))
 
 
 class Feed:
@@ -57,6 +76,8 @@ class Feed:
         self._ahead: dict[int, Future[dict[str, Batch]]] = {}
         self.waited = 0.0
         """Seconds for which steps waited for their batch."""
+        self.plain_from = config.steps
+        """First step of the last phase, whose batches are not warped."""
 
     def get(self, step: int) -> dict[str, Batch]:
         """Each side's batch of a step; starts preparing the next one."""
@@ -74,4 +95,5 @@ class Feed:
         self._pool.shutdown(cancel_futures=True)
 
     def _make(self, step: int) -> dict[str, Batch]:
-        return {name: batch_of(side, step, self._config, *self._place, self._pin) for name, side in self._sides.items()}
+        how = (self._config, *self._place, self._pin, step < self.plain_from)
+        return {name: batch_of(side, step, *how) for name, side in self._sides.items()}

@@ -10,11 +10,12 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.dataset import consent
-from curate.dataset.faceset import open_faceset
+from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import WorkError
 from curate.runtime.files import file_sha256
 from curate.types import Progress, no_progress
@@ -23,8 +24,9 @@ from train.config import TrainConfig
 from train.health import MAX_REWINDS, DivergedError, diverged, is_memory, too_large
 from train.identity import Judge, judge_for
 from train.journal import Journal
+from train.performance import AXES, Stage, stage_for
 from train.processes import any_process, from_main
-from train.run import Run, is_run
+from train.run import Run, is_run, open_run
 from train.schedule import end, should_cool
 from train.signals import listen, name_of
 from train.start import check_call, describe_run, load, load_weights, prepare, restarted, resumed
@@ -52,6 +54,8 @@ class Summary:
     """finished (all steps done) or plateau."""
     nearer: float | None
     """Share of held-out swaps whose identity is closer to the source than to the target; None: not measured."""
+    performance: dict[str, dict[str, float]]
+    """Per axis of `train.performance.AXES` the `correlation` and `slope` of held-out swaps; {}: not measured."""
     device_hours: float | None
     """Device hours of the whole run, one device per process."""
     cost: float | None
@@ -97,19 +101,21 @@ def train(
     accelerator = make_accelerator(config)
     old = prepare(out, config, subjects, resume, force) if accelerator.is_main_process else None
     accelerator.wait_for_everyone()
-    training = setup(config, accelerator, load(facesets, config, cache or out / "cache", accelerator, progress))
+    drive = open_run(out).drive if resume and is_run(out) else None
+    sides = load(facesets, config, cache or out / "cache", accelerator, progress, drive)
+    training = setup(config, accelerator, sides)
     resumed_from = load_weights(training, out if resume else None, init)
     run = resumed(describe_run(training, facesets, subjects, out, init), old, training)
     if accelerator.is_main_process:
         run.save()
         if training.step < config.steps:
             (out / "model.safetensors").unlink(missing_ok=True)
-    judge = judge_for(facesets, training.sides["target"], config) if accelerator.is_main_process else None
-    run = finish(training, fit(training, run, judge, begun, progress))
-    return _summary(training, run, resumed_from, begun)
+    judges = _judges(training, facesets) if accelerator.is_main_process else ()
+    run = finish(training, fit(training, run, judges, begun, progress))
+    return summary(training, run, resumed_from, begun)
 
 
-def fit(training: Training, run: Run, judge: Judge | None, begun: float, progress: Progress) -> Run:
+def fit(training: Training, run: Run, judges: Sequence[Judge | Stage], begun: float, progress: Progress) -> Run:
     """Do the remaining steps; returns the run with its results.
 
     Raises WorkError if a signal stops it, the training diverges again and again, or memory runs out.
@@ -127,7 +133,7 @@ def fit(training: Training, run: Run, judge: Judge | None, begun: float, progres
                     progress("train", training.step, end(training.config, training.cooling))
                 due = _due(training, caught)
                 if due.log:
-                    run = close_window(training, run, journal, judge, due.evaluate, window, begun)
+                    run = close_window(training, run, journal, judges, due.evaluate, window, begun)
                     window = Window(training)
                 if due.cool:
                     _cool(training, journal)
@@ -144,6 +150,13 @@ def fit(training: Training, run: Run, judge: Judge | None, begun: float, progres
         if journal:
             journal.close()
     return run
+
+
+def _judges(training: Training, facesets: dict[str, Faceset]) -> tuple[Judge | Stage, ...]:
+    """What looks at held-out swaps: face recognition and the reader of performances, as far as they are there."""
+    side, config = training.sides["target"], training.config
+    found = (judge_for(facesets, side, config), stage_for(facesets["target"], side, config))
+    return tuple(each for each in found if each is not None)
 
 
 def finish(training: Training, run: Run) -> Run:
@@ -214,9 +227,16 @@ def _cool(training: Training, journal: Journal | None) -> None:
         )  # fmt: skip
 
 
-def _summary(training: Training, run: Run, resumed_from: int | None, begun: float) -> Summary:
+def summary(training: Training, run: Run, resumed_from: int | None, begun: float) -> Summary:
     """The summary of a run, the same in every process."""
-    names = ("loss", "ssim", "nearer", "device_hours", "cost")
+    kinds = {"correlation": "follows", "slope": "slope"}
+    figures = {(axis, kind): f"{name}_{axis}" for axis in AXES for kind, name in kinds.items()}
+    names = ("loss", "ssim", "nearer", "device_hours", "cost", *figures.values())
     loss, ssim, *others = from_main(training.accelerator, [run.results.get(name, math.nan) for name in names])
-    known = [None if math.isnan(value) else value for value in others]
-    return Summary(training.step, resumed_from, loss, ssim, time.perf_counter() - begun, run.ended, *known)
+    nearer, hours, cost, *follows = [None if math.isnan(value) else value for value in others]
+    performance: dict[str, dict[str, float]] = {}
+    for (axis, kind), value in zip(figures, follows, strict=True):
+        if value is not None:
+            performance.setdefault(axis, {})[kind] = value
+    seconds = time.perf_counter() - begun
+    return Summary(training.step, resumed_from, loss, ssim, seconds, run.ended, nearer, performance, hours, cost)

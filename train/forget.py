@@ -30,11 +30,15 @@ def forget_in_run(folder: Path, subject: str) -> None:
     remove(_shown(folder))
     sides = {"source": run.source, "target": run.target}
     cleaned = {n: _without(side) if side.subject.name == subject else side for n, side in sides.items()}
-    replace(run, **cleaned, held_out={}, weights_sha256="").save()  # type: ignore[arg-type]
+    people = tuple(_without(side) if side.subject.name == subject else side for side in run.people)
+    if people:  # the sides of a prior name everyone
+        everyone = Subject(", ".join(sorted(side.subject.name for side in people)), None)
+        cleaned = {name: replace(side, subject=everyone) for name, side in sides.items()}
+    replace(run, **cleaned, people=people, held_out={}, drive=None, weights_sha256="").save()  # type: ignore[arg-type]
 
 
 def _names(run: Run) -> set[str]:
-    return {run.source.subject.name, run.target.subject.name}
+    return {side.subject.name for side in (run.source, run.target, *run.people)}
 
 
 def _shown(folder: Path) -> list[Path]:

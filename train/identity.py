@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from curate.dataset.faceset import Faceset
 from curate.errors import MissingError, WorkError
@@ -33,6 +34,8 @@ class Judge:
     crops: tuple[Image, ...]
     landmarks: tuple[Floats, ...]
     """(478, 3) or (68, 3) in each crop's pixels."""
+    inputs: Tensor | None = None
+    """(N, K) scores that drive the swaps; None: the picture does."""
 
     def evaluate(self, model: Swap, size: int, device: torch.device) -> dict[str, float]:
         """Identity figures of the swaps of all crops.
@@ -41,7 +44,8 @@ class Judge:
         identity_source, identity_target: mean distance to either. Faces of one person are about 0.3 apart, faces of two
         people about 0.8.
         """
-        swaps = [paste(model, crop, size, device) for crop in self.crops]
+        scores = [None] * len(self.crops) if self.inputs is None else self.inputs[:, None]
+        swaps = [paste(model, crop, size, device, own) for crop, own in zip(self.crops, scores, strict=True)]
         chips = [self.identifier.chip(s, points) for s, points in zip(swaps, self.landmarks, strict=True)]
         vectors = np.stack([self.identifier.identify(chip) for chip in chips])
         own, other = (np.linalg.norm(vectors - mean, axis=1) for mean in (self.source, self.target))
@@ -52,12 +56,15 @@ class Judge:
         }
 
 
-def paste(model: Swap, crop: Image, size: int, device: torch.device) -> Image:
-    """Crop (S, S, 3) with its swap blended in under the predicted mask, at the crop's own size."""
+def paste(model: Swap, crop: Image, size: int, device: torch.device, scores: Tensor | None = None) -> Image:
+    """Crop (S, S, 3) with its swap blended in under the predicted mask, at the crop's own size.
+
+    scores: (1, K) inputs that drive the network; None: unknown, or driven by the picture.
+    """
     small = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
     read = torch.from_numpy(small).permute(2, 0, 1)[None].to(device).float() / 255
     with torch.inference_mode():
-        rgb, mask = picture(model.through(read, "source"))
+        rgb, mask = picture(model.through(read, "source", None if scores is None else scores.to(device)))
     drawn = torch.cat([rgb, mask], 1)[0].permute(1, 2, 0).cpu().numpy()
     large = cv2.resize(drawn, crop.shape[1::-1], interpolation=cv2.INTER_CUBIC).clip(0, 1)
     return np.asarray(np.round(crop * (1 - large[..., 3:]) + 255 * large[..., :3] * large[..., 3:]), np.uint8)
@@ -80,11 +87,12 @@ def judge_for(
     except (MissingError, WorkError) as error:
         log.warning("swaps are not evaluated for identity: %s", error)
         return None
-    moved = [_in_crop(points[f], m) for f, m in zip(rows["face_id"], rows["matrix"], strict=True)]
-    return Judge(identifier, source, target, tuple(crops), tuple(moved))
+    moved = [in_crop(points[f], m) for f, m in zip(rows["face_id"], rows["matrix"], strict=True)]
+    inputs = side.performed(held[places], torch.device("cpu"))
+    return Judge(identifier, source, target, tuple(crops), tuple(moved), inputs)
 
 
-def _in_crop(points: Floats, matrix: Sequence[float]) -> Floats:
+def in_crop(points: Floats, matrix: Sequence[float]) -> Floats:
     """Landmarks of the frame in the crop's pixels; depth is not changed, since it is not used here."""
     moved = np.array(points, np.float32)
     moved[:, :2] = align.transform(points, np.asarray(matrix).reshape(2, 3))[:, :2]

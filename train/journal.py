@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from curate.runtime.files import atomic
 from curate.types import Image
 from train.model import SIDES
+from train.performance import AXES
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,10 @@ FIGURES = (
     *(f"{figure}_{side}" for figure in PER_SIDE for side in SIDES),
     "nearer",
     *(f"identity_{side}" for side in SIDES),
+    "follows",
+    *(f"{figure}_{axis}" for axis in AXES for figure in ("follows", "slope")),
 )
-"""Held-out figures, see `train.measure`; empty in lines without an evaluation."""
+"""Held-out figures (`train.measure`, `train.identity`, `train.performance`); empty in lines without an evaluation."""
 COLUMNS = (
     "step",
     "seconds",
@@ -90,6 +93,8 @@ def sentence(values: Mapping[str, float], steps: int, left: float) -> str:
         parts.append(f"held-out SSIM {values['ssim']:.3f}")
     if "nearer" in values:
         parts.append(f"{100 * values['nearer']:.0f} % of swaps closer to source")
+    if "follows" in values:
+        parts.append(f"performance {values['follows']:.2f}")
     if values.get("cost"):
         parts.append(f"cost {values['cost']:.2f}")
     parts += [f"{values['images_per_second']:.0f} images/s", f"{clock(left)} left"]

@@ -15,8 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from train.config import TrainConfig
+from train.drive import NAMES
 
 SLOPE = 0.1
+HIDDEN = 128
+"""Width of the layer that reads the scores."""
 
 
 class Residual(nn.Module):
@@ -38,15 +41,22 @@ class Residual(nn.Module):
 class Upsample(nn.Module):
     """Upsampling from (B, C, H, W) to (B, out, 2H, 2W): 3x3 convolution, pixel shuffle, residual blocks."""
 
-    def __init__(self, channels: int, out: int, residuals: int) -> None:
+    def __init__(self, channels: int, out: int, residuals: int, modulated: bool = False) -> None:
         super().__init__()
         self.expand = nn.Conv2d(channels, out * 4, 3, padding=1)
         self.refine = nn.Sequential(*(Residual(out) for _ in range(residuals)))
+        self.modulate = nn.Linear(HIDDEN, 2 * out) if modulated else None
         icnr(self.expand)
+        if self.modulate is not None:
+            nn.init.zeros_(self.modulate.weight)
+            nn.init.zeros_(self.modulate.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, out, 2H, 2W)."""
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, out, 2H, 2W), scaled and shifted by a performance's hidden layer (B, HIDDEN)."""
         shuffled = F.leaky_relu(F.pixel_shuffle(self.expand(x), 2), SLOPE)
+        if self.modulate is not None and hidden is not None:
+            scale, shift = self.modulate(hidden)[:, :, None, None].chunk(2, 1)
+            shuffled = shuffled * (1 + scale) + shift
         return cast(Tensor, self.refine(shuffled))
 
 
@@ -76,10 +86,33 @@ def convolutions(config: TrainConfig) -> nn.Sequential:
     return body
 
 
-def bottleneck(config: TrainConfig) -> tuple[nn.Linear, nn.Linear]:
-    """Linear layers from the smallest feature map to `latent` numbers, and from those to a decoder's input."""
+class Performance(nn.Module):
+    """Code of a performance, (B, N) from inputs (B, K); see `train.drive`."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        self.read = nn.Linear(len(NAMES), HIDDEN)
+        self.code = nn.Linear(HIDDEN, config.latent - picture_code(config))
+        for layer in (self.read, self.code):
+            nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+
+    def forward(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, K) to the code (B, N), and the hidden layer (B, HIDDEN) that modulates the decoders."""
+        hidden = F.leaky_relu(self.read(scores), SLOPE)
+        return self.code(hidden), hidden
+
+
+def picture_code(config: TrainConfig) -> int:
+    """Number of values in the bottleneck that are read from the crop."""
+    if config.drive == "picture":
+        return config.latent
+    return min(max(1, round(config.picture_share * config.latent)), config.latent - 1)
+
+
+def bottleneck(config: TrainConfig, values: int | None = None) -> tuple[nn.Linear, nn.Linear]:
+    """Linear layers from the smallest feature map to `values` numbers, and from `latent` to a decoder's input."""
     cells = layout(config.size)[0] ** 2
-    squeeze = nn.Linear(widths(config.encoder_width, config.size)[-1] * cells, config.latent)
+    squeeze = nn.Linear(widths(config.encoder_width, config.size)[-1] * cells, values or config.latent)
     expand = nn.Linear(config.latent, widths(config.decoder_width, config.size)[-1] * cells)
     # torch's default would shrink what passes each of the two by a factor of three.
     nn.init.normal_(squeeze.weight, std=squeeze.in_features**-0.5)

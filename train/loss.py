@@ -14,27 +14,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from train.config import TrainConfig
+from train.emphasis import FULL
 
 WINDOW = 11
 SIGMA = 1.5
-BORDER = WINDOW // 2
 TAPS = (0.0625, 0.25, 0.375, 0.25, 0.0625)
 """Burt and Adelson's generating kernel with a = 0.375, the binomial one."""
 LEVELS = 5
 """Levels of a Laplacian pyramid; the last is the remaining picture, a sixteenth of the crop's side."""
 
 
-def ssim_map(a: Tensor, b: Tensor) -> Tensor:
+def ssim_map(a: Tensor, b: Tensor, window: int = WINDOW) -> Tensor:
     """Structural similarity at every position where the window fits (Wang et al. 2004, doi:10.1109/TIP.2003.819861).
 
-    a, b: (B, C, H, W) in 0..1 (data range 1), H and W at least 11. Window: 11x11 Gaussian, sigma 1.5, population
-    (co)variances, K1 = 0.01, K2 = 0.03: `skimage.metrics.structural_similarity` with gaussian_weights=True,
-    use_sample_covariance=False, without its border of 5 pixels. Returns (B, C, H - 10, W - 10) float32, -1..1.
+    a, b: (B, C, H, W) in 0..1 (data range 1), H and W at least the window's side. Window: 11x11 Gaussian, sigma 1.5, or
+    one of the same shape with another odd side; population (co)variances, K1 = 0.01, K2 = 0.03:
+    `skimage.metrics.structural_similarity` with gaussian_weights=True, use_sample_covariance=False, without its border
+    of 5 pixels. Returns (B, C, H - window + 1, W - window + 1) float32, -1..1.
     """
     a, b = a.float(), b.float()
-    mean_a, mean_b = _blur(a), _blur(b)
-    square = _blur(a * a + b * b) - mean_a**2 - mean_b**2
-    both = _blur(a * b) - mean_a * mean_b
+    mean_a, mean_b = _blur(a, window), _blur(b, window)
+    square = _blur(a * a + b * b, window) - mean_a**2 - mean_b**2
+    both = _blur(a * b, window) - mean_a * mean_b
     c1, c2 = 0.01**2, 0.03**2
     return ((2 * mean_a * mean_b + c1) * (2 * both + c2)) / ((mean_a**2 + mean_b**2 + c1) * (square + c2))
 
@@ -79,18 +80,22 @@ def pyramid_l1(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
     return total
 
 
-def losses(output: Tensor, truth: Tensor, mask: Tensor, config: TrainConfig) -> dict[str, Tensor]:
+def losses(output: Tensor, truth: Tensor, masks: Tensor, config: TrainConfig) -> dict[str, Tensor]:
     """Loss terms of one side, each a mean over the batch.
 
-    output: (B, 4, S, S) RGB and mask logit; truth: (B, 3, S, S) in 0..1; mask: (B, 1, S, S) in 0..1.
+    output: (B, 4, S, S) RGB and mask logit; truth: (B, 3, S, S) in 0..1; masks: (B, 1 or 2, S, S) in 0..1, the face
+    mask and the emphasis of eyes and mouth (train/emphasis.py).
     Returns l1, dssim = (1 - SSIM) / 2, mask (binary cross-entropy in nats), perceptual (`pyramid_l1`) if it has a
     weight, and total, their weighted sum; float32.
     """
     output = output.float()
     colour = output[:, :3]
+    mask = masks[:, :1]
     weight = config.background + (1 - config.background) * mask
+    if masks.shape[1] > 1:
+        weight = weight * (1 + FULL * masks[:, 1:2])
     l1 = weighted_mean((colour - truth).abs(), weight).mean()
-    dssim = (0.5 - 0.5 * weighted_mean(ssim_map(colour, truth), _inner(weight))).mean()
+    dssim = torch.stack([_dssim(colour, truth, weight, side) for side in windows(config)]).mean()
     drawn = F.binary_cross_entropy_with_logits(output[:, 3:], mask)
     total = config.l1_weight * l1 + config.ssim_weight * dssim + config.mask_weight * drawn
     terms = {"l1": l1, "dssim": dssim, "mask": drawn}
@@ -100,13 +105,25 @@ def losses(output: Tensor, truth: Tensor, mask: Tensor, config: TrainConfig) -> 
     return {**terms, "total": total}
 
 
-def _inner(x: Tensor) -> Tensor:
-    return x[:, :, BORDER:-BORDER, BORDER:-BORDER]
+def windows(config: TrainConfig) -> tuple[int, ...]:
+    """Sides of the DSSIM loss's windows in pixels, odd: 11, or about 1/11.6 and 1/23.2 of the size (DeepFaceLab's)."""
+    if config.ssim_windows == "one":
+        return (WINDOW,)
+    return tuple(max(3, 2 * int(config.size / share / 2) + 1) for share in (11.6, 23.2))
 
 
-def _blur(x: Tensor) -> Tensor:
+def _dssim(colour: Tensor, truth: Tensor, weight: Tensor, window: int) -> Tensor:
+    return (0.5 - 0.5 * weighted_mean(ssim_map(colour, truth, window), _inner(weight, window))).mean()
+
+
+def _inner(x: Tensor, window: int = WINDOW) -> Tensor:
+    border = window // 2
+    return x[:, :, border:-border, border:-border]
+
+
+def _blur(x: Tensor, window: int) -> Tensor:
     """Separable Gaussian where the window fits, as two products with a banded matrix: quicker than a convolution."""
-    return _band(x.shape[2], x.device) @ x @ _band(x.shape[3], x.device).T
+    return _band(x.shape[2], window, x.device) @ x @ _band(x.shape[3], window, x.device).T
 
 
 def _reduce(x: Tensor) -> Tensor:
@@ -120,13 +137,14 @@ def _expand(x: Tensor, height: int, width: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=16)
-def _band(size: int, device: torch.device) -> Tensor:
-    """(size - 10, size): row i holds the window's weights at columns i to i + 10."""
-    window = np.exp(-((np.arange(WINDOW) - BORDER) ** 2) / (2 * SIGMA**2))
+def _band(size: int, side: int, device: torch.device) -> Tensor:
+    """(size - side + 1, size): row i holds the weights of a window of that side at columns i to i + side - 1."""
+    sigma = SIGMA * side / WINDOW
+    window = np.exp(-((np.arange(side) - side // 2) ** 2) / (2 * sigma**2))
     window /= window.sum()
-    band = np.zeros((size - WINDOW + 1, size), np.float32)
-    for i in range(size - WINDOW + 1):
-        band[i, i : i + WINDOW] = window
+    band = np.zeros((size - side + 1, size), np.float32)
+    for i in range(size - side + 1):
+        band[i, i : i + side] = window
     with torch.inference_mode(False):  # it outlives this call, and may be used under autograd next
         return torch.tensor(band, device=device)
 

@@ -56,7 +56,7 @@ def measure(model: Swap, sides: Mapping[str, Side], size: int, batch: int, devic
         found: dict[str, list[Tensor]] = {"ssim": [], "ssim_face": [], "l1_face": [], "iou": []}
         for indices, crops, masks in _batches(sides[name], size, batch, device):
             with torch.inference_mode():
-                rgb, drawn = picture(model.through(crops, name))
+                rgb, drawn = picture(model.through(crops, name, sides[name].performance(indices, device)))
                 face = ssim(rgb, crops, masks)
                 found["ssim"].append(ssim(rgb, crops))
                 found["ssim_face"].append(face)

@@ -5,21 +5,42 @@ Two architectures of DeepFaceLab (Perov et al. 2020, arXiv:2005.05535). "df", as
 "liae": one decoder for both, which reads two codes: `ab` from layers trained on both faces, `b` from layers trained on
 the target alone. The source is drawn from (ab, ab), the target from (b, ab); the target's crop drawn from (ab, ab) is
 the swap. The decoder has then been trained on the target's light and expression, while its identity stays in b.
+
+With `--drive scores` a performance, `train.drive`'s scores through two layers, fills most of the bottleneck that both
+faces share; the crop fills the rest, and only of some faces, so that the decoders learn to follow the scores.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from train.config import TrainConfig
-from train.layers import SLOPE, Upsample, bottleneck, convolutions, he, layout, widths
+from train.drive import NAMES
+from train.layers import SLOPE, Performance, Upsample, bottleneck, convolutions, he, layout, picture_code, widths
 
 SIDES = ("source", "target")
+
+
+class Encoded(NamedTuple):
+    """Encoded crops and, if the run is driven by scores, what modulates the decoders."""
+
+    code: Tensor
+    """df: (B, C, base, base); liae: (B, N) of the trunk, and then `performed` and `seen` are not None."""
+    hidden: Tensor | None = None
+    """(B, HIDDEN) of `train.layers.Performance`."""
+    performed: Tensor | None = None
+    """(B, N) code of the performance."""
+    seen: Tensor | None = None
+    """(B, 1) 0 where the crop's own code is dropped, else 1."""
+
+    def part(self, rows: slice) -> Encoded:
+        """Some rows."""
+        return Encoded(*(None if x is None else x[rows] for x in self))  # type: ignore[arg-type]  # code is never None
 
 
 class Trunk(nn.Module):
@@ -34,30 +55,30 @@ class Trunk(nn.Module):
         return cast(Tensor, self.body(x * 2 - 1).flatten(1))
 
 
+class Intermediate(nn.Module):
+    """Bottleneck from the trunk's (B, N) to a code (B, C, base, base); `driven`: it also reads a performance."""
+
+    def __init__(self, config: TrainConfig, driven: bool) -> None:
+        super().__init__()
+        self.base = layout(config.size)[0]
+        self.squeeze, self.expand = bottleneck(config, picture_code(config) if driven else config.latent)
+
+    def forward(self, x: Tensor, performed: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
+        """(B, N) and the code of a performance to (B, C, base, base); `seen` (B, 1) multiplies the crop's own code."""
+        return squeezed(self, x, performed, seen)
+
+
 class Encoder(Trunk):
     """Encoder with a bottleneck, from (B, 3, S, S) in 0..1 to (B, C, base, base)."""
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
         self.base = layout(config.size)[0]
-        self.squeeze, self.expand = bottleneck(config)
+        self.squeeze, self.expand = bottleneck(config, picture_code(config))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, S, S) to (B, C, base, base)."""
-        return _map(self.expand(self.squeeze(super().forward(x))), self.base)
-
-
-class Intermediate(nn.Module):
-    """Bottleneck from the trunk's (B, N) to a code (B, C, base, base)."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        super().__init__()
-        self.base = layout(config.size)[0]
-        self.squeeze, self.expand = bottleneck(config)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N) to (B, C, base, base)."""
-        return _map(self.expand(self.squeeze(x)), self.base)
+    def forward(self, x: Tensor, performed: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
+        """(B, 3, S, S) and the code of a performance to (B, C, base, base); see `Intermediate`."""
+        return squeezed(self, super().forward(x), performed, seen)
 
 
 class Decoder(nn.Module):
@@ -68,37 +89,64 @@ class Decoder(nn.Module):
         first, *others = reversed(widths(config.decoder_width, config.size))
         channels = first * codes
         blocks: list[nn.Module] = []
+        modulated = config.drive == "scores" and config.modulation
         for out in others:
-            blocks.append(Upsample(channels, out, config.residuals))
+            blocks.append(Upsample(channels, out, config.residuals, modulated))
             channels = out
         last = max(config.decoder_width // 2, 4)
-        blocks.append(Upsample(channels, last, 0))
+        blocks.append(Upsample(channels, last, 0, modulated))
         self.body = nn.Sequential(*blocks)
         self.head = nn.Conv2d(last, 4, 3, padding=1)
         he(self.head, 0.1)
         nn.init.constant_(cast(nn.Parameter, self.head.bias)[:3], 0.5)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, codes * C, base, base) to (B, 4, S, S)."""
-        return cast(Tensor, self.head(self.body(x)))
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """(B, codes * C, base, base) to (B, 4, S, S); `hidden` (B, HIDDEN) modulates every level."""
+        for block in self.body:
+            x = block(x, hidden)
+        return cast(Tensor, self.head(x))
 
 
 class Swap(nn.Module, ABC):
-    """Network of both sides; another training can start from its `encoder`."""
+    """Network of both sides; another training can start from its `encoder` and `performance`."""
 
     encoder: Trunk
+    performance: Performance | None
+    """None: driven by the picture."""
 
-    def forward(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstructions of each side's crops (B, 3, S, S), 0..1: (B, 4, S, S) RGB and mask logit, for both sides."""
-        shared = self.encoder(torch.cat([source, target]))
-        return self.draw(shared[: len(source)], "source"), self.draw(shared[len(source) :], "target")
+    def forward(
+        self, source: Tensor, target: Tensor, scores: Tensor | None = None, seen: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Reconstructions of each side's crops (B, 3, S, S), 0..1: (B, 4, S, S) RGB and mask logit, for both sides.
 
-    def through(self, crops: Tensor, side: str) -> Tensor:
+        scores, seen: as in `encode`, the source's rows before the target's.
+        """
+        shared = self.encode(torch.cat([source, target]), scores, seen)
+        count = len(source)
+        return self.draw(shared.part(slice(count)), "source"), self.draw(shared.part(slice(count, None)), "target")
+
+    def through(self, crops: Tensor, side: str, scores: Tensor | None = None) -> Tensor:
         """Any crops (B, 3, S, S) drawn as `side` ("source" or "target"): (B, 4, S, S)."""
-        return self.draw(self.encoder(crops), side)
+        return self.draw(self.encode(crops, scores), side)
+
+    def encode(self, crops: Tensor, scores: Tensor | None = None, seen: Tensor | None = None) -> Encoded:
+        """Crops (B, 3, S, S) encoded.
+
+        scores: (B, K) inputs of `train.drive.Drive`; None: unknown, each counts as 0. seen: (B, 1) factor of the crop's
+        own part of the bottleneck, None: 1. Neither is read by a network that the picture drives.
+        """
+        if self.performance is None:
+            return self.combine(crops, Encoded(crops))
+        known = crops.new_zeros(len(crops), len(NAMES)) if scores is None else scores
+        performed, hidden = self.performance(known)
+        return self.combine(crops, Encoded(crops, hidden, performed, seen))
 
     @abstractmethod
-    def draw(self, encoded: Tensor, side: str) -> Tensor:
+    def combine(self, crops: Tensor, performance: Encoded) -> Encoded:
+        """Crops encoded together with the performance in `performance`, whose own `code` is not read."""
+
+    @abstractmethod
+    def draw(self, encoded: Encoded, side: str) -> Tensor:
         """Encoded crops drawn as `side`: (B, 4, S, S)."""
 
     @abstractmethod
@@ -114,10 +162,16 @@ class Df(Swap):
         self.encoder = Encoder(config)
         self.source = Decoder(config)
         self.target = Decoder(config)
+        self.performance = Performance(config) if config.drive == "scores" else None
 
-    def draw(self, encoded: Tensor, side: str) -> Tensor:
+    def combine(self, crops: Tensor, performance: Encoded) -> Encoded:
+        """The code is what the decoders read, (B, C, base, base)."""
+        code = self.encoder(crops, performance.performed, performance.seen)
+        return performance._replace(code=code)
+
+    def draw(self, encoded: Encoded, side: str) -> Tensor:
         """(B, C, base, base) to (B, 4, S, S)."""
-        return cast(Tensor, self.parts(side)[0](encoded))
+        return cast(Tensor, self.parts(side)[0](encoded.code, encoded.hidden))
 
     def parts(self, side: str) -> tuple[nn.Module, ...]:
         """The side's decoder."""
@@ -130,15 +184,20 @@ class Liae(Swap):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
         self.encoder = Trunk(config)
-        self.inter_ab = Intermediate(config)
-        self.inter_b = Intermediate(config)
+        self.inter_ab = Intermediate(config, driven=True)
+        self.inter_b = Intermediate(config, driven=False)
         self.decoder = Decoder(config, codes=2)
+        self.performance = Performance(config) if config.drive == "scores" else None
 
-    def draw(self, encoded: Tensor, side: str) -> Tensor:
+    def combine(self, crops: Tensor, performance: Encoded) -> Encoded:
+        """The code is the trunk's, (B, N)."""
+        return performance._replace(code=self.encoder(crops))
+
+    def draw(self, encoded: Encoded, side: str) -> Tensor:
         """(B, N) to (B, 4, S, S): from the codes (ab, ab) as the source, from (b, ab) as the target."""
-        shared = self.inter_ab(encoded)
-        own = shared if side == "source" else self.inter_b(encoded)
-        return cast(Tensor, self.decoder(torch.cat([own, shared], 1)))
+        shared = self.inter_ab(encoded.code, encoded.performed, encoded.seen)
+        own = shared if side == "source" else self.inter_b(encoded.code)
+        return cast(Tensor, self.decoder(torch.cat([own, shared], 1), encoded.hidden))
 
     def parts(self, side: str) -> tuple[nn.Module, ...]:
         """The intermediates that a side uses, and the decoder."""
@@ -154,6 +213,12 @@ def build(config: TrainConfig) -> Swap:
         return model
 
 
+def share_decoder(model: Swap) -> None:
+    """Give both sides one decoder, which then draws everyone; those of liae share it already."""
+    if isinstance(model, Df):
+        model.target = model.source
+
+
 def picture(output: Tensor) -> tuple[Tensor, Tensor]:
     """RGB (B, 3, S, S) clamped to 0..1 and mask (B, 1, S, S) in 0..1 from a decoder's output, float32."""
     output = output.float()
@@ -163,16 +228,22 @@ def picture(output: Tensor) -> tuple[Tensor, Tensor]:
 def parameter_counts(model: Swap) -> dict[str, int]:
     """Number of parameters of the encoder, of the modules that draw each side, and in total.
 
+    What reads the scores counts with the encoder.
     Modules that draw both sides (liae's inter_ab and decoder) count for each side, and once in the total.
     """
     counts = {side: sum(map(_count, model.parts(side))) for side in SIDES}
-    return {"encoder": _count(model.encoder), **counts, "all": _count(model)}
+    performance = 0 if model.performance is None else _count(model.performance)
+    return {"encoder": _count(model.encoder) + performance, **counts, "all": _count(model)}
 
 
 def _count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def _map(values: Tensor, base: int) -> Tensor:
-    """(B, C * base * base) to (B, C, base, base)."""
-    return F.leaky_relu(values, SLOPE).view(len(values), -1, base, base)
+def squeezed(layers: Encoder | Intermediate, x: Tensor, performed: Tensor | None, seen: Tensor | None) -> Tensor:
+    """(B, N) through a bottleneck to (B, C, base, base); see `Intermediate`."""
+    code = layers.squeeze(x)
+    if performed is not None:
+        code = torch.cat([code if seen is None else code * seen, performed], 1)
+    values = F.leaky_relu(layers.expand(code), SLOPE)
+    return values.view(len(values), -1, layers.base, layers.base)

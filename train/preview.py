@@ -26,14 +26,17 @@ COLUMNS = ("source", "reconstruction", "target", "reconstruction", "swap", "swap
 def sheet(model: Swap, sides: dict[str, Side], size: int, device: torch.device, rows: int = 6) -> Image:
     """Sheet with six rows of held-out faces of both sides, spread over the footage; its columns are `COLUMNS`."""
     seen: dict[str, Tensor] = {}
+    scores: dict[str, Tensor | None] = {}
     for name in SIDES:
         held = sides[name].split.held_out
         places = np.linspace(0, len(held) - 1, rows).round().astype(int)
         seen[name] = sides[name].faces(held[places], size)[0].to(device)
+        scores[name] = sides[name].performance(held[places], device)
+    swapped = sides["target"].performed(held[places], device)
     with torch.inference_mode():
-        source, _ = picture(model.through(seen["source"], "source"))
-        target, _ = picture(model.through(seen["target"], "target"))
-        swap, mask = picture(model.through(seen["target"], "source"))
+        source, _ = picture(model.through(seen["source"], "source", scores["source"]))
+        target, _ = picture(model.through(seen["target"], "target", scores["target"]))
+        swap, mask = picture(model.through(seen["target"], "source", swapped))
     columns = (seen["source"], source, seen["target"], target, swap, mask.expand(-1, 3, -1, -1))
     return _tile([pixels(c) for c in columns], max(CELL, size))
 

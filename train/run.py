@@ -27,9 +27,10 @@ from curate.records import record
 from curate.runtime.files import atomic, file_sha256
 from curate.safe_io import DAMAGED, one_line
 from curate.settings import FRAMINGS
-from curate.types import Subject
+from curate.types import Floats, Subject
 from train import checkpoint
 from train.config import TrainConfig, from_json
+from train.drive import Drive
 from train.model import Swap, build, picture
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,10 @@ class Run:
     """loss, the last held-out figures (see `train.measure`, `train.identity`), device_hours, cost."""
     weights_sha256: str = ""
     """Hash of model.safetensors; empty if there is none yet, or if faceset before 0.2 wrote it."""
+    drive: Drive | None = None
+    """Scores that drive the network, and the source's range in them; None: the picture drives it."""
+    people: tuple[SideInfo, ...] = ()
+    """Whose faces a prior (`train.pretrain`) was trained on; empty for a run of two subjects."""
     ended: str = ""
     """finished, plateau, or stopped by SIGTERM ...; empty while it trains."""
 
@@ -103,31 +108,42 @@ class Swapper:
     size: int
     """Side of the crops, pixels."""
     device: torch.device
+    drive: Drive | None = None
+    """Scores that drive the network; None: the picture does."""
 
-    def swap(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+    def swap(self, crops: Tensor, scores: Floats | None = None) -> tuple[Tensor, Tensor]:
         """Swaps: the target's crops with the source's face.
 
-        crops: (B, 3, size, size) RGB float32 in 0..1. Returns rgb of the same shape and mask (B, 1, size, size), both
-        float32 in 0..1 on the device of `crops`.
+        crops: (B, 3, size, size) RGB float32 in 0..1. scores: (B, K) of the faces, counted from rest (train/drive.py);
+        they are held in the source's range. None: unknown, and a network driven by scores shows the neutral. Returns
+        rgb of the same shape and mask (B, 1, size, size), both float32 in 0..1 on the device of `crops`.
         """
-        return self._through(crops, "source")
-
-    def reconstruct(self, crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Reconstructions: the target's crops drawn by the target's decoder; shapes as in `swap`."""
-        return self._through(crops, "target")
-
-    def swap_and_reconstruct(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Swap (rgb, mask) and reconstruction (rgb) from one pass of the encoder."""
         with torch.inference_mode():
-            encoded = self.model.encoder(self._read(crops))
-            rgb, mask = picture(self.model.draw(encoded, "source"))
-            given, _ = picture(self.model.draw(encoded, "target"))
-        return rgb.to(crops.device), mask.to(crops.device), given.to(crops.device)
-
-    def _through(self, crops: Tensor, side: str) -> tuple[Tensor, Tensor]:
-        with torch.inference_mode():
-            rgb, mask = picture(self.model.through(self._read(crops), side))
+            rgb, mask = picture(self.model.through(self._read(crops), "source", self._scores(scores, True)))
         return rgb.to(crops.device), mask.to(crops.device)
+
+    def reconstruct(self, crops: Tensor, scores: Floats | None = None) -> tuple[Tensor, Tensor]:
+        """Reconstructions: the target's crops drawn by the target's decoder; shapes as in `swap`."""
+        with torch.inference_mode():
+            rgb, mask = picture(self.model.through(self._read(crops), "target", self._scores(scores, False)))
+        return rgb.to(crops.device), mask.to(crops.device)
+
+    def swap_and_reconstruct(self, crops: Tensor, scores: Floats | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Swap (rgb, mask) and reconstruction (rgb), from one pass of the encoder if the picture drives the network."""
+        if self.drive is None:
+            with torch.inference_mode():
+                encoded = self.model.encode(self._read(crops))
+                rgb, mask = picture(self.model.draw(encoded, "source"))
+                given, _ = picture(self.model.draw(encoded, "target"))
+            return rgb.to(crops.device), mask.to(crops.device), given.to(crops.device)
+        rgb, mask = self.swap(crops, scores)
+        return rgb, mask, self.reconstruct(crops, scores)[0]
+
+    def _scores(self, scores: Floats | None, swapping: bool) -> Tensor | None:
+        if self.drive is None or scores is None:
+            return None
+        read = self.drive.held(scores) if swapping else scores
+        return torch.from_numpy(self.drive.inputs(read)).to(self.device)
 
     def _read(self, crops: Tensor) -> Tensor:
         if crops.shape[1:] != (3, self.size, self.size):
@@ -209,12 +225,14 @@ def load_swapper(run: Run, device: str = "auto") -> Swapper:
                 raise WorkError(f"{run.path} has no network yet: continue with faceset train --out {run.path} --resume")
             log.warning("%s has not ended: using its network of step %d", run.path, last.step)
             tensors = last.part("ema")
+        if (run.drive is None) != (run.config.drive == "picture"):
+            raise ValueError(f"--drive {run.config.drive} does not fit the scores in run.json")
         _check_shapes(run.config, tensors)
         model = build(run.config)
         model.load_state_dict(tensors)
     except (*DAMAGED, SafetensorError) as error:
         raise WorkError(f"{path} is damaged ({one_line(error)}): faceset train --resume writes it again") from None
-    return Swapper(model.to(where).eval().requires_grad_(False), run.size, where)
+    return Swapper(model.to(where).eval().requires_grad_(False), run.size, where, run.drive)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -12,17 +12,23 @@ from accelerate import Accelerator
 
 from curate.dataset.faceset import Faceset
 from curate.errors import UsageError, WorkError
+from curate.extract.normalise import Own
+from curate.extract.table import calibration
 from curate.types import Progress, Subject
 from train import checkpoint
 from train.clarity import clarity
 from train.config import TrainConfig, check_resume, flag
 from train.data import Side, load_side, usable_rows
+from train.drive import EXPRESSION, Drive, drive_of
 from train.model import SIDES, parameter_counts
 from train.run import OWN, Run, describe, is_run, open_run
 from train.schedule import end
 from train.state import Training, restore, take_encoder
 
 log = logging.getLogger(__name__)
+
+TOLD_AT_MOST = 6
+"""Scores that are named in one message."""
 
 
 def check_call(facesets: dict[str, Faceset], resume: bool, force: bool, init: Path | None) -> None:
@@ -84,16 +90,58 @@ def restarted() -> bool:
 
 
 def load(
-    facesets: dict[str, Faceset], config: TrainConfig, cache: Path, accelerator: Accelerator, progress: Progress
+    facesets: dict[str, Faceset],
+    config: TrainConfig,
+    cache: Path,
+    accelerator: Accelerator,
+    progress: Progress,
+    drive: Drive | None = None,
 ) -> dict[str, Side]:
-    """Both sides; the first process of each machine decodes the crops, the others wait for it."""
+    """Both sides; the first process of each machine decodes the crops, the others wait for it.
+
+    `drive`: that of the run that is resumed, if it has one.
+    """
     sides: dict[str, Side] = {}
     footage = clarity(usable_rows(facesets["target"]))
     cache.mkdir(parents=True, exist_ok=True)
     with accelerator.local_main_process_first():
         for name, faceset in facesets.items():
             sides[name] = load_side(name, faceset, config, cache, accelerator.is_local_main_process, progress, footage)
-    return sides
+    if config.drive == "picture":
+        return sides
+    own = calibrated(facesets["target"]) if drive is None else None
+    return driven(sides, drive, own, accelerator.is_main_process)
+
+
+def calibrated(faceset: Faceset) -> Own | None:
+    """The calibration of a faceset; None, with a warning, if its parts are gone."""
+    try:
+        return calibration(faceset)
+    except WorkError as error:
+        log.warning("renders of short footage read expressions less well: %s", error)
+        return None
+
+
+def driven(
+    sides: dict[str, Side], drive: Drive | None = None, own: Own | None = None, report: bool = True
+) -> dict[str, Side]:
+    """Both sides with the scores that drive the network: `drive`, or else those that both have.
+
+    own: the target's calibration.
+    """
+    trained = {name: side.scores[side.split.train] for name, side in sides.items()}
+    drive = drive or drive_of(trained["source"], trained["target"], sides["target"].rest, own)
+    if report and not set(EXPRESSION) & set(drive.names):
+        log.warning(
+            "expression and gaze do not drive the swap, since a faceset has none: curate both with --landmarker litert"
+        )
+    if report and (beyond := drive.beyond(trained["target"])):
+        told = [f"{name} {100 * share:.0f} %" for name, share in beyond.items()][:TOLD_AT_MOST]
+        log.warning(
+            "the target goes beyond the source's range, and swaps hold these scores at its edge (share of faces): %s",
+            ", ".join(told),
+        )
+    return {name: replace(side, drive=drive) for name, side in sides.items()}
 
 
 def load_weights(training: Training, out: Path | None, init: Path | None) -> int | None:
@@ -135,4 +183,5 @@ def describe_run(
         init=None if init is None else str(init.resolve()),
         held_out={name: tuple(sides[name].ids[i] for i in sides[name].split.held_out) for name in SIDES},
         guard={name: sides[name].split.guard for name in SIDES},
+        drive=sides["source"].drive,
     )

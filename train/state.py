@@ -21,7 +21,7 @@ from train.feed import Feed
 from train.journal import TERMS
 from train.measure import Evaluation
 from train.memory import estimate
-from train.model import SIDES, Swap, build, parameter_counts
+from train.model import SIDES, Swap, build, parameter_counts, share_decoder
 from train.run import Run, load_swapper, open_run, resolve_device
 
 log = logging.getLogger(__name__)
@@ -85,10 +85,13 @@ def precision_name(accelerator: Accelerator) -> str:
     return "fp32" if accelerator.mixed_precision == "no" else str(accelerator.mixed_precision)
 
 
-def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side]) -> Training:
-    """State with new weights, their moving average and an optimiser."""
+def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side], one_decoder: bool = False) -> Training:
+    """State with new weights, their moving average and an optimiser; `one_decoder`: both sides share it."""
     device = accelerator.device
     model, ema = build(config).to(device), build(config).to(device).requires_grad_(False)
+    if one_decoder:
+        share_decoder(model)
+        share_decoder(ema)
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=config.lr,
@@ -115,16 +118,32 @@ def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side])
 def take_encoder(training: Training, init: Path) -> None:
     """Initialise the encoder from another run; its decoders are left out, since they draw other people.
 
-    Raises UsageError if the encoder has another shape.
+    From a prior the whole network. Raises UsageError if the weights have another shape.
     """
     run = open_run(init)
+    if run.people:
+        _take_all(training, run)
+        return
     if not same_encoder(run.config, training.config):
         raise UsageError(
             f"--init {init}: its encoder has another shape ({run.config.preset}, {run.size} px): use that preset"
         )
-    weights = load_swapper(run, "cpu").model.encoder.state_dict()
-    training.model.encoder.load_state_dict(weights)
-    training.ema.encoder.load_state_dict(weights)
+    found = load_swapper(run, "cpu").model
+    for model in (training.model, training.ema):
+        model.encoder.load_state_dict(found.encoder.state_dict())
+        if model.performance is not None and found.performance is not None:
+            model.performance.load_state_dict(found.performance.state_dict())
+
+
+def _take_all(training: Training, prior: Run) -> None:
+    weights = load_swapper(prior, "cpu").model.state_dict()
+    for model in (training.model, training.ema):
+        if {k: v.shape for k, v in model.state_dict().items()} != {k: v.shape for k, v in weights.items()}:
+            raise UsageError(
+                f"--init {prior.path}: the prior has another shape ({prior.config.preset}, {prior.size} px, --arch "
+                f"{prior.config.arch}, --drive {prior.config.drive}): use the same options"
+            )
+        model.load_state_dict(weights)
 
 
 def means(training: Training) -> dict[str, float]:

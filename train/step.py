@@ -17,7 +17,7 @@ from train.journal import TERMS
 from train.loss import losses
 from train.model import SIDES
 from train.processes import mean_over
-from train.schedule import rate
+from train.schedule import adversarial, last_phase, rate
 from train.state import WINDOW, Training
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ def step(training: Training) -> None:
     for group in training.optimizer.param_groups:
         group["lr"] = training.lr_factor * rate(training.config, training.step, training.cooling)
     training.prepared.zero_grad(set_to_none=True)
+    training.feed.plain_from = last_phase(training.config, training.cooling)
     sums = _accumulate(training, training.feed.get(training.step))
     norm = accelerator.clip_grad_norm_(training.model.parameters(), training.config.clip)
     sums[-1] = norm.detach()
@@ -61,14 +62,16 @@ def _forward_backward(training: Training, batches: dict[str, Batch], rows: slice
     config, accelerator = training.config, training.accelerator
     device = accelerator.device
     read, truth, masks = zip(*(batches[name].part(rows, device, config.size) for name in SIDES), strict=True)
+    driven = [found for name in SIDES if (found := batches[name].driven(rows, device)) is not None]
     with accelerator.autocast():
-        outputs = training.wrapped(*read)
+        outputs = training.wrapped(*read, *(torch.cat(both) for both in zip(*driven, strict=True)))
     terms = [losses(o, t, m, config) for o, t, m in zip(outputs, truth, masks, strict=True)]
     total = terms[0]["total"] + terms[1]["total"]
-    if training.adversary is not None:
-        total = total + config.adversarial_weight * training.adversary.generator_term(outputs)
+    weight = adversarial(config, training.step, training.cooling)
+    if training.adversary is not None and weight:
+        total = total + weight * training.adversary.generator_term(outputs)
     accelerator.backward(total / config.accumulate)
-    if training.adversary is not None:
+    if training.adversary is not None and weight:
         training.adversary.learn(outputs, truth, 1 / config.accumulate)
     return terms
 
@@ -77,7 +80,7 @@ def _update(training: Training, sums: Tensor) -> None:
     """Apply the gradients, of the discriminators too; update the running mean of the weights and the log's sums."""
     training.skipped = 0
     training.prepared.step()
-    if training.adversary is not None:
+    if training.adversary is not None and adversarial(training.config, training.step, training.cooling):
         training.adversary.step(mean_over(training.accelerator))
     _update_ema(training)
     training.sums = sums if training.sums is None else training.sums + sums

@@ -16,6 +16,8 @@ MIN_CHANGE = 0.005
 """Smallest change of SSIM that counts."""
 MIN_FOR_TREND = 5
 """Evaluations needed for a trend."""
+STOPPED = ("flat", "falls", "overfits")
+"""States of a quality that no longer rises."""
 MIN_FOR_PLATEAU = 8
 """Evaluations needed before a run may end."""
 MIN_FOR_SMOOTHING = 15
@@ -71,10 +73,21 @@ def trend(log: pd.DataFrame) -> Trend:
 
 
 def on_plateau(log: pd.DataFrame) -> bool:
-    """Whether held-out quality in a log has stopped rising: flat over the last fifth of the steps, or falling."""
+    """Whether held-out quality in a log has stopped rising: flat over the last fifth of the steps, or falling.
+
+    If the performance of swaps is measured, it has to have stopped too.
+    """
     tidied = tidy(log)
     evaluations = np.isfinite(column(tidied, "ssim_face_source")).sum()
-    return bool(evaluations >= MIN_FOR_PLATEAU) and trend(tidied).state in ("flat", "falls", "overfits")
+    if evaluations < MIN_FOR_PLATEAU or trend(tidied).state not in STOPPED:
+        return False
+    follows = column(tidied, "follows")
+    return not np.isfinite(follows).any() or trend(_in_place_of_ssim(tidied, follows)).state in STOPPED
+
+
+def _in_place_of_ssim(log: pd.DataFrame, values: Doubles) -> pd.DataFrame:
+    """The log with other values as its held-out quality, to find their trend."""
+    return log.assign(ssim_face_source=values, ssim_face_target=values)
 
 
 def _jitter(values: Doubles) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from train import page, preview
 from train.config import TrainConfig
 from train.identity import Judge
 from train.journal import Journal
 from train.measure import measure
+from train.performance import Stage
 from train.run import Run
 from train.schedule import end
 from train.state import Training, means
@@ -33,7 +35,7 @@ def close_window(
     training: Training,
     run: Run,
     journal: Journal | None,
-    judge: Judge | None,
+    judges: Sequence[Judge | Stage],
     evaluating: bool,
     window: Window,
     begun: float,
@@ -51,7 +53,7 @@ def close_window(
     images = 2 * config.batch * accelerator.num_processes * steps / seconds
     line: dict[str, float] = {"step": training.step, "images_per_second": images, "waited": waited}
     line |= {"lr": training.optimizer.param_groups[0]["lr"], "loss": loss, **figures}
-    evaluated = evaluate(training, run, journal, judge) if evaluating else {}
+    evaluated = evaluate(training, run, journal, judges) if evaluating else {}
     line |= evaluated
     line["seconds"] = training.seconds + time.perf_counter() - begun
     spent = device_cost(config, line["seconds"], accelerator.num_processes)
@@ -63,7 +65,7 @@ def close_window(
     return run
 
 
-def evaluate(training: Training, run: Run, journal: Journal, judge: Judge | None) -> dict[str, float]:
+def evaluate(training: Training, run: Run, journal: Journal, judges: Sequence[Judge | Stage]) -> dict[str, float]:
     """Figures of the running mean of the weights on held-out faces; also writes a preview sheet."""
     config, device = training.config, training.accelerator.device
     found = measure(training.ema, training.sides, config.size, config.batch, device)
@@ -71,7 +73,10 @@ def evaluate(training: Training, run: Run, journal: Journal, judge: Judge | None
     preview.write(run.path / "previews" / f"step-{training.step}.png", sheet)
     journal.picture(sheet, training.step)
     training.evaluation = found
-    return found.figures | (judge.evaluate(training.ema, config.size, device) if judge else {})
+    figures = dict(found.figures)
+    for judge in judges:
+        figures |= judge.evaluate(training.ema, config.size, device)
+    return figures
 
 
 def device_cost(config: TrainConfig, seconds: float, processes: int) -> dict[str, float]:

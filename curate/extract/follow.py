@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from curate.dataset.faceset import create
 from curate.errors import NobodyError, WorkError
 from curate.extract.engine import extract
+from curate.extract.normalise import Own
 from curate.extract.table import build
 from curate.footage.video import probe
 from curate.settings import Settings
@@ -20,7 +21,7 @@ from curate.types import Progress, no_progress
 
 COLUMNS = [
     "face_id", "frame", "time", "shot", "track", "x", "y", "width", "height", "yaw", "pitch", "roll",
-    "pose_confidence", "identity_distance",
+    "pose_confidence", "identity_distance", "expression", "gaze", "jawOpen", "blink", "light_x", "light_y", "light_z",
 ]  # fmt: skip
 SEGMENT_SECONDS = 5.0
 """Shorter than a faceset's: a single clip is to keep all workers busy."""
@@ -33,11 +34,13 @@ def follow(
     progress: Progress = no_progress,
     start: float | None = None,
     end: float | None = None,
+    calibrated: Own | None = None,
 ) -> pd.DataFrame:
     """One row per frame in which the face is, in order of frame.
 
     Columns as in the table, and `landmarks`: (478, 3) float32 in frame pixels. `identity` (128,) picks the person;
-    None: the one with the most faces. `start` and `end`, in seconds from the first frame, limit it. No row at all when
+    None: the one with the most faces. `start` and `end`, in seconds from the first frame, limit it. `calibrated`: the
+    person's own neutral and zero, if more footage than this is known. No row at all when
     nobody, or nobody like the identity, is seen.
     """
     with tempfile.TemporaryDirectory(prefix="faceset-follow-") as folder:
@@ -48,7 +51,7 @@ def follow(
         if failures:
             raise WorkError(f"{failures[0].path}: {failures[0].reason}")
         try:
-            build(faceset, workers)
+            build(faceset, workers, calibrated=calibrated)
         except NobodyError:
             return pd.DataFrame(columns=[*COLUMNS, "landmarks"])
         table = faceset.table([*COLUMNS, "kept"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from curate.dataset.faceset import Faceset, write_faces
-from curate.errors import NobodyError
+from curate.errors import NobodyError, WorkError
 from curate.extract.normalise import ALBEDO_FACES, NEUTRAL_FACES, POSE, Own, Sample, learn, refine
 from curate.extract.parts import VECTORS, Part, Vectors, joined, rows_of, skins, spread, without_lost_crops
 from curate.extract.subject import People, find_people, mark
@@ -59,11 +59,16 @@ class _Task:
 
 
 def build(
-    faceset: Faceset, workers: int = 1, progress: Progress = no_progress, engine: str = "local"
+    faceset: Faceset,
+    workers: int = 1,
+    progress: Progress = no_progress,
+    engine: str = "local",
+    calibrated: Own | None = None,
 ) -> dict[str, Count]:
     """Make and write faces.parquet; what each clip gave. `workers` and `engine` as in `curate.runtime.jobs.run`.
 
-    Raises NobodyError where no frame holds a face, or none one like the reference; the old table stays.
+    `calibrated`: the subject's neutral and zero from other footage, which then count; its skin is not read. Raises
+    NobodyError where no frame holds a face, or none one like the reference; the old table stays.
     """
     parts, tracks = joined(faceset)
     if not tracks.frames:
@@ -73,6 +78,7 @@ def build(
     people = find_people(tracks.frames, tracks.identity, faceset)
     with threadpool_limits(1):  # sums are taken in the same order everywhere
         own = learn(_sample(parts, people))
+    own = own if calibrated is None else replace(calibrated, skin=own.skin)
     for left in faceset.folder.glob(f"{PIECES}*"):
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=PIECES, dir=faceset.folder) as name:
@@ -91,6 +97,16 @@ def build(
         counts: dict[str, Count] = {}
         write_faces(faceset, _counted(parts, pieces, counts))
     return counts
+
+
+def calibration(faceset: Faceset) -> Own:
+    """The subject's neutral, zero and skin, as `build` learns them from the parts; WorkError without any face."""
+    parts, tracks = joined(faceset)
+    if not tracks.frames:
+        raise WorkError(f"{faceset.folder} has no parts with faces: run faceset curate {faceset.folder} again")
+    people = find_people(tracks.frames, tracks.identity, faceset)
+    with threadpool_limits(1):
+        return learn(_sample(parts, people))
 
 
 def _counted(parts: Sequence[Part], pieces: Sequence[Path], counts: dict[str, Count]) -> Iterator[pa.Table]:

@@ -23,7 +23,9 @@ def train(
     out: Annotated[Path, typer.Option(metavar="PATH", help="Folder of the run.", callback=local_only)],
     given: Given,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint.")] = False,
-    init: Annotated[Path | None, typer.Option(metavar="RUN", help="Initialise the encoder from this run.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="PRIOR", help="Initialise from this prior, or the encoder from this run.")
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Local folder for decoded faces. [default: OUT/cache]")
     ] = None,

@@ -39,10 +39,15 @@ class Swapper(Protocol):
     def size(self) -> int:
         """Side of the crops in pixels."""
 
-    def swap(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Swapped crops (B, 3, S, S) and masks (B, 1, S, S) of crops (B, 3, S, S), float32 in 0..1, on their device."""
+    def swap(self, crops: torch.Tensor, scores: Floats | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Swapped crops (B, 3, S, S) and masks (B, 1, S, S) of crops (B, 3, S, S), float32 in 0..1, on their device.
 
-    def swap_and_reconstruct(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        scores: (B, K) of the faces, see train/drive.py; None: unknown.
+        """
+
+    def swap_and_reconstruct(
+        self, crops: torch.Tensor, scores: Floats | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `swap`, and the crops reconstructed by the target's decoder (B, 3, S, S)."""
 
 
@@ -55,6 +60,8 @@ class Place:
     shot: int
     opacity: float = 1.0
     """0..1, less in profile."""
+    scores: Floats | None = None
+    """(K,) scores that may drive the network, counted from rest and smoothed in time; NaN where unknown."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +92,29 @@ def places(rows: pd.DataFrame) -> dict[int, Place]:
         frames = group["frame"].to_numpy(np.int64)
         points = np.stack(list(group["landmarks"])).astype(np.float32)
         yaws = group["yaw"].to_numpy(np.float64) if "yaw" in group else np.zeros(len(group))
+        scores = np.stack(list(group["scores"])) if "scores" in group else None
         lost = (np.diff(frames) > GAP + 1) | ((np.diff(frames) > 1) & _far(points))
         for run in np.split(np.arange(len(frames)), np.flatnonzero(lost) + 1):
             whole = np.arange(frames[run[0]], frames[run[-1]] + 1)
             turned = np.interp(whole, frames[run], yaws[run])
             steady = stabilised(_bridged(points[run], frames[run], whole))
-            for frame, marks, yaw in zip(whole, steady, turned, strict=True):
-                found[int(frame)] = Place(marks, number, _opacity(float(yaw)))
+            acted = [None] * len(whole) if scores is None else steadied(scores[run], frames[run], whole)
+            for frame, marks, yaw, own in zip(whole, steady, turned, acted, strict=True):
+                found[int(frame)] = Place(marks, number, _opacity(float(yaw)), own)
     return found
+
+
+def steadied(scores: Floats, known: NDArray[np.int64], whole: NDArray[np.int64]) -> Floats:
+    """Scores (N, K) of all frames: interpolated between the known ones, and smoothed as landmarks are."""
+    columns = []
+    for own in scores.T:
+        there = np.isfinite(own)
+        if not there.any():
+            columns.append(np.full(len(whole), np.nan))
+            continue
+        columns.append(np.interp(whole, known[there], own[there]))
+    found = np.asarray(np.stack(columns, 1), np.float32)
+    return stabilised(found[:, :, None])[:, :, 0]
 
 
 def _far(points: Floats) -> NDArray[np.bool_]:
@@ -175,7 +197,7 @@ def _swap_batch(
     matrices = [_from_stored(m, f.square) for f, m in zip(faces, squares, strict=True)]
     crops = [_unit(warp(f.image, m, size)) for f, m in zip(faces, matrices, strict=True)]
     done: dict[int, Swapped] = {}
-    passed = _pass(swapper, crops, reconstruct)
+    passed = _pass(swapper, crops, [where[f.index].scores for f in faces], reconstruct)
     for frame, square, matrix, crop, (rgb, model, given) in zip(faces, squares, matrices, crops, passed, strict=True):
         place = where[frame.index]
         alpha = face_mask(model, transform(place.landmarks, square), settings)
@@ -204,7 +226,9 @@ def _unit(image: Image) -> Floats:
     return np.asarray(image, np.float32) / np.float32(255)
 
 
-def _pass(swapper: Swapper, crops: list[Floats], reconstruct: bool) -> list[tuple[Floats, Floats, Floats | None]]:
+def _pass(
+    swapper: Swapper, crops: list[Floats], acted: list[Floats | None], reconstruct: bool
+) -> list[tuple[Floats, Floats, Floats | None]]:
     """RGB (S, S, 3), mask (S, S) and reconstructed target of each crop (S, S, 3); all in 0..1."""
     import torch
 
@@ -212,11 +236,13 @@ def _pass(swapper: Swapper, crops: list[Floats], reconstruct: bool) -> list[tupl
         return []
     stacked = torch.from_numpy(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)))
     given: list[Floats | None] = [None] * len(crops)
+    known = [own for own in acted if own is not None]
+    scores = np.stack(known) if len(known) == len(crops) else None
     if reconstruct:
-        rgb, mask, back = swapper.swap_and_reconstruct(stacked)
+        rgb, mask, back = swapper.swap_and_reconstruct(stacked, scores)
         given = list(_pictures(back))
     else:
-        rgb, mask = swapper.swap(stacked)
+        rgb, mask = swapper.swap(stacked, scores)
     masks = mask.float().clamp(0, 1)[:, 0].contiguous().cpu().numpy()
     return list(zip(_pictures(rgb), masks, given, strict=True))
 

@@ -21,7 +21,7 @@ def _fine(value: float) -> str:
 def charts(log: pd.DataFrame, quality: Quality) -> dict[str, LineChart | None]:
     """All charts of a tidy log by name; None where nothing was measured."""
     made = _Charts(log, quality.masked)
-    names = ("ssim", "loss", "nearer", "identity", "iou", "error", "rate", "gradient", "speed", "waited")
+    names = ("ssim", "loss", "nearer", "follows", "identity", "iou", "error", "rate", "gradient", "speed", "waited")
     overfit = {f"overfit_{side}": made.overfit(side) for side in SIDES}
     return overfit | {name: getattr(made, name)() for name in names}
 
@@ -55,6 +55,10 @@ class _Charts:
     def nearer(self) -> LineChart | None:
         """Chart of the share of swaps whose identity is closer to the source than to the target."""
         return line_chart(self._series(("", "a", "nearer")), "share of swaps", percent, percent, limits=(0, 1))
+
+    def follows(self) -> LineChart | None:
+        """Chart of the correlation of swaps with the target's performance, mean of all axes."""
+        return line_chart(self._series(("", "a", "follows")), "correlation", _fine)
 
     def identity(self) -> LineChart | None:
         """Chart of the identity distance of swaps to either subject."""

@@ -25,6 +25,13 @@ SHOWN = (4, 8)
 """Groups shown with pictures: the first number, or as many as stand out, up to the second."""
 LISTED = 24
 """Most groups in the table; the JSON has all."""
+FOLLOWED = {
+    "jaw": "Mouth open", "lips": "Lips pursed", "smile": "Smile", "blink": "Eyes closed", "brow": "Brows up",
+    "gaze_side": "Gaze, sideways", "gaze_up": "Gaze, up and down", "yaw": "Head, yaw", "pitch": "Head, pitch",
+}  # fmt: skip
+"""Axes of the performance, and their titles."""
+WEAK, DAMPED = 0.5, 0.6
+"""Correlation below which swaps do not follow, slope below which they move too little."""
 SIDE = 128
 """Pictures of faces, pixels."""
 
@@ -90,6 +97,7 @@ def write(training: Training, page: Path) -> Path:
         "shown": [(g, [_pair(f) for f in g.worst]) for g in _shown(groups)],
         "points": compact(reached),
         "pace": pace(reached, last(log, "seconds"), training.currency),
+        "performance": performance(log),
         "priced": math.isfinite(last(log, "cost")),
         "config": rows(training.config),
         "facts": [("parameters", f"{training.parameters:,}"), *rows(training.facts)],
@@ -164,9 +172,22 @@ def numbers(training: Training) -> list[tuple[str, str, str]]:
         ("Steps", f"{training.steps:,}", f"of {training.asked:,}" if training.steps != training.asked else ""),
         (name, decimal(training.trend.level), both),
         ("Swaps closer to source", percent(last(log, "nearer")), ""),
+        ("Performance followed", decimal(last(log, "follows")), "correlation with the target, mean"),
         ("Device hours", hours(last(log, "device_hours")), ""),
         paid,
     ]
+
+
+def performance(log: pd.DataFrame) -> list[tuple[str, str, str, str]]:
+    """Rows of name, correlation, slope and a remark: how held-out swaps follow the target, as last measured."""
+    found = []
+    for axis, title in FOLLOWED.items():
+        correlation, slope = last(log, f"follows_{axis}"), last(log, f"slope_{axis}")
+        if math.isfinite(correlation):
+            weak = correlation < WEAK
+            damped = "" if slope >= DAMPED else "too little movement"
+            found.append((title, decimal(correlation), decimal(slope), "not followed" if weak else damped))
+    return found
 
 
 def _shown(groups: Sequence[Group]) -> list[Group]:

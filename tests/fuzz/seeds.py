@@ -148,6 +148,7 @@ def run(folder: Path) -> None:
     """A run with weights and a checkpoint, of a network as small as there is."""
     from train import checkpoint
     from train.config import config_of
+    from train.drive import Drive
     from train.model import build
     from train.run import Run, SideInfo
 
@@ -155,8 +156,9 @@ def run(folder: Path) -> None:
     side = SideInfo(Subject("Ann", "self"), (("h264", "aa" * 32),), "bb" * 32, (0.1,) * 128, 12, "/faceset")
     folder.mkdir(parents=True)
     Run(
-        folder, config, 64, "full", side, side, 10, held_out={"source": ("aa-0000001-0",)}, guard={"source": 0.1}
-    ).save()
+        folder, config, 64, "full", side, side, 10, held_out={"source": ("aa-0000001-0",)}, guard={"source": 0.1},
+        drive=Drive(("yaw",), (-20.0,), (20.0,), (0.0,)),
+    ).save()  # fmt: skip
     tensors = dict(build(config).state_dict())
     checkpoint.write_tensors(folder / "model.safetensors", tensors)
     checkpoint.write(folder / "checkpoints", 10, {f"ema.{k}": v for k, v in tensors.items()}, {"losses": {}}, 2)

@@ -104,10 +104,10 @@ class Network:
     passes: int = 0
     fail_at: int = 0
 
-    def swap_and_reconstruct(self, crops):
+    def swap_and_reconstruct(self, crops, scores=None):
         return *self.swap(crops), crops
 
-    def swap(self, crops):
+    def swap(self, crops, scores=None):
         import torch
 
         self.passes += 1
@@ -141,6 +141,8 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             path=path,
             size=made.network.size,
             framing="full",
+            drive=None,
+            people=(),
             source=SimpleNamespace(subject=made.source, clips=(("ann.mp4", "aa" * 32),), **side),
             target=SimpleNamespace(subject=made.target, clips=(("bob.mp4", "bb" * 32),), **side),
         )

@@ -118,7 +118,7 @@ def test_too_few_faces_or_none(make_faceset: object, config: TrainConfig, tmp_pa
 
 def test_crops_smaller_than_the_network_are_enlarged(make_faceset: object, config: TrainConfig, tmp_path: Path) -> None:
     make_faceset(tmp_path / "a", size=48)  # type: ignore[operator]  # a fixture that is a function
-    assert load(tmp_path / "a", replace(config), tmp_path).crops(np.arange(2)).shape == (2, 4, 64, 64)
+    assert load(tmp_path / "a", replace(config), tmp_path).crops(np.arange(2)).shape == (2, 5, 64, 64)
 
 
 def medians(sharpness: float, compression: float) -> dict[str, float]:

@@ -54,7 +54,7 @@ def test_a_perfect_network_has_perfect_figures(
     masks = {side: sides[side].faces(sides[side].split.held_out, config.size)[1] for side in sides}
     first = dict.fromkeys(sides, 0)
 
-    def through(crops: torch.Tensor, side: str) -> torch.Tensor:
+    def through(crops: torch.Tensor, side: str, scores: object = None) -> torch.Tensor:
         begun = first[side]
         first[side] += len(crops)
         return torch.cat([crops, 20 * masks[side][begun : first[side]] - 10], 1)
@@ -73,7 +73,7 @@ def test_a_perfect_network_has_perfect_figures(
 def test_a_swap_is_closer_to_whom_it_resembles(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     model = build(config)
     bright = torch.tensor([0.9, 0.9, 0.9, 9.0]).view(1, 4, 1, 1)
-    monkeypatch.setattr(model, "through", lambda crops, side: bright.expand(len(crops), 4, 64, 64))
+    monkeypatch.setattr(model, "through", lambda crops, side, scores: bright.expand(len(crops), 4, 64, 64))
     crop, points = np.full((96, 96, 3), 30, np.uint8), np.full((478, 3), 48, np.float32)
     assert abs(int(paste(model, crop, 64, CPU)[48, 48, 0]) - 0.9 * 255) < 2
     light, dark = np.full(128, 0.95, np.float32), np.full(128, 0.1, np.float32)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from curate.options import option_of
 from train.config import PRESETS, TrainConfig, same_encoder
+from train.drive import NAMES
 from train.layers import SLOPE, Upsample, layout
 from train.model import Decoder, Df, Liae, Swap, build, parameter_counts, picture
 
@@ -83,9 +84,9 @@ def changed_by(model: Swap, side: str) -> set[str]:
 
 def test_a_step_on_the_source_leaves_what_is_the_targets(config: TrainConfig) -> None:
     liae = replace(config, arch="liae")
-    assert changed_by(build(config), "source") == {"encoder", "source"}
-    assert changed_by(build(liae), "source") == {"encoder", "inter_ab", "decoder"}
-    assert changed_by(build(liae), "target") == {"encoder", "inter_ab", "inter_b", "decoder"}
+    assert changed_by(build(config), "source") == {"encoder", "performance", "source"}
+    assert changed_by(build(liae), "source") == {"encoder", "performance", "inter_ab", "decoder"}
+    assert changed_by(build(liae), "target") == {"encoder", "performance", "inter_ab", "inter_b", "decoder"}
 
 
 def test_the_swap_of_liae_is_the_targets_crop_without_the_targets_code(config: TrainConfig) -> None:
@@ -94,7 +95,8 @@ def test_the_swap_of_liae_is_the_targets_crop_without_the_targets_code(config: T
     crops = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         swap, own = model.through(crops, "source"), model.through(crops, "target")
-        shared = model.inter_ab(model.encoder(crops))
+        code, _, performed, seen = model.encode(crops)
+        shared = model.inter_ab(code, performed, seen)
         assert torch.equal(swap, model.decoder(torch.cat([shared, shared], 1)))
         for parameter in model.inter_b.parameters():
             parameter.zero_()
@@ -110,9 +112,11 @@ def test_an_encoder_fits_another_run_of_the_same_shape(config: TrainConfig, arch
     assert not same_encoder(one, replace(one, arch="df" if arch == "liae" else "liae"))
     first, second = build(one), build(other)
     crops = torch.rand(1, 3, 64, 64)
-    assert not torch.equal(first.encoder(crops), second.encoder(crops))
+    assert not torch.equal(first.encode(crops).code, second.encode(crops).code)
     second.encoder.load_state_dict(first.encoder.state_dict())
-    assert torch.equal(first.encoder(crops), second.encoder(crops))
+    assert first.performance is not None and second.performance is not None
+    second.performance.load_state_dict(first.performance.state_dict())
+    assert torch.equal(first.encode(crops).code, second.encode(crops).code)
 
 
 def conv(inputs: int, out: int, kernel: int, stride: int = 1, gain: float = 1.0, same: int = 1) -> list[Tensor]:
@@ -150,7 +154,7 @@ def df_as_it_was(config: TrainConfig) -> list[Tensor]:
 
 @pytest.mark.parametrize("seed", [0, 7])
 def test_df_is_bit_for_bit_what_it_was_before_there_was_liae(config: TrainConfig, seed: int) -> None:
-    state = build(replace(config, seed=seed)).state_dict()
+    state = build(replace(config, seed=seed, drive="picture")).state_dict()
     with torch.random.fork_rng(devices=[]):
         then = df_as_it_was(replace(config, seed=seed))
     assert all(torch.equal(a, b) for a, b in zip(state.values(), then, strict=True))
@@ -158,6 +162,25 @@ def test_df_is_bit_for_bit_what_it_was_before_there_was_liae(config: TrainConfig
     for side in ("source", "target"):
         layers += [f"{side}.body.{i}.expand" for i in range(4)] + [f"{side}.head"]
     assert list(state) == [f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")]
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+def test_scores_move_what_is_drawn_and_the_picture_can_be_hidden(config: TrainConfig, arch: str) -> None:
+    model, crops = build(replace(config, arch=arch, modulation=True)), torch.rand(4, 3, 64, 64)
+    scores, none, all_seen = torch.randn(4, len(NAMES)), torch.zeros(4, 1), torch.ones(4, 1)
+    still, _ = model(crops[:2], crops[2:], torch.zeros(4, len(NAMES)), all_seen)
+    moved, _ = model(crops[:2], crops[2:], scores, all_seen)
+    assert not torch.equal(still, moved)
+    torch.testing.assert_close(still, model.through(crops[:2], "source"))  # unknown scores count as 0
+    one, _ = model(crops[:2], crops[2:], scores, none)
+    other, _ = model(crops[:2] * 0.5, crops[2:], scores, none)
+    assert torch.equal(one, other)
+
+
+def test_the_picture_alone_draws_as_if_there_were_no_scores(config: TrainConfig) -> None:
+    model, crops = build(replace(config, drive="picture")), torch.rand(2, 3, 64, 64)
+    assert model.performance is None
+    assert torch.equal(model.through(crops, "source"), model.through(crops, "source", torch.randn(2, len(NAMES))))
 
 
 @pytest.mark.parametrize("arch", ARCHES)

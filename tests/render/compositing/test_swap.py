@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from render.compositing.swap import places, stabilised
+from curate.types import Frame
+from render import plan
+from render.compositing.settings import MaskSettings
+from render.compositing.swap import Place, places, stabilised, swap_frames
 from tests.render.conftest import face_points
+from train.drive import NAMES
 
 
 def run(values: np.ndarray) -> np.ndarray:
@@ -55,3 +62,46 @@ def test_a_few_lost_frames_are_bridged_and_profiles_fade():
 
 def test_nobody_is_no_place():
     assert places(pd.DataFrame(columns=["frame", "shot", "landmarks"])) == {}
+
+
+def test_scores_are_bridged_and_smoothed_with_the_landmarks():
+    scores = np.tile(np.arange(20, dtype=np.float32)[:, None], (1, len(NAMES)))
+    scores[5, 0], scores[:, 1] = np.nan, np.nan  # once unread, never read
+    rows = pd.DataFrame(
+        [{"frame": i, "shot": 0, "landmarks": face_points(100, 80, 4), "scores": scores[i]} for i in range(20)
+         if i not in (9, 10)]
+    )  # fmt: skip
+    found = places(rows)
+    assert np.allclose([found[i].scores[0] for i in range(20)], np.arange(20), atol=1e-3)
+    assert np.isnan(found[3].scores[1])
+    assert places(rows.drop(columns="scores"))[3].scores is None
+
+
+class Listening:
+    """Stands for a network driven by scores: paints with the first of them."""
+
+    size = 64
+
+    def swap(self, crops, scores=None):
+        painted = torch.from_numpy(scores[:, :1, None, None]).expand(-1, 3, 64, 64).clone()
+        return painted, torch.ones(len(crops), 1, 64, 64)
+
+
+def test_every_frame_is_swapped_with_its_own_scores():
+    scores = {i: np.full(len(NAMES), i / 10, np.float32) for i in range(5)}
+    where = {i: Place(face_points(48, 48, 3), 0, 1.0, own) for i, own in scores.items()}
+    black = np.zeros((96, 96, 3), np.uint8)
+    frames = [Frame(i, i, Fraction(i, 25), lambda: black, lambda: black[..., 0]) for i in range(7)]
+    done = swap_frames(frames, where, Listening(), "full", MaskSettings(), 2)
+    swapped = {frame.index: face for frame, face in done}
+    assert [float(swapped[i].rgb.mean()) for i in range(5)] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert swapped[5] is swapped[6] is None
+
+
+def test_scores_survive_the_folder_of_a_render(tmp_path):
+    scores = [np.full(len(NAMES), i, np.float32) for i in range(8)]
+    rows = pd.DataFrame({"frame": range(8), "shot": 0, "yaw": 1.0, "landmarks": [face_points(40, 40, 3)] * 8})
+    plan.save_face(tmp_path, rows.assign(scores=scores))
+    assert np.allclose([place.scores[0] for place in plan.load_face(tmp_path).values()], np.arange(8), atol=1e-3)
+    plan.save_face(tmp_path, rows)  # as faceset did before there were scores
+    assert all(place.scores is None for place in plan.load_face(tmp_path).values())
