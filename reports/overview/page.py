@@ -67,11 +67,16 @@ class Overview:
 
 def write(overview: Overview, path: Path) -> Path:
     """Write the page, with its figures next to it as .json; returns the page's path."""
-    values = {"title": f"Project: {overview.title}", "verdict": verdict(overview), "overview": overview}
+    values = {
+        "title": f"Project: {overview.title}",
+        "verdict": verdict(overview),
+        "remarks": remarks(overview),
+        "overview": overview,
+    }
     data = asdict(overview)
     for card in (*data["pairs"], *data["subjects"]):
         card["pictures"] = len(card["pictures"])
-    return write_page(path, "overview.html", values, {"verdict": values["verdict"], **data})
+    return write_page(path, "overview.html", values, {n: values[n] for n in ("verdict", "remarks")} | data)
 
 
 def verdict(overview: Overview) -> str:
@@ -85,6 +90,17 @@ def verdict(overview: Overview) -> str:
     failed = _failed(overview.steps)
     words = f"{done} of {_many(total, 'pair')} {'is' if done == 1 else 'are'} trained and rendered"
     return f"{words}; {failed} failed." if failed else f"{words}."
+
+
+def remarks(overview: Overview) -> str:
+    """What to do next: mend what failed first; else what the last report of the first pair says."""
+    for card in (*overview.subjects, *overview.pairs):
+        if card.state == "failed":
+            return f"Next: {card.problems[0]}"
+    for card in overview.pairs:
+        if card.state == "done" and card.notes:
+            return f"{card.title}: {card.notes[-1].text}"
+    return ""
 
 
 def _failed(steps: Sequence[StepRow]) -> str:
