@@ -20,7 +20,7 @@ from render.options import RenderOptions
 from train.config import TrainConfig, config_of
 
 FORMAT = 1
-OPTIONS: dict[str, tuple[type[Any], ...]] = {
+OPTIONS: dict[str, tuple[Any, ...]] = {
     "extraction": (Settings,),
     "selection": (SelectionOptions, Floors, Weights),
     "training": (TrainConfig,),

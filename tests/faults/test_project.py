@@ -20,11 +20,11 @@ pytestmark = pytest.mark.skipif(TRIES == 1, reason="FACESET_FAULTS is not set: m
 STEPS = 60
 
 
-def call(folder: Path, *arguments: object) -> subprocess.Popen[str]:
+def call(folder: Path, *arguments: object, out: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "FACESET_CONFIG": str(folder.parent / "config")}
     command = [sys.executable, "-m", "faceset", *map(str, arguments)]
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        command, env=environment, stdout=out, stderr=subprocess.DEVNULL, text=True, start_new_session=True
     )
 
 
@@ -69,6 +69,7 @@ def test_three_kills_change_nothing(head_clips: dict[str, Path], tmp_path: Path)
     steps = [int(line.partition(",")[0]) for line in (folder / "runs/source-target/log.csv").read_text().split()[1:]]
     assert steps == sorted(set(steps)) and steps[-1] == STEPS
     began = time.monotonic()
-    last = call(folder, "run", folder / "project.toml")
-    assert last.wait(60) == 0 and "nothing to do" in last.stdout.read()
+    last = call(folder, "run", folder / "project.toml", out=subprocess.PIPE)
+    said, _ = last.communicate(timeout=60)
+    assert last.returncode == 0 and "nothing to do" in said
     print(f"{kills} kills; the idle run took {time.monotonic() - began:.1f} s")
