@@ -23,18 +23,22 @@ from faceset.verbs import (
     export,
     forget,
     import_,
+    init,
     inspect,
     people,
     pretrain,
     prune,
     render,
     report,
+    run,
     select,
     train,
     verify,
 )
 
 VERBS: dict[str, Callable[..., None]] = {
+    "init": init.init,
+    "run": run.run,
     "curate": curate.curate,
     "select": select.select,
     "prune": prune.prune,

@@ -124,3 +124,37 @@ def checked(r: dict[str, Any]) -> str:
         f"{c['state']:8}{c['name']:42}{c['detail']}" + (f"   -> {c['mend']}" if c["mend"] else "") for c in r["checks"]
     )
     return "\n".join(lines)
+
+
+def planned(r: dict[str, Any]) -> str:
+    """Of `run --dry-run`: a line for each step, and the totals."""
+    from curate.runtime.disk import text as size_of
+
+    if not r["due"]:
+        return "nothing to do: every result is up to date"
+    lines = []
+    for p in r["steps"]:
+        takes = f"{_time(p['seconds'])}, {size_of(p['size'])}" if p["due"] else ""
+        rough = "" if p["measured"] or not p["due"] else ", estimated from another machine"
+        lines.append(f"{'due' if p['due'] else 'done':5}{p['words']:<48}{takes:<22}{p['why']}{rough}".rstrip())
+    cost = "" if r["cost"] is None else f", cost {r['cost']:.2f}"
+    lines.append(f"{r['due']} steps, about {_time(r['seconds'])}{cost}, at most {size_of(r['bytes'])} of disk space")
+    if r["bytes"] > r["free"]:
+        lines.append(f"warning: only {size_of(r['free'])} are free on this disk")
+    return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def ran(r: dict[str, Any]) -> str:
+    """Of `run`: what was done, what failed and what to do, and the page."""
+    made = [s for s in r["steps"] if s["state"] != "current"]
+    if not made:
+        return f"nothing to do: every result is up to date\n{r['index']}"
+    lines = [f"{s['state']:8}{s['step']}" + (f": {s['problem']}" if s["problem"] else f", {_time(s['seconds'])}")
+             for s in made]  # fmt: skip
+    return "\n".join([*lines, str(r["index"])])
