@@ -43,10 +43,11 @@ class Settings:
     detector: str = option("litert", "Face detector.", choices=f"{BACKENDS}:DETECTORS")
     landmarker: str = option("litert", "Landmark model.", choices=f"{BACKENDS}:LANDMARKERS")
     identifier: str = option("dlib", "Identity model.", choices=f"{BACKENDS}:IDENTIFIERS")
-    scores: int = 3
+    lut: str = option("", "Colour table (.cube) for footage in log, applied on reading.", metavar="FILE")
+    scores: int = 4
     """Version of the scores: parts with another one are stale."""
     models: dict[str, str] = field(default_factory=dict)
-    """Name to SHA-256 of the weights in use."""
+    """Name to SHA-256 of the weights, and of the colour table, in use."""
 
     def __post_init__(self) -> None:
         check(self)
@@ -57,4 +58,6 @@ class Settings:
 
     def digest(self) -> str:
         """Hex SHA-256 of the settings: parts with another digest are stale."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        values = asdict(self)
+        del values["lut"]  # its hash is among the models; where it lies does not matter
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -35,7 +35,7 @@ def probe_all(
 
     Raises UsageError for a wrong name, WorkError when nothing at all is usable.
     """
-    clips = list(old.clips) if old else []
+    clips = [_current(clip) for clip in old.clips] if old else []
     failed: list[Failure] = []
     wanted: list[Footage | Far] = []
     for text in footage:
@@ -62,6 +62,17 @@ def probe_all(
     return clips, failed, frozenset(one.url for one in wanted if isinstance(one, Far))
 
 
+def _current(clip: Clip) -> Clip:
+    """The clip, probed again if an older version did it, which may have seen other frames or another size."""
+    if clip.announced or not Path(clip.path).exists():
+        return clip
+    try:
+        again = probe(Path(clip.path), clip.start, clip.end, clip.name)
+    except FootageError:
+        return clip
+    return again if again.sha256 == clip.sha256 else clip
+
+
 def _expand(text: str) -> Sequence[Footage | Far]:
     if not remote.is_url(text):
         return expand(parse_footage(text))
@@ -83,7 +94,7 @@ def _take_in(clips: list[Clip], clip: Clip) -> None:
         if (known.sha256, known.start, known.end) == (clip.sha256, clip.start, clip.end):
             if Path(known.path).name != Path(clip.path).name and Path(known.path).exists():
                 log.warning("%s is the same file as %s and is used once", clip.path, known.path)
-            clips[i] = replace(known, path=clip.path, size=clip.size)
+            clips[i] = replace(clip, name=known.name)
             return
         if known.sha256 == clip.sha256 and _overlap(known, clip):
             raise UsageError(

@@ -26,8 +26,10 @@ from curate.extract.segment import part_info
 from curate.extract.table import Count, build
 from curate.face.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, make, weights
 from curate.face.track import region_of_detection
+from curate.footage import cube
 from curate.footage.video import decode, probe
 from curate.runtime import disk, jobs
+from curate.runtime.files import file_sha256
 from curate.settings import BASES, Settings
 from curate.types import Clip, Failure, Progress, Subject, no_progress
 
@@ -117,6 +119,7 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
     subject = _subject(request, old)
     settings = _settings(request, old)
     clips, failed, named = probe_all(request.footage, old, progress)
+    clips = [replace(clip, lut=settings.lut if clip.kind == "video" else "") for clip in clips]
     references = tuple(_reference(path, settings) for path in request.references)
     faceset = old or create(out, subject, settings)
     try:
@@ -200,7 +203,11 @@ def _settings(request: Request, old: Faceset | None) -> Settings:
     ):
         if name not in table:
             raise UsageError(f"{flag} {name}: must be one of {', '.join(table)}")
-    settings = replace(settings, models=weights(settings))
+    models = weights(settings)
+    if settings.lut:
+        settings = replace(settings, lut=cube.read(settings.lut).path)
+        models["lut"] = file_sha256(Path(settings.lut))
+    settings = replace(settings, models=models)
     if old and old.settings.digest() != settings.digest():
         log.warning("%s: the settings have changed, so all footage is processed again", old.folder)
     return settings

@@ -82,6 +82,7 @@ def packets(source: Any, pairs: dict[Any, Any], line: Timeline) -> Iterator[Any]
     """Packets of the copied streams, for the output; their times continue where the footage's start again."""
     last: dict[int, float] = {}
     epoch: dict[int, int] = {}
+    written: dict[int, Fraction] = {}
     for packet in source.demux(*pairs):
         if packet.dts is None:  # the flush at the end
             continue
@@ -96,6 +97,9 @@ def packets(source: Any, pairs: dict[Any, Any], line: Timeline) -> Iterator[Any]
             continue
         moved = round(shift / ready.time_base)
         ready.dts += moved
+        if epoch.get(stream.index) and ready.dts * ready.time_base <= written[stream.index]:
+            continue  # sound of before the restart lasts longer than the pictures: the overlap is left out
+        written[stream.index] = ready.dts * ready.time_base
         ready.pts = None if ready.pts is None else ready.pts + moved
         ready.stream = pairs[stream]
         yield ready

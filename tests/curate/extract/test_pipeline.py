@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pandas as pd
@@ -195,3 +196,24 @@ def test_real_clips_keep_one_person(clips_folder: Path, tmp_path) -> None:
     done = curate(request((clips_folder / "d3.mp4", clips_folder / "d10.mp4"), tmp_path / "set", workers=2))
     kept = done.table[done.table["kept"]]["clip"].value_counts(normalize=True)
     assert kept.iloc[0] >= 0.97
+
+
+def test_announced_and_decoded_frames_are_compared_and_told(head_clips, tmp_path) -> None:
+    with av.open(str(head_clips["source"])) as container:
+        spots = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    data = bytearray(head_clips["source"].read_bytes())
+    for start, size in spots[20:24]:
+        data[start : start + size] = b"\xff" * size
+    (tmp_path / "broken.mp4").write_bytes(data)
+    (tmp_path / "text.mp4").write_text("no video\n" * 50)
+    request = Request((str(tmp_path),), tmp_path / "set", "A", "research", settings=(("segment_seconds", 0.5),))
+    summary = curate(request).summary()
+    (clip,) = summary["clips"]
+    assert clip["announced"] == 40
+    assert clip["frames"] == clip["decoded"] < 40
+    (note,) = summary["notes"]
+    assert note.startswith(f"broken: {40 - clip['frames']} of 40 announced frames are missing: ")
+    assert "the decoder calls them damaged" in note
+    assert [Path(f["path"]).name for f in summary["failed"]] == ["text.mp4"]
+    again = curate(Request((str(tmp_path / "set"),))).summary()
+    assert again["notes"] == summary["notes"], "also where everything is done already"
