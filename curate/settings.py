@@ -43,7 +43,7 @@ class Settings:
     detector: str = option("litert", "Face detector.", choices=f"{BACKENDS}:DETECTORS")
     landmarker: str = option("litert", "Landmark model.", choices=f"{BACKENDS}:LANDMARKERS")
     identifier: str = option("dlib", "Identity model.", choices=f"{BACKENDS}:IDENTIFIERS")
-    scores: int = 3
+    scores: int = 4
     """Version of the scores: parts with another one are stale."""
     models: dict[str, str] = field(default_factory=dict)
     """Name to SHA-256 of the weights in use."""
@@ -56,3 +56,14 @@ class Settings:
     def digest(self) -> str:
         """Hex SHA-256 of the settings: parts with another digest are stale."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How faces become people. It changes the table, not the parts, so nothing is extracted again."""
+
+    same_person: float = option(0.5, "Largest identity distance within one person; less parts people who look alike.",
+        low=0.1, high=1.0)  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check(self)

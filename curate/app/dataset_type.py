@@ -169,7 +169,7 @@ def copy_faces(faceset: Faceset, faces: Sequence[str], out: Path) -> Faceset:
         chosen = chosen[chosen["face_id"].isin(set(faces))].reset_index(drop=True)
         write_selection(made, chosen.assign(rank=range(len(chosen))), faceset.selection_options())
     clips = tuple(clip for clip in faceset.clips if clip.name in {name for name, _ in segments})
-    made = made.changed(clips=clips, person=faceset.person, references=faceset.references)
+    made = made.changed(clips=clips, references=faceset.references, anchor=faceset.anchor)
     log.info("%s: %d faces copied from %s", out, rows.num_rows, faceset.folder)
     return made
 

@@ -130,12 +130,12 @@ def test_going_on_takes_footage_in_and_keeps_the_rest(head_clips, head_facesets,
         curate(Request((str(tmp_path / "set"), f"{head_clips['target']}@0.5-1.2")))
     with pytest.raises(UsageError, match="contains the face of"):
         curate(Request((str(tmp_path / "set"),), subject="Somebody else"))
-    other = choose_person(done.faceset, 1)
+    other = choose_person(done.faceset, (1,))
     assert other.table().groupby("clip")["kept"].sum().to_dict()["source"] == 0
     assert not other.selection_path.exists()
     with pytest.raises(UsageError, match="--person 9"):
-        choose_person(other, 9)
-    assert open_faceset(other.folder).person == 1
+        choose_person(other, (9,))
+    assert open_faceset(other.folder).anchor.how == "person"
 
 
 def test_a_reference_photo_picks_the_person(head_clips, tmp_path) -> None:
@@ -152,10 +152,10 @@ def test_a_reference_photo_picks_the_person(head_clips, tmp_path) -> None:
 def test_a_wrong_person_does_not_cost_the_extraction(head_clips, tmp_path) -> None:
     clip = Path(f"{head_clips['target']}@0-0.4")
     with pytest.raises(UsageError, match="--person 5"):
-        curate(request(clip, tmp_path / "set", person=5))
+        curate(request(clip, tmp_path / "set", person=(5,)))
     parts = {p: p.stat().st_mtime_ns for p in (tmp_path / "set" / "parts").iterdir()}
     assert parts
-    done = curate(Request((str(tmp_path / "set"),), person=0))
+    done = curate(Request((str(tmp_path / "set"),), person=(0,)))
     assert done.summary()["kept"] > 0
     assert all(p.stat().st_mtime_ns == t for p, t in parts.items())
 
