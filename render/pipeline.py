@@ -92,7 +92,8 @@ def render(
         report, offset = publish.artifact_report(folder, made)
         times = [t for account in accounts for t in account["times"]]
         swapped = sum(account["swapped"] for account in accounts)
-        notes = _notes(sum(account["faces"] for account in accounts), swapped)
+        several = sum(account["several"] for account in accounts)
+        notes = _notes(sum(account["faces"] for account in accounts), swapped, several)
         stated = publish.statement(opened, made, len(times), swapped)
         publish.mux_and_sign(folder, made, times, out, stated, key, options.tsa)
         page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
@@ -232,7 +233,8 @@ def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> A
         rate = clip.fps or 25.0
         start, end = max(wanted.first - 4 * RADIUS, 0) / rate, (wanted.end + 4 * RADIUS) / rate
     identity = run.target.identity or None
-    rows = follow(Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end)
+    again = wanted.settings.faces == "all"
+    rows = follow(Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end, again=again)
     if not len(rows):
         raise WorkError(
             f"{clip.path}: no frame shows the face of {run.target.subject.name}; check that it is the right clip"
@@ -266,12 +268,15 @@ def _render_parts(folder: Path, made: plan.Plan, options: RenderOptions, progres
     return frames - sum(each.end - each.first for each in unfinished)
 
 
-def _notes(faces: int, swapped: int) -> tuple[str, ...]:
-    if swapped >= 0.5 * faces:
-        return ()
-    note = (
-        f"{faces - swapped} of {faces} frames with a face show the target's own face because their mask is nearly "
-        "empty; train longer, or try --mask hull"
-    )
-    log.warning("%s", note)
-    return (note,)
+def _notes(faces: int, swapped: int, several: int) -> tuple[str, ...]:
+    notes = []
+    if swapped < 0.5 * faces:
+        notes.append(
+            f"{faces - swapped} of {faces} frames with a face show the target's own face because their mask is nearly "
+            "empty; train longer, or try --mask hull"
+        )
+        log.warning("%s", notes[-1])
+    if several:
+        notes.append(f"{several} frames show the face more than once; all are swapped (--faces one swaps one)")
+        log.info("%s", notes[-1])
+    return tuple(notes)

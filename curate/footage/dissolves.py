@@ -67,6 +67,8 @@ def unpacked(data: bytes, count: int) -> NDArray[np.uint8]:
 def blended(traces: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """(N,) whether each frame is part of a dissolve or a fade; `traces` (N, 18, 32) uint8 in order of presentation."""
     found = np.zeros(len(traces), bool)
+    if not len(traces):
+        return found
     pictures = np.asarray(traces, np.float32).reshape(len(traces), -1)
     for reach in REACHES:
         for middle in _middles(pictures, reach):
