@@ -61,3 +61,14 @@ class Settings:
         values = asdict(self)
         del values["lut"]  # its hash is among the models; where it lies does not matter
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How faces become people. It changes the table, not the parts, so nothing is extracted again."""
+
+    same_person: float = option(0.5, "Largest identity distance within one person; less parts people who look alike.",
+        low=0.1, high=1.0)  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check(self)

@@ -190,6 +190,20 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """Who the subject is: later footage is matched with it, and nobody else becomes the subject without being asked."""
+
+    how: Literal["majority", "person", "reference"]
+    """How it was set: the person with the most faces, --person, or --reference."""
+    looks: tuple[tuple[float, ...], ...]
+    """One identity vector for each look."""
+    identifier: str
+    """Identity model that gave the vectors."""
+    tracks: tuple[str, ...] = ()
+    """Ids of the first faces of the longest tracks from which it was set."""
+
+
+@dataclass(frozen=True)
 class Failure:
     """A footage file that could not be used."""
 

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+MOST_PEOPLE = 24
+"""People that are listed."""
+
 
 def selected(r: dict[str, Any]) -> str:
     """Of `select`: how many faces, what they cover, notes and gaps."""
@@ -29,6 +32,7 @@ def curated(r: dict[str, Any]) -> str:
         f"{r['frames']} frames{skipped}, {r['kept']} faces kept, {r['selected']} selected, "
         f"{r['seconds']:.0f} s, {r['disk'] / 1e6:.0f} MB"
     )
+    lines += r["notes"]
     return "\n".join([*lines, str(r["report"])])
 
 
@@ -36,6 +40,7 @@ def imported(r: dict[str, Any]) -> str:
     """Of `import`."""
     lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
     lines.append(f"{r['pictures']} pictures ({r['format']}), {r['kept']} faces kept, {r['selected']} selected")
+    lines += r["notes"]
     return "\n".join([*lines, str(r["report"])])
 
 
@@ -107,15 +112,24 @@ def restored(r: dict[str, Any]) -> str:
     return f"{r['restored']} crops recreated"
 
 
-def people(changed: Path | None) -> Callable[[dict[str, Any]], str]:
-    """Of `people`: a line each; with the faceset whose subject was `changed` what to do next."""
+def people(changed: str) -> Callable[[dict[str, Any]], str]:
+    """Of `people`: a line each, notes; where the subject was `changed`, in what way and what to do next."""
 
     def text(r: dict[str, Any]) -> str:
-        lines = [f"person {p['person']}: {p['faces']} faces{', the subject' if p['kept'] else ''}" for p in r["people"]]
-        lines += [str(r["sheet"])] + ([f"select again: faceset select {changed}"] if changed else [])
-        return "\n".join(lines)
+        lines = [_person(p) for p in r["people"][:MOST_PEOPLE]]
+        if len(r["people"]) > MOST_PEOPLE:
+            lines.append(f"{len(r['people']) - MOST_PEOPLE} more; --json lists all")
+        lines += [*r["notes"], r["sheet"]]
+        return "\n".join([*lines, *([f"{changed}; select again: faceset select {r['faceset']}"] if changed else [])])
 
     return text
+
+
+def _person(p: dict[str, Any]) -> str:
+    clips = f"{p['faces']} faces in {p['clips']} {'clip' if p['clips'] == 1 else 'clips'}"
+    return f"person {p['person']}: {clips}, " + (
+        f"the subject, {p['kept']} kept" if p["subject"] else f"identity distance {p['distance']:.2f}"
+    )
 
 
 def checked(r: dict[str, Any]) -> str:

@@ -63,6 +63,10 @@ AllowRemote = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing output.")]
 ENGINES = literal_names("curate.runtime.jobs:ENGINES")
 Engine = Annotated[str, one_of("local, or ray (RAY_ADDRESS, or a local cluster).", ENGINES)]
+Persons = Annotated[
+    str | None,
+    typer.Option(metavar="N[,N...]", help="Person from `faceset people` who is the subject; several are its looks."),
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Faceset: a folder or a URL.", callback=faceset_at)]
 Folders = Annotated[
     list[Path], typer.Argument(metavar="DIR...", help="Facesets: folders or URLs.", callback=faceset_at)
@@ -71,6 +75,16 @@ For = Annotated[
     Path | None,
     typer.Option("--for", metavar="TARGETSET", help="Cover the performance of this faceset.", callback=faceset_at),
 ]
+
+
+def persons_of(text: str | None) -> tuple[int, ...]:
+    """Numbers of `--person 0,3`; none where it is not given. Raises UsageError."""
+    if text is None:
+        return ()
+    numbers = text.split(",")
+    if not all(n.strip().isdecimal() for n in numbers):
+        raise UsageError(f"--person {text}: must be a number, or numbers separated by commas, such as 0,3")
+    return tuple(sorted({int(n) for n in numbers}))
 
 
 def takes(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -25,7 +25,8 @@ from curate.types import Access, Clip, Floats, Frame, Segment
 from render import plan
 from render.compositing import label, occlusion
 from render.compositing.compose import Composed, compose
-from render.compositing.swap import Swapper, stored_points, swap_frames
+from render.compositing.layers import in_layers
+from render.compositing.swap import Place, Swapper, stored_points, swap_frames
 from render.output import encode
 from render.output.footage_format import FootageFormat, check_footage
 from render.output.sequence import MaskWriter, SequenceWriter, eight_bits
@@ -60,6 +61,8 @@ class _Account:
     times: list[int] = field(default_factory=list)
     faces: int = 0
     swapped: int = 0
+    several: int = 0
+    """Frames with several swapped faces."""
     pixels: Any = field(default_factory=hashlib.sha256)
 
     def add(self, composed: Composed, picture: NDArray[Any]) -> None:
@@ -67,9 +70,10 @@ class _Account:
         self.times.append(composed.frame.pts)
         self.faces += composed.face is not None
         self.swapped += composed.face is not None and float(composed.face.mask.max()) > SHOWN
+        self.several += composed.more > 0
 
     def save(self, path: Path) -> None:
-        values = {"times": self.times, "faces": self.faces, "swapped": self.swapped}
+        values = {"times": self.times, "faces": self.faces, "swapped": self.swapped, "several": self.several}
         with atomic(path) as temporary:
             temporary.write_text(json.dumps({**values, "pixels_sha256": self.pixels.hexdigest()}))
 
@@ -88,11 +92,15 @@ def render_part(task: PartTask) -> None:
 def composed_frames(made: Plan, folder: Path, part: RenderPart, wanted: range) -> Iterator[Composed]:
     """The wanted frames of a part, composited, without the watermark."""
     swapper, framing = network(made.run, made.weights_sha256, made.device)
-    where = plan.load_face(folder, part.with_neighbours)
     frames = video.decode(made.clip, segment(made.clip, part.decoded), 16 if made.coding.deep else 8, made.view)
     typical = plan.load_typical(folder)
-    faces = swap_frames(frames, where, swapper, framing, made.settings.mask, made.batch, typical is not None)
-    return compose(faces, made.settings, typical, made.coding.deep, wanted)
+
+    def layer(where: dict[int, Place], frames: Iterable[Frame]) -> Iterator[Composed]:
+        faces = swap_frames(frames, where, swapper, framing, made.settings.mask, made.batch, typical is not None)
+        return compose(faces, made.settings, typical, made.coding.deep, wanted)
+
+    layers = plan.load_faces(folder, part.with_neighbours)
+    return in_layers(frames, [functools.partial(layer, where) for where in layers])
 
 
 @contextmanager

@@ -99,7 +99,8 @@ def render(
         report, offset = publish.artifact_report(folder, made)
         times = [t for account in accounts for t in account["times"]]
         swapped = sum(account["swapped"] for account in accounts)
-        notes = (*_notes(sum(account["faces"] for account in accounts), swapped), *_beyond(folder, opened))
+        several = sum(account["several"] for account in accounts)
+        notes = (*_notes(sum(account["faces"] for account in accounts), swapped, several), *_beyond(folder, opened))
         stated = publish.statement(opened, made, len(times), swapped)
         lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
         page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
@@ -245,8 +246,9 @@ def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> A
         rate = clip.fps or 25.0
         start, end = max(wanted.first - 4 * RADIUS, 0) / rate, (wanted.end + 4 * RADIUS) / rate
     identity = run.target.identity or None
+    again = wanted.settings.faces == "all"
     own = None if run.drive is None else run.drive.calibrated()
-    rows = follow(Path(clip.path), identity, workers, progress, start, end, own)
+    rows = follow(Path(clip.path), identity, workers, progress, start, end, own, again)
     if not len(rows):
         raise WorkError(
             f"{clip.path}: no frame shows the face of {run.target.subject.name}; check that it is the right clip"
@@ -288,18 +290,21 @@ def _beyond(folder: Path, run: Run) -> tuple[str, ...]:
     found = run.drive.beyond(np.stack(acted)) if run.drive is not None and acted else {}
     if not found:
         return ()
-    told = ", ".join(f"{name} in {100 * share:.0f} % of frames" for name, share in [*found.items()][:MOST_TOLD])
-    note = f"the footage goes beyond the source's range, and the swap stops at its edge: {told}"
+    shares = ", ".join(f"{name} in {100 * share:.0f} % of frames" for name, share in [*found.items()][:MOST_TOLD])
+    note = f"the footage goes beyond the source's range, and the swap stops at its edge: {shares}"
     log.warning("%s", note)
     return (note,)
 
 
-def _notes(faces: int, swapped: int) -> tuple[str, ...]:
-    if swapped >= 0.5 * faces:
-        return ()
-    note = (
-        f"{faces - swapped} of {faces} frames with a face show the target's own face because their mask is nearly "
-        "empty; train longer, or try --mask hull"
-    )
-    log.warning("%s", note)
-    return (note,)
+def _notes(faces: int, swapped: int, several: int) -> tuple[str, ...]:
+    notes = []
+    if swapped < 0.5 * faces:
+        notes.append(
+            f"{faces - swapped} of {faces} frames with a face show the target's own face because their mask is nearly "
+            "empty; train longer, or try --mask hull"
+        )
+        log.warning("%s", notes[-1])
+    if several:
+        notes.append(f"{several} frames show the face more than once; all are swapped (--faces one swaps one)")
+        log.info("%s", notes[-1])
+    return tuple(notes)

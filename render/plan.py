@@ -2,7 +2,7 @@
 
 The working folder is `.OUT.render`, next to the output OUT:
 plan.json        this plan; a later call with the same plan resumes, with another one it starts again
-face.parquet     position of the face: frame, shot, yaw, landmarks
+face.parquet     positions of the face: frame, layer (1 and more where it is seen again), shot, yaw, landmarks
 typical.npz      reconstruction error of the target's decoder where nothing occludes the face
 part-N.mp4 .parquet .json    a part's video, measures and account; the account is written last: the part is complete
 """
@@ -32,11 +32,14 @@ from render.compositing.settings import RenderSettings
 from render.compositing.swap import BATCH, Place, places
 from render.output.coding import Coding
 
-FORMAT = 1
+FORMAT = 2
+"""Version of the working folder. 2: a face may be seen several times at once."""
 MOST_FRAMES = 10_000_000
 """Limit for a clip: 46 hours at 60 fps."""
 MOST_TYPICAL = 1 << 26
 """Limit for typical.npz unpacked, bytes: two images of 2048 x 2048 pixels."""
+MOST_LAYERS = 1000
+"""Limit for the faces of one person at once."""
 PART = 240
 """Frames per part."""
 AROUND = 40
@@ -156,6 +159,7 @@ def save_face(folder: Path, rows: pd.DataFrame) -> None:
     kept = rows.reindex(columns=["frame", "shot", "yaw"]).copy()
     if "scores" in rows:
         kept["scores"] = [np.asarray(own, np.float32).tobytes() for own in rows["scores"]]
+    kept["layer"] = rows.get("layer", 0)
     kept["points"] = [len(p) for p in rows["landmarks"]]
     kept["landmarks"] = [np.asarray(p, np.float32).tobytes() for p in rows["landmarks"]]
     with atomic(folder / "face.parquet") as temporary:
@@ -163,7 +167,15 @@ def save_face(folder: Path, rows: pd.DataFrame) -> None:
 
 
 def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
-    """Position of the face in all frames or those of a span. Raises WorkError."""
+    """Position of the face in all frames or those of a span, where it is seen again the main one. Raises WorkError."""
+    return load_faces(folder, span)[0]
+
+
+def load_faces(folder: Path, span: range | None = None) -> list[dict[int, Place]]:
+    """Positions of the face in all frames or those of a span, a layer for each time that it is seen at once.
+
+    There is always a first layer. Raises WorkError.
+    """
     limits = None if span is None else [("frame", ">=", span.start - AROUND), ("frame", "<", span.stop + AROUND)]
     try:
         rows = read_parquet(folder / "face.parquet", filters=limits)
@@ -173,7 +185,12 @@ def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
         rows["landmarks"] = pd.Series(marks, index=rows.index, dtype=object)
         if "scores" in rows:
             rows["scores"] = pd.Series([np.frombuffer(b, np.float32) for b in rows["scores"]], index=rows.index)
-        return places(rows)
+        last = int(rows["layer"].max()) if len(rows) and "layer" in rows else 0
+        if not 0 <= last <= MOST_LAYERS:
+            raise WorkError(f"{last} faces at once")
+        if "layer" not in rows:
+            return [places(rows)]
+        return [places(rows[rows["layer"] == layer]) for layer in range(last + 1)]
     except (*DAMAGED, WorkError) as error:
         raise WorkError(
             f"{folder}: the face positions cannot be read ({one_line(error)}); delete the folder and render again"

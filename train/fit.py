@@ -24,6 +24,7 @@ from train.config import TrainConfig
 from train.health import MAX_REWINDS, DivergedError, diverged, is_memory, too_large
 from train.identity import Judge, judge_for
 from train.journal import Journal
+from train.people import check_people
 from train.performance import AXES, Stage, stage_for
 from train.processes import any_process, from_main
 from train.run import Run, is_run, open_run
@@ -98,6 +99,7 @@ def train(
     facesets = {"source": open_faceset(source), "target": open_faceset(target)}
     subjects = {name: consent.require(f.subject, str(f.folder)) for name, f in facesets.items()}
     check_call(facesets, resume, force, init)
+    check_people(facesets, open_run(out) if resume else None)
     accelerator = make_accelerator(config)
     old = prepare(out, config, subjects, resume, force) if accelerator.is_main_process else None
     accelerator.wait_for_everyone()

@@ -100,8 +100,9 @@ def make_subject(dataset: Any, sample_ids: Sequence[str]) -> int:
             if not people
             else f"the ticked faces show {len(people)} people: tick faces of one person only"
         )
-    faceset = choose_person(faceset_of(dataset), int(people.pop()))
+    person = int(people.pop())
+    faceset = choose_person(faceset_of(dataset), (person,))
     with lock(faceset):
         selection.select_faceset(faceset)
     launch.finish(dataset, launch.refresh(dataset, faceset))
-    return faceset.person or 0
+    return person

@@ -172,7 +172,7 @@ def copy_faces(faceset: Faceset, faces: Sequence[str], out: Path) -> Faceset:
         chosen = chosen.assign(rank=range(len(chosen)), coverage=np.float32("nan"))  # of these faces it is another
         write_selection(made, chosen, faceset.selection_options())
     clips = tuple(clip for clip in faceset.clips if clip.name in {name for name, _ in segments})
-    made = made.changed(clips=clips, person=faceset.person, references=faceset.references)
+    made = made.changed(clips=clips, references=faceset.references, anchor=faceset.anchor)
     log.info("%s: %d faces copied from %s", out, rows.num_rows, faceset.folder)
     return made
 

@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from curate.records import checked, record, safe_name
 from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED, one_line, read_arrow, read_groups, read_parquet, stacked
 from curate.schema import IDENTITY, part_schema, table_schema
-from curate.settings import Settings
-from curate.types import Clip, Image, Subject
+from curate.settings import Grouping, Settings
+from curate.types import Anchor, Clip, Image, Subject
 
 FORMAT = 2
 """Version of the manifest. 2: clips have a size in bytes."""
@@ -47,10 +47,13 @@ class Faceset:
     subject: Subject | None
     clips: tuple[Clip, ...]
     settings: Settings
-    person: int | None = None
-    """Identity cluster that was picked with --person; None: chosen automatically."""
+    persons: tuple[int, ...] = ()
+    """People that were named with --person and are not in the anchor yet."""
     references: tuple[tuple[float, ...], ...] = ()
     """Identity vectors of --reference photos."""
+    grouping: Grouping = field(default_factory=Grouping)
+    anchor: Anchor | None = None
+    """Who the subject is; None: not decided yet, or a faceset of before there were anchors."""
 
     @property
     def table_path(self) -> Path:
@@ -165,10 +168,14 @@ class Faceset:
             "settings": asdict(self.settings),
             "clips": clips,
         }
-        if self.person is not None:
-            manifest["person"] = self.person
+        if self.persons:
+            manifest["person"] = list(self.persons)
         if self.references:
             manifest["references"] = [list(v) for v in self.references]
+        if self.anchor is not None:
+            manifest["anchor"] = asdict(self.anchor)
+        if self.grouping != Grouping():
+            manifest["people"] = asdict(self.grouping)
         _keep_older(self.folder / MANIFEST)
         with atomic(self.folder / MANIFEST) as temporary:
             temporary.write_text(tomli_w.dumps(manifest), encoding="utf-8")
@@ -243,9 +250,23 @@ def _of(folder: Path, manifest: dict[str, Any]) -> Faceset:
         record(Subject, {"basis": None, **manifest["subject"]}) if named else None,
         clips,
         record(Settings, manifest["settings"], strict=False),
-        checked(manifest.get("person"), int | None, "person"),
+        _persons(checked(manifest.get("person", ()), int | tuple[int, ...], "person")),
         checked(manifest.get("references", []), tuple[tuple[float, ...], ...], "references"),
+        record(Grouping, manifest.get("people", {}), strict=False),
+        _anchor(manifest["anchor"]) if "anchor" in manifest else None,
     )
+
+
+def _persons(value: int | tuple[int, ...]) -> tuple[int, ...]:
+    """The people of a manifest, which named one by its number before there were anchors."""
+    return (value,) if isinstance(value, int) else value
+
+
+def _anchor(values: Any) -> Anchor:
+    anchor = record(Anchor, values)
+    if not anchor.looks or any(len(look) != IDENTITY or not all(map(math.isfinite, look)) for look in anchor.looks):
+        raise ValueError("the anchor has no valid look")
+    return anchor
 
 
 def _sizes(manifest: dict[str, Any]) -> None:

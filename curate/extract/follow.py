@@ -14,7 +14,11 @@ from curate.dataset.faceset import create
 from curate.errors import NobodyError, WorkError
 from curate.extract.engine import extract
 from curate.extract.normalise import Own
+from curate.extract.parts import BOX
+from curate.extract.subject import AGAIN
 from curate.extract.table import build
+from curate.extract.tracks import DISSOLVE
+from curate.face.track import SAME_FACE, overlap
 from curate.footage.video import probe
 from curate.settings import Settings
 from curate.types import Progress, no_progress
@@ -35,13 +39,15 @@ def follow(
     start: float | None = None,
     end: float | None = None,
     calibrated: Own | None = None,
+    again: bool = False,
 ) -> pd.DataFrame:
-    """One row per frame in which the face is, in order of frame.
+    """One row per frame in which the face is, in order of frame; with `again` one for each time it is seen there.
 
-    Columns as in the table, and `landmarks`: (478, 3) float32 in frame pixels. `identity` (128,) picks the person;
-    None: the one with the most faces. `start` and `end`, in seconds from the first frame, limit it. `calibrated`: the
-    person's own neutral and zero, if more footage than this is known. No row at all when
-    nobody, or nobody like the identity, is seen.
+    Columns as in the table, `landmarks`: (478, 3) float32 in frame pixels, and `layer`: 0 for the face that is kept, 1
+    and more where the same person is seen again. A face goes on into a dissolve until its half. `identity` (128,) picks
+    the person; None: the one with the most faces. `start` and `end`, in seconds from the first frame, limit it.
+    `calibrated`: the person's own neutral and zero, if more footage than this is known. No row at all when nobody, or
+    nobody like the identity, is seen.
     """
     with tempfile.TemporaryDirectory(prefix="faceset-follow-") as folder:
         faceset = create(Path(folder) / "set", None, Settings(crop_size=0, segment_seconds=SEGMENT_SECONDS))
@@ -53,9 +59,44 @@ def follow(
         try:
             build(faceset, workers, calibrated=calibrated)
         except NobodyError:
-            return pd.DataFrame(columns=[*COLUMNS, "landmarks"])
-        table = faceset.table([*COLUMNS, "kept"])
-        kept = table.loc[table["kept"], COLUMNS].sort_values("frame", ignore_index=True)
+            return pd.DataFrame(columns=[*COLUMNS, "layer", "landmarks"])
+        table = faceset.table([*COLUMNS, "status", "kept"])
+        layers = _layers(table, again) + _into_dissolves(table)
+        kept = table.assign(layer=layers - 1).loc[layers > 0, [*COLUMNS, "layer"]]
+        kept = kept.sort_values(["frame", "layer"], ignore_index=True)
         landmarks = faceset.landmarks(kept["face_id"])
         kept["landmarks"] = pd.Series([landmarks[i] for i in kept["face_id"]], index=kept.index, dtype=object)
         return kept
+
+
+def _layers(table: pd.DataFrame, again: bool) -> NDArray[np.int64]:
+    """(N,) 1 for kept faces; with `again` 2 and more for further ones of the same person, a track always in one layer;
+    0 for others."""
+    layers = np.where(table["kept"], 1, 0).astype(np.int64)
+    taken: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    rows = table[table["status"] == AGAIN] if again else table.iloc[:0]
+    for _, own in sorted(rows.groupby("track"), key=lambda g: (-len(g[1]), int(str(g[0])))):
+        shot, first, last = int(own["shot"].iloc[0]), int(own["frame"].min()), int(own["frame"].max())
+        layer = 2
+        while any(first <= b and a <= last for a, b in taken.get((shot, layer), ())):
+            layer += 1
+        taken.setdefault((shot, layer), []).append((first, last))
+        layers[table.index.get_indexer(own.index)] = layer
+    return layers
+
+
+def _into_dissolves(table: pd.DataFrame) -> NDArray[np.int64]:
+    """(N,) 1 for the half of a dissolve next to a kept face whose box goes on there, 0 for others."""
+    found = np.zeros(len(table), np.int64)
+    kept = table[table["kept"]].set_index("frame")[BOX]
+    for _, own in table[table["status"] == DISSOLVE].groupby("track"):
+        frames = own["frame"].to_numpy()
+        half = (len(own) + 1) // 2
+        for rows, beside in ((own.iloc[:half], frames[0] - 1), (own.iloc[-half:], frames[-1] + 1)):
+            nearest = rows[BOX].iloc[0 if beside < frames[0] else -1].to_numpy(np.float64)
+            if beside in kept.index and overlap(nearest, kept.loc[beside].to_numpy(np.float64)) > SAME_FACE:
+                found[table.index.get_indexer(rows.index)] = 1
+    clash = table["frame"].isin(table.loc[table["kept"], "frame"]) | table.assign(f=found).query("f > 0").duplicated(
+        "frame"
+    ).reindex(table.index, fill_value=False)
+    return np.where(clash, 0, found)

@@ -1,6 +1,6 @@
-"""The parts of a faceset as one: in order of the table, shots made unique in the clip, tracks in the faceset.
+"""The parts of a faceset: their rows, with the faceset's numbers of shots and tracks.
 
-Nothing here keeps more than one part's rows in memory, with a few numbers per part and one vector per track.
+Nothing here keeps more than one part's rows in memory.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
-from curate.extract.segment import PartInfo, part_info
 from curate.face.mesh import BLENDSHAPES
-from curate.face.track import SAME_FACE, overlap
-from curate.footage.shots import is_cut
 from curate.safe_io import read_arrow, stacked
 from curate.schema import part_schema
 from curate.scores.expression import DISTANCES
@@ -31,7 +27,7 @@ from curate.types import Floats
 BOX = ["x", "y", "width", "height"]
 VECTORS = {"matrix": 6, "expression": len(BLENDSHAPES), "gaze": 2, "distances": len(DISTANCES)}
 """Columns of the parts that are held as arrays (N, K)."""
-KNOWN = ("face_id", "clip", "segment", "frame", "stands_for", "time", "shot", "track", *BOX, "identity", "status")
+KNOWN = ("face_id", "clip", "segment", "frame", "stands_for", "time", "shot", "track", *BOX, "status")
 Vectors = dict[str, Floats]
 """Columns of vectors: name to (N, K) float32, a row of NaN for null."""
 
@@ -45,52 +41,22 @@ class Part:
     rows: int
     shot: int
     """What is added to its shots."""
-    tracks: dict[int, int]
-    """Its tracks, as they are called in the faceset."""
+    tracks: dict[int, tuple[tuple[int, int], ...]]
+    """Its tracks, and from which frame on each is called what in the faceset."""
 
+    @property
+    def numbers(self) -> set[int]:
+        """The faceset's numbers of all tracks of which it may have rows."""
+        return {number for starts in self.tracks.values() for _, number in starts}
 
-@dataclass(eq=False)
-class Tracks:
-    """All tracks of a faceset by number."""
-
-    frames: list[int] = field(default_factory=list)
-    """Frames of the footage for which each stands."""
-    identity: list[Floats] = field(default_factory=list)
-    """(128,) float32 each."""
-
-
-def joined(faceset: Faceset) -> tuple[list[Part], Tracks]:
-    """The current parts in order of the table, and the tracks.
-
-    A shot goes on from one segment to the next where the frames at the border are alike, and with it the tracks whose
-    boxes overlap there.
-    """
-    parts: list[Part] = []
-    tracks = Tracks()
-    listed = faceset.parts()
-    for clip in faceset.clips:
-        shot = 0
-        before: tuple[PartInfo, pd.DataFrame] | None = None
-        for path in listed.get(clip.name, ()):
-            info = part_info(path)
-            if info is None or info.settings != faceset.settings.digest() or info.clip_sha256 != clip.sha256:
-                continue  # stale: made from other bytes or with other settings
-            rows = read(path, ["frame", "stands_for", "shot", "track", *BOX, "identity"]).to_pandas()
-            goes_on = before is not None and _goes_on(before[0], info)
-            first = shot if before is None or goes_on else shot + 1
-            names = _same_tracks(before[1], rows) if before is not None and goes_on else {}
-            for track in np.unique(rows["track"]).tolist():
-                own = rows[rows["track"] == track]
-                if track not in names:
-                    names[track] = len(tracks.frames)
-                    tracks.frames.append(0)
-                    tracks.identity.append(own["identity"].iloc[-1].copy())
-                tracks.frames[names[track]] += int(own["stands_for"].sum())
-            parts.append(Part(path, clip.name, len(rows), first, names))
-            shot = first + int(rows["shot"].max() if len(rows) else 0)
-            edge = rows.loc[rows["frame"] == rows["frame"].max(), ["frame", "track", *BOX]]
-            before = info, edge.assign(track=edge["track"].map(names))
-    return sorted(parts, key=lambda p: p.clip), tracks
+    def named(self, tracks: NDArray[np.integer], frames: NDArray[np.integer]) -> NDArray[np.int32]:
+        """The faceset's numbers (N,) of its own tracks (N,) in frames (N,)."""
+        out = np.zeros(len(tracks), np.int32)
+        for local, starts in self.tracks.items():
+            own = tracks == local
+            begins, numbers = np.array(starts).T
+            out[own] = numbers[np.searchsorted(begins, frames[own], side="right") - 1]
+        return out
 
 
 def rows_of(part: Part, columns: Sequence[str]) -> tuple[pd.DataFrame, Vectors]:
@@ -101,19 +67,19 @@ def rows_of(part: Part, columns: Sequence[str]) -> tuple[pd.DataFrame, Vectors]:
     found = read(part.path, list(dict.fromkeys(["face_id", "frame", *columns]))).sort_by(
         [("frame", "ascending"), ("face_id", "ascending")]
     )
-    with _damage(part.path):
+    with damage(part.path):
         vectors = {name: stacked(part.path, found[name], size) for name, size in VECTORS.items() if name in columns}
     rows: pd.DataFrame = found.drop_columns([*vectors]).to_pandas()
     if "shot" in rows:
         rows["shot"] += part.shot
     if "track" in rows:
-        rows["track"] = rows["track"].map(part.tracks).astype("int32")
+        rows["track"] = part.named(rows["track"].to_numpy(np.int64), rows["frame"].to_numpy(np.int64))
     return rows, vectors
 
 
 def read(path: Path, columns: list[str]) -> pa.Table:
     """Columns of a part; raises WorkError that says what to do with one that is damaged."""
-    with _damage(path):
+    with damage(path):
         return read_arrow(path, columns, part_schema(), KNOWN)
 
 
@@ -122,7 +88,7 @@ def skins(part: Part, rows: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np
     column = rows.pop("skin")
     known = column.notna().to_numpy()
     colours = np.zeros((len(rows), len(skin()[0]), 3), np.uint8)
-    with _damage(part.path):
+    with damage(part.path):
         if any(len(own) != colours[0].size for own in column[known]):
             raise WorkError(f"{part.path} is damaged (its skin is of another size)")
     if known.any():
@@ -131,7 +97,7 @@ def skins(part: Part, rows: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np
 
 
 @contextmanager
-def _damage(path: Path) -> Iterator[None]:
+def damage(path: Path) -> Iterator[None]:
     """Says what to do with a part that is damaged."""
     try:
         yield
@@ -160,29 +126,3 @@ def spread(parts: Iterable[Part], counts: Sequence[int], most: int) -> Iterator[
         own = wanted[(wanted >= end - count) & (wanted < end)] - (end - count)
         if len(own):
             yield part, own
-
-
-def _goes_on(before: PartInfo, after: PartInfo) -> bool:
-    """Whether the shot at the end of one segment goes on in the next."""
-    if before.last_thumb is None or after.first_thumb is None:
-        return False
-    return not is_cut(before.last_thumb, after.first_thumb)
-
-
-def _same_tracks(last: pd.DataFrame, after: pd.DataFrame) -> dict[int, int]:
-    """Tracks of the new segment that go on from the last frame of the one before: their numbers in the faceset."""
-    if last.empty or after.empty:
-        return {}
-    first = after[after["frame"] == after["frame"].min()]
-    same: dict[int, int] = {}
-    for new, box in _boxes(first):
-        for old, before in _boxes(last):
-            if old not in same.values() and overlap(box, before) > SAME_FACE:
-                same[new] = old
-                break
-    return same
-
-
-def _boxes(rows: pd.DataFrame) -> list[tuple[int, NDArray[np.float64]]]:
-    """Track and box of every row."""
-    return list(zip(rows["track"].astype(int).tolist(), rows[BOX].to_numpy(np.float64), strict=True))

@@ -19,7 +19,8 @@ from curate.dataset.consent import make_subject
 from curate.dataset.faceset import Faceset, check_new, create, is_faceset, open_faceset
 from curate.dataset.lock import lock
 from curate.errors import FacesetError, UsageError, WorkError
-from curate.extract import account
+from curate.extract import account, anchor
+from curate.extract.census import Person, people
 from curate.extract.engine import any_done, extract, tell_disk
 from curate.extract.intake import probe_all
 from curate.extract.segment import part_info
@@ -46,9 +47,12 @@ class Request:
     basis: str | None = None
     evidence: Path | None = None
     references: tuple[Path, ...] = ()
-    person: int | None = None
+    person: tuple[int, ...] = ()
+    """People of `faceset people` who are the subject, a look each."""
     settings: tuple[tuple[str, Any], ...] = ()
     """Fields of Settings that were given."""
+    grouping: tuple[tuple[str, Any], ...] = ()
+    """Fields of Grouping that were given."""
     workers: int = 1
     engine: str = "local"
     force: bool = False
@@ -77,6 +81,11 @@ class Curated:
         """The whole table, read when it is first asked for."""
         return self.faceset.table()
 
+    @functools.cached_property
+    def people(self) -> tuple[tuple[Person, ...], tuple[str, ...]]:
+        """The people of the table, and notes about them."""
+        return people(self.faceset)
+
     @property
     def minutes(self) -> float:
         """Footage in minutes."""
@@ -92,6 +101,7 @@ class Curated:
             "skipped": sum(c["skipped"] for c in self.clips),
             "faces": sum(c["faces"] for c in self.clips),
             "kept": sum(c["kept"] for c in self.clips),
+            "people": [person.to_json() for person in self.people[0]],
             "minutes": round(self.minutes, 4),
             "failed": [{"path": f.path, "reason": f.reason} for f in self.failed],
             "notes": list(self.notes),
@@ -124,13 +134,9 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
     faceset = old or create(out, subject, settings)
     try:
         with lock(faceset):
-            faceset = faceset.changed(
-                subject=subject,
-                settings=settings,
-                clips=tuple(clips),
-                person=request.person if request.person is not None else (None if references else faceset.person),
-                references=references or faceset.references,
-            )
+            faceset = _asked(faceset, request, references)
+            grouping = replace(faceset.grouping, **dict(request.grouping))
+            faceset = faceset.changed(subject=subject, settings=settings, clips=tuple(clips), grouping=grouping)
             tell_disk(faceset)
             allowed = None if request.allow_remote else named
             failed += extract(faceset, request.workers, request.engine, progress, gpus=request.gpus, addresses=allowed)
@@ -141,6 +147,7 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
             if not faceset.clips:
                 raise WorkError(f"none of the footage is usable: {failed[0].reason}")
             counts = build(faceset, request.workers, progress, request.engine)
+            faceset = open_faceset(out)
     except FacesetError:
         if old is None and not _holds_faces(faceset):
             shutil.rmtree(out, ignore_errors=True)
@@ -149,6 +156,28 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
     failed += [Failure(c["path"], "no frame can be decoded") for c in clips_told if not c["decoded"]]
     seconds = time.monotonic() - began
     return Curated(faceset, clips_told, tuple(failed), seconds, account.notes(faceset), disk.used(out))
+
+
+def _asked(faceset: Faceset, request: Request, references: tuple[tuple[float, ...], ...]) -> Faceset:
+    """The faceset with the subject that the call names; without a word the one that it has."""
+    if references and request.person:
+        raise UsageError("--person and --reference exclude each other: name the subject in one way")
+    there = faceset.table_path.is_file()
+    if references:
+        if there:
+            log.warning("%s: the subject is now the person of the --reference photos", faceset.folder)
+        return replace(faceset, references=references, persons=(), anchor=None)
+    if request.person and there:
+        log.warning("%s: the subject is now %s", faceset.folder, persons_text(request.person))
+        return replace(faceset, references=(), persons=(), anchor=anchor.named(faceset, request.person))
+    if request.person:
+        return replace(faceset, references=(), persons=request.person, anchor=None)
+    return replace(faceset, anchor=faceset.anchor or anchor.kept(faceset))
+
+
+def persons_text(persons: Sequence[int]) -> str:
+    """Words for some people: `person 3`, `people 0 and 3 together`."""
+    return f"person {persons[0]}" if len(persons) == 1 else f"people {' and '.join(map(str, persons))} together"
 
 
 def _holds_faces(faceset: Faceset) -> bool:
@@ -243,22 +272,42 @@ def _clip_summary(clip: Clip, parts: Sequence[Path], count: Count) -> dict[str, 
     }
 
 
-def choose_person(faceset: Faceset, person: int) -> Faceset:
-    """The faceset with person `person` as its subject and its table remade; the selection, now void, is removed.
+def split_person(faceset: Faceset, person: int) -> Faceset:
+    """The faceset with `same_person` lowered until this person comes apart into two, each a tenth of it or more.
 
-    Nothing changes where it is the subject already.
+    Where it is the subject, the larger half is the subject from then on. Raises UsageError where it does not come
+    apart at 0.1 or above. The selection, now void, is removed.
+    """
+    with lock(faceset):
+        limit, larger = anchor.parted(faceset, person)
+        mine = bool(faceset.table(["person", "kept"]).query("kept")["person"].eq(person).any())
+        wanted = replace(faceset, grouping=replace(faceset.grouping, same_person=limit))
+        if mine:
+            wanted = replace(wanted, anchor=larger, references=(), persons=())
+        try:
+            build(wanted.changed())
+        except FacesetError:
+            faceset.save()
+            raise
+        faceset.selection_path.unlink(missing_ok=True)
+    return open_faceset(faceset.folder)
+
+
+def choose_person(faceset: Faceset, persons: tuple[int, ...]) -> Faceset:
+    """The faceset with these people of its table as its subject, a look each, and its table remade.
+
+    The selection, now void, is removed. Nothing changes where it is the subject already.
     """
     with lock(faceset):
         kept = faceset.table(["person", "kept"]).query("kept")["person"]
-        before = faceset
-        faceset = faceset.changed(person=person)
-        if len(kept) and (kept == person).all():
+        wanted = replace(faceset, references=(), persons=(), anchor=anchor.named(faceset, persons))
+        if set(kept) == set(persons):
             return faceset
         try:
-            build(faceset)
+            build(wanted.changed())
         except FacesetError:
-            before.save()
+            faceset.save()
             raise
         faceset.selection_path.unlink(missing_ok=True)
         mirror.removed(faceset.selection_path)
-    return faceset
+    return open_faceset(faceset.folder)

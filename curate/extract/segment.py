@@ -14,14 +14,16 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from curate.extract.chips import Chips
 from curate.face import align
 from curate.face.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, Identifier, Landmarker, make
 from curate.face.pose import head_pose, matrix
 from curate.face.pose68 import head_pose68
 from curate.face.track import Seen, Tracker
-from curate.footage.reader import Account, packed
+from curate.footage.dissolves import blended, packed, trace
+from curate.footage.reader import Account
+from curate.footage.reader import packed as account_text
 from curate.footage.shots import Shots, thumbnail
 from curate.footage.skip import Watch
 from curate.footage.video import decode
@@ -37,10 +39,6 @@ log = logging.getLogger(__name__)
 SCORING_SIZE = 256
 """Pixels of the full-framing crop on which quality and light are measured, whatever crop is written."""
 JPEG_QUALITY = 95
-BEST_FACES = 3
-"""Identity is read from a track's best faces."""
-BEST_APART = 5
-"""Frames between two of them."""
 PROFILE = "profile: pose and expression are uncertain"
 Row = dict[str, Any]
 
@@ -64,28 +62,6 @@ class Backends:
 
 
 @dataclass
-class _Best:
-    """The best faces of one track so far: (score, frame, chip)."""
-
-    faces: list[tuple[float, int, Image]] = field(default_factory=list)
-
-    def wants(self, score: float, frame: int) -> bool:
-        """Whether a face of this score would be kept."""
-        near = [f for f in self.faces if abs(f[1] - frame) < BEST_APART]
-        rivals = near or (self.faces if len(self.faces) >= BEST_FACES else [])
-        return not rivals or score > min(f[0] for f in rivals)
-
-    def add(self, score: float, frame: int, chip: Image) -> None:
-        """Keep a face in place of its neighbour in time, or of the worst."""
-        near = [f for f in self.faces if abs(f[1] - frame) < BEST_APART]
-        if near:
-            self.faces.remove(min(near, key=lambda f: f[0]))
-        elif len(self.faces) >= BEST_FACES:
-            self.faces.remove(min(self.faces, key=lambda f: f[0]))
-        self.faces.append((score, frame, chip))
-
-
-@dataclass
 class _Reader:
     """One pass over the frames of a segment: the faces in each, followed from frame to frame."""
 
@@ -100,6 +76,8 @@ class _Reader:
     """Indexes of the frames that were not skipped."""
     thumbs: list[Image] = field(default_factory=list)
     """Of the first and the last of them."""
+    traces: list[Image] = field(default_factory=list)
+    """Of all of them, see `curate.footage.dissolves`."""
 
     @classmethod
     def of(cls, clip: Clip, settings: Settings, backends: Backends) -> _Reader:
@@ -114,6 +92,7 @@ class _Reader:
             return []
         thumb = thumbnail(frame.image)
         self.thumbs = [*self.thumbs[:1], thumb]
+        self.traces.append(trace(thumb))
         if self.shots.cut(thumb) or (self.photos and self.read):
             self.shot += 1
             self.tracker.cut()
@@ -139,7 +118,7 @@ def extract_segment(
     `check` before the part is written: if it raises, no part is left.
     """
     rows: list[Row] = []
-    best: dict[int, _Best] = {}
+    chips: dict[int, Chips] = {}
     reader, account = _Reader.of(clip, settings, backends), Account()
     frames, end = 0, segment.first_frame
     crops = folder / "crops" / clip.name / f"{segment.index:04d}"
@@ -152,13 +131,12 @@ def extract_segment(
         for index, seen in enumerate(reader.faces(frame)):
             row = _row(clip, segment, frame, index, reader.shot, seen)
             _score(row, frame, seen, settings, crops)
-            _remember(best.setdefault(seen.track, _Best()), row, frame, seen, backends.identifier)
             rows.append(row)
-    _identify(rows, best, backends.identifier)
+            _remember(chips.setdefault(seen.track, Chips()), len(rows) - 1, row, frame, seen, backends.identifier)
+    _identify(rows, chips, reader, backends.identifier)
     _stand_for(rows, reader.read, end)
     check()
-    counts = frames, frames - len(reader.read)
-    _write(folder, clip, segment, settings, rows, counts, reader.thumbs, packed(account))
+    _write(folder, clip, segment, settings, rows, frames, reader, account_text(account))
     return frames
 
 
@@ -228,21 +206,20 @@ def _score_skin(row: Row, crop: Image, points: Floats) -> None:
     row["skin"] = lighting.skin_colours(half, points / 2, matrix(row["yaw"], row["pitch"], 0.0)).tobytes()
 
 
-def _remember(best: _Best, row: Row, frame: Frame, seen: Seen, identifier: Identifier) -> None:
+def _remember(chips: Chips, number: int, row: Row, frame: Frame, seen: Seen, identifier: Identifier) -> None:
     """Keep the chip of a large, frontal, sharp face for its track's identity."""
     facing = float(np.cos(np.radians(row.get("yaw", 0.0))) * np.cos(np.radians(row.get("pitch", 0.0) / 2)))
     score = facing * seen.landmarks.score * min(1.0, float(seen.box[2]) / 150)
-    if best.wants(score, frame.index):
-        best.add(score, frame.index, identifier.chip(frame.image, seen.landmarks.points))
+    if chips.wants(score, frame.index):
+        chips.add(score, frame.index, number, identifier.chip(frame.image, seen.landmarks.points))
 
 
-def _identify(rows: list[Row], best: dict[int, _Best], identifier: Identifier) -> None:
-    vectors: dict[int, NDArray[np.float32]] = {}
-    for track, candidates in best.items():
-        chips = [chip for _, _, chip in sorted(candidates.faces, key=lambda f: f[1])]
-        vectors[track] = np.mean([identifier.identify(chip) for chip in chips], axis=0).astype(np.float32)
-    for row in rows:
-        row["identity"] = vectors[row["track"]]
+def _identify(rows: list[Row], chips: dict[int, Chips], reader: _Reader, identifier: Identifier) -> None:
+    mask = blended(np.stack(reader.traces)) if reader.traces and not reader.photos else np.zeros(len(reader.read), bool)
+    marked = {frame for frame, inside in zip(reader.read, mask, strict=True) if inside}
+    for own in chips.values():
+        for row, vector in own.read(identifier, marked).items():
+            rows[row]["identity"] = np.asarray(vector, np.float32)
 
 
 def crop_path(clip: str, segment: int, frame: int, face_id: str) -> str:
@@ -270,22 +247,24 @@ def _write(
     segment: Segment,
     settings: Settings,
     rows: list[Row],
-    counts: tuple[int, int],
-    thumbs: list[Image],
+    frames: int,
+    reader: _Reader,
     account: str,
 ) -> None:
-    schema = part_schema()
+    schema, thumbs = part_schema(), reader.thumbs
     columns = {f.name: [_plain(row.get(f.name)) for row in rows] for f in schema}
     metadata = {
         "settings": settings.digest(),
         "clip_sha256": clip.sha256,
-        "frames": str(counts[0]),
-        "skipped": str(counts[1]),
+        "frames": str(frames),
+        "skipped": str(frames - len(reader.read)),
         "planned": str(len(segment.pts)),
         "account": account,
         "thumb_shape": "x".join(map(str, thumbs[0].shape)) if thumbs else "",
     }
     extra = {k.encode(): v.encode() for k, v in metadata.items()}
+    if thumbs and not reader.photos:
+        extra |= {b"traces": packed(np.stack(reader.traces)), b"read": np.asarray(reader.read, "<i8").tobytes()}
     if thumbs:
         extra |= {b"first_thumb": thumbs[0].tobytes(), b"last_thumb": thumbs[-1].tobytes()}
     table = pa.table(columns, schema=schema.with_metadata(extra))
@@ -314,6 +293,10 @@ class PartInfo:
     """What became of the segment's frames, see `packed`; empty in parts of older versions."""
     first_thumb: Image | None
     last_thumb: Image | None
+    traces: bytes = b""
+    """Of the frames that were read, as `curate.footage.dissolves.packed` gives them; empty for photos."""
+    read: tuple[int, ...] = ()
+    """Indexes of these frames."""
 
 
 def part_info(path: Path) -> PartInfo | None:
@@ -344,4 +327,6 @@ def _info(rows: int, extra: dict[bytes, bytes]) -> PartInfo:
         extra.get(b"account", b"").decode(),
         thumb(b"first_thumb"),
         thumb(b"last_thumb"),
+        extra.get(b"traces", b""),
+        tuple(np.frombuffer(extra.get(b"read", b""), "<i8").tolist()),
     )

@@ -1,8 +1,12 @@
-"""The people of a faceset, the subject among them, and the subject's face in every frame."""
+"""The people of a faceset, the subject among them, and the subject's face in every frame.
+
+The subject is who the anchor says: whoever is within reach of one of its looks. Without an anchor yet, --person or
+--reference sets it, or else the person with the most faces.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,70 +14,149 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate.dataset.faceset import Faceset
-from curate.errors import NobodyError, UsageError
+from curate.errors import NobodyError
+from curate.extract.anchor import elect, translated, with_tracks
+from curate.extract.tracks import Track, Tracks
 from curate.scores import identity
-from curate.types import Floats
+from curate.types import Anchor
 
 OTHER_PERSON = "another person"
-SECOND_FACE = "a second face like the subject's in this frame"
+NOBODY = "the track has no clear face"
+AGAIN = "the subject again: another track is kept in this shot"
+REACH = 0.9
+"""Distance of a person from a look, relative to the limit of one person, below which it is the subject."""
+MISSING = -1
+"""Person of a track that shows nobody for sure."""
 
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """The person of each track, and which person is the subject."""
+    """The person of each track, and which tracks are the subject's."""
 
     person: dict[int, int]
-    """Track to identity cluster, 0 the one with the most frames."""
+    """Track to person, 0 the one with the most frames; MISSING for a track that shows nobody for sure."""
+    kept: frozenset[int]
+    """The subject's tracks of which the faces are kept: none is seen together with another one."""
+    vectors: dict[int, NDArray[np.float32]]
+    """(128,) of each track that has one."""
+    reasons: dict[int, str]
+    """Of tracks that are not kept."""
+    centres: NDArray[np.float64]
+    """(L, 128) mean identity of each of the subject's looks in this footage."""
+    anchor: Anchor
     subject: int
-    centre: NDArray[np.float64]
-    """(128,) identity of the subject."""
+    """The subject's person."""
 
-    def of(self, tracks: Sequence[int]) -> People:
+    def of(self, tracks: Iterable[int]) -> People:
         """The same for these tracks alone."""
-        return replace(self, person={t: self.person[t] for t in tracks})
+        wanted = set(tracks)
+        return replace(
+            self,
+            person={t: self.person[t] for t in wanted},
+            kept=self.kept & wanted,
+            vectors={t: v for t, v in self.vectors.items() if t in wanted},
+            reasons={t: r for t, r in self.reasons.items() if t in wanted},
+        )
 
 
-def find_people(frames: Sequence[int], vectors: Sequence[Floats], faceset: Faceset) -> People:
-    """Cluster the tracks 0..T-1, which stand for `frames` each, by their identity `vectors` (128,)."""
-    stacked, weights = np.stack(vectors).astype(np.float64), np.asarray(frames, np.float64)
-    labels = identity.people(stacked, weights)
-    centres = np.stack([identity.centre(stacked[labels == k], weights[labels == k]) for k in range(labels.max() + 1)])
-    subject = _pick(centres, faceset)
-    return People(dict(enumerate(labels.tolist())), subject, centres[subject])
+def find_people(found: Tracks, faceset: Faceset) -> People:
+    """Who is who among the tracks, and which of them the subject is. Raises UsageError and NobodyError."""
+    tracks, same = found.tracks, faceset.grouping.same_person
+    known = [i for i, t in enumerate(tracks) if t.vector is not None]
+    if not known:
+        raise NobodyError(f"{faceset.folder}: no face in the footage is clear enough to tell people apart")
+    vectors = np.stack([t.vector for t in tracks if t.vector is not None]).astype(np.float64)
+    weights = np.array([tracks[i].frames for i in known], np.float64)
+    place = {track: i for i, track in enumerate(known)}
+    together = [(place[a], place[b]) for a, b in sorted(found.together) if a in place and b in place]
+    labels = identity.people(vectors, weights, same, together)
+    groups = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
+    centres = np.stack([identity.centre(vectors[g], weights[g]) for g in groups])
+    if faceset.anchor is None:
+        anchor = elect(faceset, centres, [[tracks[known[i]] for i in g] for g in groups])
+    else:
+        anchor = translated(faceset.anchor, faceset.settings.identifier, tracks)
+    ours = _reached(centres, anchor, same)
+    mine = np.isin(labels, ours)
+    if anchor.how == "reference":
+        mine &= _near(vectors, mine, anchor, same)
+    labels = np.where(mine, labels.max() + 1, labels)
+    ranked = identity.ranked(labels, weights)
+    person = dict.fromkeys(range(len(tracks)), MISSING) | dict(zip(known, ranked.tolist(), strict=True))
+    looks = [g[mine[g]] for g in (groups[k] for k in ours)]
+    own = np.stack([identity.centre(vectors[g], weights[g]) for g in looks if len(g)])
+    anchor = with_tracks(anchor, [tracks[known[i]] for i in np.flatnonzero(mine)])
+    used = {track: vectors[i].astype(np.float32) for i, track in enumerate(known)}
+    return _kept(tracks, person, used, own, anchor, int(ranked[mine][0]))
+
+
+def _reached(centres: NDArray[np.float64], anchor: Anchor, same: float) -> NDArray[np.intp]:
+    """The people within reach of one of the anchor's looks; of a photo at least the nearest one, up to a limit."""
+    apart = identity.distances(centres, np.array(anchor.looks))
+    reached = set(np.flatnonzero((apart < REACH * same).any(axis=1)).tolist())
+    limit = identity.NOT_THE_PERSON if anchor.how == "reference" else same
+    reached |= {int(k) for k, least in zip(apart.argmin(axis=0), apart.min(axis=0), strict=True) if least <= limit}
+    if not reached:
+        what = "the --reference photo" if anchor.how == "reference" else "the subject"
+        raise NobodyError(
+            f"nobody in the footage looks like {what} (identity distance {apart.min():.2f}, limit {limit:g}): "
+            + ("give another photo, or leave --reference out" if anchor.how == "reference" else "add footage of the "
+               "subject, or name another person with --person or --reference")
+        )  # fmt: skip
+    return np.array(sorted(reached))
+
+
+def _near(vectors: NDArray[np.float64], mine: NDArray[np.bool_], anchor: Anchor, same: float) -> NDArray[np.bool_]:
+    """Tracks near a photo, or near the mean of the tracks that are nearest to it."""
+    looks = np.array(anchor.looks)
+    apart = identity.distances(vectors, looks)
+    near = np.zeros(len(vectors), bool)
+    for i, look in enumerate(looks):
+        own = np.flatnonzero(mine & (apart.argmin(axis=1) == i))
+        if len(own):
+            core = own[apart[own, i] <= max(float(np.quantile(apart[own, i], 0.25)), REACH * same)]
+            middle = vectors[core].mean(axis=0) if len(core) else look
+            near |= (apart[:, i] < same) | (np.linalg.norm(vectors - middle, axis=1) < same)
+    return near
+
+
+def _kept(
+    tracks: list[Track],
+    person: dict[int, int],
+    vectors: dict[int, NDArray[np.float32]],
+    centres: NDArray[np.float64],
+    anchor: Anchor,
+    subject: int,
+) -> People:
+    """People with one track of the subject at a time in each shot: the larger and longer one."""
+    reasons = {i: t.reason or NOBODY for i, t in enumerate(tracks) if i not in vectors}
+    reasons |= {i: OTHER_PERSON for i in vectors if person[i] != subject}
+    shots: dict[tuple[str, int], list[int]] = {}
+    for i in vectors:
+        if person[i] == subject:
+            shots.setdefault((tracks[i].clip, tracks[i].shot), []).append(i)
+    kept: set[int] = set()
+    for own in shots.values():
+        taken: list[int] = []
+        for i in sorted(own, key=lambda i: (-tracks[i].area, tracks[i].face)):
+            if all(tracks[i].last < tracks[t].first or tracks[t].last < tracks[i].first for t in taken):
+                taken.append(i)
+            else:
+                reasons[i] = AGAIN
+        kept |= set(taken)
+    return People(person, frozenset(kept), vectors, reasons, centres, anchor, subject)
 
 
 def mark(rows: pd.DataFrame, people: People) -> None:
-    """Add person, identity_distance and kept to whole frames of clips, and the reasons of those that are not kept.
+    """Add person, identity, identity_distance and kept, and the reasons of those that are not kept.
 
-    `rows` has clip, frame, face_id, track, width, height, identity and status; of a frame's faces at most the one
-    nearest to the subject is kept.
+    `rows` has track and status. At most one face of a frame is kept.
     """
+    tracks = rows["track"].to_numpy()
     rows["person"] = rows["track"].map(people.person).astype("int32")
-    vectors = np.stack(rows["identity"].to_list()) if len(rows) else np.zeros((0, 128), np.float32)
-    rows["identity_distance"] = np.linalg.norm(vectors - people.centre, axis=1).astype(np.float32)
-    ours = rows["person"] == people.subject
-    order = rows[["clip", "frame", "identity_distance", "face_id"]].assign(
-        mine=~ours, small=-rows["width"] * rows["height"]
-    )
-    order = order.sort_values(["clip", "frame", "mine", "identity_distance", "small", "face_id"])
-    rows["kept"] = ours & rows.index.isin(order.drop_duplicates(["clip", "frame"]).index)
-    rows.loc[~ours, "status"] = OTHER_PERSON
-    rows.loc[ours & ~rows["kept"], "status"] = SECOND_FACE
-
-
-def _pick(centres: NDArray[np.float64], faceset: Faceset) -> int:
-    """The subject's cluster: --person, else nearest to --reference, else the one with the most faces."""
-    if faceset.person is not None:
-        if not 0 <= faceset.person < len(centres):
-            raise UsageError(f"--person {faceset.person}: the footage shows people 0 to {len(centres) - 1}")
-        return faceset.person
-    if faceset.references:
-        found = identity.nearest(centres, np.mean(np.array(faceset.references), axis=0))
-        distance = float(np.linalg.norm(centres[found] - np.mean(np.array(faceset.references), axis=0)))
-        if distance > identity.NOT_THE_PERSON:
-            raise NobodyError(
-                f"nobody in the footage looks like the --reference photo (identity distance {distance:.2f}, limit "
-                f"{identity.NOT_THE_PERSON:g}): give another photo, or leave --reference out"
-            )
-        return found
-    return 0
+    rows["identity"] = pd.Series([people.vectors.get(t) for t in tracks], index=rows.index, dtype=object)
+    apart = {t: float(np.linalg.norm(people.centres - vector, axis=1).min()) for t, vector in people.vectors.items()}
+    rows["identity_distance"] = np.array([apart.get(t, np.nan) for t in tracks], np.float32)
+    rows["kept"] = rows["track"].isin(people.kept)
+    reasons = rows["track"].map(people.reasons)
+    rows.loc[~rows["kept"], "status"] = reasons[~rows["kept"]]

@@ -23,8 +23,9 @@ from threadpoolctl import threadpool_limits
 from curate.dataset.faceset import Faceset, write_faces
 from curate.errors import NobodyError, WorkError
 from curate.extract.normalise import ALBEDO_FACES, NEUTRAL_FACES, POSE, Own, Sample, learn, refine
-from curate.extract.parts import VECTORS, Part, Vectors, joined, rows_of, skins, spread, without_lost_crops
+from curate.extract.parts import VECTORS, Part, Vectors, rows_of, skins, spread, without_lost_crops
 from curate.extract.subject import People, find_people, mark
+from curate.extract.tracks import joined
 from curate.runtime import jobs
 from curate.runtime.files import atomic
 from curate.schema import COLUMNS, table_schema
@@ -35,8 +36,8 @@ A_WORKER = 10_000
 """Faces that are worth a worker's start."""
 PIECES = ".table-"
 """How the folder begins in which the table's pieces are."""
-WHO = ["clip", "track", "width", "height", "identity", "status"]
-"""What tells which face of a frame is the subject's."""
+WHO = ["track", "status"]
+"""Columns that `curate.extract.subject.mark` needs."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,16 @@ def build(
 ) -> dict[str, Count]:
     """Make and write faces.parquet; what each clip gave. `workers` and `engine` as in `curate.runtime.jobs.run`.
 
-    `calibrated`: the subject's neutral and zero from other footage, which then count; its skin is not read. Raises
-    NobodyError where no frame holds a face, or none one like the reference; the old table stays.
+    `calibrated`: the subject's neutral and zero from other footage, which then count; its skin is not read. A faceset
+    that has no anchor yet has one afterwards, in its manifest. Raises NobodyError where no frame holds a face, or none
+    one like the reference; the old table stays.
     """
     parts, tracks = joined(faceset)
-    if not tracks.frames:
+    if not tracks.tracks:
         raise NobodyError(
             f"{faceset.folder}: no face was found in the footage: use footage in which the face is at least 24 px wide"
         )
-    people = find_people(tracks.frames, tracks.identity, faceset)
+    people = find_people(tracks, faceset)
     with threadpool_limits(1):  # sums are taken in the same order everywhere
         own = learn(_sample(parts, people))
     own = own if calibrated is None else replace(calibrated, skin=own.skin)
@@ -84,7 +86,7 @@ def build(
     with tempfile.TemporaryDirectory(prefix=PIECES, dir=faceset.folder) as name:
         pieces = [Path(name) / part.path.name for part in parts]
         tasks = [
-            _Task(faceset.folder, part, people.of([*part.tracks.values()]), own, piece)
+            _Task(faceset.folder, part, people.of(part.numbers), own, piece)
             for part, piece in zip(parts, pieces, strict=True)
         ]
         done, total = 0, sum(part.rows for part in parts)
@@ -96,15 +98,17 @@ def build(
             progress("scores", done, total)
         counts: dict[str, Count] = {}
         write_faces(faceset, _counted(parts, pieces, counts))
+    if faceset.anchor != people.anchor:
+        faceset.changed(anchor=people.anchor, persons=())
     return counts
 
 
 def calibration(faceset: Faceset) -> Own:
     """The subject's neutral, zero and skin, as `build` learns them from the parts; WorkError without any face."""
     parts, tracks = joined(faceset)
-    if not tracks.frames:
+    if not tracks.tracks:
         raise WorkError(f"{faceset.folder} has no parts with faces: run faceset curate {faceset.folder} again")
-    people = find_people(tracks.frames, tracks.identity, faceset)
+    people = find_people(tracks, faceset)
     with threadpool_limits(1):
         return learn(_sample(parts, people))
 
@@ -121,7 +125,7 @@ def _counted(parts: Sequence[Part], pieces: Sequence[Path], counts: dict[str, Co
 
 def _refine(task: _Task) -> None:
     """Write one part's piece of the table."""
-    names = [*(c.name for c in COLUMNS if c.level == "both"), "distances", "skin"]
+    names = [*(c.name for c in COLUMNS if c.level == "both" and c.name != "identity"), "distances", "skin"]
     rows, vectors = rows_of(task.part, names)
     without_lost_crops(task.folder, rows)
     mark(rows, task.people)

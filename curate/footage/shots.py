@@ -2,7 +2,8 @@
 
 PySceneDetect's content measure (mean change of hue, saturation and value) with its fixed threshold misses cuts between
 pictures of like brightness; its adaptive one looks at what comes after. Here a smaller change counts as well when it
-stands out from the frames before it; and the outlines must change too, which tells a cut from a flash.
+stands out from the frames before it; and the outlines must change too, which tells a cut from a flash. Where they are
+the same but for a shift, the camera has panned.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ LEAST, TIMES = 8.0, 3.0
 """A smaller change of at least LEAST is enough if it is TIMES the mean change of the preceding frames."""
 SIMILAR = 0.93
 """Correlation of the outlines at and above which two frames show the same scene."""
+MOVED, SEEN = 0.8, 0.55
+"""Correlation of the outlines after a shift at and above which the camera has panned; least share that both show."""
 MEMORY, QUIET = 6, 1.5
 """Number of preceding frames that count; lower bound of their mean change."""
 
@@ -38,14 +41,17 @@ class Difference(NamedTuple):
     change: float
     """Mean change of hue, saturation and value; see `content_change`."""
     likeness: float
-    """Correlation of the outlines; see `likeness`."""
+    """Correlation of the outlines, see `likeness`; at least SIMILAR where the camera has only panned."""
 
 
 def difference(before: Image, after: Image) -> Difference:
     """Difference of two thumbnails (H, 96, 3); the largest one if their shapes differ."""
     if before.shape != after.shape:
         return Difference(ALWAYS, -1.0)
-    return Difference(content_change(before, after), likeness(before, after))
+    alike = likeness(before, after)
+    if alike < SIMILAR and _panned(before, after) >= MOVED:
+        alike = SIMILAR
+    return Difference(content_change(before, after), alike)
 
 
 class Cuts:
@@ -94,6 +100,21 @@ def likeness(a: Image, b: Image) -> float:
     """Correlation -1..1 of the outlines (softened gradient magnitudes) of two thumbnails; 1 where both are flat."""
     first, second = _outlines(a), _outlines(b)
     return float((first * second).sum() + 1e-6) / (float(np.linalg.norm(first) * np.linalg.norm(second)) + 1e-6)
+
+
+def _panned(a: Image, b: Image) -> float:
+    """Correlation -1..1 of the outlines where the two thumbnails overlap after the shift that suits them best."""
+    first, second = _outlines(a), _outlines(b)
+    height, width = first.shape
+    window = cv2.createHanningWindow((width, height), cv2.CV_32F)
+    (x, y), _ = cv2.phaseCorrelate(first, second, window)
+    dx, dy = round(x), round(y)
+    if max(width - abs(dx), 0) * max(height - abs(dy), 0) < SEEN * width * height or (dx, dy) == (0, 0):
+        return -1.0
+    one = first[max(-dy, 0) : height - max(dy, 0), max(-dx, 0) : width - max(dx, 0)]
+    two = second[max(dy, 0) : height - max(-dy, 0), max(dx, 0) : width - max(-dx, 0)]
+    one, two = one - one.mean(), two - two.mean()
+    return float((one * two).sum()) / (float(np.linalg.norm(one) * np.linalg.norm(two)) + 1e-6)
 
 
 def _outlines(thumb: Image) -> Floats:

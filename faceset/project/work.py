@@ -116,9 +116,9 @@ def _curate(project: Project, step: Step, progress: Progress) -> float:
         person.basis,
         Path(project.path(person.evidence)) if person.evidence else None,
         tuple(Path(project.path(text)) for text in person.references),
-        person.person,
+        () if person.person is None else (person.person,),
         tuple(project.settings().items()),
-        processes(project.workers),
+        workers=processes(project.workers),
     )
     done = curate(request, progress)
     for failure in done.failed:

@@ -8,12 +8,26 @@ from typing import Annotated
 import typer
 
 from curate.select.options import Floors, SelectionOptions, Weights
-from curate.settings import BASES, Settings
+from curate.settings import BASES, Grouping, Settings
 from faceset import choosing, console, messages
-from faceset.options import AllowRemote, Engine, For, Force, Given, Json, Quiet, Workers, faceset_at, one_of, takes
+from faceset.options import (
+    AllowRemote,
+    Engine,
+    For,
+    Force,
+    Given,
+    Json,
+    Persons,
+    Quiet,
+    Workers,
+    faceset_at,
+    one_of,
+    persons_of,
+    takes,
+)
 
 
-@takes(Settings, SelectionOptions, Floors, Weights)
+@takes(Settings, Grouping, SelectionOptions, Floors, Weights)
 def curate(
     footage: Annotated[
         list[str],
@@ -34,9 +48,7 @@ def curate(
     reference: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="Photo of the subject; may be repeated.")
     ] = None,
-    person: Annotated[
-        int | None, typer.Option(metavar="N", help="Person from `faceset people` who is the subject.")
-    ] = None,
+    person: Persons = None,
     target: For = None,
     engine: Engine = "local",
     workers: Workers = 0,
@@ -55,12 +67,12 @@ def curate(
     from curate.runtime.jobs import processes
 
     settings, photos, cores = tuple(given[Settings].items()), tuple(reference or ()), processes(workers)
-    who = (subject, basis, evidence, photos, person)
-    done = run(
-        Request(tuple(footage), out, *who, settings, cores, engine, force, gpus, allow_remote), console.progress(quiet)
-    )
+    grouping = tuple(given[Grouping].items())
+    who = (subject, basis, evidence, photos, persons_of(person))
+    request = Request(tuple(footage), out, *who, settings, grouping, cores, engine, force, gpus, allow_remote)
+    done = run(request, console.progress(quiet))
     chosen = choosing.select(done.faceset.folder, options, target)
     page = choosing.report(done.faceset.folder, target)
-    told = done.summary()
-    notes = [*told["notes"], *chosen["notes"]]
-    console.say(as_json, {**told, **chosen, "notes": notes, "report": str(page)}, messages.curated)
+    summary = done.summary()
+    notes = [*summary["notes"], *done.people[1], *chosen["notes"]]
+    console.say(as_json, {**summary, **chosen, "notes": notes, "report": str(page)}, messages.curated)

@@ -39,4 +39,6 @@ def import_(
     cores, progress = processes(workers), console.progress(quiet)
     done = import_faceset(path, out, subject, basis, evidence, program, cores, progress)
     chosen = choosing.select(out, options, None)
-    console.say(as_json, {**done.summary(), **chosen, "report": str(choosing.report(out))}, messages.imported)
+    notes = [*done.curated.people[1], *chosen["notes"]]
+    found = {**done.summary(), **chosen, "notes": notes, "report": str(choosing.report(out))}
+    console.say(as_json, found, messages.imported)

@@ -7,26 +7,33 @@ from typing import Annotated
 import typer
 
 from faceset import console, messages
-from faceset.options import Folder, Json, Quiet
+from faceset.options import Folder, Json, Persons, Quiet, persons_of
 
 
 def people(
     folder: Folder,
-    person: Annotated[int | None, typer.Option(metavar="N", help="Make this person the subject.")] = None,
+    person: Persons = None,
+    split: Annotated[int | None, typer.Option(metavar="N", help="Part this person into two who look alike.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Show the people found in the footage as a sheet of faces (reports/people.png)."""
     from curate.dataset.faceset import open_faceset
-    from curate.extract.pipeline import choose_person
+    from curate.errors import UsageError
+    from curate.extract import census
+    from curate.extract.pipeline import choose_person, persons_text, split_person
     from reports.coverage.gallery import people_sheet
 
     console.progress(quiet)
-    faceset = open_faceset(folder)
-    if person is not None:
-        faceset = choose_person(faceset, person)
+    faceset, chosen, changed = open_faceset(folder), persons_of(person), ""
+    if chosen and split is not None:
+        raise UsageError("--person and --split exclude each other: part the person first, then choose")
+    if chosen:
+        faceset, changed = choose_person(faceset, chosen), f"the subject is now {persons_text(chosen)}"
+    if split is not None:
+        faceset = split_person(faceset, split)
+        changed = f"faces of one person are now at most {faceset.grouping.same_person:g} apart"
     sheet = people_sheet(faceset, faceset.reports / "people.png")
-    counts = faceset.table(["person", "kept"]).groupby("person").agg(faces=("kept", "size"), kept=("kept", "sum"))
-    found = [{"person": int(str(i)), "faces": int(r.faces), "kept": int(r.kept)} for i, r in counts.iterrows()]
-    changed = None if person is None else folder
-    console.say(as_json, {"sheet": str(sheet), "people": found}, messages.people(changed))
+    found, notes = census.people(faceset)
+    result = {"faceset": str(folder), "sheet": str(sheet), "people": [p.to_json() for p in found], "notes": list(notes)}
+    console.say(as_json, result, messages.people(changed))

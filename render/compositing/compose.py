@@ -51,7 +51,9 @@ class Composed:
     """(H, W, 3) uint8, or uint16 where `deep`; the frame's own if there is no face."""
     face: Swapped | None
     mask: Floats | None
-    """(H, W) in 0..1, the face's opacity in the frame."""
+    """(H, W) in 0..1, the opacity in the frame of all swapped faces."""
+    more: int = 0
+    """Swapped faces besides `face`."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate.dataset.faceset import Faceset
-from curate.extract import account
+from curate.extract import account, census
 from curate.schema import QUALITY
 from curate.scores.expression import AXES
 from curate.select import coverage, facility_location, outcome
@@ -177,7 +177,11 @@ def figures(faceset: Faceset, target: Faceset | None = None, examples: int = 8, 
         eligible=stored.eligible,
         selected=len(chosen),
         coverage=stored.coverage,
-        notes=(*account.notes(faceset), *outcome.remarks_on(faceset, stored, kept, target, wanted)),
+        notes=(
+            *account.notes(faceset),
+            *census.people(faceset)[1],
+            *outcome.remarks_on(faceset, stored, kept, target, wanted),
+        ),
         curve=stored.curve,
         more=_more(stored, kept, chosen),
         distinct=coverage.distinct(kept),

@@ -42,7 +42,7 @@ def people(faceset: Faceset) -> tuple[Person, ...]:
     table = faceset.table(["face_id", "clip", "frame", "person", "kept", "crop", "detection_score", "yaw", "identity"])
     frames = len(table.drop_duplicates(["clip", "frame"]))
     found = []
-    for number, rows in table.groupby("person"):
+    for number, rows in table[table["person"] >= 0].groupby("person"):
         seen = len(rows.drop_duplicates(["clip", "frame"]))
         picked = tuple(_spread(rows[rows["crop"].notna()], FACES)["crop"])
         found.append(Person(int(str(number)), len(rows), seen, seen / frames, bool(rows["kept"].any()), picked))

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import av
@@ -17,12 +18,16 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import tomli_w
 
 from curate.dataset.faceset import open_faceset
 from curate.dataset.lock import lock
 from curate.errors import UsageError, WorkError
+from curate.extract.census import people
 from curate.extract.follow import follow
 from curate.extract.pipeline import Request, choose_person, curate
+from curate.extract.subject import AGAIN, OTHER_PERSON
+from curate.extract.tracks import DISSOLVE
 from curate.footage.video import decode, probe
 from curate.schema import STATUS_OK
 from curate.turntable import painted, performance, render
@@ -31,6 +36,16 @@ from curate.turntable import painted, performance, render
 def table_hash(folder: Path) -> str:
     rows = pq.read_table(folder / "faces.parquet").sort_by("face_id").to_pylist()
     return hashlib.sha256(repr(rows).encode()).hexdigest()
+
+
+def write_frames(path: Path, frames: list[np.ndarray]) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "16"}
+        for image in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
+        container.mux(stream.encode())
 
 
 def request(clip: Path | tuple[Path, ...], out: Path, **kwargs) -> Request:
@@ -131,12 +146,12 @@ def test_going_on_takes_footage_in_and_keeps_the_rest(head_clips, head_facesets,
         curate(Request((str(tmp_path / "set"), f"{head_clips['target']}@0.5-1.2")))
     with pytest.raises(UsageError, match="contains the face of"):
         curate(Request((str(tmp_path / "set"),), subject="Somebody else"))
-    other = choose_person(done.faceset, 1)
+    other = choose_person(done.faceset, (1,))
     assert other.table().groupby("clip")["kept"].sum().to_dict()["source"] == 0
     assert not other.selection_path.exists()
     with pytest.raises(UsageError, match="--person 9"):
-        choose_person(other, 9)
-    assert open_faceset(other.folder).person == 1
+        choose_person(other, (9,))
+    assert open_faceset(other.folder).anchor.how == "person"
 
 
 def test_a_reference_photo_picks_the_person(head_clips, tmp_path) -> None:
@@ -153,10 +168,10 @@ def test_a_reference_photo_picks_the_person(head_clips, tmp_path) -> None:
 def test_a_wrong_person_does_not_cost_the_extraction(head_clips, tmp_path) -> None:
     clip = Path(f"{head_clips['target']}@0-0.4")
     with pytest.raises(UsageError, match="--person 5"):
-        curate(request(clip, tmp_path / "set", person=5))
+        curate(request(clip, tmp_path / "set", person=(5,)))
     parts = {p: p.stat().st_mtime_ns for p in (tmp_path / "set" / "parts").iterdir()}
     assert parts
-    done = curate(Request((str(tmp_path / "set"),), person=0))
+    done = curate(Request((str(tmp_path / "set"),), person=(0,)))
     assert done.summary()["kept"] > 0
     assert all(p.stat().st_mtime_ns == t for p, t in parts.items())
 
@@ -217,3 +232,57 @@ def test_announced_and_decoded_frames_are_compared_and_told(head_clips, tmp_path
     assert [Path(f["path"]).name for f in summary["failed"]] == ["text.mp4"]
     again = curate(Request((str(tmp_path / "set"),))).summary()
     assert again["notes"] == summary["notes"], "also where everything is done already"
+
+
+def test_seen_in_a_mirror_one_side_is_kept_for_the_whole_shot(head_clips, tmp_path) -> None:
+    film = tmp_path / "mirror.mp4"
+    frames = [f.image for f in decode(probe(head_clips["target"])) if f.index < 14]
+    write_frames(film, [np.concatenate([image, image[:, ::-1]], axis=1) for image in frames])
+    done = curate(request(film, tmp_path / "set"))
+    kept, again = (done.table[done.table["status"].eq(s)] for s in (STATUS_OK, AGAIN))
+    assert len(kept) == len(again) == 14 and kept["frame"].is_unique
+    assert kept["x"].gt(240).nunique() == again["x"].gt(240).nunique() == 1, "no jump from side to side"
+    assert "14 faces show the subject a second time and are not kept" in done.people[1]
+    assert follow(film, None)["layer"].eq(0).all()
+    both = follow(film, None, again=True)
+    assert both.groupby("layer").size().to_dict() == {0: 14, 1: 14}
+
+
+def test_a_dissolve_into_another_person_ends_the_track(head_clips, tmp_path) -> None:
+    film = tmp_path / "dissolve.mp4"
+    one, two = ([f.image.astype(float) for f in decode(probe(head_clips[s]))] for s in ("target", "source"))
+    share = (np.arange(12) + 1) / 13
+    mixed = [(1 - w) * a + w * b for w, a, b in zip(share, one[24:], two, strict=False)]
+    write_frames(film, [np.round(f).astype(np.uint8) for f in [*one[:24], *mixed, *two[12:30]]])
+    done = curate(request(film, tmp_path / "set"))
+    kept = done.table[done.table["kept"]]
+    assert kept["frame"].max() <= 24 and len(kept) >= 20
+    faded = done.table[done.table["frame"].between(26, 33)]
+    assert set(faded["status"]) <= {DISSOLVE} and not faded["kept"].any()
+    assert done.table.loc[done.table["frame"] > 38, "status"].eq(OTHER_PERSON).all()
+
+
+def test_what_is_taken_in_does_not_change_the_subject(head_clips, tmp_path) -> None:
+    first = curate(request(Path(f"{head_clips['source']}@0-0.4"), tmp_path / "set"))
+    assert first.faceset.anchor is not None and first.faceset.anchor.how == "majority"
+    later = curate(Request((str(tmp_path / "set"), str(head_clips["target"]))))
+    assert later.faceset.anchor == first.faceset.anchor
+    assert later.table.loc[later.table["kept"], "clip"].unique().tolist() == ["source"]
+    found, notes = later.people
+    assert [(p.person, p.subject) for p in found] == [(0, False), (1, True)]
+    assert notes[0] == "2 people: the subject, 10 faces in 1 clip; person 0, 40 faces in 1 clip"
+    assert notes[1] == "no face of the subject in 1 of 2 clips: target"
+    assert "person 0 has 40 faces, the subject 10, and nobody has named the subject" in notes[2]
+    both = choose_person(later.faceset, (0, 1))
+    assert both.table()["kept"].all() and len(both.anchor.looks) == 2
+    assert len(people(both)[0]) == 1
+
+
+def test_a_faceset_from_before_there_were_anchors_keeps_its_subject(head_clips, tmp_path) -> None:
+    first = curate(request(Path(f"{head_clips['source']}@0-0.4"), tmp_path / "set"))
+    manifest = tmp_path / "set" / "faceset.toml"
+    values = tomllib.loads(manifest.read_text())
+    manifest.write_text(tomli_w.dumps({k: v for k, v in values.items() if k != "anchor"}))
+    later = curate(Request((str(tmp_path / "set"), str(head_clips["target"]))))
+    assert later.table.loc[later.table["kept"], "clip"].unique().tolist() == ["source"]
+    assert later.faceset.anchor.looks[0] == pytest.approx(first.faceset.anchor.looks[0], abs=1e-6)

@@ -12,8 +12,9 @@ import pytest
 from curate.dataset.faceset import Faceset, open_faceset, write_table
 from curate.errors import WorkError
 from curate.extract import table as building
-from curate.extract.parts import Part, joined, spread
+from curate.extract.parts import Part, spread
 from curate.extract.table import Count, build
+from curate.extract.tracks import joined
 
 
 @pytest.fixture

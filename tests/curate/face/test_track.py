@@ -8,7 +8,6 @@ import pytest
 from curate.face.mesh import canonical
 from curate.face.pose import head_pose, matrix
 from curate.face.track import Tracker, overlap, region_of, region_of_detection
-from curate.scores import identity
 from curate.types import Detection, Landmarks
 
 
@@ -144,25 +143,3 @@ def test_regions_turn_with_the_eyes() -> None:
     assert region_of(Landmarks(points, 1, None))[4] == pytest.approx(np.pi / 4)
     detection = Detection(0, 0, 40, 60, 1, np.array([[10, 10], [10, 30]], np.float32))
     assert region_of_detection(detection) == pytest.approx([20, 30, 90, 90, np.pi / 2])
-
-
-def test_people_are_clustered_and_ranked_by_faces() -> None:
-    rng = np.random.default_rng(1)
-    centres = rng.normal(0, 1, (3, 128))
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    owner = np.array([0, 1, 1, 2, 0, 1, 2, 2])
-    vectors = centres[owner] + rng.normal(0, 0.012, (8, 128))
-    weights = np.array([5, 40, 1, 90, 5, 1, 1, 1.0])
-    assert identity.people(vectors, weights).tolist() == [2, 1, 1, 0, 2, 1, 0, 0]
-    assert identity.people(vectors[:1], weights[:1]).tolist() == [0]
-    assert len(identity.people(vectors[:0], weights[:0])) == 0
-    assert identity.nearest(centres, vectors[3]) == 2
-
-
-def test_many_tracks_beyond_the_exact_limit(monkeypatch) -> None:
-    monkeypatch.setattr(identity, "EXACT_LIMIT", 4)
-    rng = np.random.default_rng(2)
-    centres = np.eye(2, 128)
-    owner = rng.integers(0, 2, 40)
-    found = identity.people(centres[owner] + rng.normal(0, 0.01, (40, 128)), rng.uniform(1, 9, 40))
-    assert len({(o, f) for o, f in zip(owner, found, strict=True)}) == 2

@@ -1,5 +1,7 @@
 """Shot cuts: what counts as one, and what does not."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -59,3 +61,15 @@ def test_frames_of_other_shapes_differ_most() -> None:
     whole, part = thumbnail(scenery(0)), thumbnail(scenery(0)[:120])
     assert difference(whole, part) == (shots_module.ALWAYS, -1.0)
     assert difference(whole, whole) == pytest.approx((0.0, 1.0))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_a_steady_pan_is_one_shot(share: float) -> None:
+    noise = np.random.default_rng(3).normal(0, 1, (90, 1000)).astype(np.float32)
+    wide = np.clip(130 + 45 * cv2.GaussianBlur(noise, (0, 0), 1.5) * 5, 0, 255).astype(np.uint8)
+    step = round(share * 160)
+    frames = [np.repeat(wide[:, i * step : i * step + 160, None], 3, axis=2) for i in range(50)]
+    assert min(content_change(*map(thumbnail, pair)) for pair in pairwise(frames)) > 8
+    shots = Shots()
+    assert not any(shots.cut(thumbnail(f)) for f in frames)
+    assert shots.cut(thumbnail(scenery(1)[:90, :160]))

@@ -1,0 +1,123 @@
+"""The people of a faceset, counted from its table: who is seen how often, and what a user should know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curate.dataset.faceset import Faceset
+from curate.extract.subject import AGAIN, MISSING
+from curate.extract.tracks import DISSOLVE
+from curate.scores import identity
+
+LISTED = 4
+"""People besides the subject who are named."""
+NEAR = 0.6
+"""Distance from the subject below which a person may be the subject in another look."""
+OFTEN = 0.05
+"""Share of the subject's faces from which such a person is named."""
+RIVAL = 0.5
+"""Share of the subject's faces from which another person may have been meant."""
+COLUMNS = ["clip", "frame", "track", "person", "identity", "status", "kept"]
+
+
+@dataclass(frozen=True)
+class Person:
+    """One person."""
+
+    person: int
+    faces: int
+    kept: int
+    clips: tuple[str, ...]
+    """Names of the clips in which it is seen."""
+    subject: bool
+    distance: float
+    """Identity distance from the subject, 0 of the subject itself."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As `--json` gives it: clips are counted."""
+        values = {"person": self.person, "faces": self.faces, "kept": self.kept, "clips": len(self.clips)}
+        return {**values, "subject": self.subject, "distance": round(self.distance, 3)}
+
+
+def people(faceset: Faceset) -> tuple[tuple[Person, ...], tuple[str, ...]]:
+    """The people of a faceset's table, the most faces first, and notes about them."""
+    table = faceset.table(COLUMNS)
+    found = _counted(table, faceset)
+    return found, tuple(_notes(faceset, table, found))
+
+
+def _counted(table: pd.DataFrame, faceset: Faceset) -> tuple[Person, ...]:
+    known = table[(table["person"] != MISSING) & table["identity"].notna()]
+    if known.empty:
+        return ()
+    tracks = known.groupby("track").agg(person=("person", "first"), identity=("identity", "first"), n=("kept", "size"))
+    kept = known[known["kept"]]
+    subject = int(kept["person"].iloc[0]) if len(kept) else MISSING
+    looks = [*(faceset.anchor.looks if faceset.anchor else ())]
+    own = tracks[tracks["person"] == subject]
+    if len(own):
+        looks.append(tuple(identity.centre(np.stack(own["identity"].to_list()), own["n"].to_numpy())))
+    found = []
+    for number, rows in known.groupby("person"):
+        vectors = tracks[tracks["person"] == number]
+        middle = identity.centre(np.stack(vectors["identity"].to_list()), vectors["n"].to_numpy())
+        apart = float(identity.distances(middle[None], np.array(looks)).min()) if looks else float("nan")
+        mine = number == subject
+        clips = tuple(sorted(rows["clip"].unique()))
+        person = Person(int(str(number)), len(rows), int(rows["kept"].sum()), clips, bool(mine), 0.0 if mine else apart)
+        found.append(person)
+    return tuple(sorted(found, key=lambda p: (-p.faces, p.person)))
+
+
+def _notes(faceset: Faceset, table: pd.DataFrame, found: Sequence[Person]) -> list[str]:
+    subject = next((p for p in found if p.subject), None)
+    if subject is None:
+        return []
+    notes = [_sentence(found, subject)]
+    without = [c.name for c in faceset.clips if c.name not in set(table.loc[table["kept"], "clip"])]
+    if without:
+        notes.append(f"no face of the subject in {len(without)} of {len(faceset.clips)} clips: {', '.join(without)}")
+    for other in found:
+        if other.subject or other.distance >= NEAR or other.faces < OFTEN * subject.faces:
+            continue
+        share = 100 * other.faces / max(len(table), 1)
+        notes.append(
+            f"person {other.person} ({share:.0f} % of the faces) is {other.distance:.2f} from the subject: if it is "
+            f"the same person, run faceset people {faceset.folder} --person {subject.person},{other.person}"
+        )
+    rival = next((p for p in found if not p.subject), None)
+    asked = faceset.anchor is not None and faceset.anchor.how != "majority"
+    if rival is not None and not asked and rival.faces > RIVAL * subject.faces:
+        notes.append(
+            f"person {rival.person} has {_faces(rival.faces)}, the subject {subject.faces:,}, and nobody has named the "
+            f"subject: see faceset people {faceset.folder}; --person {rival.person} changes the subject"
+        )
+    for status, words in ((AGAIN, "show the subject a second time"), (DISSOLVE, "are in dissolves or fades")):
+        number = int((table["status"] == status).sum())
+        if number:
+            notes.append(f"{number:,} faces {words} and are not kept")
+    return notes
+
+
+def _sentence(found: Sequence[Person], subject: Person) -> str:
+    """For example `2 people: the subject 1,204 faces in 5 clips; person 1, 310 faces in 2`."""
+    others = [p for p in found if not p.subject]
+    words = [f"the subject, {_faces(subject.faces)} in {_clips(subject)}"]
+    words += [f"person {p.person}, {_faces(p.faces)} in {_clips(p)}" for p in others[:LISTED]]
+    if rest := others[LISTED:]:
+        words.append(f"{len(rest)} more with {_faces(sum(p.faces for p in rest))}")
+    return f"{len(found)} {'person' if len(found) == 1 else 'people'}: {'; '.join(words)}"
+
+
+def _faces(number: int) -> str:
+    return f"{number:,} {'face' if number == 1 else 'faces'}"
+
+
+def _clips(person: Person) -> str:
+    number = len(person.clips)
+    return f"{number} {'clip' if number == 1 else 'clips'}"

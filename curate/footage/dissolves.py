@@ -1,0 +1,133 @@
+"""Dissolves and fades: frames in which two shots, or a shot and a flat picture, are blended.
+
+Halfway through a dissolve the frame is the mean of the frames well before and well after it, though these two differ in
+their outlines; a cut, a pan, a turning head are no such mean. Around that middle the share of the later frame must rise
+evenly. Light that changes leaves the outlines where they are, unless the picture goes flat: that is a fade.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.errors import WorkError
+from curate.types import Floats, Image
+
+SIZE = (32, 18)
+"""Width and height of a trace, pixels."""
+REACHES = (4, 6, 9, 13, 19, 27)
+"""Frames from the middle of a transition to the frames it is judged by: half of the shortest to half of the longest."""
+LEAST = 10.0
+"""Root mean square difference (0..255) of these two frames, at least."""
+WIDE = 0.35
+"""Share of the pixels that differ by a LEAST / 2, at least: what moves changes less of the picture."""
+ALIKE = 0.85
+"""Correlation of their outlines, at and above which only the light has changed."""
+FLAT = 6.0
+"""Standard deviation of a picture that shows nothing (black, white), 0..255."""
+RESIDUAL = 0.22
+"""Root mean square of what a blend of the two leaves unexplained, relative to their difference."""
+RISE, FALL = 0.05, 0.08
+"""Largest rise of the share from one frame to the next beyond twice the even one, and largest fall."""
+CLEAR = 0.2
+"""Share of either picture from which a frame tells how fast the other one comes."""
+EDGE = 0.04
+"""Share of the other picture from which a frame counts as blended."""
+
+
+def trace(image: Image) -> Image:
+    """The frame (H, W, 3) uint8 as (18, 32) uint8 grey, from which transitions are found."""
+    small = cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA)
+    return cast(Image, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+
+
+def packed(traces: NDArray[np.uint8]) -> bytes:
+    """Traces (N, 18, 32) in few bytes: changes from frame to frame, deflated."""
+    return zlib.compress(np.diff(traces, axis=0, prepend=np.zeros_like(traces[:1])).tobytes(), 6)
+
+
+def unpacked(data: bytes, count: int) -> NDArray[np.uint8]:
+    """`count` traces from their bytes. Raises WorkError where these are damaged."""
+    size = count * SIZE[0] * SIZE[1]
+    try:
+        raw = zlib.decompressobj().decompress(data, size + 1) if count else b""
+    except zlib.error:
+        raw = b""
+    if len(raw) != size:
+        raise WorkError(f"the traces of {count} frames cannot be read")
+    changes = np.frombuffer(raw, np.uint8).reshape(count, SIZE[1], SIZE[0])
+    return np.asarray(np.cumsum(changes, axis=0, dtype=np.uint8))
+
+
+def blended(traces: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(N,) whether each frame is part of a dissolve or a fade; `traces` (N, 18, 32) uint8 in order of presentation."""
+    found = np.zeros(len(traces), bool)
+    if not len(traces):
+        return found
+    pictures = np.asarray(traces, np.float32).reshape(len(traces), -1)
+    for reach in REACHES:
+        for middle in _middles(pictures, reach):
+            span = pictures[middle - reach : middle + reach + 1]
+            share, explained = _shares(span)
+            if explained and _differ(span[0], span[-1]):
+                begin, end = _extent(share)
+                found[max(middle - reach + begin, 0) : middle - reach + end] = True
+    return found
+
+
+def _extent(share: Floats) -> tuple[int, int]:
+    """First frame of a transition and the one after its last, by the line through the middle of the shares (N,)."""
+    clear = np.flatnonzero((share > CLEAR) & (share < 1 - CLEAR))
+    if len(clear) < 2:
+        clear = np.array([len(share) // 2 - 1, len(share) // 2, len(share) // 2 + 1])
+    slope, at = np.polyfit(clear, share[clear], 1)
+    if slope <= 0:
+        return int(clear[0]), int(clear[-1]) + 1
+    return math.floor((EDGE - at) / slope), math.ceil((1 - EDGE - at) / slope) + 1
+
+
+def _middles(pictures: Floats, reach: int) -> NDArray[np.intp]:
+    """Frames that are the mean of the frames `reach` before and after, which differ."""
+    if len(pictures) <= 2 * reach:
+        return np.zeros(0, np.intp)
+    before, after = pictures[: -2 * reach], pictures[2 * reach :]
+    size = np.sqrt(np.square(after - before).mean(axis=1))
+    left = np.sqrt(np.square(pictures[reach:-reach] - (before + after) / 2).mean(axis=1))
+    near = np.flatnonzero((size >= LEAST) & (left < RESIDUAL * size))
+    wide = (np.abs(after[near] - before[near]) > LEAST / 2).mean(axis=1) >= WIDE
+    return np.asarray(near[wide] + reach)
+
+
+def _shares(span: Floats) -> tuple[Floats, bool]:
+    """Share (N,) of the last picture in each, and whether blends explain them all, with an even rise."""
+    change = span[-1] - span[0]
+    power = float(change @ change)
+    share = (span - span[0]) @ change / power
+    left = np.sqrt(np.square(span - span[0] - share[:, None] * change).sum(axis=1) / power)
+    inside = (share > EDGE) & (share < 1 - EDGE)
+    steps = np.diff(share)
+    even = bool(steps.max() < 2 / max(int(inside.sum()), 1) + RISE and steps.min() > -FALL)
+    return share, bool(inside.sum() >= 3 and left.max() < 1.5 * RESIDUAL and even)
+
+
+def _differ(first: Floats, last: Floats) -> bool:
+    """Whether two pictures show something else, or one of them nothing."""
+    if min(float(first.std()), float(last.std())) < FLAT:
+        return True
+    return _likeness(first, last) < ALIKE
+
+
+def _likeness(first: Floats, last: Floats) -> float:
+    a, b = (_outlines(p.reshape(SIZE[1], SIZE[0])) for p in (first, last))
+    return float((a * b).sum() / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-6))
+
+
+def _outlines(picture: Floats) -> Floats:
+    size = cv2.magnitude(cv2.Sobel(picture, cv2.CV_32F, 1, 0), cv2.Sobel(picture, cv2.CV_32F, 0, 1))
+    soft = cv2.GaussianBlur(size, (0, 0), 1.0)
+    return np.asarray(soft - soft.mean(), np.float32)

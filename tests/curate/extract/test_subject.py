@@ -1,0 +1,98 @@
+"""Who is the subject: by anchor, photo or majority; which of its faces is kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curate.dataset.faceset import Faceset
+from curate.errors import NobodyError, UsageError
+from curate.extract.subject import AGAIN, MISSING, NOBODY, OTHER_PERSON, find_people
+from curate.extract.tracks import DISSOLVE, Track, Tracks
+from curate.settings import Grouping, Settings
+from curate.types import Anchor
+
+PEOPLE = np.random.default_rng(0).normal(0, 0.6 / np.sqrt(128), (6, 128)).astype(np.float32)
+
+
+def track(person: int, first: int, last: int, **changes: object) -> Track:
+    name = f"{person}-{first:03}-{last:03}-{changes.get('area', 0)}"
+    values = {"vector": PEOPLE[person], "area": 100.0 * (last - first + 1), "clip": "a", "shot": 0, "reason": None}
+    return Track(face=name, first=first, last=last, frames=last - first + 1, **{**values, **changes})  # type: ignore
+
+
+def faceset(**changes: object) -> Faceset:
+    return Faceset(Path("set"), None, (), Settings(), **changes)  # type: ignore[arg-type]
+
+
+def anchor(*looks: np.ndarray, how: str = "majority") -> Anchor:
+    return Anchor(how, tuple(tuple(map(float, look)) for look in looks), "dlib", ("x",))  # type: ignore[arg-type]
+
+
+def test_the_anchor_keeps_the_subject_whoever_is_seen_longer() -> None:
+    tracks = Tracks([track(0, 0, 59), track(1, 100, 219)])
+    alone = find_people(Tracks(tracks.tracks[:1]), faceset())
+    assert alone.anchor.how == "majority" and alone.anchor.tracks == (tracks.tracks[0].face,)
+    later = find_people(tracks, faceset(anchor=alone.anchor))
+    assert later.anchor == alone.anchor
+    assert (later.person, later.kept, later.subject) == ({0: 1, 1: 0}, {0}, 1)
+    assert later.reasons == {1: OTHER_PERSON}
+    assert find_people(tracks, faceset()).kept == {1}, "without an anchor the longer one"
+
+
+def test_nobody_is_named_where_the_subject_is_gone() -> None:
+    with pytest.raises(NobodyError, match=r"looks like the subject \(identity distance 0\.\d\d, limit 0\.5\)"):
+        find_people(Tracks([track(1, 0, 99)]), faceset(anchor=anchor(PEOPLE[0])))
+    with pytest.raises(NobodyError, match="clear enough"):
+        find_people(Tracks([track(1, 0, 99, vector=None)]), faceset())
+
+
+def test_two_looks_are_one_subject() -> None:
+    beard = PEOPLE[0].copy()
+    beard[:60] += 0.6 / np.sqrt(60)
+    tracks = Tracks([track(0, 0, 59), track(1, 100, 399), track(0, 60, 90, vector=beard)])
+    assert find_people(tracks, faceset(anchor=anchor(PEOPLE[0]))).kept == {0}
+    for given in (faceset(anchor=anchor(PEOPLE[0], beard)), faceset(persons=(1, 2))):
+        both = find_people(tracks, given)
+        assert both.kept == {0, 2} and both.person == {0: 1, 1: 0, 2: 1} and len(both.centres) == 2
+    photos = tuple(tuple(map(float, v + 0.02)) for v in (PEOPLE[0], beard))
+    assert find_people(tracks, faceset(references=photos)).kept == {0, 2}
+    with pytest.raises(UsageError, match="--person 7"):
+        find_people(tracks, faceset(persons=(7,)))
+
+
+def test_with_a_photo_only_tracks_near_it_stay() -> None:
+    twin, photo = PEOPLE[0].copy(), PEOPLE[0].copy()
+    twin[:50] += 0.454 / np.sqrt(50)
+    photo[:50] -= 0.2 / np.sqrt(50)
+    tracks = Tracks([track(0, 0, 59), track(0, 100, 130, vector=twin)])
+    assert find_people(tracks, faceset()).kept == {0, 1}, "at 0.454 they are one person"
+    assert find_people(tracks, faceset(grouping=Grouping(0.42))).kept == {0}
+    seen = Tracks([track(0, 0, 59), track(0, 20, 40, vector=twin)], {(0, 1)})
+    assert find_people(seen, faceset()).person == {0: 0, 1: 1}, "seen in the same frames"
+
+
+def test_one_track_is_kept_where_the_subject_is_seen_twice() -> None:
+    left, again = track(0, 0, 40, area=900.0), track(0, 50, 99, area=800.0)
+    right = track(0, 0, 99, area=1000.0, vector=PEOPLE[0] + 0.01)
+    elsewhere = track(0, 0, 99, shot=1, area=10.0)
+    found = find_people(Tracks([left, again, right, elsewhere], {(0, 2), (1, 2)}), faceset())
+    assert found.kept == {2, 3}
+    assert found.reasons == {0: AGAIN, 1: AGAIN}
+
+
+def test_tracks_without_a_clear_face_are_nobodys() -> None:
+    tracks = [track(0, 0, 9), track(0, 10, 19, vector=None), track(0, 20, 29, vector=None, reason=DISSOLVE)]
+    found = find_people(Tracks(tracks), faceset())
+    assert found.person == {0: 0, 1: MISSING, 2: MISSING}
+    assert found.reasons == {1: NOBODY, 2: DISSOLVE}
+    assert found.of([1]).person == {1: MISSING} and found.of([1]).vectors == {}
+
+
+def test_an_anchor_is_carried_to_another_identity_model_by_its_tracks() -> None:
+    tracks = [track(0, 0, 9), track(1, 20, 99)]
+    old = Anchor("person", ((9.0,) * 128,), "other", (tracks[0].face,))
+    found = find_people(Tracks(tracks), faceset(anchor=old))
+    assert found.kept == {0} and found.anchor.identifier == "dlib" and found.anchor.looks[0][0] == PEOPLE[0][0]
+    with pytest.raises(NobodyError, match="--identifier other"):
+        find_people(Tracks(tracks[1:]), faceset(anchor=old))

@@ -1,0 +1,57 @@
+"""Dissolves and fades are found; cuts, pans, light and motion are none."""
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from curate.errors import WorkError
+from curate.footage.dissolves import blended, packed, trace, unpacked
+
+
+def scene(seed: int, frames: int = 60, light: float = 0.0) -> NDArray[np.float64]:
+    """Frames (N, 90, 160) of soft shapes, with a disc that moves about as a head does."""
+    noise = np.random.default_rng(seed).normal(0, 1, (90, 160)).astype(np.float32)
+    soft = cv2.GaussianBlur(noise, (0, 0), 6)
+    base = np.clip(110 + 45 * soft / soft.std(), 0, 255)
+    out = []
+    for i in range(frames):
+        picture = base.copy()
+        centre = (80 + round(9 * np.sin(i / 6 + seed)), 45 + round(4 * np.cos(i / 5)))
+        cv2.circle(picture, centre, 22, 190.0, -1)
+        out.append(picture * (1 + light * i / frames))
+    return np.array(out)
+
+
+def traces(frames: NDArray[np.float64]) -> NDArray[np.uint8]:
+    whole = np.clip(frames, 0, 255).round().astype(np.uint8)
+    return np.stack([trace(np.repeat(f[..., None], 3, axis=2)) for f in whole])
+
+
+@pytest.mark.parametrize("length", [10, 24, 40])
+@pytest.mark.parametrize("fade", [False, True])
+def test_a_dissolve_is_found_from_end_to_end(length: int, fade: bool) -> None:
+    a, b = scene(1, 40 + length), scene(2, 40 + length) * (not fade)
+    share = ((np.arange(length) + 1) / (length + 1))[:, None, None]
+    film = np.concatenate([a[:40], (1 - share) * a[40:] + share * b[:length], b[length:]])
+    found = blended(traces(film))
+    middle = np.flatnonzero((share.ravel() > 0.1) & (share.ravel() < 0.9)) + 40
+    assert found[middle].all()
+    assert not found[:36].any() and not found[44 + length :].any()
+
+
+def test_what_is_no_dissolve() -> None:
+    cut = np.concatenate([scene(1), scene(2)])
+    wide = np.repeat(scene(3, 1), 60, axis=0)
+    pan = np.stack([np.roll(f, 2 * i, axis=1) for i, f in enumerate(wide)])
+    for film in (cut, pan, scene(4, light=0.4), scene(5)[:5]):
+        assert not blended(traces(film)).any()
+
+
+def test_traces_are_kept_in_few_bytes() -> None:
+    some = traces(scene(6))
+    assert (unpacked(packed(some), len(some)) == some).all() and len(packed(some)) < some.nbytes / 2
+    assert len(unpacked(b"", 0)) == 0
+    for data, count in ((packed(some)[:-9], len(some)), (b"nothing", 2), (packed(some), 1)):
+        with pytest.raises(WorkError, match="traces"):
+            unpacked(data, count)

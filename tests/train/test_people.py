@@ -1,0 +1,46 @@
+"""A run goes on with the person it began with, whatever the name says."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from curate.errors import UsageError
+from train.people import check_people
+from train.run import Run, SideInfo
+
+
+class Looks:
+    """A faceset as far as its identity goes."""
+
+    anchor = None
+
+    def __init__(self, name: str, first: float) -> None:
+        self.folder, self._first = Path(name), first
+
+    def identity(self) -> np.ndarray:
+        vector = np.zeros(128, np.float32)
+        vector[0] = self._first
+        return vector
+
+
+def run(first: float) -> Run:
+    side = SideInfo(None, (), "", (first, *(0.0,) * 127), 1)  # type: ignore[arg-type]
+    other = replace(side, identity=())
+    return Run(Path("r"), None, 1, "full", side, other, 0)  # type: ignore[arg-type]
+
+
+def test_resume_on_another_person_is_refused(caplog) -> None:
+    sides = {"source": Looks("a", 0.9), "target": Looks("b", 0.0)}
+    check_people(sides, run(0.8))  # type: ignore[arg-type]
+    assert not caplog.records
+    with pytest.raises(UsageError, match=r"--resume: a shows another person than the source .* 0\.90, limit 0\.5"):
+        check_people(sides, run(0.0))  # type: ignore[arg-type]
+
+
+def test_one_person_on_both_sides_is_told(caplog) -> None:
+    with caplog.at_level(logging.WARNING):
+        check_people({"source": Looks("a", 0.3), "target": Looks("b", 0.1)}, None)  # type: ignore[dict-item]
+    assert "look like one person (identity distance 0.20" in caplog.text

@@ -1,0 +1,51 @@
+"""Who the two sides of a training are: compared by identity, since names alone can be wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from curate.dataset.faceset import Faceset
+from curate.errors import UsageError, WorkError
+from curate.scores.identity import SAME_PERSON
+from train.run import Run
+
+log = logging.getLogger(__name__)
+
+
+def check_people(facesets: Mapping[str, Faceset], run: Run | None) -> None:
+    """Raise UsageError if a faceset shows another person than the run to be resumed; warn where both sides are one.
+
+    Nothing is compared where a side has no identity vector.
+    """
+    looks = {name: _looks(faceset) for name, faceset in facesets.items()}
+    for name, side in (("source", run.source), ("target", run.target)) if run is not None else ():
+        apart = _apart(looks[name], [side.identity] if side.identity else [])
+        if apart is not None and apart >= SAME_PERSON:
+            raise UsageError(
+                f"--resume: {facesets[name].folder} shows another person than the {name} of this run (identity "
+                f"distance {apart:.2f}, limit {SAME_PERSON:g}): start a new run with --out, or name the subject with "
+                f"faceset people {facesets[name].folder}"
+            )
+    both = _apart(looks["source"], looks["target"])
+    if both is not None and both < SAME_PERSON and facesets["source"].folder != facesets["target"].folder:
+        log.warning(
+            "source and target look like one person (identity distance %.2f, limit %g): check the subject of each with "
+            "faceset people", both, SAME_PERSON,
+        )  # fmt: skip
+
+
+def _looks(faceset: Faceset) -> list[Sequence[float]]:
+    """Vectors that stand for the subject: the mean of its faces, and the looks of its anchor."""
+    try:
+        mean = faceset.identity().tolist()
+    except WorkError:
+        return []
+    return [mean, *(faceset.anchor.looks if faceset.anchor is not None else ())]
+
+
+def _apart(some: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> float | None:
+    """Least distance between vectors of two people; None where one has none."""
+    return min((float(np.linalg.norm(np.subtract(a, b))) for a in some for b in others), default=None)
