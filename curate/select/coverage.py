@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from curate.select import facility_location
 from curate.select.content import content_order, stands_for
-from curate.select.kinds import ALIKE, kinds_of, radius_of
+from curate.select.kinds import ALIKE, MOST_CELLS, kinds_of, radius_of
 from curate.select.options import Weights
-from curate.select.similarity import Kernel, net
+from curate.select.similarity import Kernel, leaders, net
 from curate.select.space import BLOCKS, Space
 from curate.types import Clip, Floats
 
@@ -97,14 +97,15 @@ def vendi(similarity: NDArray[np.floating]) -> float:
 def distinct(table: pd.DataFrame, weights: Weights | None = None) -> dict[str, float]:
     """Vendi scores of the kept faces by block of BLOCKS, and "joint", in the absolute space.
 
-    Read from at most VENDI_SAMPLE faces, drawn by their content, which bounds the score. A block alone has the width of
-    the joint space.
+    Of like faces one counts, so that a part never has more than the whole because it is less repetitive; of at most
+    VENDI_SAMPLE of them, drawn by their content, which bounds the score. A block alone has the joint space's width.
     """
     kept = table[table["kept"].astype(bool) & table["yaw"].notna()]
     if not len(kept):
         return dict.fromkeys((*BLOCKS, "joint"), 0.0)
     space = Space.absolute(kept, weights)
-    points = space.embed(kept.iloc[content_order(kept)[:VENDI_SAMPLE]])
+    points = space.embed(kept.iloc[content_order(kept)])
+    points = points[leaders(points, radius_of(space.width, ALIKE), MOST_CELLS)[0][:VENDI_SAMPLE]]
     found = {}
     for name in BLOCKS:
         share = space.share(name)

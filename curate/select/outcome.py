@@ -30,6 +30,8 @@ from curate.select.pool import Pool, pool_of
 from curate.select.space import SPACE_COLUMNS, Neutral, Space, neutral_of, posed
 from curate.types import Floats
 
+EARLIER = "effective"
+"""A key of outcomes of versions that measured the footage otherwise: they are assessed again."""
 DECIMALS = 4
 """Coverages are stored with so many, and printed everywhere as they are stored."""
 COLUMNS = tuple(
@@ -138,7 +140,7 @@ def read_outcome(faceset: Faceset) -> Outcome:
     """
     rows = faceset.selection()
     found = read_metadata(faceset.selection_path, OUTCOME)
-    if "amounts" not in found or rows["coverage"].isna().any():
+    if not found or EARLIER in found or rows["coverage"].isna().any():
         return assess(faceset, rows)
     try:
         return _of_json(found, rows["coverage"].to_numpy(np.float32))

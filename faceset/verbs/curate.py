@@ -38,6 +38,9 @@ def curate(
         int | None, typer.Option(metavar="N", help="Person from `faceset people` who is the subject.")
     ] = None,
     target: For = None,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Forget the options and the target of the last selection.")
+    ] = False,
     engine: Engine = "local",
     workers: Workers = 0,
     gpus: Annotated[
@@ -48,7 +51,7 @@ def curate(
     quiet: Quiet = False,
 ) -> None:
     """Find one person's faces in footage, score them, and select the most diverse ones into a faceset."""
-    options = choosing.selection_options(given, target)
+    choosing.check(given, target)
     from curate.extract.pipeline import Request
     from curate.extract.pipeline import curate as run
     from curate.runtime.jobs import processes
@@ -56,6 +59,6 @@ def curate(
     settings, photos, cores = tuple(given[Settings].items()), tuple(reference or ()), processes(workers)
     who = (subject, basis, evidence, photos, person)
     done = run(Request(tuple(footage), out, *who, settings, cores, engine, force, gpus), console.progress(quiet))
-    chosen = choosing.select(done.faceset.folder, options, target)
+    chosen = choosing.select(done.faceset.folder, given, target, defaults)
     page = choosing.report(done.faceset.folder, target)
     console.say(as_json, {**done.summary(), **chosen, "report": str(page)}, messages.curated)

@@ -1,5 +1,7 @@
 """Distinct faces and minutes worth keeping: what an editor would keep on the timeline."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -108,7 +110,7 @@ def test_a_long_film_of_different_material_is_kept_nearly_whole():
 def test_windows_do_not_overlap_and_stay_inside_the_clip(mixed):
     found = windows(mixed)
     assert all(isinstance(w, Window) and 0 <= w.start < w.end <= 60 for w in found)
-    assert all(a.end < b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(a.end < b.start for a, b in itertools.pairwise(found))
 
 
 def test_for_a_target_what_it_needs_is_kept(mixed):
