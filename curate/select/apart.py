@@ -27,7 +27,9 @@ class Apart:
 
     def __init__(self, points: Floats, moment: NDArray[np.float64] | None, radius: float) -> None:
         self._points, self._moment, self._radius = points, moment, radius
+        self._centre = points.mean(0) if len(points) else np.float32(0)
         self._chosen = np.zeros((64, points.shape[1]), np.float32)
+        self._lengths = np.zeros(64, np.float32)
         self._at: list[int] = []
         self._taken: set[int] = set()
 
@@ -35,7 +37,9 @@ class Apart:
         """Count a face as chosen."""
         if len(self._at) == len(self._chosen):
             self._chosen = np.concatenate([self._chosen, np.zeros_like(self._chosen)])
-        self._chosen[len(self._at)] = self._points[row]
+            self._lengths = np.concatenate([self._lengths, np.zeros_like(self._lengths)])
+        point = self._points[row] - self._centre
+        self._chosen[len(self._at)], self._lengths[len(self._at)] = point, point @ point
         self._at.append(row)
         if self._moment is not None and np.isfinite(self._moment[row]):
             self._taken.add(int(self._moment[row] // GAP))
@@ -48,11 +52,9 @@ class Apart:
         """(B,) the same for some faces."""
         if not self._at:
             return np.zeros(len(rows), bool)
-        chosen = self._chosen[: len(self._at)]
-        block = self._points[rows]
-        centre = chosen[0]
-        chosen, block = chosen - centre, block - centre
-        apart = np.square(block).sum(1)[:, None] - 2 * block @ chosen.T + np.square(chosen).sum(1)
+        count, block = len(self._at), self._points[rows] - self._centre
+        apart = block @ self._chosen[:count].T * -2
+        apart += np.square(block).sum(1)[:, None] + self._lengths[:count]
         found: NDArray[np.bool_] = (apart < self._radius**2).any(1)
         return found | np.array([self._soon(int(row)) for row in rows])
 

@@ -32,9 +32,9 @@ from numpy.typing import NDArray
 from curate.errors import WorkError
 from curate.face.mesh import BLENDSHAPES
 from curate.scores.expression import GAZE
-from curate.select.content import content_order
+from curate.select.content import content_hash, content_order
 from curate.select.options import Weights
-from curate.select.similarity import Kernel, net, squared
+from curate.select.similarity import Kernel, leaders, net, squared
 from curate.types import Floats
 
 Doubles = NDArray[np.float64]
@@ -58,8 +58,10 @@ RARE, RARE_FACES = 0.15, 8
 """A blendshape that is further from its mean than RARE in RARE_FACES faces counts, however long the footage is."""
 PIECE = 50_000
 """Faces that are turned into arrays at a time."""
-SAMPLE, NET = 4000, 600
-"""Faces from which scales and width are read; distinct faces among them at most."""
+SAMPLE, NET = 2000, 600
+"""Unlike faces from which scales and width are read; distinct faces among them at most."""
+UNLIKE = 0.16
+"""Distance of unlike faces in the absolute space: a similarity of .95."""
 COMPANY = 8
 """A face of the thinned sample counts as the square of the different faces that it stands for, up to so many."""
 
@@ -95,10 +97,11 @@ class Space:
         """
         table, neutral, used = _begin(table)
         weights = weights or Weights()
-        raw = _blocks(table.iloc[content_order(table)[:SAMPLE]], neutral, used)
-        scale = {name: spread(raw[name], FLOOR[name]) for name in BLOCKS}
+        rows, faces = _unlike(table, neutral, used)
+        raw = _blocks(table.iloc[rows], neutral, used)
+        scale = {name: spread(raw[name], FLOOR[name], faces) for name in BLOCKS}
         points = _join(raw, scale, weights)
-        return cls(weights, neutral, used, scale, max(LEAST_WIDTH, spread(points, LEAST_WIDTH) / 2))
+        return cls(weights, neutral, used, scale, max(LEAST_WIDTH, spread(points, LEAST_WIDTH, faces) / 2))
 
     @classmethod
     def absolute(cls, table: pd.DataFrame, weights: Weights | None = None) -> Space:
@@ -195,20 +198,40 @@ def neutral_of(table: pd.DataFrame) -> Neutral:
     return Neutral(_median(_pose(table)), _median(_light(table)))
 
 
-def spread(points: NDArray[np.floating], floor: float) -> float:
+def _unlike(
+    table: pd.DataFrame, neutral: Neutral, used: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the table's unlike faces in order of content, about SAMPLE at most, and how many faces each stands for.
+
+    Found among all faces in the absolute space, so that a held pose takes no more room than any other. Faces that are
+    exactly equal count as one.
+    """
+    order = content_order(table)
+    codes = content_hash(table)[order]
+    order = order[np.append(True, codes[1:] != codes[:-1])]
+    space = Space(Weights(), neutral, used, dict(YARDSTICK), ABSOLUTE_WIDTH)
+    rows, cell, _ = leaders(space.embed(table.iloc[order]), UNLIKE, SAMPLE)
+    return order[rows], np.bincount(cell, minlength=len(rows))
+
+
+def spread(points: NDArray[np.floating], floor: float, faces: NDArray[np.int64] | None = None) -> float:
     """Median distance among the points (N, D) that are left when of any two closer than `floor` one goes.
 
-    At least `floor`. How often a point is repeated does not matter. A point that is left counts as the square of the
-    different points that it stands for, up to COMPANY: real faces last, misread ones stand alone.
+    At least `floor`. `faces` (N,): how many faces each point stands for; None: one, repeated or not. A point that is left
+    counts as the square of the faces that it then stands for, up to COMPANY: real faces last, misread ones stand alone.
     """
-    unlike = np.unique(np.round(points, 6), axis=0)
-    unlike = unlike[np.random.default_rng(0).permutation(len(unlike))]
-    members, cell = net(unlike, floor, NET)
+    if faces is None:
+        points = np.unique(np.round(points, 6), axis=0)
+        faces = np.ones(len(points), np.int64)
+    order = np.random.default_rng(0).permutation(len(points))
+    points, faces = points[order], faces[order]
+    members, cell = net(points, floor, NET)
     members = members[:NET]
     if len(members) < 2:
         return floor
-    apart = squared(unlike[members], unlike[members])
-    company = np.minimum(np.bincount(cell[cell >= 0], minlength=NET)[: len(members)], COMPANY)
+    apart = squared(points[members], points[members])
+    inside = (cell >= 0) & (cell < len(members))
+    company = np.minimum(np.bincount(cell[inside], faces[inside], len(members)), COMPANY)
     i, j = np.triu_indices(len(members), 1)
     order = np.argsort(apart[i, j], kind="stable")
     total = np.cumsum(np.square(company[i] * company[j])[order])

@@ -15,7 +15,7 @@ KEYS = 40
 def film(
     seconds: float, seed: int, fps: float = 25.0, name: str = "a", every: int = 1, still: float = 0.0, yaw: float = 0.0
 ) -> pd.DataFrame:
-    """A head that wanders through poses, expressions and light, always to new ones; the last `still` seconds it rests."""
+    """A head that wanders to ever new poses, expressions and light; the last `still` seconds it rests."""
     rng = np.random.default_rng(seed)
     length = seconds - still
     time = np.arange(round(seconds * fps)) / fps
