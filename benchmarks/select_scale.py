@@ -5,7 +5,8 @@
 Each size runs in a process of its own; seconds are of `choose` alone, from table to selection, without the imports
 (stated apart: nothing is compiled, so there is no other warm-up). Beside it apricot-select, where it is installed
 (pip install --no-deps apricot-select), on the size that it can do, with our similarities. Last, how much of the value
-of exact greedy ours has: below greedy.EXACT by itself, above it in the way that large sets are done.
+of exact greedy over all faces ours has, and the coverage of all kinds and the number for `auto` on both sides of 20,000
+faces, where a sample once stood in for the rest.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def footage(count: int, seed: int = 0) -> pd.DataFrame:
     angles = wander(3, 12, 18) * (1, 0.5, 0.3)
     expression = np.abs(wander(52, 0.05, 0.2)) * rng.uniform(0.1, 1, 52).astype(np.float32)
     columns = {
-        "face_id": [f"{i:012d}" for i in range(count)], "kept": True, "stands_for": 1,
+        "face_id": [f"{i:012d}" for i in range(count)], "kept": True, "stands_for": 1, "clip": "a",
+        "frame": np.arange(count), "time": np.arange(count) / 25,
         "yaw": angles[:, 0], "pitch": angles[:, 1], "roll": angles[:, 2], "expression": list(expression),
         "gaze": list(wander(2, 0.1, 0.2)), "lighting": list(wander(6, 0.4, 0.1)),
         **{name: rng.uniform(0, 0.5, count).astype(np.float32) for name in AXES},
@@ -97,41 +99,48 @@ def peer() -> dict[str, float]:
 
 
 def exactness() -> dict[str, float]:
-    """Value over that of exact greedy (in double precision): as it is, and as sets beyond EXACT are done."""
-    from curate.select import facility_location, selection
-    from curate.select.coverage import demand
-    from curate.select.options import Budget
-    from curate.select.space import Space
+    """Value over that of exact greedy over all faces, in double precision, without regard to quality and likeness."""
+    from curate.select import selection
+    from curate.select.options import Budget, SelectionOptions
+    from curate.select.pool import pool_of
 
     table = footage(5_000, 1)
-    space = Space.fit(table)
-    points = space.embed(table)
-    weight = demand(space, points)
-    worth = selection._worth(table)
-    squares = np.square(points.astype(np.float64)).sum(1)
-    exact = -np.inf
-    similar = (
-        np.exp(
-            -np.maximum(squares[:, None] + squares - 2 * points.astype(np.float64) @ points.T, 0) / (2 * space.width**2)
-        )
-        * worth[:, None]
-    )
-    share, best = weight / weight.sum(), np.zeros(len(points))
+    pool = pool_of(table, SelectionOptions())
+    cells, weight = pool.points[pool.kinds.rows].astype(np.float64), pool.kinds.weight / pool.kinds.weight.sum()
+    points = pool.points.astype(np.float64)
+    apart = np.square(points).sum(1)[:, None] + np.square(cells).sum(1) - 2 * points @ cells.T
+    similar = np.exp(-np.maximum(apart, 0) / (2 * pool.space.width**2))
+    best = np.zeros(len(cells))
     for _ in range(PEER_BUDGET):
-        gains = np.maximum(similar - best, 0) @ share
-        best = np.maximum(best, similar[int(gains.argmax())])
-    exact = float(best @ share)
+        best = np.maximum(best, similar[int((np.maximum(similar - best, 0) @ weight).argmax())])
+    chosen = selection.choose(table, Budget(PEER_BUDGET, "")).rows["face_id"]
+    rows = pd.Index(pool.ids).get_indexer(pd.Index(chosen))
+    return {"of exact greedy": float(similar[rows].max(0) @ weight / (best @ weight))}
 
-    def ratio() -> float:
-        rows = pd.Index(table["face_id"]).get_indexer(pd.Index(choose_ids()))
-        return float(similar[rows].max(0) @ share) / exact
 
-    def choose_ids() -> pd.Series:
-        return selection.choose(table, Budget(PEER_BUDGET, "")).rows["face_id"]
+def cliff() -> dict[str, float]:
+    """Coverage of all kinds by 500 faces, and the number for auto, of 19,900 and 20,100 faces, 90 % of them held."""
+    from curate.select import coverage
+    from curate.select.options import Budget
+    from curate.select.selection import choose
 
-    found = {"exact": ratio()}
-    facility_location.EXACT, facility_location.REFERENCE = 2_000, 1_500
-    return found | {"sampled": ratio()}
+    found: dict[str, float] = {}
+    lively = footage(2_000, 2)
+    for count in (19_900, 20_100):
+        still = pd.concat([lively.iloc[[700]]] * (count - len(lively)), ignore_index=True)
+        still["yaw"] += np.random.default_rng(0).normal(0, 0.2, len(still)).astype(np.float32)
+        still["face_id"] = [f"still-{i:07d}" for i in range(len(still))]
+        still["frame"] = np.arange(len(still)) + len(lively)
+        table = pd.concat([lively, still.assign(time=still["frame"] / 25)], ignore_index=True)
+        for budget in (500, None):
+            choice = choose(table, Budget(budget, str(budget)))
+            points = choice.space.embed(lively)
+            chosen = choice.space.embed(table.set_index("face_id").loc[choice.rows["face_id"]])
+            share = coverage.coverage(choice.space, points, chosen, coverage.demand(choice.space, points))
+            found[f"{count}, {'auto' if budget is None else budget}: coverage"] = share
+            if budget is None:
+                found[f"{count}, auto: faces"] = len(choice.rows)
+    return found
 
 
 def main() -> None:
@@ -141,7 +150,7 @@ def main() -> None:
     parser.add_argument("--only", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.only:
-        call = {"peer": peer, "exactness": exactness}.get(args.only)
+        call = {"peer": peer, "exactness": exactness, "cliff": cliff}.get(args.only)
         print(json.dumps(call() if call else measured(int(args.only), args.budget)))
         return
     print(f"{'faces':>10}{'dimensions':>12}{'seconds':>9}{'us a face':>11}{'MB':>7}{'coverage':>10}{'imports s':>11}")
@@ -154,10 +163,11 @@ def main() -> None:
             flush=True,
         )
         sizes.append(r)
-    beside, exact = _alone("peer", args.budget), _alone("exactness", args.budget)
+    beside, exact, sides = (_alone(what, args.budget) for what in ("peer", "exactness", "cliff"))
     print(f"{PEER_SIZE} faces, {PEER_BUDGET} chosen, seconds:", ", ".join(f"{k} {v:.3g}" for k, v in beside.items()))
     print("share of exact greedy's value:", ", ".join(f"{k} {v:.4f}" for k, v in exact.items()))
-    print(json.dumps({"benchmark": "select_scale", "sizes": sizes, "peer": beside, "of_exact": exact}))
+    print("both sides of 20,000:", ", ".join(f"{k} {v:.4g}" for k, v in sides.items()))
+    print(json.dumps({"benchmark": "select_scale", "sizes": sizes, "peer": beside, "of_exact": exact, "sides": sides}))
 
 
 def _alone(what: str, budget: int) -> dict[str, float]:

@@ -18,6 +18,7 @@ from faceset.verbs import (
 )
 from faceset.verbs import (
     curate,
+    cut,
     demo,
     doctor,
     export,
@@ -44,6 +45,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "prune": prune.prune,
     "people": people.people,
     "report": report.report,
+    "cut": cut.cut,
     "app": app_verb.app,
     "train": train.train,
     "pretrain": pretrain.pretrain,

@@ -14,6 +14,9 @@ def selected(r: dict[str, Any]) -> str:
     """Of `select`: how many faces, what they cover, notes and gaps."""
     covered = f"{100 * r['coverage']:.0f} % of the footage covered"
     lines = [f"{r['selected']} of {r['eligible']} eligible faces selected, {covered}"]
+    if r["bound"] is not None:
+        lines.append(f"at least {100 * r['bound']:.0f} % of the value of the best possible choice of {r['selected']}")
+    lines.append(worth_keeping(r))
     lines += [f"note: {note}" for note in r["notes"]]
     if "target" in r:
         before, after = (100 * r["target"]["coverage"][k] for k in ("before", "after"))
@@ -21,6 +24,19 @@ def selected(r: dict[str, Any]) -> str:
         gaps = [f"gap: {gap['sentence']}" for gap in r["target"]["gaps"]]
         lines += gaps or ["no gap: the source has faces like all of the target's"]
     return "\n".join(lines)
+
+
+def worth_keeping(r: dict[str, Any]) -> str:
+    """How much of the footage is worth keeping."""
+    faces = f"{r['distinct_faces']} distinct faces"
+    if r["keep_minutes"] is None:
+        return faces
+    return f"{faces}; {r['keep_minutes']:.2f} of {r['minutes']:.2f} minutes of footage are worth keeping (faceset cut)"
+
+
+def cut(r: dict[str, Any]) -> str:
+    """Of `cut`."""
+    return f"{r['cuts']} cuts, {r['keep_minutes']:.2f} of {r['minutes']:.2f} minutes of footage\n{r['out']}"
 
 
 def curated(r: dict[str, Any]) -> str:
@@ -32,7 +48,7 @@ def curated(r: dict[str, Any]) -> str:
         f"{r['frames']} frames{skipped}, {r['kept']} faces kept, {r['selected']} selected, "
         f"{r['seconds']:.0f} s, {r['disk'] / 1e6:.0f} MB"
     )
-    lines += r["notes"]
+    lines.append(worth_keeping(r))
     return "\n".join([*lines, str(r["report"])])
 
 

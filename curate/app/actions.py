@@ -24,6 +24,7 @@ from curate.schema import SELECTION_SCHEMA
 from curate.select import selection
 from curate.select.options import SelectionOptions
 from curate.select.outcome import to_json
+from curate.select.persist import last_options
 from curate.select.selection import Choice
 
 
@@ -33,6 +34,11 @@ def faceset_of(dataset: Any) -> Faceset:
     if not folder:
         raise UsageError(f"dataset {dataset.name} does not show a faceset: run faceset app DIR to load one")
     return open_faceset(Path(folder))
+
+
+def last(dataset: Any) -> SelectionOptions:
+    """The options of the faceset's last selection, from which a form begins."""
+    return last_options(faceset_of(dataset)).options
 
 
 def propose(dataset: Any, wishes: SelectionOptions, target: Path | None = None) -> Choice:
@@ -90,8 +96,8 @@ def mark(dataset: Any, sample_ids: Sequence[str], how: Literal["pin", "ban", "fr
 def make_subject(dataset: Any, sample_ids: Sequence[str]) -> int:
     """The number of the person on the ticked faces, who becomes the subject.
 
-    Faces are then chosen with the default options, and the dataset is loaded again. Raises UsageError where no face, or
-    faces of several people, are ticked.
+    Faces are then chosen with the options of the last selection, and the dataset is loaded again. Raises UsageError
+    where no face, or faces of several people, are ticked.
     """
     people = set(dataset.select(list(sample_ids)).distinct("person")) if sample_ids else set()
     if len(people) != 1:

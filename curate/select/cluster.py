@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate.axes import EXPRESSION, POSE, READABLE
+from curate.select.content import content_order
 from curate.select.facility_location import BLOCK_CELLS
 from curate.select.space import Space, light_of
 from curate.types import Floats
@@ -46,10 +47,7 @@ def cluster(space: Space, points: Floats, table: pd.DataFrame, seed: int = 0) ->
     count = len(points)
     if not count:
         return Clusters(np.zeros(0, np.int32), (), ())
-    by_id = np.argsort(table["face_id"].to_numpy(dtype=str), kind="stable")
-    rng = np.random.default_rng([seed, count])
-    rows = by_id[np.sort(rng.choice(count, SAMPLE, replace=False))] if count > SAMPLE else by_id
-    centres = _centres(points[rows], space, seed)
+    centres = _centres(points[content_order(table)[:SAMPLE]], space, seed)
     labels = _assign(points, centres)
     return _by_name(labels, _names(space, table, labels))
 
@@ -169,7 +167,7 @@ def _names(space: Space, table: pd.DataFrame, labels: NDArray[np.int64]) -> list
             names.append("")
             continue
         seen = pose[rows][np.isfinite(pose[rows]).all(1)]
-        turn = np.median(seen, axis=0) if len(seen) else np.zeros(3)
+        turn = np.median(seen[:, :2], axis=0) if len(seen) else np.zeros(2)
         words = [_turn_words(*turn), *_face_words(axes[rows])]
         if "eyes closed" not in words:
             words += _gaze_words(*np.median(gaze[rows], axis=0))
@@ -178,10 +176,10 @@ def _names(space: Space, table: pd.DataFrame, labels: NDArray[np.int64]) -> list
     return names
 
 
-def _turn_words(yaw: float, pitch: float, roll: float) -> str:
+def _turn_words(yaw: float, pitch: float) -> str:
     words = [
         f"{axis.brief[int(angle > 0)]} {5 * round(abs(angle) / 5)}"
-        for axis, angle in zip(POSE, (yaw, pitch, roll), strict=True)
+        for axis, angle in zip(POSE, (yaw, pitch), strict=False)
         if abs(angle) >= axis.starts
     ]
     return " ".join(words) if words else "frontal"

@@ -1,4 +1,4 @@
-"""Coverage of faces by other faces, and the amount of distinct footage."""
+"""Coverage of faces by other faces, and how varied faces are."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate.select import facility_location
+from curate.select.content import content_order, stands_for
+from curate.select.kinds import ALIKE, MOST_CELLS, kinds_of, radius_of
 from curate.select.options import Weights
-from curate.select.similarity import Kernel, net
+from curate.select.similarity import Kernel, leaders, net
 from curate.select.space import BLOCKS, Space
 from curate.types import Clip, Floats
 
-KEEPS = 0.95
-"""Effective minutes: the share of the coverage that the smallest selection must keep."""
-EFFECTIVE_SAMPLE = 6000
-"""Effective minutes are read from at most this many faces, evenly spread over the footage."""
-WORTH_SAMPLE, WORTH_CLIPS = 3000, 40
-"""Each clip's worth is read from at most this many faces of all clips, for the clips with the most faces."""
+SAMPLE = 6000
+"""Redundancy is read from at most this many faces, drawn by their content."""
 VENDI_SAMPLE = 1500
 CURVE_POINTS = 512
-SAME_KIND, ALIKE = 0.75, 0.95
-"""Similarities from which on two faces are of one kind, and from which on one of them is redundant."""
-MOST_KINDS = 20_000
 BIN = 10.0
 """Degrees."""
 YAW_EDGES = np.arange(-90.0, 90.0 + BIN, BIN)
@@ -76,105 +71,15 @@ def curve(space: Space, points: Floats, chosen: Floats, weight: NDArray[np.float
     return np.interp(np.arange(1, count + 1), ends, total).astype(np.float32)
 
 
-def stands_for(table: pd.DataFrame) -> NDArray[np.float64]:
-    """(N,) frames of the footage for which each face stands; 1 where the table does not say."""
-    if "stands_for" not in table:
-        return np.ones(len(table))
-    return np.asarray(table["stands_for"].fillna(1), np.float64)
+def demand(space: Space, points: Floats, seconds: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """(N,) weights with which every kind of face counts alike (see `curate.select.kinds`), shared among its faces.
 
-
-def demand(space: Space, points: Floats) -> NDArray[np.float64]:
-    """(N,) weights with which every kind of face counts alike: one over the number of faces of its kind.
-
-    A kind is the faces whose similarity to one of them is SAME_KIND or more, in the order of the points (N, D). The
-    sum of the weights is the number of kinds; a pose that is held for an hour counts once. Beyond MOST_KINDS each face
-    is a kind of its own.
+    `seconds` (N,) for which each face is shown; None: one second each. The sum of the weights is at most the number of
+    kinds; a pose that is held for an hour counts once.
     """
-    radius = space.width * float(np.sqrt(-2 * np.log(SAME_KIND)))
-    _, kind = net(points, radius, MOST_KINDS)
-    sizes = np.bincount(kind[kind >= 0], minlength=1)
-    return np.asarray(np.where(kind >= 0, 1 / np.maximum(sizes[kind], 1), 1.0), np.float64)
-
-
-@dataclass(frozen=True)
-class Effective:
-    """The amount of distinct footage."""
-
-    faces: int
-    """In the smallest selection found (greedily) that keeps KEEPS of the coverage."""
-    minutes: float | None
-    """The same as footage at its frame rate; None for photos."""
-    of_faces: int
-    """Faces of the footage."""
-
-
-def effective(table: pd.DataFrame, fps: float | None, weights: Weights | None = None) -> Effective:
-    """Effective minutes of the kept faces in `table` (columns face_id, kept and SPACE_COLUMNS), shot at `fps`.
-
-    Measured in the absolute space, every kind of face counting alike, without regard to quality, so that footage
-    compares with other footage and repeating a part of it adds nothing.
-    """
-    kept = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id")
-    if not len(kept):
-        return Effective(0, 0.0 if fps else None, 0)
-    space = Space.absolute(kept, weights)
-    points = space.embed(kept)
-    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), EFFECTIVE_SAMPLE)).astype(int))
-    faces = _smallest(space, points[rows])
-    return Effective(faces, faces / fps / 60 if fps else None, len(kept))
-
-
-@dataclass(frozen=True)
-class Worth:
-    """The worth of one clip."""
-
-    clip: str
-    minutes: float
-    """Of footage in which the subject's face is."""
-    effective: float
-    """Effective minutes of the clip alone."""
-    adds: float
-    """Effective minutes that all clips together would lose without it."""
-
-
-def worth(table: pd.DataFrame, fps: float | None, weights: Weights | None = None) -> tuple[Worth, ...]:
-    """The worth of each clip of the kept faces in `table`, alone and in the presence of the others.
-
-    The table has face_id, clip, kept and SPACE_COLUMNS. Measured as `effective` is, on at most WORTH_SAMPLE faces of
-    all, for the WORTH_CLIPS clips with the most faces; minutes are faces at 25 a second for photos. A clip that shows
-    what others show as well adds nothing, however good it is alone.
-    """
-    kept = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id")
-    if not len(kept):
-        return ()
-    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), WORTH_SAMPLE)).astype(int))
-    space = Space.absolute(kept, weights)
-    points, clips = space.embed(kept)[rows], kept["clip"].to_numpy(str)[rows]
-    rate = (fps or 25.0) * 60
-    together = _smallest(space, points)
-    found = []
-    for name in sorted(kept["clip"].value_counts().index[:WORTH_CLIPS]):
-        mine = clips == name
-        alone, without = _smallest(space, points[mine]), _smallest(space, points[~mine])
-        found.append(
-            Worth(
-                name,
-                float(stands_for(kept)[kept["clip"] == name].sum()) / rate,
-                alone / rate,
-                max(together - without, 0) / rate,
-            )
-        )
-    return tuple(found)
-
-
-def _smallest(space: Space, points: Floats) -> int:
-    """Faces in the smallest selection found (greedily) that keeps KEEPS of the coverage, every kind counting alike."""
-    if not len(points):
-        return 0
-    problem = facility_location.Problem(
-        points, points, space.width, demand(space, points), np.ones(len(points), np.float32)
-    )
-    return len(facility_location.order(problem, len(points), enough=KEEPS).chosen)
+    kinds = kinds_of(points, space.width, np.ones(len(points)) if seconds is None else seconds)
+    faces = np.bincount(kinds.cell, minlength=len(kinds.rows))
+    return np.asarray((kinds.weight / faces)[kinds.cell], np.float64)
 
 
 def vendi(similarity: NDArray[np.floating]) -> float:
@@ -192,15 +97,15 @@ def vendi(similarity: NDArray[np.floating]) -> float:
 def distinct(table: pd.DataFrame, weights: Weights | None = None) -> dict[str, float]:
     """Vendi scores of the kept faces by block of BLOCKS, and "joint", in the absolute space.
 
-    Read from at most VENDI_SAMPLE faces, evenly spread, which bounds the score. A block alone has the width of the
-    joint space.
+    Of like faces one counts, so that a part never has more than the whole because it is less repetitive; of at most
+    VENDI_SAMPLE of them, drawn by their content, which bounds the score. A block alone has the joint space's width.
     """
-    kept = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id")
+    kept = table[table["kept"].astype(bool) & table["yaw"].notna()]
     if not len(kept):
         return dict.fromkeys((*BLOCKS, "joint"), 0.0)
-    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), VENDI_SAMPLE)).astype(int))
     space = Space.absolute(kept, weights)
-    points = space.embed(kept)[rows]
+    points = space.embed(kept.iloc[content_order(kept)])
+    points = points[leaders(points, radius_of(space.width, ALIKE), MOST_CELLS)[0][:VENDI_SAMPLE]]
     found = {}
     for name in BLOCKS:
         share = space.share(name)
@@ -213,15 +118,15 @@ def redundancy(table: pd.DataFrame, weights: Weights | None = None) -> float:
     """0..1: share of the footage, as filmed, that shows what another of its faces shows already: faces whose
     similarity to an earlier one is ALIKE or more, in the absolute space.
 
-    Read from at most EFFECTIVE_SAMPLE faces, evenly spread; of more, what lies between them counts as read.
+    Read from at most SAMPLE faces, drawn by their content.
     """
-    kept = table[table["kept"].astype(bool) & table["yaw"].notna()].sort_values("face_id")
+    kept = table[table["kept"].astype(bool) & table["yaw"].notna()]
     if not len(kept):
         return 0.0
-    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), EFFECTIVE_SAMPLE)).astype(int))
+    rows = content_order(kept)[:SAMPLE]
     space = Space.absolute(kept, weights)
-    points = space.embed(kept)[rows]
-    distinct_faces, _ = net(points, space.width * float(np.sqrt(-2 * np.log(ALIKE))), len(points))
+    points = space.embed(kept.iloc[rows])
+    distinct_faces, _ = net(points, radius_of(space.width, ALIKE), len(points))
     return 1 - len(distinct_faces) / max(float(stands_for(kept).sum()) * len(rows) / len(kept), 1.0)
 
 

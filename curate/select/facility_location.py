@@ -4,6 +4,7 @@ f(S) = sum_i c_i max_{j in S} q_j s_ij / sum_i c_i, with s the similarity, q_j <
 preference for quality) and c_i the demand of face i. f is monotone and submodular, so the greedy order reaches 1 - 1/e
 of the optimum or more at every length (Nemhauser, Wolsey and Fisher 1978); old gains bound new ones, so most need not
 be computed again (lazy greedy, Minoux 1978). Orders are nested: the first k of a longer one are the order of length k.
+How good a selection really is says `certain`, from the largest gains that are left.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.select.apart import Apart
 from curate.select.similarity import Kernel
 from curate.types import Floats
 
@@ -25,12 +27,9 @@ Indices = NDArray[np.int64]
 PAIRS = 30_000_000
 """Pairs of candidate and face that are stored, about (8 bytes each)."""
 LEAST_DENSE = 4
-EXACT, REFERENCE = 20_000, 12_000
-"""More faces than EXACT are represented by a sample of REFERENCE of them; all of them can still be chosen."""
-STARTERS = 16_000
-"""Of more candidates than EXACT the first choices are made among so many, drawn by their number alone."""
 BLOCK_CELLS = 4_000_000
 """Similarities computed at a time (16 MB)."""
+_FEW = 64
 COMPANY = 4
 """Candidates to look at together at first, up to 16 times as many where bounds are loose."""
 TIE = np.float32(1e-4)
@@ -84,25 +83,22 @@ class Problem:
         """(B, M) log(q_j s_ij) of some candidates: half the work of `rows`, for those that are only compared."""
         return self.kernel.log(self.points[rows], np.log(np.maximum(self.worth[rows], 1e-30)))
 
-    @property
-    def starters(self) -> Indices:
-        """The candidates of the first choices: all, or STARTERS of more than EXACT."""
-        count = len(self.points)
-        if count <= max(EXACT, STARTERS):
-            return np.arange(count)
-        return np.sort(np.random.default_rng([count, 2]).choice(count, STARTERS, replace=False))
-
 
 def order(
-    problem: Problem, length: int, enough: float = np.inf, least_gain: float = 0.0, first: Sequence[int] = ()
+    problem: Problem,
+    length: int,
+    enough: float = np.inf,
+    least_gain: float = 0.0,
+    first: Sequence[int] = (),
+    apart: Apart | None = None,
 ) -> Order:
     """The greedy order of at most `length` of the N candidates; the rows `first` are taken before, as they stand.
 
     It ends earlier where the choices reach `enough` of the value of all, or where the next one would add less than
-    `least_gain` of it. Ties go to the lower row. Two passes over all N x M similarities, D operations each: one for a
-    start, one after some choices, which keeps only the pairs that can still add something. Of M faces about one in
-    m + 1 is nearer to a candidate than to m choices, which says when PAIRS are enough. Up to EXACT candidates nothing
-    is approximated; of more, those choices are made among `Problem.starters`.
+    `least_gain` of it; with `apart` also where all that is left adds nothing or is too near to a chosen one. Ties go to
+    the lower row. Two passes over all N x M similarities, D operations each: one for a start, one after some choices,
+    which keeps only the pairs that can still add something. Of M faces about one in m + 1 is nearer to a candidate than
+    to m choices, which says when PAIRS are enough.
     """
     dense = max(LEAST_DENSE, len(problem.points) * len(problem.demand) // PAIRS)
     gains_of, heap = _start(problem)
@@ -112,26 +108,49 @@ def order(
         chosen.append(row)
         gains.extend(gains_of([row]))
         gains_of.choose(row)
-    heap = _without(heap, chosen)
+        if apart:
+            apart.add(row)
+    left_out: set[int] = set()
+    heap = _without(heap, set(chosen))
     reached = sum(gains)
     while len(chosen) < length and reached < enough:
         if not gains_of.thinned and (len(chosen) >= dense or not heap or heap[0][0] == 0.0):
-            heap = _without(gains_of.thin(), chosen)
+            heap = _without(gains_of.thin(), left_out.union(chosen))
         if not heap:
             break
         gain, row = _next(heap, gains_of)
-        if gain < least_gain and chosen:
+        if (gain < least_gain and chosen) or (gain == 0.0 and apart and gains_of.thinned):
             break
         if gain == 0.0 and not gains_of.thinned:
+            continue
+        if apart and apart.near(row):
+            left_out.add(row)
             continue
         chosen.append(row)
         gains.append(gain)
         reached += gain
         gains_of.choose(row)
-        if gain == 0.0:
+        if apart:
+            apart.add(row)
+        elif gain == 0.0:
             _fill(heap, problem.worth, chosen, gains, length)
             break
     return Order(np.array(chosen, np.int64), np.array(gains, np.float64), gains_of.total)
+
+
+def certain(problem: Problem, chosen: Indices) -> float:
+    """0..1: share of the value of the best possible choice of as many candidates that `chosen` (K,) has for certain.
+
+    By submodularity the best choice is worth at most the chosen ones and the K largest gains that they leave.
+    """
+    weight = problem.demand_weight / problem.demand_weight.sum()
+    best = np.zeros(len(problem.demand), np.float32)
+    for start in range(0, len(chosen), _FEW):
+        np.maximum(best, problem.rows(chosen[start : start + _FEW]).max(0), out=best)
+    value, share = float(best @ weight), weight.astype(np.float32)
+    gains = [np.maximum(problem.rows(rows) - best, 0) @ share for rows in problem.blocks()]
+    largest = np.sort(np.concatenate(gains))[::-1][: len(chosen)]
+    return value / max(value + float(largest.sum(dtype=np.float64)), 1e-12)
 
 
 class _Gains:
@@ -196,25 +215,21 @@ class _Gains:
 
 
 def _start(problem: Problem) -> tuple[_Gains, list[tuple[float, int]]]:
-    """What all candidates are worth together, and a heap of bounds of the starters' gains."""
+    """What all candidates are worth together, and a heap of bounds of their gains."""
     weight = problem.demand_weight / problem.demand_weight.sum()
-    starters = problem.starters
-    bounds = np.empty(len(starters))
+    bounds = np.empty(len(problem.points))
     reach = np.full(len(problem.demand), -np.inf, np.float32)
     for rows in problem.blocks():
         found = problem.logs(rows)
         np.maximum(reach, found.max(0), out=reach)
-        mine = np.isin(rows, starters, assume_unique=True)
-        at = np.searchsorted(starters, rows[mine])
-        bounds[at] = np.exp(np.minimum(found[mine], 0)) @ weight.astype(np.float32)
+        bounds[rows] = np.exp(np.minimum(found, 0)) @ weight.astype(np.float32)
     total = float(np.exp(np.minimum(reach, 0)) @ weight)
-    heap = [(-bound, row) for bound, row in zip((bounds / total + 1e-6).tolist(), starters.tolist(), strict=True)]
+    heap = [(-bound, row) for row, bound in enumerate((bounds / total + 1e-6).tolist())]
     heapq.heapify(heap)
     return _Gains(problem, (weight / total).astype(np.float32), total), heap
 
 
-def _without(heap: list[tuple[float, int]], chosen: Sequence[int]) -> list[tuple[float, int]]:
-    taken = set(chosen)
+def _without(heap: list[tuple[float, int]], taken: set[int]) -> list[tuple[float, int]]:
     rest = [entry for entry in heap if entry[1] not in taken]
     heapq.heapify(rest)
     return rest

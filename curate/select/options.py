@@ -39,6 +39,8 @@ class Floors:
                                          low=0, high=1, columns=("detection_score",))  # fmt: skip
     min_exposure: float | None = option(0.25, "Minimum score against under- and overexposure, 0 to 1.", low=0, high=1,
                                         columns=("UnderExposurePrevention", "OverExposurePrevention"))  # fmt: skip
+    max_softness: float | None = option(0.25, "Maximum Sharpness below like faces; unused with --min-sharpness.",
+                                        low=0)  # fmt: skip
     max_compression: float | None = option(None, "Maximum CompressionArtifacts.", columns=("CompressionArtifacts",))
     max_motion_blur: float | None = option(None, "Maximum MotionBlur, 0 to 1.", columns=("MotionBlur",))
     min_visible: float | None = option(None, "Minimum visible share of the face, 0 to 1.",
@@ -90,6 +92,7 @@ class SelectionOptions:
     floors: Floors = field(default_factory=Floors)
     weights: Weights = field(default_factory=Weights)
     seed: int = 0
+    keep_misread: bool = option(False, "Also select faces whose landmarks look wrong.")
 
     def __post_init__(self) -> None:
         check(self)

@@ -6,15 +6,13 @@ was made, with the same weights.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from curate.dataset.faceset import Faceset, is_faceset, open_faceset
 from curate.dataset.pins import read_pins
@@ -24,15 +22,26 @@ from curate.records import checked, record
 from curate.safe_io import DAMAGED, one_line
 from curate.scores.expression import AXES
 from curate.select import coverage
-from curate.select.coverage import Effective
-from curate.select.eligible import eligible_rows
-from curate.select.options import FLOOR_COLUMNS, Floors, Weights
-from curate.select.space import BLOCKS, SPACE_COLUMNS, Neutral, Space, neutral_of, posed, together
+from curate.select.content import seconds, stands_for
+from curate.select.keep import Amounts, amounts_of
+from curate.select.options import FLOOR_COLUMNS, Weights
+from curate.select.persist import options_from
+from curate.select.pool import Pool, pool_of
+from curate.select.space import BLOCKS, SPACE_COLUMNS, Neutral, Space, neutral_of, posed
 from curate.types import Floats
 
+EARLIER = "effective"
+"""A key of outcomes of versions that measured the footage otherwise: they are assessed again."""
 DECIMALS = 4
 """Coverages are stored with so many, and printed everywhere as they are stored."""
-COLUMNS = tuple(dict.fromkeys(("face_id", "kept", "stands_for", *SPACE_COLUMNS, *AXES, *FLOOR_COLUMNS)))
+COLUMNS = tuple(
+    dict.fromkeys(
+        (
+            *("face_id", "clip", "frame", "time", "kept", "stands_for", "landmark_confidence"),
+            *(*SPACE_COLUMNS, *AXES, *FLOOR_COLUMNS),
+        )
+    )
+)
 """Columns of the table from which a selection without an outcome is assessed."""
 
 
@@ -57,7 +66,7 @@ class Outcome:
     selected: int
     coverage: float | None
     """0..1: of the kept faces as filmed, by the selection; None where it cannot be computed."""
-    effective: Effective
+    amounts: Amounts
     curve: Floats
     """(K,) coverage by the first 1, 2, ... K selected faces."""
     space: Space | None
@@ -67,6 +76,8 @@ class Outcome:
     target: TargetCoverage | None = None
     target_table: str | None = None
     """Digest of the target's table."""
+    bound: float | None = None
+    """0..1: share of the value of the best possible choice of as many faces that is certain; None: not known."""
     stored: bool = True
     """False: the file does not contain it, so it was computed with the stored options."""
 
@@ -76,23 +87,14 @@ class Outcome:
         return self.space.weights if self.space else Weights()
 
 
-def fitted(faces: pd.DataFrame, wanted: pd.DataFrame | None, weights: Weights | None) -> Space:
-    """The space of the eligible `faces`, with those of a target in `wanted` where there is one.
-
-    Its neutral is the subject's own in either case.
-    """
-    space = Space.fit(faces if wanted is None else together(faces, wanted), weights)
-    return replace(space, neutral=neutral_of(faces))
-
-
 def covered(space: Space, kept: pd.DataFrame, points: Floats) -> Floats:
     """(K,) coverage of the kept faces as filmed by the first 1, 2, ... K of the selected `points` (K, D)."""
-    return coverage.curve(space, space.embed(kept), points, coverage.stands_for(kept))
+    return coverage.curve(space, space.embed(kept), points, seconds(kept))
 
 
 def target_covered(space: Space, wanted: pd.DataFrame, eligible: Floats, selected: Floats) -> TargetCoverage:
     """Coverage of the target's faces by the points of the eligible faces, and of the selected ones."""
-    asked, weight = space.embed(wanted, neutral_of(wanted)), coverage.stands_for(wanted)
+    asked, weight = space.embed(wanted, neutral_of(wanted)), seconds(wanted)
     before, after = (coverage.coverage(space, asked, p, weight) for p in (eligible, selected))
     return TargetCoverage(round(before, DECIMALS), round(after, DECIMALS))
 
@@ -103,7 +105,7 @@ def table_digest(table: pd.DataFrame) -> str:
     digest = hashlib.sha256("\n".join(kept["face_id"]).encode())
     for column in ("yaw", "pitch", "roll"):
         digest.update(kept[column].to_numpy(np.float32, na_value=np.nan).tobytes())
-    digest.update(coverage.stands_for(kept).tobytes())
+    digest.update(stands_for(kept).tobytes())
     for column in ("expression", "gaze", "lighting"):
         for vector in kept[column]:
             digest.update(b"-" if vector is None or np.ndim(vector) != 1 else np.asarray(vector, np.float32).tobytes())
@@ -112,9 +114,9 @@ def table_digest(table: pd.DataFrame) -> str:
 
 def to_json(outcome: Outcome) -> dict[str, Any]:
     """The outcome as JSON values; its curve is a column of the selection."""
-    names = ("kept", "eligible", "selected", "coverage", "table", "target_table")
+    names = ("kept", "eligible", "selected", "coverage", "bound", "table", "target_table")
     return {name: getattr(outcome, name) for name in names} | {
-        "effective": asdict(outcome.effective),
+        "amounts": asdict(outcome.amounts),
         "target": asdict(outcome.target) if outcome.target else None,
         "space": _space_to_json(outcome.space) if outcome.space else None,
     }
@@ -138,7 +140,7 @@ def read_outcome(faceset: Faceset) -> Outcome:
     """
     rows = faceset.selection()
     found = read_metadata(faceset.selection_path, OUTCOME)
-    if not found or rows["coverage"].isna().any():
+    if not found or EARLIER in found or rows["coverage"].isna().any():
         return assess(faceset, rows)
     try:
         return _of_json(found, rows["coverage"].to_numpy(np.float32))
@@ -156,12 +158,13 @@ def _of_json(found: dict[str, Any], curve: Floats) -> Outcome:
     return Outcome(
         **numbers,
         coverage=checked(found["coverage"], float | None, "coverage"),
-        effective=record(Effective, found["effective"]),
+        amounts=record(Amounts, found["amounts"]),
         curve=curve,
         space=_space_of_json(found["space"]) if found["space"] else None,
         table=checked(found["table"], str, "table"),
         target=record(TargetCoverage, found["target"]) if found["target"] else None,
         target_table=checked(found["target_table"], str | None, "target_table"),
+        bound=checked(found["bound"], float | None, "bound"),
     )
 
 
@@ -181,67 +184,47 @@ def target_folder(faceset: Faceset) -> Path | None:
     return Path(folder) if isinstance(folder, str) else None
 
 
-@dataclass(frozen=True, eq=False)
-class _Known:
-    """What a selection was chosen from, read again from the tables."""
-
-    kept: pd.DataFrame
-    passed: NDArray[np.bool_]
-    weights: Weights
-
-    @functools.cached_property
-    def faces(self) -> pd.DataFrame:
-        """The eligible faces."""
-        return self.kept[self.passed].reset_index(drop=True)
-
-    def selected(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The selected faces with a head pose, in order of rank."""
-        chosen = rows[["face_id", "rank"]].merge(self.kept, on="face_id", how="inner")
-        return chosen[chosen["yaw"].notna()].sort_values("rank", ignore_index=True)
-
-
-def _known(faceset: Faceset) -> _Known:
-    options = faceset.selection_options()
-    kept = faceset.table(COLUMNS, kept=True).sort_values("face_id", ignore_index=True)
-    none = dict.fromkeys((f.name for f in fields(Floors)), None)
+def _pool(faceset: Faceset, wanted: pd.DataFrame | None) -> Pool | None:
+    """What a selection was chosen from, read again from the tables; None where nothing is eligible any more."""
+    options = options_from(faceset.selection_options())
     try:
-        floors = record(Floors, none | options.get("floors", {}), strict=False)
-        weights = record(Weights, options.get("weights", {}), strict=False)
-    except (*DAMAGED, UsageError) as error:
-        raise _damaged(faceset, error) from None
-    try:
-        passed, _ = eligible_rows(kept, floors, read_pins(faceset))
-    except WorkError:  # nothing is eligible any more
-        passed = np.zeros(len(kept), bool)
-    return _Known(kept, passed, weights)
+        return pool_of(faceset.table(COLUMNS, kept=True), options, read_pins(faceset), wanted)
+    except WorkError:
+        return None
+
+
+def _selected(rows: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """The selected faces with a head pose, in order of rank."""
+    chosen = rows[["face_id", "rank"]].merge(kept, on="face_id", how="inner")
+    return chosen[chosen["yaw"].notna()].sort_values("rank", ignore_index=True)
 
 
 def assess(faceset: Faceset, rows: pd.DataFrame) -> Outcome:
     """What the selection `rows` is worth, computed from the table with the stored options."""
-    known, rate = _known(faceset), coverage.frame_rate(faceset.clips)
-    empty = Outcome(
-        len(known.kept),
-        len(known.faces),
-        len(rows),
-        None,
-        coverage.effective(known.kept, rate),
-        np.zeros(0, np.float32),
-        None,
-        table_digest(known.kept),
-        stored=False,
-    )
-    chosen, folder = known.selected(rows), target_folder(faceset)
-    if known.faces.empty or chosen.empty:
-        return empty
+    kept = faceset.table(COLUMNS, kept=True)
+    options, folder = options_from(faceset.selection_options()), target_folder(faceset)
     target = open_faceset(folder) if folder is not None and is_faceset(folder) else None
     wanted = None if target is None else posed(target.table(COLUMNS, kept=True))
-    space = fitted(known.faces, wanted, known.weights)
-    points = space.embed(chosen)
-    curve = covered(space, known.kept, points)
-    found = replace(empty, coverage=round(float(curve[-1]), DECIMALS), curve=curve, space=space)
+    pool, chosen = _pool(faceset, wanted), _selected(rows, kept)
+    empty = Outcome(
+        len(kept),
+        0 if pool is None else len(pool.faces),
+        len(rows),
+        None,
+        amounts_of(kept, faceset.clips, options.weights),
+        np.zeros(0, np.float32),
+        None,
+        table_digest(kept),
+        stored=False,
+    )
+    if pool is None or chosen.empty:
+        return empty
+    points = pool.space.embed(chosen)
+    curve = covered(pool.space, pool.kept, points)
+    found = replace(empty, coverage=round(float(curve[-1]), DECIMALS), curve=curve, space=pool.space)
     if wanted is None:
         return found
-    after = target_covered(space, wanted, space.embed(known.faces), points)
+    after = target_covered(pool.space, wanted, pool.points, points)
     return replace(found, target=after, target_table=table_digest(wanted))
 
 
@@ -249,12 +232,12 @@ def target_outcome(faceset: Faceset, outcome: Outcome, target: Faceset) -> Targe
     """Coverage of `target` by the faceset's selection: as stored if it was made for this target, else computed."""
     if outcome.target is not None and target_folder(faceset) == target.folder.resolve():
         return outcome.target
-    known, wanted = _known(faceset), posed(target.table(COLUMNS, kept=True))
-    chosen = known.selected(faceset.selection())
-    if known.faces.empty:
+    wanted = posed(target.table(COLUMNS, kept=True))
+    pool = _pool(faceset, wanted)
+    if pool is None:
         return TargetCoverage(0.0, 0.0)
-    space = fitted(known.faces, wanted, known.weights)
-    return target_covered(space, wanted, space.embed(known.faces), space.embed(chosen))
+    chosen = _selected(faceset.selection(), pool.kept)
+    return target_covered(pool.space, wanted, pool.points, pool.space.embed(chosen))
 
 
 def remarks_on(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,28 +14,25 @@ from numpy.typing import NDArray
 from curate.dataset.faceset import Faceset, without_crop, write_selection
 from curate.dataset.pins import Pins, read_pins
 from curate.errors import UsageError
-from curate.scores.expression import AXES
-from curate.select import coverage, facility_location, outcome
+from curate.select import coverage, facility_location, like, outcome
+from curate.select.apart import Apart, fill, moments
 from curate.select.cluster import Clusters, cluster
-from curate.select.eligible import eligible_rows
+from curate.select.content import content_order, seconds
 from curate.select.gaps import gaps_for
-from curate.select.options import FLOOR_COLUMNS, Budget, Cover, Floors, SelectionOptions, Weights, parse_budget
+from curate.select.keep import amounts_of
+from curate.select.kinds import ALIKE, MOST_CELLS, radius_of
+from curate.select.options import Budget, Cover, SelectionOptions, Weights, parse_budget
 from curate.select.outcome import TargetCoverage
-from curate.select.space import SPACE_COLUMNS, Space, neutral_of, posed
+from curate.select.persist import last_options
+from curate.select.pool import Pool, pool_of
+from curate.select.similarity import leaders
+from curate.select.space import Space, neutral_of, posed
 from curate.types import Floats
 
 log = logging.getLogger(__name__)
 
 AUTO_ENOUGH = 0.98
 """`--budget auto` ends where all the rest together would add less than 2 % of the value."""
-QUALITY_PULL = 0.15
-"""The worst face of a faceset represents others 15 % less well than the best."""
-PREFERRED = ("Sharpness", "InterEyeDistance", "UnderExposurePrevention", "OverExposurePrevention", "pose_confidence")
-AVOIDED = ("CompressionArtifacts",)
-SAMPLE = 40_000
-"""Of more faces than facility_location.EXACT, those to be represented are drawn from so many."""
-NEAR_DUPLICATE = 1e-6
-"""A choice that adds a smaller share than this is a near-duplicate."""
 ReasonKind = Literal["pinned", "new", "more", "near-duplicate"]
 _REASONS: dict[ReasonKind, str] = {
     "pinned": "pinned, in '{}'",
@@ -55,6 +52,8 @@ class Choice:
     eligible: int
     coverage: float
     """0..1, of the kept faces as filmed."""
+    bound: float
+    """0..1: share of the value of the best possible choice of as many faces that this one has for certain."""
     curve: Floats
     """(K,) 0..1: value of the first k choices over the value of all eligible faces."""
     space: Space
@@ -65,6 +64,16 @@ class Choice:
     notes: tuple[str, ...]
     """What the user should know, a sentence each."""
     target: TargetCoverage | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Order:
+    """Rows of the pool in order of choice."""
+
+    chosen: NDArray[np.int64]
+    gains: NDArray[np.float64]
+    free: int
+    """So many of the first are apart from each other; the others are near-duplicates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,16 +89,20 @@ class Proposal:
 
 def select_columns() -> list[str]:
     """The columns of the table that `choose` reads."""
-    columns = ["face_id", "kept", "stands_for", *SPACE_COLUMNS, *AXES, *FLOOR_COLUMNS, *PREFERRED, *AVOIDED]
+    columns = [*outcome.COLUMNS, *like.MEASURES]
     return list(dict.fromkeys(columns))
 
 
 def select_faceset(faceset: Faceset, wishes: SelectionOptions | None = None, target: Faceset | None = None) -> Choice:
     """Choose from the faceset's table, with its pins, and write selection.parquet with what it is worth.
 
-    Raises as `parse_budget` and `choose` do.
+    Without `wishes` the options and the target are those of the last selection, if there was one. Raises as
+    `parse_budget` and `choose` do.
     """
-    proposal = propose(faceset, wishes or SelectionOptions(), target)
+    if wishes is None:
+        last = last_options(faceset)
+        wishes, target = last.options, target or last.target
+    proposal = propose(faceset, wishes, target)
     write_selection(faceset, proposal.choice.rows, proposal.options, outcome.to_json(proposal.outcome))
     return proposal.choice
 
@@ -105,28 +118,19 @@ def propose(
     budget = parse_budget(wishes.budget, rate)
     table = faceset.table(select_columns(), kept=True)
     wanted = target.table(select_columns(), kept=True) if target else None
-    choice = choose(
-        table,
-        budget,
-        wishes.floors,
-        wishes.weights,
-        wishes.seed,
-        wishes.cover,
-        read_pins(faceset),
-        wanted,
-        among,
-    )
+    choice = choose(table, budget, wishes, read_pins(faceset), wanted, among)
     worth = outcome.Outcome(
         choice.kept,
         choice.eligible,
         len(choice.rows),
         round(choice.coverage, outcome.DECIMALS),
-        coverage.effective(table, rate),
+        amounts_of(table, faceset.clips, wishes.weights),
         choice.rows["coverage"].to_numpy(np.float32),
         choice.space,
         outcome.table_digest(table),
         choice.target,
         None if wanted is None else outcome.table_digest(posed(wanted)),
+        round(choice.bound, outcome.DECIMALS),
     )
     options = asdict(wishes) | {"target": str(target.folder.resolve()) if target else None}
     return Proposal(choice, options, worth)
@@ -137,12 +141,14 @@ def summary(
 ) -> dict[str, Any]:
     """The figures stored with a choice, as JSON values; with `target` its coverage and gaps."""
     stored = outcome.read_outcome(faceset)
-    minutes = stored.effective.minutes
     found: dict[str, Any] = {
         "eligible": stored.eligible,
         "selected": stored.selected,
         "coverage": stored.coverage,
-        "effective_minutes": None if minutes is None else round(minutes, 4),
+        "bound": stored.bound,
+        "distinct_faces": stored.amounts.faces,
+        "minutes": stored.amounts.minutes,
+        "keep_minutes": stored.amounts.keep_minutes,
         "notes": list(choice.notes),
     }
     bare = len(without_crop(faceset))
@@ -160,47 +166,43 @@ def summary(
 def choose(
     table: pd.DataFrame,
     budget: Budget,
-    floors: Floors | None = None,
-    weights: Weights | None = None,
-    seed: int = 0,
-    cover: Cover | None = None,
+    options: SelectionOptions | None = None,
     pins: Pins | None = None,
     target: pd.DataFrame | None = None,
     among: Collection[str] | None = None,
 ) -> Choice:
     """The selection of `budget` from the table's kept faces that pass the floors (columns `select_columns()`).
 
-    `cover`: what is to be represented, `footage` as filmed, `space`, where every kind of face counts alike however
-    long it was held, or `target`, the kept faces of the table `target` as filmed, each subject about its own neutral.
-    `among`: ids of the faces that may be selected at all; None: every face. Pinned faces come first. The same faces
-    and seed give the same answer in any row order, and a longer selection begins with the shorter one. Up to
-    facility_location.EXACT faces the (1 - 1/e) guarantee holds for all faces; beyond, for a sample of
-    facility_location.REFERENCE of them that is drawn by their number alone.
+    `options.cover`: what is to be represented, `footage` as filmed, `space`, where every kind of face counts alike
+    however long it was held, or `target`, the kept faces of the table `target` as filmed, each subject about its own
+    neutral. The options' own budget is not read. `among`: ids of the faces that may be selected at all; None: every
+    face. Pinned faces come first. No two faces are alike or within apart.GAP seconds of each other while another is
+    left. The same faces give the same answer in any row order and under any names, and a longer selection begins with
+    the shorter one.
 
-    Raises WorkError if no face is eligible, UsageError for a `cover` that is unknown or lacks its target.
+    Raises WorkError if no face is eligible, UsageError for a cover that lacks its target.
     """
-    cover, pins = _cover(cover, target), pins or Pins()
-    kept = table[table["kept"].astype(bool)].sort_values("face_id", ignore_index=True)
-    passed, notes = eligible_rows(kept, floors or Floors(), pins, among)
-    faces = kept[passed].reset_index(drop=True)
-    wanted = None if target is None else posed(target)
-    space = outcome.fitted(faces, wanted, weights)
-    points, ids = space.embed(faces), faces["face_id"].to_numpy(dtype=str)
-    problem = _problem(space, points, faces, cover, wanted, seed)
-    order, pinned = _order(problem, ids, budget, pins, notes)
-    chosen = points[order.chosen]
-    clusters, curve = cluster(space, points, faces, seed), outcome.covered(space, kept, chosen)
+    options = options or SelectionOptions()
+    cover, pins = _cover(options.cover, target), pins or Pins()
+    pool = pool_of(table, options, pins, target, among)
+    notes = list(pool.notes)
+    problem = _problem(pool, cover)
+    order, pinned = _order(pool, problem, budget, pins, notes)
+    chosen = pool.points[order.chosen]
+    clusters = cluster(pool.space, pool.points, pool.faces, options.seed)
+    curve = outcome.covered(pool.space, pool.kept, chosen)
     return Choice(
-        _rows(ids, order, clusters, pinned, curve),
-        len(kept),
-        len(faces),
+        _rows(pool.ids, order, clusters, pinned, curve),
+        len(pool.kept),
+        len(pool.faces),
         float(curve[-1]),
+        facility_location.certain(problem, order.chosen),
         np.minimum(np.cumsum(order.gains), 1).astype(np.float32),
-        space,
+        pool.space,
         clusters,
-        ids,
+        pool.ids,
         tuple(notes),
-        None if wanted is None else outcome.target_covered(space, wanted, points, chosen),
+        None if pool.wanted is None else outcome.target_covered(pool.space, pool.wanted, pool.points, chosen),
     )
 
 
@@ -215,20 +217,55 @@ def _cover(cover: Cover | None, target: pd.DataFrame | None) -> Cover:
 
 
 def _order(
-    problem: facility_location.Problem, ids: NDArray[np.str_], budget: Budget, pins: Pins, notes: list[str]
-) -> tuple[facility_location.Order, int]:
+    pool: Pool, problem: facility_location.Problem, budget: Budget, pins: Pins, notes: list[str]
+) -> tuple[_Order, int]:
     """The order of choice, and how many pinned faces it begins with; adds what the user should know to the notes."""
-    length = len(ids) if budget.faces is None else min(budget.faces, len(ids))
-    pinned = _pinned(ids, pins, length, notes)
-    if budget.faces is not None and budget.faces > len(ids):
-        notes.append(f"--budget {budget.text} is more than the {len(ids)} eligible faces: all of them are selected")
+    count = len(pool.faces)
+    length = count if budget.faces is None else min(budget.faces, count)
+    pinned = _pinned(pool.ids, pins, length, notes)
+    if budget.faces is not None and budget.faces > count:
+        notes.append(f"--budget {budget.text} is more than the {count} eligible faces: all of them are selected")
+    good = like.quality(pool.faces)
+    best = np.union1d(like.best_of_cells(pool.kinds, good), pinned).astype(np.int64)
+    moment = moments(pool.faces)
+    radius = radius_of(pool.space.width, ALIKE)
+    apart = Apart(pool.points[best], None if moment is None else moment[best], radius)
+    few = replace(problem, points=pool.points[best], worth=problem.worth[best])
     enough = AUTO_ENOUGH if budget.faces is None else np.inf
-    return facility_location.order(problem, length, enough=enough, first=pinned.tolist()), len(pinned)
+    first = np.searchsorted(best, pinned).tolist()
+    order = facility_location.order(few, length, enough=enough, first=first, apart=apart)
+    chosen = best[order.chosen]
+    free, near = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if budget.faces is not None and len(chosen) < length:
+        free, near = _filled(pool, moment, radius, chosen, problem.worth, length)
+    rows = np.concatenate([chosen, free, near])
+    gains = np.concatenate([order.gains, np.zeros(len(rows) - len(chosen))])
+    return _Order(rows, gains, len(rows) - len(near)), len(pinned)
+
+
+def _filled(
+    pool: Pool, moment: NDArray[np.float64] | None, radius: float, chosen: NDArray[np.int64], worth: Floats, length: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """More faces when none adds anything any more: those apart from all chosen ones, then near-duplicates.
+
+    Of these the faces of other moments come first.
+    """
+    found = [chosen]
+    left = np.setdiff1d(np.arange(len(pool.faces)), chosen)
+    for least in (radius, 0.0):
+        apart = Apart(pool.points, moment, least)
+        for row in np.concatenate(found).tolist():
+            apart.add(row)
+        free, near = fill(apart, left, worth, length - sum(map(len, found)))
+        found.append(np.array(free, np.int64))
+        left = np.setdiff1d(left, free)
+    return found[1], np.concatenate([found[2], np.array(near, np.int64)])
 
 
 def _pinned(ids: NDArray[np.str_], pins: Pins, length: int, notes: list[str]) -> NDArray[np.int64]:
     """Rows of the pinned faces, at most `length`; adds a note where some are left out."""
     rows = np.flatnonzero(np.isin(ids, list(pins.pinned)))
+    rows = rows[np.argsort(ids[rows], kind="stable")]
     if len(rows) < len(pins.pinned):
         notes.append(f"{len(pins.pinned) - len(rows)} pinned faces are not eligible and are left out")
     if len(rows) > length:
@@ -236,53 +273,31 @@ def _pinned(ids: NDArray[np.str_], pins: Pins, length: int, notes: list[str]) ->
     return rows[:length]
 
 
-def _problem(
-    space: Space, points: Floats, faces: pd.DataFrame, cover: Cover, wanted: pd.DataFrame | None, seed: int
-) -> facility_location.Problem:
-    """The facility location problem: the faces to be represented, and how much each of them counts."""
-    worth = _worth(faces)
-    demand, filmed = points, faces
-    if cover == "target" and wanted is not None:
-        demand, filmed = space.embed(wanted, neutral_of(wanted)), wanted
-    if len(demand) <= facility_location.EXACT:
-        weight = coverage.demand(space, demand) if cover == "space" else coverage.stands_for(filmed)
-        return facility_location.Problem(points, demand, space.width, weight, worth)
-    rng = np.random.default_rng([seed, len(demand), 1])
-    rows = np.sort(rng.choice(len(demand), min(len(demand), SAMPLE), replace=False))
-    weight = coverage.demand(space, demand[rows]) if cover == "space" else coverage.stands_for(filmed)[rows]
-    # Drawn with odds of their weight (Efraimidis and Spirakis 2006), after which each stands for the same share.
-    keys = np.log(rng.random(len(rows))) / weight
-    rows = np.sort(rows[np.argpartition(-keys, facility_location.REFERENCE)[: facility_location.REFERENCE]])
-    return facility_location.Problem(points, demand[rows], space.width, np.ones(len(rows)), worth)
+def _problem(pool: Pool, cover: Cover) -> facility_location.Problem:
+    """The facility location problem: a face of each cell of like faces, and how much each of them counts."""
+    worth = like.worth(pool.kinds, pool.points, pool.space.width, like.quality(pool.faces))
+    if cover == "target" and pool.wanted is not None:
+        asked = pool.space.embed(pool.wanted, neutral_of(pool.wanted))[content_order(pool.wanted)]
+        filmed = seconds(pool.wanted)[content_order(pool.wanted)]
+        rows, cell, _ = leaders(asked, radius_of(pool.space.width, ALIKE), MOST_CELLS)
+        weight = np.bincount(cell, filmed, len(rows))
+        return facility_location.Problem(pool.points, asked[rows], pool.space.width, weight, worth)
+    weight = pool.kinds.weight
+    if cover == "footage":
+        weight = np.bincount(pool.kinds.cell, pool.seconds, len(pool.kinds.rows))
+    return facility_location.Problem(pool.points, pool.points[pool.kinds.rows], pool.space.width, weight, worth)
 
 
-def _worth(faces: pd.DataFrame) -> Floats:
-    """(N,) 1 - QUALITY_PULL .. 1."""
-    return np.asarray(1 - QUALITY_PULL * (1 - quality_rank(faces)), np.float32)
-
-
-def quality_rank(faces: pd.DataFrame) -> Floats:
-    """(N,) 0..1, 1 the best: mean rank of the quality measures; a null ranks in the middle."""
-    ranks = []
-    for columns, rising in ((PREFERRED, True), (AVOIDED, False)):
-        for column in columns:
-            rank = (faces[column].astype("float64").rank(ascending=rising) - 0.5) / max(1, faces[column].notna().sum())
-            ranks.append(rank.fillna(0.5).to_numpy())
-    return np.asarray(np.mean(ranks, axis=0), np.float32)
-
-
-def _rows(
-    ids: NDArray[np.str_], order: facility_location.Order, clusters: Clusters, pinned: int, curve: Floats
-) -> pd.DataFrame:
+def _rows(ids: NDArray[np.str_], order: _Order, clusters: Clusters, pinned: int, curve: Floats) -> pd.DataFrame:
     """The selection as SELECTION_SCHEMA has it; `curve` (K,) is the coverage by the first 1..K faces."""
     labels = clusters.labels[order.chosen]
     names = [clusters.names[label] for label in labels.tolist()]
     seen: set[int] = set()
     kinds: list[ReasonKind] = []
-    for label, gain in zip(labels.tolist(), order.gains.tolist(), strict=True):
+    for label in labels.tolist():
         if len(kinds) < pinned:
             kinds.append("pinned")
-        elif gain < NEAR_DUPLICATE:
+        elif len(kinds) >= order.free:
             kinds.append("near-duplicate")
         else:
             kinds.append("more" if label in seen else "new")

@@ -12,6 +12,8 @@ Doubles = NDArray[np.float64]
 _SNAP = 1e-5
 """Squared distances below this are rounding, and are taken as 0."""
 _BATCH = 128
+_PIECE, _CELLS, _GROWTH = 20_000, 4_000_000, 1.15
+"""Of `leaders`: points and distances at a time, and the factor by which a net that is too fine is widened."""
 
 
 class Kernel:
@@ -66,6 +68,45 @@ def net(points: NDArray[np.floating], radius: float, most: int) -> tuple[NDArray
         members.extend(first[new].tolist())
         left = left[~inside]
     return np.array(members, np.int64), cell
+
+
+def leaders(points: Floats, radius: float, most: int) -> tuple[NDArray[np.int64], NDArray[np.int32], float]:
+    """Rows (K,) of points that are apart, for each point (N,) one of them that is near, and how far apart they are.
+
+    A net (see `net`) of `radius` over all points (N, D) float32, in one pass in their order. Where it takes more than
+    `most`, it is widened until it does not, and the cells of points that are left out go to the cells near them; a net
+    of fewer points is unchanged by that. Time N K D.
+    """
+    rows, cell = np.zeros(0, np.int64), np.zeros(len(points), np.int64)
+    for start in range(0, len(points), _PIECE):
+        piece = np.arange(start, min(start + _PIECE, len(points)))
+        if len(rows):
+            cell[piece], apart = _nearest(points[piece], points[rows])
+            piece = piece[apart >= radius**2]
+        new, own = net(points[piece], radius, len(piece))
+        cell[piece] = own + len(rows)
+        rows = np.concatenate([rows, piece[new]])
+        while len(rows) > most:
+            radius *= _GROWTH
+            stays, joins = net(points[rows], radius, len(rows))
+            rows, cell[: start + _PIECE] = rows[stays], joins[cell[: start + _PIECE]]
+    return rows, cell.astype(np.int32), radius
+
+
+def _nearest(points: Floats, fixed: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """(A,) which of the fixed points (B, D) is nearest to each point (A, D), and the squared distance to it."""
+    centre = fixed.mean(0)
+    turned, lengths = np.ascontiguousarray((-2 * (fixed - centre)).T), np.square(fixed - centre).sum(1)
+    index, found = np.empty(len(points), np.int64), np.empty(len(points), np.float32)
+    step = max(1, _CELLS // len(fixed))
+    for start in range(0, len(points), step):
+        block = points[start : start + step] - centre
+        apart = block @ turned
+        apart += lengths
+        at = apart.argmin(1)
+        index[start : start + step] = at
+        found[start : start + step] = apart[np.arange(len(at)), at] + np.square(block).sum(1)
+    return index, np.maximum(found, 0)
 
 
 def squared(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.floating]:

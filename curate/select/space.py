@@ -2,17 +2,17 @@
 
 A face becomes a point of three blocks, x = [sqrt(w_b / W) * x_b / scale_b for each block b], W the sum of the weights:
 
-    pose        the nine entries of R = Rz(roll) Ry(yaw) Rx(pitch) times 180 / (pi sqrt 2), so that the distance of two
-                faces is 2 sin(angle / 2) in degrees, angle being that of the one rotation between them (chordal
-                distance on the rotation group: Hartley et al., Rotation Averaging, IJCV 2013)
+    pose        the direction that the head looks in, Ry(yaw) Rx(pitch) (0, 0, 1), times 180 / pi, so that the distance
+                of two faces is 2 sin(angle / 2) in degrees. Roll is left out: crops are upright
     expression  43 blendshapes (those of gaze and "neutral" left out) and gaze, times .5, as the table has them: above
                 the subject's own neutral and without what pose explains (curate.scores.expression)
-    lighting    light direction times contrast, log2 exposure, warmth and tint, the last three minus the subject's
-                median (skin colour is not light), in steps of .3, 1 stop, .4 and .2
+    lighting    light direction in the crop's axes (turned back by roll) times contrast, log2 exposure, warmth and tint,
+                the last three minus the subject's median (skin colour is not light), in steps of .3, 1 stop, .4 and .2
 
 scale_b is the data's own spread: the median distance among faces that are further apart than FLOOR_b. Thinning first
-means that neither a pose that is held for an hour nor a looped clip changes the scale. A block whose faces all lie
-within FLOOR_b of each other is divided by FLOOR_b, so that noise is not blown up into variety.
+means that neither a pose that is held for an hour nor a looped clip changes the scale; of the faces that are left, one
+that stands alone counts a sixteenth of one that has company, so that misread faces hardly change it. A block whose
+faces all lie within FLOOR_b of each other is divided by FLOOR_b, so that noise is not blown up into variety.
 Similarity is s = exp(-d^2 / (2 width^2)), 0..1; the width is half the median distance of faces that are further apart
 than LEAST_WIDTH (thinned as above), and never less than LEAST_WIDTH: two typical different faces have s = .14.
 
@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 
 from curate.errors import WorkError
 from curate.face.mesh import BLENDSHAPES
-from curate.face.pose import matrix
 from curate.scores.expression import GAZE
+from curate.select.content import content_hash, content_order
 from curate.select.options import Weights
-from curate.select.similarity import Kernel, net, squared
+from curate.select.similarity import Kernel, leaders, net, squared
 from curate.types import Floats
 
 Doubles = NDArray[np.float64]
@@ -53,11 +53,17 @@ FACES = tuple(i for i, name in enumerate(BLENDSHAPES) if i not in GAZE and name 
 GAZE_WEIGHT = 0.5
 LIGHT_STEPS = np.array([0.3, 0.3, 0.3, 1.0, 0.4, 0.2])
 NEAR_CONSTANT = 0.02
-"""A blendshape with a smaller standard deviation over the footage says nothing and is dropped."""
+"""A blendshape with a smaller standard deviation over the footage says nothing and is dropped, unless it is RARE."""
+RARE, RARE_FACES = 0.15, 8
+"""A blendshape that is further from its mean than RARE in RARE_FACES faces counts, however long the footage is."""
 PIECE = 50_000
 """Faces that are turned into arrays at a time."""
-SAMPLE, NET = 4000, 600
-"""Faces from which scales and width are read; distinct faces among them at most."""
+SAMPLE, NET = 2000, 600
+"""Unlike faces from which scales and width are read; distinct faces among them at most."""
+UNLIKE = 0.16
+"""Distance of unlike faces in the absolute space: a similarity of .95."""
+COMPANY = 8
+"""A face of the thinned sample counts as the square of the different faces that it stands for, up to so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +97,11 @@ class Space:
         """
         table, neutral, used = _begin(table)
         weights = weights or Weights()
-        rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), SAMPLE)).astype(int))
+        rows, faces = _unlike(table, neutral, used)
         raw = _blocks(table.iloc[rows], neutral, used)
-        scale = {name: spread(raw[name], FLOOR[name]) for name in BLOCKS}
+        scale = {name: spread(raw[name], FLOOR[name], faces) for name in BLOCKS}
         points = _join(raw, scale, weights)
-        return cls(weights, neutral, used, scale, max(LEAST_WIDTH, spread(points, LEAST_WIDTH) / 2))
+        return cls(weights, neutral, used, scale, max(LEAST_WIDTH, spread(points, LEAST_WIDTH, faces) / 2))
 
     @classmethod
     def absolute(cls, table: pd.DataFrame, weights: Weights | None = None) -> Space:
@@ -116,8 +122,9 @@ class Space:
 
     def block(self, points: Floats, name: str) -> Floats:
         """(N, d) the columns of one of BLOCKS."""
-        start = {"pose": 0, "expression": 9, "lighting": 9 + int(self.used.sum())}[name]
-        size = {"pose": 9, "expression": int(self.used.sum()), "lighting": len(LIGHT_STEPS)}[name]
+        used = int(self.used.sum())
+        start = {"pose": 0, "expression": 3, "lighting": 3 + used}[name]
+        size = {"pose": 3, "expression": used, "lighting": len(LIGHT_STEPS)}[name]
         return np.asarray(points[:, start : start + size])
 
     def share(self, name: str) -> float:
@@ -130,24 +137,37 @@ class Space:
 
 
 def light_of(table: pd.DataFrame, neutral: Neutral) -> Doubles:
-    """(N, 6) lighting; exposure, warmth and tint above the subject's median; the median where null."""
-    light = _vectors(table["lighting"], 6)
+    """(N, 6) lighting in the crop's axes, the median where null; exposure, warmth, tint above the subject's median."""
+    light = _light(table)
     light = np.where(np.isfinite(light), light, neutral.lighting)
     light[:, 3:] -= neutral.lighting[3:]
     return light
 
 
+def _light(table: pd.DataFrame) -> Doubles:
+    """(N, 6) lighting with its direction turned back by the head's roll, as the crop is; NaN where null."""
+    light = _vectors(table["lighting"], 6)
+    if "roll" in table:
+        roll = np.radians(np.nan_to_num(np.asarray(table["roll"].astype("float64"), np.float64)))
+        x, y = light[:, 0].copy(), light[:, 1].copy()
+        light[:, 0], light[:, 1] = x * np.cos(roll) + y * np.sin(roll), y * np.cos(roll) - x * np.sin(roll)
+    return light
+
+
 def _begin(table: pd.DataFrame) -> tuple[pd.DataFrame, Neutral, NDArray[np.bool_]]:
-    """The table in order of face_id, its neutral, and which expression axes vary."""
+    """The table, its neutral, and which expression axes vary."""
     if not len(table):
         raise ValueError("a diversity space needs at least one face")
-    if "face_id" in table:
-        table = table.sort_values("face_id")
-    neutral = neutral_of(table)
     mean = sum(_expression(p).sum(0) for p in _pieces(table)) / len(table)
-    variance = sum(np.square(_expression(p) - mean).sum(0) for p in _pieces(table)) / len(table)
-    varies = np.sqrt(variance) >= NEAR_CONSTANT
-    return table, neutral, varies if varies.any() else np.ones_like(varies)
+    total, top = np.zeros(len(mean)), np.zeros((0, len(mean)))
+    for piece in _pieces(table):
+        away = np.abs(_expression(piece) - mean)
+        total += np.square(away).sum(0)
+        top = np.sort(np.vstack([top, away]), axis=0)[-RARE_FACES:]
+    varies = np.sqrt(total / len(table)) >= NEAR_CONSTANT
+    if len(top) == RARE_FACES:
+        varies |= top[0] >= RARE
+    return table, neutral_of(table), varies if varies.any() else np.ones_like(varies)
 
 
 def _pieces(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -160,8 +180,8 @@ def together(*tables: pd.DataFrame) -> pd.DataFrame:
     """The faces of several subjects in one table, each one's light about its own neutral: what `Space.fit` takes."""
     pieces = []
     for table in tables:
-        light = light_of(table, neutral_of(table)).astype(np.float32)
-        pieces.append(table[[c for c in SPACE_COLUMNS if c != "lighting"]].assign(lighting=list(light)))
+        light = light_of(table, neutral_of(table)).astype(np.float32)  # in the crop's axes: no roll is left
+        pieces.append(table[[c for c in SPACE_COLUMNS if c != "lighting"]].assign(lighting=list(light), roll=0.0))
     return pd.concat(pieces, ignore_index=True)
 
 
@@ -175,28 +195,56 @@ def posed(table: pd.DataFrame) -> pd.DataFrame:
 
 def neutral_of(table: pd.DataFrame) -> Neutral:
     """The neutral of the subject in `table`: robust medians over the footage; nulls are passed over."""
-    return Neutral(_median(_pose(table)), _median(_vectors(table["lighting"], 6)))
+    return Neutral(_median(_pose(table)), _median(_light(table)))
 
 
-def spread(points: NDArray[np.floating], floor: float) -> float:
+def _unlike(
+    table: pd.DataFrame, neutral: Neutral, used: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the table's unlike faces in order of content, about SAMPLE at most, and how many faces each stands for.
+
+    Found among all faces in the absolute space, so that a held pose takes no more room than any other. Faces that are
+    exactly equal count as one.
+    """
+    order = content_order(table)
+    codes = content_hash(table)[order]
+    order = order[np.append(True, codes[1:] != codes[:-1])]
+    space = Space(Weights(), neutral, used, dict(YARDSTICK), ABSOLUTE_WIDTH)
+    rows, cell, _ = leaders(space.embed(table.iloc[order]), UNLIKE, SAMPLE)
+    return order[rows], np.bincount(cell, minlength=len(rows))
+
+
+def spread(points: NDArray[np.floating], floor: float, faces: NDArray[np.int64] | None = None) -> float:
     """Median distance among the points (N, D) that are left when of any two closer than `floor` one goes.
 
-    At least `floor`. How often a point is repeated does not matter.
+    At least `floor`. `faces` (N,): how many faces each point stands for; None: one, repeated or not. A point that is left
+    counts as the square of the faces that it then stands for, up to COMPANY: real faces last, misread ones stand alone.
     """
-    unlike = np.unique(np.round(points, 6), axis=0)
-    unlike = unlike[np.random.default_rng(0).permutation(len(unlike))]
-    unlike = unlike[net(unlike, floor, NET)[0][:NET]]
-    if len(unlike) < 2:
+    if faces is None:
+        points = np.unique(np.round(points, 6), axis=0)
+        faces = np.ones(len(points), np.int64)
+    order = np.random.default_rng(0).permutation(len(points))
+    points, faces = points[order], faces[order]
+    members, cell = net(points, floor, NET)
+    members = members[:NET]
+    if len(members) < 2:
         return floor
-    return max(float(np.sqrt(np.median(squared(unlike, unlike)[np.triu_indices(len(unlike), 1)]))), floor)
+    apart = squared(points[members], points[members])
+    inside = (cell >= 0) & (cell < len(members))
+    company = np.minimum(np.bincount(cell[inside], faces[inside], len(members)), COMPANY)
+    i, j = np.triu_indices(len(members), 1)
+    order = np.argsort(apart[i, j], kind="stable")
+    total = np.cumsum(np.square(company[i] * company[j])[order])
+    return max(float(np.sqrt(apart[i, j][order[np.searchsorted(total, total[-1] / 2)]])), floor)
 
 
 def _blocks(table: pd.DataFrame, neutral: Neutral, used: NDArray[np.bool_]) -> dict[str, Doubles]:
     """Each block in its natural unit."""
     pose = _pose(table)
-    pose = np.where(np.isfinite(pose), pose, neutral.pose)
+    yaw, pitch, _ = np.radians(np.where(np.isfinite(pose), pose, neutral.pose)).T
+    looks = np.column_stack([np.sin(yaw) * np.cos(pitch), -np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
     return {
-        "pose": matrix(*pose.T).reshape(len(table), 9) * (180 / np.pi / np.sqrt(2)),
+        "pose": looks * (180 / np.pi),
         "expression": _expression(table)[:, used],
         "lighting": light_of(table, neutral) / LIGHT_STEPS,
     }

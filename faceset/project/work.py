@@ -6,10 +6,11 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from curate.errors import FacesetError, UsageError, WorkError
+from curate.select.options import Floors, SelectionOptions, Weights
 from curate.types import Progress, no_progress
 from faceset import choosing
 from faceset.project import keys
@@ -145,7 +146,13 @@ def _check_clips(project: Project, step: Step, folder: Path) -> None:
 
 def _select(project: Project, step: Step, progress: Progress) -> float:
     target = project.subjects[step.of].select_for
-    choosing.select(folder_of(project, step), project.choosing(step.of), _faceset(project, target) if target else None)
+    options = project.choosing(step.of)
+    given = {
+        SelectionOptions: {"budget": options.budget, "cover": options.cover},
+        Floors: asdict(options.floors),
+        Weights: asdict(options.weights),
+    }
+    choosing.select(folder_of(project, step), given, _faceset(project, target) if target else None, defaults=True)
     return 1.0
 
 

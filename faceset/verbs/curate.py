@@ -50,6 +50,9 @@ def curate(
     ] = None,
     person: Persons = None,
     target: For = None,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Forget the options and the target of the last selection.")
+    ] = False,
     engine: Engine = "local",
     workers: Workers = 0,
     gpus: Annotated[
@@ -61,7 +64,7 @@ def curate(
     quiet: Quiet = False,
 ) -> None:
     """Find one person's faces in footage, score them, and select the most diverse ones into a faceset."""
-    options = choosing.selection_options(given, target)
+    choosing.check(given, target)
     from curate.extract.pipeline import Request
     from curate.extract.pipeline import curate as run
     from curate.runtime.jobs import processes
@@ -71,7 +74,7 @@ def curate(
     who = (subject, basis, evidence, photos, persons_of(person))
     request = Request(tuple(footage), out, *who, settings, grouping, cores, engine, force, gpus, allow_remote)
     done = run(request, console.progress(quiet))
-    chosen = choosing.select(done.faceset.folder, options, target)
+    chosen = choosing.select(done.faceset.folder, given, target, defaults)
     page = choosing.report(done.faceset.folder, target)
     summary = done.summary()
     notes = [*summary["notes"], *done.people[1], *chosen["notes"]]

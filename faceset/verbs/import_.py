@@ -32,13 +32,13 @@ def import_(
     quiet: Quiet = False,
 ) -> None:
     """Import a faceset of DeepFaceLab or faceswap, or a folder of photos; its pictures are scored here."""
-    options = choosing.selection_options(given, None)
+    choosing.check(given, None)
     from curate.exchange.importing import import_faceset
     from curate.runtime.jobs import processes
 
     cores, progress = processes(workers), console.progress(quiet)
     done = import_faceset(path, out, subject, basis, evidence, program, cores, progress)
-    chosen = choosing.select(out, options, None)
+    chosen = choosing.select(out, given, None)
     notes = [*done.curated.people[1], *chosen["notes"]]
     found = {**done.summary(), **chosen, "notes": notes, "report": str(choosing.report(out))}
     console.say(as_json, found, messages.imported)

@@ -23,11 +23,14 @@ def select(
         list[str] | None, typer.Option(metavar="ID", help="Never select this face; also in later calls.")
     ] = None,
     free: Annotated[list[str] | None, typer.Option(metavar="ID", help="No longer pin or ban this face.")] = None,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Forget the options and the target of the last selection.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Select faces again with other options; needs no footage."""
-    options = choosing.selection_options(given, target)
+    """Select faces again; options that are not given are as last time. Needs no footage."""
+    choosing.check(given, target)
     console.progress(quiet)
     from curate.dataset.faceset import open_faceset
     from curate.dataset.lock import lock
@@ -37,4 +40,6 @@ def select(
         faceset = open_faceset(folder)
         with lock(faceset):
             change_pins(faceset, pin or [], ban or [], free or [])
-    console.say(as_json, {"faceset": str(folder), **choosing.select(folder, options, target)}, messages.selected)
+    console.say(
+        as_json, {"faceset": str(folder), **choosing.select(folder, given, target, defaults)}, messages.selected
+    )

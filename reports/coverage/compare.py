@@ -11,6 +11,7 @@ import numpy as np
 from curate.dataset.faceset import Faceset
 from curate.errors import UsageError
 from curate.select import coverage
+from curate.select.content import seconds
 from curate.select.options import Weights
 from curate.select.outcome import read_outcome
 from curate.select.space import SPACE_COLUMNS, Space, neutral_of, posed, together
@@ -88,12 +89,14 @@ def mutual(facesets: Sequence[Faceset], weights: Weights | None = None) -> np.nd
     """
     tables = []
     for faceset in facesets:
-        table = posed(faceset.table(["face_id", "kept", "stands_for", *SPACE_COLUMNS], kept=True))
+        table = posed(
+            faceset.table(["face_id", "clip", "frame", "time", "kept", "stands_for", *SPACE_COLUMNS], kept=True)
+        )
         rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), SAMPLE)).astype(int))
         tables.append(table.iloc[rows])
     space = Space.fit(together(*tables), weights)
     points = [space.embed(table, neutral_of(table)) for table in tables]
-    frames = [coverage.stands_for(table) for table in tables]
+    frames = [seconds(table) for table in tables]
     return np.array([[coverage.coverage(space, b, a, w) for b, w in zip(points, frames, strict=True)] for a in points])
 
 
@@ -111,8 +114,8 @@ def _names(facesets: Sequence[Faceset]) -> list[str]:
 
 def _verdict(columns: Sequence[_Column]) -> str:
     """Which faceset is the most varied."""
-    best = max(columns, key=lambda c: c.found.effective_faces)
-    more = sorted((c.found.effective_faces for c in columns), reverse=True)
+    best = max(columns, key=lambda c: c.found.distinct_faces)
+    more = sorted((c.found.distinct_faces for c in columns), reverse=True)
     if more[0] == more[1]:
         return "No faceset is more varied than all others."
-    return f"{best.name} is the most varied: {more[0] / max(more[1], 1):.1f} times as many effective faces as the next."
+    return f"{best.name} is the most varied: {more[0] / max(more[1], 1):.1f} times as many distinct faces as the next."

@@ -13,7 +13,8 @@ from curate.dataset.faceset import Faceset
 from curate.extract import account, census
 from curate.schema import QUALITY
 from curate.scores.expression import AXES
-from curate.select import coverage, facility_location, outcome
+from curate.select import coverage, facility_location, keep, outcome
+from curate.select.content import content_order, seconds
 from curate.select.coverage import PITCH_EDGES, YAW_EDGES
 from curate.select.gaps import Gap, gaps
 from curate.select.space import Space, posed, together
@@ -22,7 +23,7 @@ from reports.coverage import spread
 
 Counts = NDArray[np.int64]
 SAMPLE = 6000
-"""Coverage is read from at most this many faces, evenly spread over the footage."""
+"""The curve's continuation is read from at most this many faces, drawn by their content."""
 MORE, MOST_MORE = 3, 4000
 """The curve goes on to so many times the selection, at most so many faces."""
 LIGHT_EDGES = np.linspace(-1, 1, 13)
@@ -63,10 +64,10 @@ class ClipRow:
     faces: int
     kept: int
     selected: int
-    effective: float | None
-    """Effective minutes of the clip alone; None for clips beyond coverage.WORTH_CLIPS."""
+    keep: float | None
+    """Minutes worth keeping of the clip alone; None for photos and for clips beyond keep.WORTH_CLIPS."""
     adds: float | None
-    """Effective minutes that the faceset would lose without it."""
+    """Minutes worth keeping that the faceset would lose without it."""
     sha256: str
 
 
@@ -112,8 +113,10 @@ class Figures:
     """Everything that the page says."""
 
     minutes: float
-    effective_minutes: float | None
-    effective_faces: int
+    keep_minutes: float | None
+    """Minutes worth keeping; None for photos."""
+    distinct_faces: int
+    """Faces in the smallest selection that keeps keep.KEEPS of the coverage."""
     faces: int
     kept: int
     eligible: int
@@ -121,6 +124,8 @@ class Figures:
     selected: int
     coverage: float | None
     """0..1, of the kept faces by the selection, as stored with it; None where it cannot be computed."""
+    bound: float | None
+    """0..1: share of the value of the best possible choice of as many faces that is certain; None: not known."""
     notes: tuple[str, ...]
     """What the reader has to know about these figures, a sentence each."""
     curve: Floats
@@ -150,8 +155,8 @@ class Figures:
 
 
 COLUMNS = (
-    "face_id", "clip", "time", "crop", "stands_for", "status", "kept", "yaw", "pitch", "roll", "expression", "gaze",
-    "lighting", "light_x", "light_y", *AXES, *(c.name for c in QUALITY),
+    "face_id", "clip", "frame", "time", "crop", "stands_for", "status", "kept", "yaw", "pitch", "roll", "expression",
+    "gaze", "lighting", "light_x", "light_y", *AXES, *(c.name for c in QUALITY),
 )  # fmt: skip
 
 
@@ -166,17 +171,18 @@ def figures(faceset: Faceset, target: Faceset | None = None, examples: int = 8, 
     chosen = selection.merge(kept, on="face_id", how="inner").sort_values("rank", ignore_index=True)
     wanted = None if target is None else posed(target.table(COLUMNS, kept=True))
     stored = outcome.read_outcome(faceset)
-    alone = {w.clip: w for w in coverage.worth(kept, coverage.frame_rate(faceset.clips))}
+    alone = {w.clip: w for w in keep.worth(kept, stored.weights)}
     pose, use = _pose(kept, chosen, wanted)
     return Figures(
         minutes=sum(c.seconds for c in faceset.clips) / 60,
-        effective_minutes=stored.effective.minutes,
-        effective_faces=stored.effective.faces,
+        keep_minutes=stored.amounts.keep_minutes,
+        distinct_faces=stored.amounts.faces,
         faces=len(table),
         kept=len(kept),
         eligible=stored.eligible,
         selected=len(chosen),
         coverage=stored.coverage,
+        bound=stored.bound,
         notes=(
             *account.notes(faceset),
             *census.people(faceset)[1],
@@ -207,10 +213,9 @@ def _more(stored: outcome.Outcome, kept: pd.DataFrame, chosen: pd.DataFrame) -> 
     kept, chosen = kept[kept["yaw"].notna()], chosen[chosen["yaw"].notna()]
     if kept.empty or chosen.empty or stored.space is None or stored.coverage is None:
         return np.zeros(0, np.float32)
-    kept = kept.sort_values("face_id", ignore_index=True)
-    rows = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), SAMPLE)).astype(int))
+    rows = content_order(kept)[:SAMPLE]
     points, picked = stored.space.embed(kept.iloc[rows]), stored.space.embed(chosen)
-    weight = coverage.stands_for(kept)[rows]
+    weight = seconds(kept)[rows]
     both = np.concatenate([picked, points])
     problem = facility_location.Problem(both, points, stored.space.width, weight, np.ones(len(both), np.float32))
     length = min(MORE * len(picked), len(picked) + MOST_MORE, len(kept))
@@ -250,7 +255,7 @@ def _light(kept: pd.DataFrame, chosen: pd.DataFrame, wanted: pd.DataFrame | None
     return Plane(LIGHT_EDGES, LIGHT_EDGES[::-1], *both)
 
 
-def _clip_row(clip: Clip, table: pd.DataFrame, chosen: pd.DataFrame, worth: coverage.Worth | None) -> ClipRow:
+def _clip_row(clip: Clip, table: pd.DataFrame, chosen: pd.DataFrame, worth: keep.Worth | None) -> ClipRow:
     rows = table[table["clip"] == clip.name]
     selected = int((chosen["clip"] == clip.name).sum())
     size = f"{clip.width} × {clip.height}"
@@ -263,8 +268,8 @@ def _clip_row(clip: Clip, table: pd.DataFrame, chosen: pd.DataFrame, worth: cove
         len(rows),
         int(rows["kept"].sum()),
         selected,
-        worth.effective if worth else None,
-        worth.adds if worth else None,
+        worth.keep if worth and clip.fps else None,
+        worth.adds if worth and clip.fps else None,
         clip.sha256,
     )
 

@@ -112,9 +112,9 @@ def verdict(found: Figures) -> str:
         return f"{chosen} are selected."
     covers = f"{chosen} cover {percent(found.coverage, 1)} of"
     asked = "" if found.target is None else f" and {percent(found.target.after, 1)} of the target"
-    if found.effective_minutes is None or not found.minutes:
+    if found.keep_minutes is None or not found.minutes:
         return f"{covers} the photos{asked}."
-    material = f"{duration(found.minutes)} of footage contain {duration(found.effective_minutes)} of distinct material"
+    material = f"{duration(found.keep_minutes)} of {duration(found.minutes)} of footage are worth keeping"
     return f"{material}; {covers} the footage{asked}."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -36,11 +37,12 @@ def facesets() -> dict[str, str]:
     return found
 
 
-def given(kind: type[T], params: dict[str, Any]) -> T:
-    """A dataclass of options as a form was filled in; what is empty keeps its default."""
-    declared: Any = kind
-    found = {one.name: params.get(one.parameter) for one in options_of(declared)}
-    return kind(**{name: float(value) for name, value in found.items() if value is not None})
+def given(last: T, params: dict[str, Any]) -> T:
+    """A dataclass of options as a form was filled in; what is empty is as in the last selection."""
+    declared: Any = last
+    found = {one.name: params.get(one.parameter) for one in options_of(type(declared))}
+    filled: T = replace(declared, **{name: float(value) for name, value in found.items() if value is not None})
+    return filled
 
 
 def target_of(folder: str | None) -> Path | None:
@@ -91,26 +93,32 @@ class ChooseAgain(_Operator):
 
     def resolve_input(self, ctx: Any) -> Any:
         """The form."""
-        inputs = types.Object()
-        inputs.str("budget", label="Budget", description=BUDGET.help, default=BUDGET.default, required=True)
+        inputs, last = types.Object(), actions.last(ctx.dataset)
+        inputs.str("budget", label="Budget", description=BUDGET.help, default=last.budget, required=True)
         cover = types.Dropdown()
         for value, text in (("space", "every kind of face alike"), ("footage", "as filmed"), ("target", "a target")):
             cover.add_choice(value, label=text)
-        inputs.enum("cover", cover.values(), label="Represent", default="space", view=cover)
+        inputs.enum("cover", cover.values(), label="Represent", default=last.cover or "space", view=cover)
         if ctx.params.get("cover") == "target":
             inputs.enum("target", _targets(ctx).values(), label="Target", required=True, view=_targets(ctx))
         for one in options_of(Weights):
-            inputs.float(one.parameter, label=one.help, default=one.default)
+            inputs.float(one.parameter, label=one.help, default=getattr(last.weights, one.name))
         for one in options_of(Floors):
-            inputs.float(one.parameter, label=one.help, default=one.default, required=False)
+            inputs.float(one.parameter, label=one.help, default=getattr(last.floors, one.name), required=False)
         return types.Property(inputs, view=types.View(label=self.label))
 
     def execute(self, ctx: Any) -> dict[str, str]:
         """Run the operator; its message."""
 
         def work() -> str:
-            cover, budget = ctx.params.get("cover", "space"), str(ctx.params.get("budget", BUDGET.default))
-            options = SelectionOptions(budget, cover, given(Floors, ctx.params), given(Weights, ctx.params))
+            last = actions.last(ctx.dataset)
+            options = replace(
+                last,
+                budget=str(ctx.params.get("budget", last.budget)),
+                cover=ctx.params.get("cover", last.cover or "space"),
+                floors=given(last.floors, ctx.params),
+                weights=given(last.weights, ctx.params),
+            )
             choice = actions.propose(ctx.dataset, options, target_of(ctx.params.get("target")))
             ctx.ops.reload_dataset()
             notes = "".join(f" Note: {note}." for note in choice.notes)
@@ -179,7 +187,7 @@ class ThisIsTheSubject(_Operator):
             person = actions.make_subject(ctx.dataset, ctx.selected)
             ctx.ops.clear_selected_samples()
             ctx.ops.reload_dataset()
-            return f"Person {person} is now the subject. Faces of that person were chosen with the default options."
+            return f"Person {person} is now the subject. Faces were chosen with the options of the last selection."
 
         return notified(ctx, work)
 

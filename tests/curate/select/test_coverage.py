@@ -8,13 +8,11 @@ from curate.select.coverage import (
     curve,
     demand,
     distinct,
-    effective,
     frame_rate,
     nearest,
     pose_bins,
     redundancy,
     vendi,
-    worth,
 )
 from curate.select.space import Space
 from curate.types import Clip
@@ -88,37 +86,6 @@ def test_demand_counts_a_held_pose_once_and_leaves_its_neighbours_alone(space_po
     assert changed.mean() < 0.2
 
 
-def test_beyond_the_most_kinds_each_face_is_its_own(space_points, monkeypatch):
-    space, points = space_points
-    spread_out = points * 100
-    monkeypatch.setattr("curate.select.coverage.MOST_KINDS", 10)
-    assert (demand(space, spread_out) == 1).all()
-
-
-def test_a_looped_film_has_the_effective_minutes_of_one_round():
-    once = effective(film(500, 1), 30)
-    looped = effective(loop(film(500, 1), 10), 30)
-    assert looped.minutes == pytest.approx(once.minutes, rel=0.05)
-    assert once.minutes == pytest.approx(once.faces / 1800) and looped.of_faces == 5000
-
-
-def test_disjoint_films_add_up():
-    left, right = film(400, 1, yaw=-45), film(400, 2, yaw=45)
-    both = effective(pd.concat([left, right], ignore_index=True), 30).faces
-    assert both == pytest.approx(effective(left, 30).faces + effective(right, 30).faces, rel=0.15)
-
-
-def test_a_static_head_has_nearly_none_and_a_lively_one_has_more():
-    assert effective(film(1000, 1, swing=0.0), 30).faces <= 3
-    assert effective(film(1000, 1), 30).faces > 15
-
-
-def test_effective_minutes_of_nothing_and_of_photos():
-    nobody = film(10, 1).assign(kept=False)
-    assert effective(nobody, 30).minutes == 0
-    assert effective(film(50, 1), None).minutes is None
-
-
 def test_frame_rate_is_that_of_all_footage_together():
     assert frame_rate([clip(3000, 30), clip(6000, 60)]) == pytest.approx(45)
     assert frame_rate([clip(100, 0)]) is None and frame_rate([]) is None
@@ -160,15 +127,3 @@ def test_redundancy_is_what_could_go():
     thinned = film(300, 1)[::3].assign(stands_for=3)
     assert redundancy(thinned) >= 0.6, "frames that were skipped as still are redundant"
     assert redundancy(film(5, 1).assign(kept=False)) == 0
-
-
-def test_a_clip_is_worth_what_the_others_do_not_show():
-    one, same, other = film(400, 1, yaw=-40), film(400, 1, yaw=-40), film(400, 2, yaw=40)
-    same["face_id"] = "x" + same["face_id"]
-    clips = pd.concat([f.assign(clip=n) for f, n in ((one, "a"), (same, "b"), (other, "c"))], ignore_index=True)
-    found = {w.clip: w for w in worth(clips, 30)}
-    assert list(found) == ["a", "b", "c"]
-    assert found["a"].minutes == pytest.approx(400 / 1800)
-    assert found["a"].effective == pytest.approx(found["b"].effective) and found["a"].adds < 0.1 * found["a"].effective
-    assert found["c"].adds > 0.7 * found["c"].effective > 0
-    assert worth(clips.assign(kept=False), 30) == ()

@@ -12,9 +12,9 @@ from curate.dataset.selection_file import LATER, OPTIONS, OUTCOME
 from curate.errors import WorkError
 from curate.schema import table_schema
 from curate.scores.expression import AXES
-from curate.select.options import SelectionOptions
+from curate.select.options import Floors, SelectionOptions, Weights
 from curate.select.outcome import COLUMNS, read_outcome, remarks_on, target_outcome
-from curate.select.selection import Floors, Weights, select_faceset, summary
+from curate.select.selection import select_faceset, summary
 from curate.settings import Settings
 from curate.types import Clip, Subject
 from tests.tables import write_rows

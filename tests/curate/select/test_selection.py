@@ -12,8 +12,7 @@ from curate.dataset.pins import Pins
 from curate.errors import UsageError, WorkError
 from curate.schema import BY_NAME, SELECTION_SCHEMA, table_schema
 from curate.scores.expression import AXES
-from curate.select import facility_location
-from curate.select.coverage import effective
+from curate.select import facility_location, kinds
 from curate.select.options import Budget, Floors, SelectionOptions, Weights, parse_budget
 from curate.select.selection import choose, select_columns, select_faceset
 from curate.select.similarity import Kernel
@@ -49,8 +48,8 @@ def faces(count: int, seed: int = 0) -> pd.DataFrame:
     )
 
 
-def pick(table: pd.DataFrame, count: int | None, **options):
-    return choose(table, Budget(count, str(count or "auto")), **options)
+def pick(table: pd.DataFrame, count: int | None, pins=None, target=None, among=None, **options):
+    return choose(table, Budget(count, str(count or "auto")), SelectionOptions(**options), pins, target, among)
 
 
 def problem(count: int, seed: int, dimensions: int = 3, width: float = 0.8) -> facility_location.Problem:
@@ -132,18 +131,17 @@ def test_row_order_and_index_do_not_matter():
     assert a.coverage == b.coverage
 
 
-def test_large_sets_are_nested_stable_and_nearly_as_good(monkeypatch):
+def test_sets_with_more_cells_than_the_most_are_nested_stable_and_nearly_as_good(monkeypatch):
     table = faces(900)
-    exact = pick(table, 60, cover="footage")
-    monkeypatch.setattr(facility_location, "EXACT", 600)
-    monkeypatch.setattr(facility_location, "REFERENCE", 500)
+    exact = {cover: pick(table, 60, cover=cover).coverage for cover in ("footage", "space")}
+    monkeypatch.setattr(kinds, "MOST_CELLS", 300)
     for cover in ("footage", "space"):
         long = pick(table, 60, cover=cover)
         assert (
             pick(table.sample(frac=1, random_state=1), 20, cover=cover).rows["face_id"].tolist()
             == (long.rows["face_id"].tolist()[:20])
         )
-    assert pick(table, 60, cover="footage").coverage >= 0.97 * exact.coverage
+        assert long.coverage >= 0.9 * exact[cover]
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.01])
@@ -179,9 +177,10 @@ def test_quality_decides_between_like_faces():
 
 def test_space_cover_gives_a_held_pose_less_than_footage_cover_does():
     held, rest = faces(900, 1), faces(300, 2)
-    held["yaw"] = held["yaw"] / 5
-    held["expression"] = [e * 0.3 for e in held["expression"]]
-    table = pd.concat([held, rest], ignore_index=True)
+    held["yaw"], held["pitch"] = held["yaw"] / 10, held["pitch"] / 10
+    for block in ("expression", "gaze", "lighting"):
+        held[block] = [v * 0.3 for v in held[block]]
+    table = pd.concat([held, rest], ignore_index=True).assign(Sharpness=np.float32(3))
     share = {c: pick(table, 60, cover=c).rows["face_id"].str.startswith("001").mean() for c in ("space", "footage")}
     assert share["space"] < share["footage"]
 
@@ -326,7 +325,6 @@ def test_on_a_faceset(tmp_path):
     choice = select_faceset(open_faceset(faceset.folder), SelectionOptions(".05min"))
     assert len(choice.rows) == 90
     pd.testing.assert_frame_equal(faceset.selection(), choice.rows, check_dtype=False)
-    assert effective(faceset.table(), 30).of_faces == 300
     assert faceset.selection_options()["budget"] == ".05min" and faceset.selection_options()["target"] is None
     select_faceset(faceset, SelectionOptions("20"))
     assert faceset.selection()["face_id"].tolist() == choice.rows["face_id"].tolist()[:20]

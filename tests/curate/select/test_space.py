@@ -5,8 +5,8 @@ import pytest
 from curate.errors import UsageError
 from curate.face.mesh import BLENDSHAPES
 from curate.select.options import Weights
-from curate.select.similarity import Kernel, net
-from curate.select.space import BLOCKS, FLOOR, Space, neutral_of, spread
+from curate.select.similarity import Kernel, leaders, net
+from curate.select.space import BLOCKS, FACES, FLOOR, Space, neutral_of, spread
 
 JAW = BLENDSHAPES.index("jawOpen")
 
@@ -35,20 +35,50 @@ def distance(points):
     return np.linalg.norm(points[:, None] - points[None], axis=2)
 
 
-def test_pose_distance_is_the_chord_of_the_one_rotation_between_two_heads():
+def test_pose_distance_is_the_chord_between_the_directions_of_two_heads():
     faces = table(3)
-    faces[["yaw", "pitch", "roll"]] = [[0.0, 0, 0], [30.0, 0, 0], [0.0, 0, -50.0]]
+    faces[["yaw", "pitch", "roll"]] = [[0.0, 0, 0], [30.0, 0, 0], [0.0, 20.0, 0.0]]
     space = Space.absolute(faces, Weights(1, 0, 0))
     d = distance(space.embed(faces)) * space.scale["pose"]
     assert d[0, 1] == pytest.approx(np.degrees(2 * np.sin(np.radians(15))), rel=1e-4)
-    assert d[0, 2] == pytest.approx(np.degrees(2 * np.sin(np.radians(25))), rel=1e-4)
+    assert d[0, 2] == pytest.approx(np.degrees(2 * np.sin(np.radians(10))), rel=1e-4)
 
 
-def test_pose_near_the_pole_is_not_torn_apart_by_euler_angles():
+def test_roll_is_no_diversity_and_the_light_turns_with_the_crop():
     faces = table(2)
-    faces[["yaw", "pitch", "roll"]] = [[88.0, 40.0, 40.0], [88.0, 0.0, 0.0]]
-    space = Space.absolute(faces, Weights(1, 0, 0))
-    assert distance(space.embed(faces))[0, 1] * space.scale["pose"] < 3
+    faces[["yaw", "pitch"]] = 10.0
+    faces["roll"] = [0.0, 40.0]
+    faces["expression"], faces["gaze"] = [faces["expression"][0]] * 2, [faces["gaze"][0]] * 2
+    turn = np.radians(40.0)
+    faces["lighting"] = [
+        np.float32(v) for v in ([0.5, 0, 0.2, 0, 0, 0], [0.5 * np.cos(turn), 0.5 * np.sin(turn), 0.2, 0, 0, 0])
+    ]
+    assert distance(Space.absolute(faces).embed(faces))[0, 1] < 1e-5, "the crops show the same face in the same light"
+    faces["lighting"] = [np.float32([0.5, 0, 0.2, 0, 0, 0])] * 2
+    assert distance(Space.absolute(faces).embed(faces))[0, 1] > 0.2, (
+        "light that stays comes from another side of the face"
+    )
+
+
+def test_a_rare_expression_counts_however_long_the_footage_is():
+    faces = table(20_000, jaw=0.0)
+    puffed = np.array(FACES).searchsorted(BLENDSHAPES.index("cheekPuff"))
+    jaw = np.stack(faces["expression"])
+    jaw[::2, JAW] += 0.5
+    assert not Space.fit(faces.assign(expression=list(jaw))).used[puffed]
+    shapes = np.stack(faces["expression"])
+    shapes[100:112, FACES[puffed]] += 0.3
+    rare = faces.assign(expression=list(shapes))
+    assert shapes[:, FACES[puffed]].std() < 0.02 and Space.fit(rare).used[puffed]
+
+
+def test_misread_faces_do_not_stretch_the_scales():
+    again = table(4000, yaw=12)
+    wild = again.copy()
+    rows = np.random.default_rng(1).choice(len(wild), len(wild) // 20, replace=False)
+    wild.loc[rows, "yaw"] = np.random.default_rng(2).uniform(-80, 80, len(rows)).astype(np.float32)
+    wild.loc[rows, "pitch"] = np.random.default_rng(3).uniform(-50, 50, len(rows)).astype(np.float32)
+    assert Space.fit(wild).scale["pose"] == pytest.approx(Space.fit(again).scale["pose"], rel=0.5)
 
 
 def test_no_block_drowns_the_others():
@@ -122,6 +152,17 @@ def test_scales_do_not_depend_on_row_order_or_repetition():
     assert a.scale == b.scale and a.width == b.width
     for name in BLOCKS:
         assert c.scale[name] == pytest.approx(a.scale[name], rel=0.02)
+
+
+def test_leaders_are_apart_reach_everybody_and_widen_when_there_are_too_many():
+    points = np.random.default_rng(0).normal(size=(900, 3)).astype(np.float32)
+    rows, cell, radius = leaders(points, 0.3, 10_000)
+    assert radius == 0.3 and (distance(points[rows]) + np.eye(len(rows))).min() >= 0.3
+    assert np.linalg.norm(points - points[rows[cell]], axis=1).max() < 0.3
+    few, cell, radius = leaders(points, 0.3, len(rows) // 2)
+    assert 0.2 * len(rows) < len(few) <= len(rows) // 2 and radius < 1
+    assert (cell[few] == np.arange(len(few))).all() and cell.max() < len(few)
+    assert np.linalg.norm(points - points[few[cell]], axis=1).max() < 3 * radius
 
 
 def test_spread_ignores_how_long_a_point_is_held():

@@ -1,0 +1,242 @@
+"""The footage worth keeping: distinct faces, and the stretches of the timeline around them.
+
+The distinct faces are the smallest selection found (greedily) that keeps KEEPS of the coverage of all kinds of faces,
+in the absolute space, without regard to quality. Each of them can be taken wherever a like face is on screen; it is
+taken where that lengthens the timeline least. Windows of WINDOW seconds around them, united, are what an editor would
+keep. Repeating footage adds nothing, other footage adds its own, and neither frame rate nor skipped frames matter much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate.select import facility_location
+from curate.select.apart import moments
+from curate.select.content import content_order, seconds
+from curate.select.kinds import ALIKE, Kinds, kinds_of, radius_of, without
+from curate.select.options import Weights
+from curate.select.similarity import leaders
+from curate.select.space import Space, neutral_of
+from curate.types import Clip, Floats
+
+Doubles = NDArray[np.float64]
+
+KEEPS = 0.95
+"""Share of the coverage that the smallest selection must keep."""
+WINDOW = 1.0
+"""Seconds that are kept around a distinct face."""
+MOST_CELLS = 6000
+"""Cells of like faces at most."""
+WORTH_CLIPS = 40
+"""The worth of single clips is measured for so many, those with the most faces."""
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """The amount of distinct footage."""
+
+    faces: int
+    """Distinct faces: the smallest selection that keeps KEEPS of the coverage."""
+    minutes: float | None
+    """Length of the footage; None for photos."""
+    keep_minutes: float | None
+    """Minutes worth keeping; None for photos."""
+    of_faces: int
+    """Faces of the footage."""
+
+
+@dataclass(frozen=True, order=True)
+class Window:
+    """A stretch of one clip, in seconds of its timestamps."""
+
+    clip: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Worth:
+    """The worth of one clip."""
+
+    clip: str
+    minutes: float
+    """Of footage in which the subject's face is."""
+    keep: float
+    """Minutes worth keeping of the clip alone."""
+    adds: float
+    """Minutes worth keeping that all clips together would lose without it."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Faces:
+    """Faces in order of content, with what is known of their time."""
+
+    clip: NDArray[np.object_]
+    time: Doubles
+    moment: Doubles
+    lasts: Doubles
+    """(N,) seconds for which each face stands."""
+    points: Floats
+    width: float
+
+    def part(self, rows: NDArray[np.bool_]) -> _Faces:
+        """Some of them."""
+        return _Faces(
+            self.clip[rows], self.time[rows], self.moment[rows], self.lasts[rows], self.points[rows], self.width
+        )
+
+
+def amounts_of(table: pd.DataFrame, clips: Sequence[Clip], weights: Weights | None = None) -> Amounts:
+    """The amounts of the kept faces in `table` (face_id, kept, clip, frame, time, stands_for and SPACE_COLUMNS)."""
+    films = [c for c in clips if c.fps > 0]
+    length = sum(c.seconds for c in films) / 60 if films else None
+    faces = _faces(table, weights)
+    if faces is None:
+        return Amounts(0, _rounded(length), 0.0 if films else None, 0)
+    kinds = _kinds(faces)
+    cells = _smallest(faces.points[kinds.rows], faces.points[kinds.rows], faces.width, kinds.weight)
+    kept = sum(w.end - w.start for w in _united(faces, kinds, cells) if any(w.clip == c.name for c in films)) / 60
+    return Amounts(
+        len(cells), _rounded(length), None if length is None else _rounded(min(kept, length)), len(faces.points)
+    )
+
+
+def _rounded(minutes: float | None) -> float | None:
+    return None if minutes is None else round(minutes, 4)
+
+
+def windows(
+    table: pd.DataFrame, weights: Weights | None = None, target: pd.DataFrame | None = None
+) -> tuple[Window, ...]:
+    """The stretches worth keeping of the kept faces in `table`, by clip and time; none overlap.
+
+    With the kept faces of a `target` the stretches that it needs: what keeps KEEPS of all that the footage covers of
+    it, as filmed.
+    """
+    faces = _faces(table, weights)
+    if faces is None:
+        return ()
+    kinds = _kinds(faces)
+    cells = faces.points[kinds.rows]
+    if target is None:
+        return _united(faces, kinds, _smallest(cells, cells, faces.width, kinds.weight))
+    kept = table[table["kept"].astype(bool) & table["yaw"].notna()]
+    space = Space.absolute(kept, weights)
+    order = content_order(target)
+    asked = space.embed(target, neutral_of(target))[order]
+    rows, cell, _ = leaders(asked, radius_of(space.width, ALIKE), MOST_CELLS)
+    shown = np.bincount(cell, seconds(target)[order], len(rows))
+    return _united(faces, kinds, _smallest(cells, asked[rows], faces.width, shown))
+
+
+def worth(table: pd.DataFrame, weights: Weights | None = None) -> tuple[Worth, ...]:
+    """The worth of each clip of the kept faces in `table`, alone and in the presence of the others.
+
+    Measured as `amounts_of` does, each clip on its own faces, for the WORTH_CLIPS clips with the most faces. A clip
+    that shows what others show as well adds nothing, however good it is alone.
+    """
+    faces = _faces(table, weights)
+    if faces is None:
+        return ()
+    kinds = _kinds(faces)
+    whole, found = _minutes(faces, kinds), []
+    names, count = np.unique(faces.clip.astype(str), return_counts=True)
+    for name in sorted(names[np.argsort(-count, kind="stable")[:WORTH_CLIPS]].tolist()):
+        mine = faces.clip == name
+        own, rest = faces.part(mine), faces.part(~mine)
+        without_it = 0.0
+        if len(rest.points):
+            without_it = _minutes(rest, without(kinds, ~mine, rest.points, rest.width, rest.lasts))
+        found.append(Worth(name, float(own.lasts.sum()) / 60, _minutes(own, _kinds(own)), max(whole - without_it, 0.0)))
+    return tuple(found)
+
+
+def _faces(table: pd.DataFrame, weights: Weights | None) -> _Faces | None:
+    """The kept faces of the table with a head pose; None where there is none."""
+    kept = table[table["kept"].astype(bool) & table["yaw"].notna()]
+    if not len(kept):
+        return None
+    kept = kept.iloc[content_order(kept)]
+    space = Space.absolute(kept, weights)
+    clip = kept["clip"].to_numpy(object) if "clip" in kept else np.full(len(kept), "", object)
+    moment = moments(kept)
+    time = kept["time"].to_numpy(np.float64, na_value=np.nan) if "time" in kept else np.arange(len(kept)) * 1.0
+    return _Faces(
+        clip,
+        time,
+        np.arange(len(kept)) * 2.0 if moment is None else moment,
+        seconds(kept),
+        space.embed(kept),
+        space.width,
+    )
+
+
+def _kinds(faces: _Faces) -> Kinds:
+    return kinds_of(faces.points, faces.width, faces.lasts, MOST_CELLS)
+
+
+def _minutes(faces: _Faces, kinds: Kinds) -> float:
+    cells = faces.points[kinds.rows]
+    found = _united(faces, kinds, _smallest(cells, cells, faces.width, kinds.weight))
+    return sum(w.end - w.start for w in found) / 60
+
+
+def _smallest(cells: Floats, asked: Floats, width: float, weight: Doubles) -> NDArray[np.int64]:
+    """Of the cells (K, D) those in the smallest selection that keeps KEEPS of what all cover of `asked` (M, D)."""
+    problem = facility_location.Problem(cells, asked, width, weight, np.ones(len(cells), np.float32))
+    return facility_location.order(problem, len(cells), enough=KEEPS).chosen
+
+
+def _united(faces: _Faces, kinds: Kinds, cells: NDArray[np.int64]) -> tuple[Window, ...]:
+    """The windows around a face of each cell, taken where the timeline grows least; the rarest are placed first."""
+    order = np.argsort(kinds.cell, kind="stable")
+    ends = np.cumsum(np.bincount(kinds.cell, minlength=len(kinds.rows)))
+    members = {int(c): order[(ends[c - 1] if c else 0) : ends[c]] for c in cells}
+    centres, picked = np.zeros(0), []
+    for cell in sorted(members, key=lambda c: (len(members[c]), c)):
+        rows = members[cell][np.isfinite(faces.moment[members[cell]])]
+        if not len(rows):
+            continue
+        rows = rows[np.argsort(faces.moment[rows], kind="stable")]
+        added, away = _added(faces.moment[rows], centres)
+        best = int(rows[np.lexsort((away, np.round(added, 6)))[0]])
+        picked.append(best)
+        centres = np.insert(centres, np.searchsorted(centres, faces.moment[best]), faces.moment[best])
+    return _merged(faces, np.array(picked, np.int64))
+
+
+def _added(moment: Doubles, centres: Doubles) -> tuple[Doubles, Doubles]:
+    """(n,) seconds by which a window around each moment lengthens those around `centres` (sorted), and the distance
+    to the nearest of them."""
+    if not len(centres):
+        return np.full(len(moment), WINDOW), np.zeros(len(moment))
+    at = np.searchsorted(centres, moment)
+    left = np.where(at > 0, moment - centres[np.maximum(at - 1, 0)], np.inf)
+    right = np.where(at < len(centres), centres[np.minimum(at, len(centres) - 1)] - moment, np.inf)
+    both = np.where(np.isfinite(left) & np.isfinite(right), np.minimum(left + right, WINDOW), 0.0)
+    inner = np.where(np.isfinite(left), np.minimum(left, WINDOW), 0) + np.where(
+        np.isfinite(right), np.minimum(right, WINDOW), 0
+    )
+    return inner - both, np.minimum(left, right)
+
+
+def _merged(faces: _Faces, rows: NDArray[np.int64]) -> tuple[Window, ...]:
+    """The windows around the faces `rows`, united, each within the times at which the clip shows the face."""
+    found: list[Window] = []
+    names = faces.clip[rows].astype(str)
+    for name in np.unique(names):
+        own = faces.clip == name
+        low = float(faces.time[own].min())
+        high = float((faces.time[own] + faces.lasts[own]).max())
+        for centre in np.sort(faces.time[rows[names == name]]).tolist():
+            start, end = max(centre - WINDOW / 2, low), min(centre + WINDOW / 2, high)
+            if found and found[-1].clip == name and start <= found[-1].end:
+                found[-1] = Window(str(name), found[-1].start, max(end, found[-1].end))
+            else:
+                found.append(Window(str(name), start, end))
+    return tuple(found)

@@ -1,0 +1,107 @@
+"""Quality of a face compared with that of faces that look like it: an unusual pose is not held against a face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from curate.select.kinds import Kinds
+from curate.select.similarity import Kernel
+from curate.types import Floats
+
+Doubles = NDArray[np.float64]
+
+MEASURES = {
+    "Sharpness": 3.0, "MotionBlur": -1.0, "FaceOcclusionPrevention": 1.0, "InterEyeDistance": 0.25,
+    "UnderExposurePrevention": 0.25, "OverExposurePrevention": 0.25, "pose_confidence": 0.25,
+    "landmark_confidence": 0.25, "CompressionArtifacts": -0.25,
+}  # fmt: skip
+"""How much each measure counts per spread of the footage; below 0 where less is better."""
+QUALITY_PULL = 0.15
+"""The worst of like faces represents others 15 % less well than the best."""
+LIKE = 0.6
+"""Similarity from which on the faces of two cells are compared in quality."""
+SHARP, REFERENCE = 0.9, 0.75
+"""A cell is as sharp as this quantile of its faces, and like faces are as sharp as that quantile of their cells."""
+MOST_EACH = 20
+"""Faces of one cell that count, at most."""
+_BLOCK = 500
+
+
+def quality(faces: pd.DataFrame) -> Floats:
+    """(N,) quality, higher is better: the sum of the MEASURES in spreads of the footage; a null is the median."""
+    total = np.zeros(len(faces))
+    for name, share in MEASURES.items():
+        if name not in faces:
+            continue
+        values = faces[name].to_numpy(np.float64, na_value=np.nan)
+        known = values[np.isfinite(values)]
+        if not len(known):
+            continue
+        low, middle, high = np.quantile(known, (0.1, 0.5, 0.9))
+        if high > low:
+            total += share * np.clip(np.nan_to_num((values - middle) / (high - low)), -2, 2)
+    return total.astype(np.float32)
+
+
+def worth(kinds: Kinds, points: Floats, width: float, good: Floats) -> Floats:
+    """(N,) 1 - QUALITY_PULL .. 1: quality `good` (N,) against the mean of like faces."""
+    count = np.minimum(np.bincount(kinds.cell, minlength=len(kinds.rows)), MOST_EACH)
+    mean = np.bincount(kinds.cell, good, len(kinds.rows)) / np.maximum(
+        np.bincount(kinds.cell, minlength=len(kinds.rows)), 1
+    )
+    usual = np.empty(len(kinds.rows))
+    for start, like in _likeness(kinds, points, width):
+        share = like * count
+        usual[start : start + len(like)] = share @ mean / share.sum(1)
+    above = good - usual[kinds.cell]
+    return np.asarray(1 - QUALITY_PULL / (1 + np.exp(np.clip(2 * above, -30, 30))), np.float32)
+
+
+def soft(kinds: Kinds, points: Floats, width: float, faces: pd.DataFrame, limit: float) -> NDArray[np.bool_]:
+    """(N,) which faces are less sharp than like faces by more than `limit`, in the unit of Sharpness."""
+    sharp = faces["Sharpness"].to_numpy(np.float64, na_value=np.nan) if "Sharpness" in faces else np.full(1, np.nan)
+    if np.isnan(sharp).all():
+        return np.zeros(len(faces), bool)
+    cells = len(kinds.rows)
+    own = _cell_sharpness(kinds, sharp)
+    count = np.where(np.isfinite(own), np.minimum(np.bincount(kinds.cell, minlength=cells), MOST_EACH), 0)
+    order = np.argsort(np.nan_to_num(own, nan=-np.inf), kind="stable")
+    usual = np.empty(cells)
+    for start, like in _likeness(kinds, points, width):
+        total = np.cumsum((like > 0)[:, order] * count[order], axis=1)
+        at = (total < REFERENCE * total[:, -1:]).sum(1)
+        usual[start : start + len(like)] = own[order][np.minimum(at, cells - 1)]
+    found: NDArray[np.bool_] = sharp < usual[kinds.cell] - limit
+    return found
+
+
+def _cell_sharpness(kinds: Kinds, sharp: Doubles) -> Doubles:
+    """(K,) quantile SHARP of each cell's sharpness, from below; NaN where no face has one."""
+    known = np.flatnonzero(np.isfinite(sharp))
+    order = known[np.lexsort((sharp[known], kinds.cell[known]))]
+    size = np.bincount(kinds.cell[known], minlength=len(kinds.rows))
+    ends = np.cumsum(size)
+    at = ends - size + np.ceil(SHARP * (size - 1)).astype(int)
+    found = np.full(len(kinds.rows), np.nan)
+    found[size > 0] = sharp[order[at[size > 0]]]
+    return found
+
+
+def _likeness(kinds: Kinds, points: Floats, width: float) -> Iterator[tuple[int, Floats]]:
+    """Blocks of cells: the first, and (B, K) similarity of each to all cells, 0 below LIKE."""
+    kernel = Kernel(points[kinds.rows], width)
+    for start in range(0, len(kinds.rows), _BLOCK):
+        like = kernel(points[kinds.rows[start : start + _BLOCK]])
+        like[like < LIKE] = 0
+        yield start, like
+
+
+def best_of_cells(kinds: Kinds, good: Floats) -> NDArray[np.int64]:
+    """(K,) rows: the best face of each cell by `good` (N,), the first of equal ones; in rising order."""
+    order = np.lexsort((-good, kinds.cell))
+    first = np.append(True, kinds.cell[order][1:] != kinds.cell[order][:-1])
+    return np.sort(order[first])

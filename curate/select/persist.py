@@ -1,0 +1,73 @@
+"""Options of the last selection: what is not given this time is as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from curate.dataset.faceset import Faceset, is_faceset, open_faceset
+from curate.errors import FacesetError, WorkError
+from curate.options import options_of
+from curate.select.options import Floors, SelectionOptions, Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Last:
+    """How the last selection was made."""
+
+    options: SelectionOptions
+    target: Faceset | None
+    """None where there was none, or its folder is gone."""
+
+
+def last_options(faceset: Faceset) -> Last:
+    """The options of the faceset's selection, and its target; the defaults where there is no readable selection."""
+    try:
+        stored = faceset.selection_options() if faceset.selection_path.is_file() else {}
+    except WorkError:  # a damaged selection is replaced
+        stored = {}
+    folder = stored.get("target")
+    there = isinstance(folder, str) and is_faceset(Path(folder))
+    options = options_from(stored)
+    if options.cover == "target" and not there:
+        options = replace(options, cover=None)
+    return Last(options, open_faceset(Path(str(folder))) if there else None)
+
+
+def options_from(stored: Mapping[str, Any]) -> SelectionOptions:
+    """Options as they are stored with a selection; what is missing or not valid any more has its default."""
+    plain = {f.name: stored[f.name] for f in fields(SelectionOptions) if f.name in stored}
+    try:
+        plain["floors"] = Floors(**_known(Floors, stored.get("floors", {})))
+        plain["weights"] = Weights(**_known(Weights, stored.get("weights", {})))
+        return SelectionOptions(**plain)
+    except (TypeError, ValueError, FacesetError):
+        return SelectionOptions()
+
+
+def _known(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+    names = {one.name for one in options_of(kind)}
+    return {name: value for name, value in stored.items() if name in names}
+
+
+def changed(last: SelectionOptions, given: Mapping[type, Mapping[str, Any]]) -> SelectionOptions:
+    """The last options with those that were given; `given`: dataclass to its fields on the command line."""
+    return replace(
+        last,
+        **given.get(SelectionOptions, {}),
+        floors=replace(last.floors, **given.get(Floors, {})),
+        weights=replace(last.weights, **given.get(Weights, {})),
+    )
+
+
+def kept_from(last: SelectionOptions, given: Mapping[type, Mapping[str, Any]]) -> tuple[str, ...]:
+    """The options that are as last time and not the default, as they would be typed: `--budget 20`."""
+    found = []
+    for kind, values in ((SelectionOptions, last), (Floors, last.floors), (Weights, last.weights)):
+        for one in options_of(kind):
+            value = getattr(values, one.name)
+            if value != one.default and one.name not in given.get(kind, {}):
+                found.append(one.flag if value is True else f"{one.flag} {value}")
+    return tuple(found)

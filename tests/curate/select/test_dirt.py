@@ -1,0 +1,184 @@
+"""Dirty footage: misread faces, blurred twins, held poses, other names; and no cliff at any size."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from curate.scores.expression import AXES
+from curate.select import coverage
+from curate.select.apart import GAP
+from curate.select.kinds import ALIKE, FULL, kinds_of, radius_of
+from curate.select.misread import misread
+from curate.select.options import Budget, Floors, SelectionOptions
+from curate.select.selection import Choice, choose
+from tests.curate.select.test_keep import film
+
+RNG = np.random.default_rng
+
+
+def scored(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """The film with quality measures."""
+    rng, count = RNG(seed), len(table)
+    return table.assign(
+        Sharpness=(0.8 + rng.normal(0, 0.06, count)).astype(np.float32),
+        MotionBlur=rng.uniform(0.2, 0.4, count).astype(np.float32),
+        FaceOcclusionPrevention=np.float32(0.95), InterEyeDistance=np.float32(80), detection_score=np.float32(0.9),
+        UnderExposurePrevention=np.float32(1), OverExposurePrevention=np.float32(1), pose_confidence=np.float32(0.95),
+        CompressionArtifacts=np.float32(0.1), landmark_confidence=np.float32(0.95),
+        **{name: np.float32(0.1) for name in AXES},
+    )  # fmt: skip
+
+
+def pick(table: pd.DataFrame, count: int | None, **options) -> Choice:
+    return choose(table, Budget(count, str(count)), SelectionOptions(**options))
+
+
+def ids(choice: Choice) -> list[str]:
+    return choice.rows["face_id"].tolist()
+
+
+def misreading(table: pd.DataFrame, share: float, seed: int = 3) -> pd.DataFrame:
+    """The table with so many of its faces misread: another head pose and another expression."""
+    wild = table.copy()
+    rows = RNG(seed).choice(len(wild), round(share * len(wild)), replace=False)
+    wild.loc[rows, "yaw"] = RNG(seed + 1).uniform(-70, 70, len(rows))
+    wild.loc[rows, "pitch"] = RNG(seed + 2).uniform(-45, 45, len(rows))
+    for row, shapes in zip(rows, RNG(seed + 3).uniform(0, 0.7, (len(rows), 52)).astype(np.float32), strict=True):
+        wild.at[row, "expression"] = shapes
+    return wild.assign(wrong=np.isin(np.arange(len(wild)), rows))
+
+
+@pytest.fixture(scope="module")
+def lively() -> pd.DataFrame:
+    return scored(film(80, 1))
+
+
+def balanced(choice: Choice, table: pd.DataFrame) -> float:
+    """Coverage of the good faces of the table, every kind alike, in a space that all choices share."""
+    space = type(choice.space).absolute(table)
+    points, chosen = space.embed(table), space.embed(table[table["face_id"].isin(ids(choice))])
+    return coverage.coverage(space, points, chosen, coverage.demand(space, points, np.full(len(points), 0.04)))
+
+
+@pytest.mark.parametrize("count", [32, 150])
+def test_misread_faces_are_not_chosen_and_good_ones_are_covered_as_before(lively, count) -> None:
+    wild = misreading(lively, 0.05)
+    choice = pick(wild, count)
+    wrong = wild.set_index("face_id").loc[ids(choice), "wrong"]
+    assert wrong.mean() <= 0.02
+    assert any("misread" in note and "--keep-misread" in note for note in choice.notes)
+    good = wild[~wild["wrong"]].reset_index(drop=True)
+    kept = Choice(**{**choice.__dict__, "rows": choice.rows[~wrong.to_numpy()]})
+    assert balanced(kept, good) >= balanced(pick(good, count), good) - 0.01
+
+
+def test_a_misread_frame_weighs_next_to_nothing_even_if_it_is_not_noticed(lively) -> None:
+    wild = misreading(lively, 0.02)
+    first = pick(wild, 32, keep_misread=True)
+    assert wild.set_index("face_id").loc[ids(first), "wrong"].mean() <= 0.1
+
+
+def test_quick_movement_and_blinks_are_not_misread(lively) -> None:
+    assert misread(lively).sum() == 0
+    quick = scored(film(40, 2)).iloc[::3].reset_index(drop=True)
+    assert misread(quick).mean() < 0.01
+    doubtful = lively.assign(landmark_confidence=np.where(np.arange(len(lively)) == 7, 0.2, 0.95))
+    assert misread(doubtful).tolist() == [i == 7 for i in range(len(lively))]
+
+
+def test_blurred_twins_are_left_out_and_told(lively) -> None:
+    soft = lively.assign(clip="b", face_id="b" + lively["face_id"], Sharpness=lively["Sharpness"] - np.float32(0.45))
+    rng = RNG(1)
+    soft["yaw"] += rng.normal(0, 0.2, len(soft))
+    soft["expression"] = [e + rng.normal(0, 0.02, 52).astype(np.float32) for e in soft["expression"]]
+    both = pd.concat([lively, soft], ignore_index=True)
+    choice = pick(both, 60)
+    assert choice.rows["face_id"].str.startswith("b").mean() <= 0.05
+    assert any("much softer" in note and "--min-sharpness" in note for note in choice.notes)
+    assert pick(both, 60, floors=Floors(max_softness=5.0)).eligible == len(both)
+
+
+def test_of_like_faces_the_sharper_is_chosen(lively) -> None:
+    choice = pick(lively, 60)
+    points = choice.space.embed(lively)
+    sharp = lively["Sharpness"].to_numpy()
+    at = pd.Index(lively["face_id"]).get_indexer(pd.Index(ids(choice)))
+    apart = np.sqrt(np.square(points[at][:, None] - points[None]).sum(2))
+    like = (apart < radius_of(choice.space.width, ALIKE)) & ~np.isin(np.arange(len(points)), at)
+    wins = (sharp[at][:, None] > sharp[None])[like]
+    assert len(wins) > 100 and wins.mean() >= 0.8
+
+
+def test_near_duplicates_only_fill(lively) -> None:
+    choice = pick(lively, 400)
+    rows = choice.rows.merge(lively, on="face_id").sort_values("rank")
+    free = rows[rows["reason_kind"] != "near-duplicate"]
+    time = np.sort(free["time"].to_numpy())
+    assert np.diff(time).min() >= GAP - 1e-6
+    points = choice.space.embed(free)
+    apart = np.sqrt(np.square(points[:, None] - points[None]).sum(2)) + 9 * np.eye(len(points))
+    assert apart.min() >= radius_of(choice.space.width, ALIKE) * 0.999
+    kinds = rows["reason_kind"].eq("near-duplicate").to_numpy()
+    assert not kinds[: len(free)].any() and kinds[len(free) :].all()
+
+
+@pytest.mark.parametrize("count", [40, None])
+def test_names_and_order_do_not_matter(lively, count) -> None:
+    other = scored(film(20, 8, name="b", yaw=40), 1)
+    first = pick(pd.concat([lively, other], ignore_index=True), count)
+    named = pd.concat([other.assign(clip="A"), lively.assign(clip="z")], ignore_index=True)
+    named["face_id"] = [f"{face}" for face in named["face_id"].str[::-1]]
+    again = pick(named.sample(frac=1, random_state=3), count)
+    assert [face[::-1] for face in ids(again)] == ids(first)
+    assert again.coverage == pytest.approx(first.coverage, abs=1e-6)
+
+
+def test_other_noise_gives_the_same_coverage(lively) -> None:
+    noisy = lively.copy()
+    noisy["yaw"] += RNG(9).normal(0, 0.2, len(noisy))
+    noisy["expression"] = [e + RNG(i).normal(0, 0.01, 52).astype(np.float32) for i, e in enumerate(noisy["expression"])]
+    for count in (40, 150):
+        assert balanced(pick(noisy, count), lively) == pytest.approx(balanced(pick(lively, count), lively), abs=0.008)
+
+
+def held(lively: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The film with one of its moments held, with noise, until there are `count` faces."""
+    still = pd.concat([lively.iloc[[700]]] * (count - len(lively)), ignore_index=True)
+    still["face_id"] = [f"still-{i:07d}" for i in range(len(still))]
+    still["frame"] = len(lively) + np.arange(len(still))
+    still["time"] = still["frame"] / 25
+    still["yaw"] += RNG(0).normal(0, 0.2, len(still))
+    return pd.concat([lively, still], ignore_index=True)
+
+
+def test_twenty_thousand_faces_are_no_cliff(lively) -> None:
+    small, large = (pick(held(lively, n), None) for n in (19_900, 20_100))
+    alone = pick(lively, None)
+    assert balanced(large, lively) == pytest.approx(balanced(small, lively), abs=0.01)
+    assert balanced(small, lively) == pytest.approx(balanced(alone, lively), abs=0.03)
+    assert len(large.rows) == pytest.approx(len(small.rows), rel=0.1)
+
+
+def test_a_held_pose_weighs_at_most_twice_what_it_should(lively) -> None:
+    table = held(lively, 8_000)
+    space = pick(lively, 10).space
+    points = space.embed(table)
+    weight = coverage.demand(space, points, np.full(len(points), 0.04))
+    kinds = kinds_of(points, space.width, np.full(len(points), 0.04))
+    assert weight[len(lively) :].sum() / weight.sum() <= 2 / kinds.weight.sum()
+
+
+def test_a_kind_that_lasts_counts_fully_and_one_frame_hardly() -> None:
+    points = np.zeros((1000, 3), np.float32)
+    points[10:20, 0], points[30, 1] = 5, 5
+    kinds = kinds_of(points, 1.0, np.full(1000, 0.04))
+    weight = dict(zip(map(tuple, points[kinds.rows].tolist()), kinds.weight, strict=True))
+    assert weight[0, 0, 0] == weight[5, 0, 0] == 1 and weight[0, 5, 0] < 0.04
+    assert FULL / 0.04 < 10
+
+
+def test_the_bound_is_true_and_near_one_when_nothing_is_left(lively) -> None:
+    few, many = pick(lively, 5), pick(lively, 400)
+    assert 0.6 < few.bound < 1 and many.bound > 0.95
+    table = lively.iloc[::100].reset_index(drop=True)
+    assert pick(table, len(table)).bound == pytest.approx(1, abs=1e-6)
