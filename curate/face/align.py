@@ -24,6 +24,9 @@ FRAMES: dict[Framing, tuple[float, tuple[float, float, float]]] = {
     "full": (22.0, (0.0, 0.0, 2.0)),
     "head": (32.0, (0.0, 1.5, -1.0)),
 }
+EDGE = cv2.BORDER_REPLICATE
+FILTER = 4.0
+"""Pixels of the crop over which its filters reach."""
 # iBUG 68-point indices of: right eye, left eye, nose base, mouth corners (subject's right first).
 IBUG = {"right_eye": range(36, 42), "left_eye": range(42, 48), "nose": (33,), "mouth_right": (48,), "mouth_left": (54,)}
 
@@ -63,15 +66,45 @@ def _fit_five(
 
 
 def warp(image: Image, matrix: NDArray[np.floating], size: int) -> Image:
-    """The (size, size, 3) crop; borders repeat the frame's edge; shrinking is prefiltered against aliasing."""
-    zoom = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    """The (size, size, 3) crop; borders repeat the frame's edge.
+
+    A face that is shrunk is averaged over the area of every pixel, whatever the zoom: it is drawn with 2 x 2 samples a
+    pixel, after an area resize where even those would skip pixels. Near zoom 1 the picture passes smoothly into the
+    cubic interpolation of enlarged faces, so that detail has no step.
+    """
     m = np.asarray(matrix, np.float64)
-    while zoom < 0.5:
-        image = cast(Image, cv2.pyrDown(image))
-        m = np.column_stack([m[:, :2] * 2, m[:, 2]])
-        zoom *= 2
-    flags = cv2.INTER_CUBIC if zoom >= 1 else cv2.INTER_LINEAR
-    return cast(Image, cv2.warpAffine(image, m, (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+    zoom = float(np.hypot(m[0, 0], m[1, 0]))
+    if zoom >= 1:
+        return _enlarged(image, m, size)
+    left, top, right, bottom = _footprint(m, size, image.shape)
+    part = image[top:bottom, left:right]
+    fine = np.column_stack([2 * m[:, :2], 2 * (m[:, 2] + m[:, :2] @ (left, top)) + 0.5])
+    if zoom < 0.5:
+        width, height = (max(round(side * 2 * zoom), 1) for side in part.shape[1::-1])
+        small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+        turn = fine[:, :2] / (np.array((width, height)) / part.shape[1::-1])
+        fine = np.column_stack([turn, fine[:, 2] + (turn - fine[:, :2]) @ (0.5, 0.5)])
+        part = cast(Image, small)
+    flags = cv2.INTER_CUBIC if zoom < 0.5 else cv2.INTER_LINEAR
+    double = cv2.warpAffine(part, fine, (2 * size, 2 * size), flags=flags, borderMode=EDGE)
+    area = cast(Image, cv2.resize(double, (size, size), interpolation=cv2.INTER_AREA))
+    share = max(2 * zoom - 1, 0.0) ** 4
+    return area if share < 0.01 else cast(Image, cv2.addWeighted(area, 1 - share, _enlarged(image, m, size), share, 0))
+
+
+def _enlarged(image: Image, matrix: NDArray[np.float64], size: int) -> Image:
+    return cast(Image, cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=EDGE))
+
+
+def _footprint(matrix: NDArray[np.float64], size: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the frame's pixels under a crop, with a margin for the filters."""
+    corners = np.array([(0, 0), (size, 0), (0, size), (size, size)], np.float64) - 0.5
+    there = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    reach = FILTER / float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    limit = np.array((shape[1], shape[0]))
+    low = np.clip(np.floor(there.min(0) - reach), 0, limit - 1).astype(int)
+    high = np.clip(np.ceil(there.max(0) + reach) + 1, low + 1, limit).astype(int)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
 
 
 def transform(points: NDArray[np.floating], matrix: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from curate.face import align
 from curate.face.mesh import canonical
@@ -84,6 +86,36 @@ def test_warp_does_not_alias_when_it_shrinks() -> None:
     image[::2] = 255  # a line pattern far beyond the crop's resolution
     crop = align.warp(image, np.array([[0.1, 0, 0], [0, 0.1, 0]]), 80)
     assert crop[5:-5, 5:-5].std() < 12
+
+
+@pytest.mark.parametrize("zoom", [0.2, 0.35, 0.49, 0.51, 0.65, 0.8, 0.9])
+def test_warp_keeps_the_detail_of_an_area_resize_at_every_zoom(zoom: float) -> None:
+    noise = np.random.default_rng(0).normal(128, 60, (600, 600, 3))
+    image = np.clip(cv2.GaussianBlur(noise, (0, 0), 1.2) * 2 - 128, 0, 255).astype(np.uint8)
+    size = round(500 * zoom)
+    zoom = size / 500
+    for degrees in (0.0, 7.0):
+        turn = cv2.getRotationMatrix2D((300, 300), degrees, zoom)
+        turn[:, 2] += (size - 1) / 2 - 300
+        crop = align.warp(image, turn, size)
+        plain = cv2.resize(image[50:550, 50:550], (size, size), interpolation=cv2.INTER_AREA)
+        inner = slice(size // 5, -size // 5)
+        assert detail(crop[inner, inner]) == pytest.approx(detail(plain[inner, inner]), rel=0.12)
+
+
+def test_warp_has_no_step_in_detail_between_neighbouring_zooms() -> None:
+    noise = np.random.default_rng(1).normal(128, 60, (600, 600, 3))
+    image = np.clip(cv2.GaussianBlur(noise, (0, 0), 1.2) * 2 - 128, 0, 255).astype(np.uint8)
+    sweep = np.geomspace(0.3, 1.5, 60)
+    turns = [cv2.getRotationMatrix2D((300, 300), 7.0, zoom) - ((0, 0, 172), (0, 0, 172)) for zoom in sweep]
+    crops = [align.warp(image, turn, 256) for turn in turns]
+    found = np.array([detail(crop[40:-40, 40:-40]) for crop in crops])
+    assert np.abs(np.diff(np.log(found))).max() < 0.12
+
+
+def detail(image: NDArray[np.uint8]) -> float:
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return float(cv2.Laplacian(grey, cv2.CV_32F).std())
 
 
 def test_hull_mask_covers_the_face_only() -> None:
