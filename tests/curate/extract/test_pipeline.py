@@ -22,6 +22,7 @@ from curate.dataset.lock import lock
 from curate.errors import UsageError, WorkError
 from curate.extract.follow import follow
 from curate.extract.pipeline import Request, choose_person, curate
+from curate.extract.table import calibration
 from curate.footage.video import decode, probe
 from curate.schema import STATUS_OK
 from curate.turntable import painted, performance, render
@@ -195,3 +196,18 @@ def test_real_clips_keep_one_person(clips_folder: Path, tmp_path) -> None:
     done = curate(request((clips_folder / "d3.mp4", clips_folder / "d10.mp4"), tmp_path / "set", workers=2))
     kept = done.table[done.table["kept"]]["clip"].value_counts(normalize=True)
     assert kept.iloc[0] >= 0.97
+
+
+def test_follow_reads_a_second_of_footage_as_its_faceset_does(head_clips, head_facesets) -> None:
+    """A stretch has no neutral of its own: with the faceset's, the same frames have the same expressions."""
+    faceset = open_faceset(head_facesets["target"])
+    identity, own = faceset.identity(), calibration(faceset)
+    table = faceset.table(kept=True).set_index("frame")
+    frames = follow(head_clips["target"], identity, end=0.5, calibrated=own).set_index("frame")
+    both = frames.index.intersection(table.index)
+    assert len(both) >= 8
+    there, here = (np.stack(list(rows.loc[both, "expression"])) for rows in (table, frames))
+    assert np.abs(there - here).max() < 0.02
+    assert np.abs(table.loc[both, "pitch"] - frames.loc[both, "pitch"]).max() < 0.5
+    alone = follow(head_clips["target"], identity, end=0.5).set_index("frame")
+    assert np.abs(there - np.stack(list(alone.loc[both, "expression"]))).max() > 0.02
