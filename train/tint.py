@@ -12,8 +12,8 @@ SOFTEN = 2.0
 def tinted(source: Tensor, target: Tensor, chosen: Tensor) -> Tensor:
     """Source crops (B, C, H, W) uint8, RGB first and then the face mask, with the colours of target crops (B, ...).
 
-    Where `chosen` (B,), each RGB channel gets the mean and the standard deviation that the face has in the target's crop
-    of the same row (Reinhard et al. 2001, doi:10.1109/38.946629, in RGB); the spread changes by at most SOFTEN.
+    Where `chosen` (B,), each RGB channel gets the mean and the standard deviation that the face has in the target's
+    crop of the same row (Reinhard et al. 2001, doi:10.1109/38.946629, in RGB); the spread changes by at most SOFTEN.
     """
     rows = chosen.nonzero()[:, 0]
     if not len(rows):
