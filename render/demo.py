@@ -44,8 +44,9 @@ def demo(
         select_faceset(curate(request, progress).faceset, SelectionOptions("200"))
         pages.append(write_coverage(open_faceset(out / side)))
     config = config_of(
-        "tiny", steps=steps, save_every=max(steps // 3, 1), preview_every=max(steps // 7, 1), identity=12
-    )
+        "tiny", steps=steps, save_every=max(steps // 3, 1), preview_every=max(steps // 7, 1), identity=12,
+        performance=24,
+    )  # fmt: skip
     train(config, out / "source", out / "target", out / "run", progress=progress)
     done = render(out / "run", footage["target"], out / "render.mp4", RenderOptions(workers=workers), progress)
     results = [

@@ -82,8 +82,9 @@ class TrainConfig:
     held_out: float = option(0.1, "Fraction of each side's faces held out for evaluation.", low=0.01, high=0.5)
     guard: float = option(0.5, "Gap around held-out faces, in seconds.", low=0, high=3600)
     """Faces in it are used for neither."""
-    sampling: str = option("cluster", "cluster (each cluster equally often) or uniform (each face).",
-                           choices=("cluster", "uniform"))  # fmt: skip
+    sampling: str = option("cluster", "Draw clusters or faces (uniform) equally often, or as the target needs (gaps).",
+                           choices=("cluster", "uniform", "gaps"))  # fmt: skip
+    """gaps: see train/gaps.py."""
 
     warp: float = option(0.03, "Random warp (augmentation), as a fraction of crop size.", low=0, high=0.2)
     """Standard deviation of the jitter of a 5x5 grid."""
@@ -96,6 +97,9 @@ class TrainConfig:
     light: float = option(0.1, "Maximum change of exposure and contrast (augmentation), as a fraction.",
                           low=0, high=1)  # fmt: skip
     colour: float = option(0.04, "Maximum gain per colour channel (augmentation), as a fraction.", low=0, high=1)
+    tint: float = option(0.0, "Fraction of the source's faces that get a target face's colours (augmentation).",
+                         low=0, high=1)  # fmt: skip
+    """See train/tint.py."""
     blur: float = option(0.006, "Maximum input blur (augmentation), as a fraction of crop size; 0: none.",
                          low=0, high=0.05)  # fmt: skip
     """Standard deviation. More for a side that is sharper than the target's footage, see `train.data.matched`."""

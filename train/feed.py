@@ -17,6 +17,7 @@ from train.config import TrainConfig
 from train.data import Side
 from train.drive import mirrored
 from train.model import SIDES
+from train.tint import tinted
 
 
 @dataclass(frozen=True)
@@ -96,4 +97,11 @@ class Feed:
 
     def _make(self, step: int) -> dict[str, Batch]:
         how = (self._config, *self._place, self._pin, step < self.plain_from)
-        return {name: batch_of(side, step, *how) for name, side in self._sides.items()}
+        found = {name: batch_of(side, step, *how) for name, side in self._sides.items()}
+        if self._config.tint:
+            # A generator of its own, so that the batches are the same without it.
+            drawn = np.random.default_rng([self._config.seed, step, len(SIDES)]).random(self._config.batch)
+            chosen = torch.from_numpy(drawn < self._config.tint)
+            source = found["source"]
+            found["source"] = replace(source, crops=tinted(source.crops, found["target"].crops, chosen))
+        return found

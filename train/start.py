@@ -20,6 +20,7 @@ from train.clarity import clarity
 from train.config import TrainConfig, check_resume, flag
 from train.data import Side, load_side, usable_rows
 from train.drive import EXPRESSION, Drive, drive_of
+from train.gaps import by_gaps
 from train.model import SIDES, parameter_counts
 from train.run import OWN, Run, describe, is_run, open_run
 from train.schedule import end
@@ -107,6 +108,8 @@ def load(
     with accelerator.local_main_process_first():
         for name, faceset in facesets.items():
             sides[name] = load_side(name, faceset, config, cache, accelerator.is_local_main_process, progress, footage)
+    if config.sampling == "gaps":
+        sides["source"] = by_gaps(sides["source"], sides["target"])
     if config.drive == "picture":
         return sides
     own = calibrated(facesets["target"]) if drive is None else None

@@ -167,12 +167,14 @@ def numbers(training: Training) -> list[tuple[str, str, str]]:
     both = ", ".join(f"{s} {decimal(v)}" for s, v in sides if math.isfinite(v))
     name = "Held-out SSIM, face" if masked else "Held-out SSIM, whole crop"
     cost, speed = last(log, "cost"), last(log, "images_per_second")
+    known = math.isfinite(last(log, "follows"))
+    followed = [("Performance followed", decimal(last(log, "follows")), "mean correlation")] if known else []
     paid = ("Cost", money(cost, training.currency), "") if math.isfinite(cost) else ("Speed", whole(speed), "images/s")
     return [
         ("Steps", f"{training.steps:,}", f"of {training.asked:,}" if training.steps != training.asked else ""),
         (name, decimal(training.trend.level), both),
         ("Swaps closer to source", percent(last(log, "nearer")), ""),
-        ("Performance followed", decimal(last(log, "follows")), "correlation with the target, mean"),
+        *followed,
         ("Device hours", hours(last(log, "device_hours")), ""),
         paid,
     ]

@@ -20,7 +20,7 @@ import pytest
 from reports.page.curves import Series, decimal, line_chart, scientific, short, ticks
 from reports.training.figures import Quality, Trend, compact, points, sentence
 from reports.training.held_out import summary, worst_groups
-from reports.training.page import write
+from reports.training.page import performance, write
 from reports.training.text import money, pace, rows, time_span
 from reports.training.timelapse import LARGE, MOST, lapse, within
 
@@ -362,3 +362,20 @@ def test_lines_and_labels_stand_out_in_both_schemes(browser, page: Path, scheme:
         low, high = sorted(luminance(re.findall(r"\d+", c)) for c in (card, label))
         assert (high + 0.05) / (low + 0.05) >= 4.5  # WCAG 2.2, AA
     shown.close()
+
+
+def test_the_page_lists_what_swaps_follow(tmp_path: Path) -> None:
+    log = made.rising().assign(
+        follows=0.8, follows_jaw=0.95, slope_jaw=1.02, follows_blink=0.92, slope_blink=0.3, follows_gaze_up=0.1,
+        slope_gaze_up=0.05,
+    )  # fmt: skip
+    assert performance(log) == [
+        ("Mouth open", "0.95", "1.02", ""),
+        ("Eyes closed", "0.92", "0.30", "too little movement"),
+        ("Gaze, up and down", "0.10", "0.05", "not followed"),
+    ]
+    assert performance(made.rising()) == []
+    page = write(made.training(log=log), tmp_path / "training.html").read_text(encoding="utf-8")
+    assert "Performance followed" in page and "too little movement" in page and "Lips pursed" not in page
+    bare = write(made.training(), tmp_path / "bare.html").read_text(encoding="utf-8")
+    assert "Performance of held-out swaps" not in bare

@@ -76,6 +76,15 @@ def test_a_plateau_is_distinguished_from_progress(shape: str, flat: bool) -> Non
     assert on_plateau(log) == flat
 
 
+def test_a_performance_that_still_rises_is_no_plateau() -> None:
+    done = np.linspace(1 / 30, 1, 30)
+    flat = 0.9 - 0.3 * np.exp(-9 * done)
+    log = pd.DataFrame({"step": 3000 * done, "ssim_face_source": flat, "ssim_face_target": flat, "loss": 1 - flat})
+    assert on_plateau(log)
+    assert not on_plateau(log.assign(follows=0.2 + 0.6 * done))
+    assert on_plateau(log.assign(follows=flat)) and on_plateau(log.assign(follows=np.nan))
+
+
 def test_the_cool_down_begins_on_a_plateau_and_at_the_latest_step(config: TrainConfig) -> None:
     rising, flat = (log_of(values) for values in (list(np.linspace(0.5, 0.8, 30)), [0.8] * 30))
     assert [should_cool(config, 1, log) for log in (rising, flat)] == [False, True]

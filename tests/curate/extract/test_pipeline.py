@@ -27,6 +27,7 @@ from curate.extract.census import people
 from curate.extract.follow import follow
 from curate.extract.pipeline import Request, choose_person, curate
 from curate.extract.subject import AGAIN, OTHER_PERSON
+from curate.extract.table import calibration
 from curate.extract.tracks import DISSOLVE
 from curate.footage.video import decode, probe
 from curate.schema import STATUS_OK
@@ -286,3 +287,18 @@ def test_a_faceset_from_before_there_were_anchors_keeps_its_subject(head_clips, 
     later = curate(Request((str(tmp_path / "set"), str(head_clips["target"]))))
     assert later.table.loc[later.table["kept"], "clip"].unique().tolist() == ["source"]
     assert later.faceset.anchor.looks[0] == pytest.approx(first.faceset.anchor.looks[0], abs=1e-6)
+
+
+def test_follow_reads_a_second_of_footage_as_its_faceset_does(head_clips, head_facesets) -> None:
+    """A stretch has no neutral of its own: with the faceset's, the same frames have the same expressions."""
+    faceset = open_faceset(head_facesets["target"])
+    identity, own = faceset.identity(), calibration(faceset)
+    table = faceset.table(kept=True).set_index("frame")
+    frames = follow(head_clips["target"], identity, end=0.5, calibrated=own).set_index("frame")
+    both = frames.index.intersection(table.index)
+    assert len(both) >= 8
+    there, here = (np.stack(list(rows.loc[both, "expression"])) for rows in (table, frames))
+    assert np.abs(there - here).max() < 0.02
+    assert np.abs(table.loc[both, "pitch"] - frames.loc[both, "pitch"]).max() < 0.5
+    alone = follow(head_clips["target"], identity, end=0.5).set_index("frame")
+    assert np.abs(there - np.stack(list(alone.loc[both, "expression"]))).max() > 0.02
