@@ -80,6 +80,8 @@ class Run:
     """loss, the last held-out figures (see `train.measure`, `train.identity`), device_hours, cost."""
     weights_sha256: str = ""
     """Hash of model.safetensors; empty if there is none yet, or if faceset before 0.2 wrote it."""
+    caches: tuple[tuple[str, str], ...] | None = None
+    """(machine, folder) of every --cache with decoded faces outside of the run; None: not noted by an older version."""
     ended: str = ""
     """finished, plateau, or stopped by SIGTERM ...; empty while it trains."""
 

@@ -203,6 +203,7 @@ def finish(dataset: Any, drawing: Drawing | None) -> None:
 def _fingerprint(faceset: Faceset) -> dict[str, str]:
     """Fingerprint of what the dataset is made of: the files' sizes and times, the schema, this module."""
     found = {"loader": str(LOADER), "folder": str(faceset.folder.resolve())}
+    found["subject"] = faceset.subject.name if faceset.subject else ""
     found["schema"] = hashlib.sha256(repr(field_specs()).encode()).hexdigest()
     files = {"faces": faceset.table_path, "selection": faceset.selection_path, "pins": faceset.folder / pins.FILE}
     for key, path in files.items():

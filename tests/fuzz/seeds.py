@@ -155,7 +155,16 @@ def run(folder: Path) -> None:
     side = SideInfo(Subject("Ann", "self"), (("h264", "aa" * 32),), "bb" * 32, (0.1,) * 128, 12, "/faceset")
     folder.mkdir(parents=True)
     Run(
-        folder, config, 64, "full", side, side, 10, held_out={"source": ("aa-0000001-0",)}, guard={"source": 0.1}
+        folder,
+        config,
+        64,
+        "full",
+        side,
+        side,
+        10,
+        held_out={"source": ("aa-0000001-0",)},
+        guard={"source": 0.1},
+        caches=(),
     ).save()
     tensors = dict(build(config).state_dict())
     checkpoint.write_tensors(folder / "model.safetensors", tensors)
