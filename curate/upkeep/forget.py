@@ -102,7 +102,7 @@ def app_was_used() -> bool:
         return False
     if mongod.external():
         return True
-    folder = Path(os.environ.get("FIFTYONE_DATABASE_DIR", "~/.fiftyone/var/lib/mongo")).expanduser()
+    folder = mongod.folder()
     return folder.is_dir() and any(folder.iterdir())
 
 
