@@ -213,7 +213,7 @@ def test_doctor_shows_the_databases_version(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(mongod, "find", lambda: tmp_path)
     monkeypatch.setattr(doctor, "_installed", lambda package: "1.22.1")
     monkeypatch.setattr(doctor, "_run", lambda command: pytest.fail("started without need"))
-    assert "none yet" in doctor._database().found
+    assert "none yet" in doctor._database().detail
     (tmp_path / "db" / "journal").mkdir(parents=True)
     monkeypatch.setattr(doctor, "_run", lambda command: (True, "note\n1.22.1"))
     assert doctor._database() == Check("database", "ok", f"of FiftyOne 1.22.1, in {tmp_path / 'db'}")

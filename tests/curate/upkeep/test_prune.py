@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import faceset as front
+from faceset import cli as front
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import FootageError, WorkError
 from curate.extract.pipeline import Request, curate
