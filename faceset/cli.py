@@ -61,6 +61,8 @@ VERBS: dict[str, Callable[..., None]] = {
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENOMEM}
 """Faults of the machine: one line; any other OSError is a bug and keeps its traceback."""
 
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it cannot read becomes a line of ours; workers inherit this
+
 app = typer.Typer(
     help="Curate the footage worth training a face-swap model on, train, render, and report what is wrong.",
     add_completion=True,

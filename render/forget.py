@@ -1,13 +1,15 @@
-"""Removal of a subject: its facesets, runs and entries in the registry of renders."""
+"""Removal of a subject: its facesets, runs, copies in caches and entries in the registry of renders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from curate.dataset.faceset import is_faceset
+from curate.dataset.faceset import Faceset, is_faceset, open_faceset
+from curate.dataset.mirror import url_of
 from curate.errors import UsageError
+from curate.upkeep import forget_copies as copies
 from curate.upkeep.forget import (
     Piece,
     check_name,
@@ -18,7 +20,7 @@ from curate.upkeep.forget import (
     remove_faceset,
 )
 from render.provenance import registry
-from train.forget import forget_in_run, run_of
+from train.forget import caches_of, forget_cache, forget_in_run, prior_of, run_of
 from train.run import is_run
 
 
@@ -36,39 +38,99 @@ class Forgotten:
     """Paths that are kept, with the reason."""
 
 
-def forget(subject: str, folders: Sequence[Path], yes: bool) -> Forgotten:
-    """Find all data of `subject`, and remove it if `yes`.
+@dataclass
+class _Found:
+    """What belongs to the subject among the folders and URLs of a call, and what is kept."""
 
-    Raises UsageError for a folder that is neither a faceset nor a run, before anything is removed; WorkError if the
-    disk or the App's database prevents the removal: the same call then resumes it.
+    pieces: list[Piece] = field(default_factory=list)
+    facesets: list[Faceset] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    """Folders of the subject's facesets and runs."""
+    urls: list[str] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+
+
+def forget(subject: str, places: Sequence[Path], yes: bool) -> Forgotten:
+    """Find all data of `subject` in folders, at URLs, in the App and in the caches, and remove it if `yes`.
+
+    Raises UsageError for a place that is neither a faceset nor a run, before anything is removed; WorkError if the
+    disk, a store or the App's database prevents the removal: the same call then resumes it.
     """
     subject = check_name(subject)
-    for folder in folders:
-        if not is_faceset(folder) and not is_run(folder):
-            raise UsageError(f"{folder}: is neither a faceset nor a run; nothing was removed")
-    found = {folder: _piece(folder, subject) for folder in folders}
-    ours = [folder for folder, piece in found.items() if piece is not None]
-    left = {str(folder): "another subject's" for folder, piece in found.items() if piece is None}
-    left |= dict.fromkeys(known_to_app(subject, ours), "a faceset of this subject that was not named")
-    datasets = datasets_of(subject, [folder for folder in ours if is_faceset(folder)])
+    for place in places:
+        if url_of(place) is None and not is_faceset(place) and not is_run(place):
+            raise UsageError(f"{place}: is neither a faceset nor a run; nothing was removed")
+    found = _Found()
+    for place in places:
+        _look(place, subject, found)
+    _look_into_caches(subject, found)
+    ours = [folder for folder in found.folders if is_faceset(folder)]
+    ours += [Path(piece.where) for piece in found.pieces if piece.kind == "mirror"]
+    found.left |= dict.fromkeys(known_to_app(subject, ours), "a faceset of this subject that was not named")
+    datasets = datasets_of(subject, ours)
     entries = registry.of_subject(subject)
-    left |= {entry.out: "a render with this face" for entry in entries if Path(entry.out).exists()}
-    pieces = (*datasets, *(piece for piece in found.values() if piece is not None))
+    found.left |= {entry.out: "a render with this face" for entry in entries if Path(entry.out).exists()}
     if yes:
         for dataset in datasets:
             remove_dataset(dataset.where)
-        for folder in ours:
-            left |= _remove(folder, subject)
+        _remove(subject, found)
         registry.forget(subject)
-    return Forgotten(subject, yes, pieces, len(entries), left)
+    return Forgotten(subject, yes, (*datasets, *found.pieces), len(entries), found.left)
 
 
-def _piece(folder: Path, subject: str) -> Piece | None:
-    return faceset_of(folder, subject) if is_faceset(folder) else run_of(folder, subject)
+def _look(place: Path, subject: str, found: _Found) -> None:
+    """Take in what a folder or URL of the call has of the subject."""
+    url = url_of(place)
+    if url is not None:
+        faceset, sizes = copies.faceset_at(url)
+        if faceset.subject is None or faceset.subject.name != subject:
+            found.left[url] = "another subject's"
+            return
+        found.pieces.append(Piece("faceset", url, len(sizes), sum(sizes.values())))
+        found.facesets.append(faceset)
+        found.urls.append(url)
+        found.left[url] = copies.ELSEWHERE
+        return
+    piece = faceset_of(place, subject) if is_faceset(place) else run_of(place, subject)
+    if piece is None:
+        prior = None if is_faceset(place) else prior_of(place, subject)
+        found.left[str(place)] = "another subject's" if prior is None else (
+            f"initialised from {prior}, which was trained on this person: its weights may keep traces of the face"
+        )  # fmt: skip
+    elif not copies.is_mirror(place):  # mirrors are found in the cache
+        found.pieces.append(piece)
+        found.folders.append(place)
+        if is_faceset(place):
+            found.facesets.append(open_faceset(place))
+        else:
+            caches, left = caches_of(place)
+            found.pieces += [cache for cache in caches if cache not in found.pieces]
+            found.left |= left
 
 
-def _remove(folder: Path, subject: str) -> dict[str, str]:
-    if not is_faceset(folder):
-        forget_in_run(folder, subject)
-        return {}
-    return {str(folder / name): "not made by faceset" for name in remove_faceset(folder)}
+def _look_into_caches(subject: str, found: _Found) -> None:
+    """Take in mirrors of the subject's facesets at URLs, and downloaded footage."""
+    mirrors = copies.mirrors_of(subject)
+    found.pieces += mirrors
+    for mirror in mirrors:
+        found.facesets.append(open_faceset(Path(mirror.where)))
+        url = copies.address_of(Path(mirror.where))
+        if url is not None and url not in found.urls:
+            found.left[url] = "a faceset of this subject that was not named"
+    found.pieces += copies.footage_of(found.facesets)
+
+
+def _remove(subject: str, found: _Found) -> None:
+    """Remove the pieces; copies go first, since the facesets and runs say where they are."""
+    for piece in found.pieces:
+        if piece.kind in ("mirror", "footage"):
+            copies.remove_copy(piece)
+        elif piece.kind == "cache":
+            forget_cache(Path(piece.where))
+    for url in found.urls:
+        copies.remove_at(url)
+    for folder in found.folders:
+        if is_faceset(folder):
+            found.left |= {str(folder / name): "not made by faceset" for name in remove_faceset(folder)}
+        else:
+            forget_in_run(folder, subject)

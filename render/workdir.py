@@ -5,7 +5,6 @@ It is the hidden folder `.OUT.render` next to the output OUT; `render.plan` list
 
 from __future__ import annotations
 
-import errno
 import shutil
 import threading
 from collections.abc import Iterator
@@ -18,10 +17,9 @@ from filelock import FileLock, Timeout
 from curate.errors import UsageError, WorkError
 from curate.types import Progress
 from render import part, plan
+from render.output.mux import DISK
 from render.plan import Plan, RenderPart
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
-"""Errors of the disk, not of the program, while a render is written."""
 LOCK = "lock"
 
 

@@ -66,7 +66,7 @@ def test_without_yes_it_only_tells(place, capsys):
         len(files), sum(map(len, files)))  # fmt: skip
     assert told["left"] == {str(place / "bob"): "another subject's"}
     code, text = call(capsys, "forget", "Ann", place / "ann")
-    assert code == 0 and "would be removed" in text and "--yes does it" in text
+    assert code == 0 and "would be removed" in text and "--yes removes it" in text
 
 
 def test_with_yes_the_subject_is_gone_and_nothing_else(place, capsys):
@@ -172,3 +172,104 @@ def test_an_app_that_was_never_used_is_not_asked(tmp_path, monkeypatch):
     monkeypatch.setenv("FIFTYONE_DATABASE_DIR", str(tmp_path / "none"))
     monkeypatch.delenv("FIFTYONE_DATABASE_URI", raising=False)
     assert facesets.datasets_of("Ann", []) == [] and "fiftyone" not in sys.modules
+
+
+def test_decoded_faces_in_other_cache_folders_go(place, tmp_path_factory):
+    import socket
+
+    cache, own = tmp_path_factory.mktemp("fast"), place / "run" / "cache"
+    own.mkdir(exist_ok=True)
+    for name in ("source.u8", "source.json", "target.u8", "target.json", ".source.u8.x1"):
+        (cache / name).write_bytes(b"face")
+    (cache / "notes.txt").write_text("mine")
+    (place / "run" / ".model.safetensors.k2").write_bytes(b"half written")
+    here = socket.gethostname()
+    replace(open_run(place / "run"), caches=((here, str(cache)), ("gpu-2", "/fast/gone"), (here, "/gone"))).save()
+    told = forget("Ann", [place / "run"], False)
+    assert [(p.kind, p.where, p.files) for p in told.pieces][1:] == [("cache", str(cache), 5)]
+    assert told.left == {"gpu-2:/fast/gone": "decoded faces on another machine: delete this folder there"}
+    assert len(listing(cache)) == 6
+    forget("Ann", [place / "run"], True)
+    assert listing(cache) == {"notes.txt": b"mine"}
+    assert {p.name for p in (place / "run").iterdir()} == {"run.json", "log.csv"}
+    assert open_run(place / "run").caches == (("gpu-2", "/fast/gone"),)
+
+
+def test_a_run_that_does_not_say_where_its_cache_was_is_told(place):
+    replace(open_run(place / "run"), caches=None).save()
+    assert "older version" in forget("Ann", [place / "run"], False).left[str(place / "run")]
+
+
+def test_a_run_that_began_from_the_persons_run_is_named(place, seeds: ModuleType):
+    for name, init in (("child", "run"), ("grandchild", "child"), ("loop", "loop"), ("other", "none")):
+        seeds.run(place / name)
+        run = open_run(place / name)
+        bob = Subject("Bob", "research")
+        sides = {side: replace(getattr(run, side), subject=bob) for side in ("source", "target")}
+        replace(run, init=str(place / init), **sides).save()
+    runs = [place / name for name in ("child", "grandchild", "loop", "other")]
+    for removed in (False, True):  # also when the run itself has only the hash of the name left
+        left = forget("Ann", runs, False).left
+        named = [name for name in ("child", "grandchild") if "trained on this person" in left[str(place / name)]]
+        assert named == ["child", "grandchild"] and str(place / "run") in left[str(place / "grandchild")]
+        assert {left[str(place / name)] for name in ("loop", "other")} == {"another subject's"}
+        if not removed:
+            forget("Ann", [place / "run"], True)
+
+
+def test_the_apps_dataset_of_a_faceset_that_was_deleted_by_hand_goes(place, monkeypatch):
+    import shutil
+
+    import curate.app.launch
+
+    fo = _Fo(place)
+    for name, info in (("ann-1", "faceset"), ("ann-1-clips", "faceset clips")):
+        fo.infos[name][info]["subject"] = "Ann"
+    shutil.rmtree(place / "ann")
+    monkeypatch.setattr(facesets, "app_was_used", lambda: True)
+    monkeypatch.setattr(curate.app.launch, "connect", lambda: fo)
+    forget("Ann", [], True)
+    assert set(fo.infos) == {"bob-1", "own"}
+    fo.infos["bob-1"]["faceset"]["subject"] = "Ann"  # its folder says otherwise
+    forget("Ann", [], True)
+    assert set(fo.infos) == {"bob-1", "own"}
+
+
+def test_training_notes_its_cache_and_after_it_was_forgotten_no_face_is_left(
+    tmp_path: Path, head_facesets, capsys
+) -> None:
+    """A search of all files for the crops' bytes, and for the decoded pixels of any crop in a row."""
+    import shutil
+
+    import cv2
+    import numpy as np
+
+    work = tmp_path / "work"
+    for side in ("source", "target"):
+        shutil.copytree(head_facesets[side], work / side)
+    assert call(capsys, "people", work / "source", "-q")[0] == 0
+    train = ["train", "--source", work / "source", "--target", work / "target", "--out", work / "run", "--steps", 2]
+    train += ["--preset", "tiny", "--batch", 2, "--identity", 0, "--preview-every", 1, "--cache", work / "fast", "-q"]
+    assert call(capsys, *train)[0] == 0
+    assert open_run(work / "run").caches[0][1] == str(work / "fast")
+    faces = [work / "source" / crop for crop in open_faceset(work / "source").table(["crop"])["crop"].dropna()]
+    jpegs = [path.read_bytes() for path in faces]
+    size = json.loads((work / "fast" / "source.json").read_text())["size"]
+    images = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in faces]
+    small = [cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA) if len(i) > size else i for i in images]
+    rows = [i[size // 2, size // 4 : -size // 4].tobytes() for i in small]
+
+    def found() -> int:
+        count = 0
+        for path in (p for p in work.rglob("*") if p.is_file() and work / "target" not in p.parents):
+            data = path.read_bytes()
+            pixels = data
+            if path.suffix == ".u8":
+                pixels = np.frombuffer(data, np.uint8).reshape(-1, 4)[:, :3].tobytes()
+            count += sum(jpeg in data for jpeg in jpegs) + sum(row in pixels for row in rows)
+            count += path.suffix in (".png", ".safetensors") or "tfevents" in path.name
+        return count
+
+    assert found() > len(faces)
+    assert call(capsys, "forget", "Source", work / "source", work / "run", "--yes", "-q")[0] == 0
+    assert found() == 0 and not (work / "fast").exists() and not (work / "source").exists()

@@ -57,6 +57,12 @@ def open_cache(cache: Path, name: str) -> tuple[tuple[str, ...], NDArray[np.uint
     return ids, np.memmap(store, np.uint8, "r", shape=(len(ids), size, size, CHANNELS))
 
 
+def files(cache: Path) -> list[Path]:
+    """Existing files of a cache folder, both sides, with what a killed process left half-written."""
+    names = [f"{side}.{kind}" for side in ("source", "target") for kind in ("u8", "json")]
+    return [p for name in names for pattern in (name, f".{name}.*") for p in sorted(cache.glob(pattern))]
+
+
 def _paths(cache: Path, name: str) -> tuple[Path, Path]:
     return cache / f"{name}.u8", cache / f"{name}.json"
 

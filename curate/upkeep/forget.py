@@ -27,9 +27,9 @@ class Piece:
     """Something that is removed."""
 
     kind: str
-    """faceset, run or dataset."""
+    """faceset, run, dataset, mirror (of a faceset at a URL), footage (downloaded) or cache (decoded faces)."""
     where: str
-    """Folder, or name of the App's dataset."""
+    """Folder, URL, or name of the App's dataset."""
     files: int
     """Files; of a dataset its samples."""
     bytes: int
@@ -102,7 +102,7 @@ def app_was_used() -> bool:
         return False
     if mongod.external():
         return True
-    folder = Path(os.environ.get("FIFTYONE_DATABASE_DIR", "~/.fiftyone/var/lib/mongo")).expanduser()
+    folder = mongod.folder()
     return folder.is_dir() and any(folder.iterdir())
 
 
@@ -123,12 +123,18 @@ def datasets_of(subject: str, folders: Sequence[Path]) -> list[Piece]:
         dataset = fo.load_dataset(name)
         info: Any = dataset.info.get(INFO) or dataset.info.get(CLIPS)
         folder = info.get("folder") if isinstance(info, dict) else None
-        if folder is not None and (folder in given or _is_of(Path(folder), subject)):
+        if folder is not None and (folder in given or _shows(info, Path(folder), subject)):
             found.append(Piece("dataset", name, len(dataset), 0))
     return found
 
 
-def _is_of(folder: Path, subject: str) -> bool:
+def _shows(told: dict[str, Any], folder: Path, subject: str) -> bool:
+    """Whether a dataset is of the subject's faceset, also of one that was deleted by hand."""
+    return is_of(folder, subject) or (told.get("subject") == subject and not is_faceset(folder))
+
+
+def is_of(folder: Path, subject: str) -> bool:
+    """Whether a folder is a faceset of the subject; False for a damaged one."""
     try:
         named = open_faceset(folder).subject if is_faceset(folder) else None
     except FacesetError:
@@ -146,7 +152,7 @@ def known_to_app(subject: str, folders: Sequence[Path]) -> list[str]:
     infos = [fo.load_dataset(name).info.get(INFO) for name in fo.list_datasets()]
     places = {t["folder"] for t in infos if isinstance(t, dict) and isinstance(t.get("folder"), str)}
     given = {str(folder.resolve()) for folder in folders}
-    return sorted(p for p in places - given if _is_of(Path(p), subject))
+    return sorted(p for p in places - given if is_of(Path(p), subject))
 
 
 def remove_dataset(name: str) -> None:

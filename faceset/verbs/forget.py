@@ -15,7 +15,8 @@ from faceset.options import Json, Quiet
 def forget(
     subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's name, as in the faceset.")],
     folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="[DIR...]", help="Facesets and runs; those of others are kept.")
+        list[Path] | None,
+        typer.Argument(metavar="[DIR...]", help="Facesets (folders, URLs) and runs; those of others are kept."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only report what would be removed.")] = False,
     as_json: Json = False,

@@ -7,10 +7,12 @@ so that none is later than its presentation timestamp.
 
 from __future__ import annotations
 
+import errno
 import heapq
 import logging
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import av
 from curate.errors import UsageError, WorkError
 from curate.footage.opening import opened, plain_name, video_stream
 from curate.footage.timeline import Timeline, timeline
+from curate.safe_io import one_line
 from render.output import streams, tags
 from render.output.crop import crop
 from render.output.packets import Joined, intervals, join
@@ -28,6 +31,8 @@ log = logging.getLogger(__name__)
 
 INTERLEAVED = 10
 """Seconds by which one stream's packets may lag behind another's in a file."""
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+"""Errors of the disk, not of the program, while a render is written."""
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 CLOCKS = ("mpegts", "mpeg")
 """Containers whose times are a transmitter's clock: they start anywhere."""
@@ -92,6 +97,35 @@ def mux(
     sample. `size` is that of the pictures, where it is odd and they were padded. Names and roles of streams, tags,
     chapters and the timecode are the footage's. Raises WorkError.
     """
+    with _told(footage, suffix):
+        return _mux(parts, footage, out, suffix, times, comment, span, size)
+
+
+@contextmanager
+def _told(footage: Path, suffix: str) -> Iterator[None]:
+    """Turn the muxer's errors into WorkError; those of the disk pass."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if isinstance(error, OSError) and error.errno in DISK:
+            raise
+        other = ".mov" if suffix != ".mov" else ".mp4"
+        raise WorkError(
+            f"{footage}: its sound cannot be written to {suffix} with these pictures ({one_line(error)}): choose an "
+            f"--out that ends in {other}, or remove the sound first: ffmpeg -i {footage} -c copy -an silent{suffix}"
+        ) from None
+
+
+def _mux(
+    parts: Sequence[Path],
+    footage: Path,
+    out: Path,
+    suffix: str,
+    times: Sequence[int],
+    comment: str,
+    span: tuple[int, int] | None,
+    size: tuple[int, int] | None,
+) -> tuple[str, ...]:
     joined = join(parts)
     if len(joined.order) != len(times):
         raise WorkError(

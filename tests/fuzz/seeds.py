@@ -157,7 +157,7 @@ def run(folder: Path) -> None:
     folder.mkdir(parents=True)
     Run(
         folder, config, 64, "full", side, side, 10, held_out={"source": ("aa-0000001-0",)}, guard={"source": 0.1},
-        drive=Drive(("yaw",), (-20.0,), (20.0,), (0.0,)),
+        drive=Drive(("yaw",), (-20.0,), (20.0,), (0.0,)), caches=(),
     ).save()  # fmt: skip
     tensors = dict(build(config).state_dict())
     checkpoint.write_tensors(folder / "model.safetensors", tensors)

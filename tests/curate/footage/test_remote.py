@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -268,3 +269,64 @@ def test_an_s3_server(cache: Path, head_clips, monkeypatch, tmp_path: Path, caps
     finally:
         fsspec.config.conf.pop("s3", None)
         server.stop()
+
+
+@pytest.fixture
+def bucket(cache: Path, monkeypatch) -> Iterator[fsspec.AbstractFileSystem]:
+    """An S3 server of this machine, with an empty bucket."""
+    moto = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]' s3fs")
+    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'faceset[cloud]'")
+    server = moto.ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": f"http://{host}:{port}"})
+    system = fsspec.filesystem("s3", skip_instance_cache=True, endpoint_url=f"http://{host}:{port}")
+    system.mkdir("bucket")
+    yield system
+    server.stop()
+
+
+def test_forget_on_a_bucket_leaves_nothing_there_and_nothing_in_the_cache(
+    bucket, cache: Path, head_facesets, head_clips, monkeypatch, tmp_path: Path, capsys
+) -> None:
+    """A search of bucket and disk for the bytes of any crop, and for the downloaded footage."""
+    from curate.dataset import mirror
+    from curate.upkeep import forget as upkeep
+    from curate.upkeep import forget_copies
+
+    monkeypatch.setenv("FACESET_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr(upkeep, "app_was_used", lambda: False)
+    for module in (mirror, forget_copies):
+        monkeypatch.setattr(module, "cache_folder", lambda: tmp_path / "machine")
+    bucket.put_file(str(head_clips["source"]), "bucket/in/source.mp4")
+    jpegs = [path.read_bytes() for path in head_facesets["source"].glob("crops/*/*/*.jpg")]
+    bucket.put(str(head_facesets["source"]), "bucket/ann", recursive=True)
+    bucket.put(str(head_facesets["target"]), "bucket/bob", recursive=True)
+    bucket.pipe("bucket/ann/notes.txt", b"mine")
+    for name in ("ann", "bob"):
+        assert call(capsys, "select", f"s3://bucket/{name}", "--budget", 3, "-q")[0] == 0
+    with mirror.mirrored(Path("s3:/bucket/ann")) as folder:
+        faceset = open_faceset(folder)
+        faceset.changed(clips=tuple(replace(clip, path="s3://bucket/in/source.mp4") for clip in faceset.clips))
+    remote.fetch("s3://bucket/in/source.mp4")
+
+    def found() -> tuple[int, int]:
+        bucket.invalidate_cache()
+        there = [bucket.cat(path) for path in bucket.find("bucket/ann")]
+        here = [p.read_bytes() for root in ("machine", "cache") for p in (tmp_path / root).rglob("*") if p.is_file()]
+        return tuple(sum(jpeg in data for data in some for jpeg in jpegs) for some in (there, here))  # type: ignore[return-value]
+
+    assert found() == (len(jpegs), len(jpegs)) and len(list(cache.rglob("source.mp4"))) == 1
+    bobs = bucket.find("bucket/bob")
+    told = call(capsys, "forget", "Source", "s3://bucket/ann", "s3://bucket/bob", "-q")[1]
+    assert found() == (len(jpegs), len(jpegs)) and "would be removed" in told
+    code, out, _ = call(capsys, "forget", "Source", "s3://bucket/ann", "s3://bucket/bob", "--yes", "-q")
+    assert code == 0 and found() == (0, 0) and not list(cache.rglob("source.mp4"))
+    assert "on other machines" in out and "s3://bucket/bob: another subject's" in out
+    assert [Path(p).name for p in bucket.find("bucket/ann")] == ["notes.txt"] and bucket.find("bucket/bob") == bobs
+    assert len(list((tmp_path / "machine" / "facesets").iterdir())) == 1, "that of the other person"
+    assert call(capsys, "forget", "Source", "s3://bucket/ann", "--yes", "-q")[0] == 2
+    told = call(capsys, "forget", "Target", "-q")[1]
+    assert "mirror " in told and "s3://bucket/bob: a faceset of this subject that was not named" in told

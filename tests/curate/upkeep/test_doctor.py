@@ -194,6 +194,33 @@ def test_database_that_the_user_named_is_told_without_its_password(monkeypatch: 
     assert "secret" not in check.detail
 
 
+def test_a_database_of_a_newer_program_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FIFTYONE_DATABASE_URI", raising=False)
+    monkeypatch.setenv("FIFTYONE_CONFIG_PATH", str(tmp_path / "none.json"))
+    raised = OSError("You must have fiftyone>=99.0.0 installed in order to migrate.\n\nSee https://x/ ...")
+    told = mongod.why_not(raised, str(tmp_path))
+    assert "belongs to FiftyOne 99.0.0" in told and "pip install 'fiftyone>=99.0.0'" in told and "\n" not in told
+    assert "run faceset doctor" in mongod.why_not(OSError("no answer\nmore"), str(tmp_path))
+    (tmp_path / "log").mkdir()
+    log = '{"s":"F","msg":"UPGRADE PROBLEM: Found an invalid featureCompatibilityVersion document"}\n'
+    (tmp_path / "log" / "mongo.log").write_bytes(b"\xff" * (1 << 17) + log.encode())
+    assert "written by a newer MongoDB" in mongod.why_not(OSError("gone"), str(tmp_path))
+
+
+def test_doctor_shows_the_databases_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIFTYONE_DATABASE_DIR", str(tmp_path / "db"))
+    monkeypatch.setattr(mongod, "external", lambda: None)
+    monkeypatch.setattr(mongod, "find", lambda: tmp_path)
+    monkeypatch.setattr(doctor, "_installed", lambda package: "1.22.1")
+    monkeypatch.setattr(doctor, "_run", lambda command: pytest.fail("started without need"))
+    assert "none yet" in doctor._database().detail
+    (tmp_path / "db" / "journal").mkdir(parents=True)
+    monkeypatch.setattr(doctor, "_run", lambda command: (True, "note\n1.22.1"))
+    assert doctor._database() == Check("database", "ok", f"of FiftyOne 1.22.1, in {tmp_path / 'db'}")
+    monkeypatch.setattr(doctor, "_run", lambda command: (False, "curate.errors.WorkError: FiftyOne's database in X"))
+    assert doctor._database() == Check("database", "warn", "FiftyOne's database in X")
+
+
 def test_only_required_things_decide() -> None:
     optional = [Check("a", "ok", ""), Check("b", "warn", "")]
     assert not doctor.required_missing(optional)

@@ -218,3 +218,19 @@ def test_subtitles_of_a_range_are_shortened_to_it(make_clip, tmp_path):
     assert [text for text, _, _ in shown] == ["across", "late"]
     assert [start for _, start, _ in shown] == pytest.approx([0.0, 0.5], abs=0.002)
     assert [length for _, _, length in shown] == pytest.approx([0.4, 0.3], abs=0.002)
+
+
+def test_what_the_muxer_refuses_is_one_line(make_clip, tmp_path, monkeypatch):
+    footage = make_clip(tmp_path / "a.mp4", [0, 24, 48])
+    parts = write_parts(tmp_path, footage, [3], CODINGS[0])
+    real = mux._video_packets
+
+    def backwards(*given):
+        for number, packet in enumerate(real(*given)):
+            packet.dts -= 1000 * number
+            yield packet
+
+    monkeypatch.setattr(mux, "_video_packets", backwards)
+    with pytest.raises(WorkError) as caught:
+        mux.mux(parts, footage, tmp_path / "o.mp4", ".mp4", [0, 24, 48], "note")
+    assert "\n" not in str(caught.value) and "a.mp4" in str(caught.value) and ".mov" in str(caught.value)
