@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
 from curate.select.options import Floors, SelectionOptions, Weights
 from faceset.options import Given
+
+if TYPE_CHECKING:
+    from curate.dataset.faceset import Faceset
 
 
 def selection_options(given: Given, target: Path | None) -> SelectionOptions:
@@ -28,9 +33,49 @@ def select(folder: Path, options: SelectionOptions, target: Path | None) -> dict
 
     faceset = open_faceset(folder)
     wanted = open_faceset(target) if target else None
-    with lock(faceset):
+    with lock(faceset), _sheet_if_none_passes(faceset, options):
         choice = select_faceset(faceset, options, wanted)
     return summary(faceset, choice, options.weights, wanted)
+
+
+def preview(folder: Path, options: SelectionOptions, target: Path | None) -> dict[str, Any]:
+    """Choose from a faceset without writing the choice, and show what it would leave out; JSON values."""
+    from curate.dataset.faceset import open_faceset
+    from curate.select.selection import propose
+    from reports.sheets.page import write_left_out
+
+    faceset = open_faceset(folder)
+    with _sheet_if_none_passes(faceset, options):
+        found = propose(faceset, options, open_faceset(target) if target else None)
+    choice = found.choice
+    return {
+        "eligible": choice.eligible,
+        "selected": len(choice.rows),
+        "coverage": found.outcome.coverage,
+        "notes": [*choice.notes, "nothing was changed: leave --dry-run out to select these faces"],
+        "left_out": str(write_left_out(faceset, found)),
+    }
+
+
+@contextmanager
+def _sheet_if_none_passes(faceset: Faceset, options: SelectionOptions) -> Iterator[None]:
+    """Add a contact sheet of all faces, with what each fails, to the error that none is eligible."""
+    from curate.errors import NoneEligibleError
+
+    try:
+        yield
+    except NoneEligibleError as error:
+        from reports.sheets.page import write_failing
+
+        raise NoneEligibleError(f"{error}; they are shown in {write_failing(faceset, options.floors)}") from None
+
+
+def sheet(folder: Path) -> str:
+    """Write the contact sheet of what a faceset's selection leaves out; its path."""
+    from curate.dataset.faceset import open_faceset
+    from reports.sheets.page import write_left_out
+
+    return str(write_left_out(open_faceset(folder)))
 
 
 def report(folder: Path, target: Path | None = None) -> Path:

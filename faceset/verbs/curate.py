@@ -58,4 +58,5 @@ def curate(
     done = run(Request(tuple(footage), out, *who, settings, cores, engine, force, gpus), console.progress(quiet))
     chosen = choosing.select(done.faceset.folder, options, target)
     page = choosing.report(done.faceset.folder, target)
+    chosen["left_out"] = choosing.sheet(done.faceset.folder)
     console.say(as_json, {**done.summary(), **chosen, "report": str(page)}, messages.curated)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from curate.errors import UsageError
 from curate.select.options import Floors, SelectionOptions, Weights
 from faceset import choosing, console, messages
 from faceset.options import Folder, For, Given, Json, Quiet, takes
@@ -23,6 +24,9 @@ def select(
         list[str] | None, typer.Option(metavar="ID", help="Never select this face; also in later calls.")
     ] = None,
     free: Annotated[list[str] | None, typer.Option(metavar="ID", help="No longer pin or ban this face.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be left out, on a contact sheet.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -33,8 +37,14 @@ def select(
     from curate.dataset.lock import lock
     from curate.dataset.pins import change_pins
 
+    if dry_run:
+        if pin or ban or free:
+            raise UsageError("--dry-run changes nothing: leave out --pin, --ban and --free")
+        console.say(as_json, {"faceset": str(folder), **choosing.preview(folder, options, target)}, messages.selected)
+        return
     if pin or ban or free:
         faceset = open_faceset(folder)
         with lock(faceset):
             change_pins(faceset, pin or [], ban or [], free or [])
-    console.say(as_json, {"faceset": str(folder), **choosing.select(folder, options, target)}, messages.selected)
+    found = {"faceset": str(folder), **choosing.select(folder, options, target), "left_out": choosing.sheet(folder)}
+    console.say(as_json, found, messages.selected)
