@@ -6,6 +6,7 @@
     `-- WorkError           the work failed (exit 1): footage, disk, network, a missing package
         |-- FootageError    a file cannot be read as footage; `reason` becomes a row in the summary
         |-- NobodyError     no face was found in the footage, or not the requested person
+        |-- NoneEligibleError  no face passes the floors of a selection
         |-- WeightsError    weights are not in the cache and cannot be downloaded
         `-- MissingError    an optional package is not installed; the message contains the command
 
@@ -41,6 +42,10 @@ class FootageError(WorkError):
 
 class NobodyError(WorkError):
     """Footage without a face, or without the requested person."""
+
+
+class NoneEligibleError(WorkError):
+    """Faces are kept, but none passes the floors."""
 
 
 class WeightsError(WorkError):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curate.errors import UsageError
 from curate.select.options import Floors, SelectionOptions, Weights
 from faceset.options import Given
+
+if TYPE_CHECKING:
+    from curate.dataset.faceset import Faceset
 
 
 def check(given: Given, target: Path | None) -> None:
@@ -26,19 +31,70 @@ def select(folder: Path, given: Given, target: Path | None, defaults: bool = Fal
     """
     from curate.dataset.faceset import open_faceset
     from curate.dataset.lock import lock
-    from curate.select.persist import Last, changed, kept_from, last_options
     from curate.select.selection import select_faceset, summary
 
     faceset = open_faceset(folder)
-    last = Last(SelectionOptions(), None) if defaults else last_options(faceset)
-    options, wanted = changed(last.options, given), open_faceset(target) if target else last.target
-    with lock(faceset):
+    options, wanted, before = _resolved(faceset, given, target, defaults)
+    with lock(faceset), _sheet_if_none_passes(faceset, options):
         choice = select_faceset(faceset, options, wanted)
     found = summary(faceset, choice, options.weights, wanted)
-    before = [*kept_from(last.options, given), *([f"--for {wanted.folder}"] if wanted and not target else [])]
     if before:
         found["notes"].insert(0, f"as in the last selection: {', '.join(before)}; --defaults starts over")
     return found
+
+
+def _resolved(
+    faceset: Faceset, given: Given, target: Path | None, defaults: bool
+) -> tuple[SelectionOptions, Faceset | None, list[str]]:
+    """Options and target of a selection, and the flags among them that come from the last one."""
+    from curate.dataset.faceset import open_faceset
+    from curate.select.persist import Last, changed, kept_from, last_options
+
+    last = Last(SelectionOptions(), None) if defaults else last_options(faceset)
+    wanted = open_faceset(target) if target else last.target
+    before = [*kept_from(last.options, given), *([f"--for {wanted.folder}"] if wanted and not target else [])]
+    return changed(last.options, given), wanted, before
+
+
+def preview(folder: Path, given: Given, target: Path | None, defaults: bool = False) -> dict[str, Any]:
+    """Choose from a faceset without writing the choice, and show what it would leave out; JSON values."""
+    from curate.dataset.faceset import open_faceset
+    from curate.select.selection import propose
+    from reports.sheets.page import write_left_out
+
+    faceset = open_faceset(folder)
+    options, wanted, _ = _resolved(faceset, given, target, defaults)
+    with _sheet_if_none_passes(faceset, options):
+        found = propose(faceset, options, wanted)
+    choice = found.choice
+    return {
+        "eligible": choice.eligible,
+        "selected": len(choice.rows),
+        "coverage": found.outcome.coverage,
+        "notes": [*choice.notes, "nothing was changed: leave --dry-run out to select these faces"],
+        "left_out": str(write_left_out(faceset, found)),
+    }
+
+
+@contextmanager
+def _sheet_if_none_passes(faceset: Faceset, options: SelectionOptions) -> Iterator[None]:
+    """Add a contact sheet of all faces, with what each fails, to the error that none is eligible."""
+    from curate.errors import NoneEligibleError
+
+    try:
+        yield
+    except NoneEligibleError as error:
+        from reports.sheets.page import write_failing
+
+        raise NoneEligibleError(f"{error}; they are shown in {write_failing(faceset, options.floors)}") from None
+
+
+def sheet(folder: Path) -> str:
+    """Write the contact sheet of what a faceset's selection leaves out; its path."""
+    from curate.dataset.faceset import open_faceset
+    from reports.sheets.page import write_left_out
+
+    return str(write_left_out(open_faceset(folder)))
 
 
 def report(folder: Path, target: Path | None = None) -> Path:

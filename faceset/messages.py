@@ -18,6 +18,7 @@ def selected(r: dict[str, Any]) -> str:
         lines.append(f"at least {100 * r['bound']:.0f} % of the value of the best possible choice of {r['selected']}")
     lines.append(worth_keeping(r))
     lines += [f"note: {note}" for note in r["notes"]]
+    lines += [str(r["left_out"])] if "left_out" in r else []
     if "target" in r:
         before, after = (100 * r["target"]["coverage"][k] for k in ("before", "after"))
         lines.append(f"{after:.0f} % of the target covered; by all eligible faces {before:.0f} %")
@@ -118,7 +119,8 @@ def pruned(done: bool) -> Callable[[dict[str, Any]], str]:
 
         size = f"{r['crops']} crops, {size_of(r['bytes'])}"
         what = f"{size} freed" if done else f"would free {size}; --yes deletes them"
-        return f"{what}; {r['kept']} crops of selected or pinned faces are kept"
+        sheet = f"\n{r['sheet']}" if r["sheet"] else ""
+        return f"{what}; {r['kept']} crops of selected or pinned faces are kept{sheet}"
 
     return text
 

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate.dataset.pins import Pins
-from curate.errors import WorkError
+from curate.errors import NoneEligibleError, WorkError
 from curate.select.options import Floors
 
 
@@ -44,7 +44,7 @@ def eligible_rows(
         passed &= there
     dropped = ", ".join(f"{reason}: {count}" for reason, count in failed.items() if count)
     if not passed.any():
-        raise WorkError(f"none of {len(kept)} kept faces is eligible ({dropped}): lower the floors")
+        raise NoneEligibleError(f"none of {len(kept)} kept faces is eligible ({dropped}): lower the floors")
     if dropped:
         notes.append(f"{int((~passed).sum())} of {len(kept)} kept faces are not eligible ({dropped})")
     return passed, notes

@@ -67,6 +67,11 @@ def prune(faceset: Faceset, yes: bool = False) -> Pruned:
     return found
 
 
+def dropped(faceset: Faceset) -> set[str]:
+    """Paths in the faceset of the crops that pruning removes. Raises WorkError where there is no selection."""
+    return {path.relative_to(faceset.folder).as_posix() for path, _ in _others(faceset, _wanted(faceset))}
+
+
 def _pruned(faceset: Faceset, done: bool) -> Pruned:
     wanted = _wanted(faceset)
     sizes = [size for _, size in _others(faceset, wanted)]

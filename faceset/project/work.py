@@ -158,6 +158,7 @@ def _select(project: Project, step: Step, progress: Progress) -> float:
 
 def _report(project: Project, step: Step, progress: Progress) -> float:
     choosing.report(folder_of(project, step))
+    choosing.sheet(folder_of(project, step))
     return 1.0
 
 

@@ -76,6 +76,7 @@ def curate(
     done = run(request, console.progress(quiet))
     chosen = choosing.select(done.faceset.folder, given, target, defaults)
     page = choosing.report(done.faceset.folder, target)
+    chosen["left_out"] = choosing.sheet(done.faceset.folder)
     summary = done.summary()
     notes = [*summary["notes"], *done.people[1], *chosen["notes"]]
     console.say(as_json, {**summary, **chosen, "notes": notes, "report": str(page)}, messages.curated)

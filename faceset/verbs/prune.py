@@ -21,7 +21,7 @@ def prune(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Delete the crops of faces that are not selected; they can be recreated from the footage."""
+    """Delete the crops of faces that are not selected, shown on a sheet first; the footage can recreate them."""
     from curate.dataset.faceset import open_faceset
     from curate.upkeep import prune as upkeep
 
@@ -30,4 +30,9 @@ def prune(
     if restore:
         console.say(as_json, {"restored": upkeep.restore(faceset, progress, allow_remote)}, messages.restored)
         return
-    console.say(as_json, asdict(upkeep.prune(faceset, yes)), messages.pruned(yes))
+    from reports.sheets.page import write_prune
+
+    crops = upkeep.dropped(faceset)
+    page = write_prune(faceset, crops, yes) if crops else None
+    found = asdict(upkeep.prune(faceset, yes)) | {"sheet": None if page is None else str(page)}
+    console.say(as_json, found, messages.pruned(yes))

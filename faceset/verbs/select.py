@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from curate.errors import UsageError
 from curate.select.options import Floors, SelectionOptions, Weights
 from faceset import choosing, console, messages
 from faceset.options import Folder, For, Given, Json, Quiet, takes
@@ -26,6 +27,9 @@ def select(
     defaults: Annotated[
         bool, typer.Option("--defaults", help="Forget the options and the target of the last selection.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be left out, on a contact sheet.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -36,10 +40,16 @@ def select(
     from curate.dataset.lock import lock
     from curate.dataset.pins import change_pins
 
+    if dry_run:
+        if pin or ban or free:
+            raise UsageError("--dry-run changes nothing: leave out --pin, --ban and --free")
+        found = {"faceset": str(folder), **choosing.preview(folder, given, target, defaults)}
+        console.say(as_json, found, messages.selected)
+        return
     if pin or ban or free:
         faceset = open_faceset(folder)
         with lock(faceset):
             change_pins(faceset, pin or [], ban or [], free or [])
-    console.say(
-        as_json, {"faceset": str(folder), **choosing.select(folder, given, target, defaults)}, messages.selected
-    )
+    chosen = choosing.select(folder, given, target, defaults)
+    found = {"faceset": str(folder), **chosen, "left_out": choosing.sheet(folder)}
+    console.say(as_json, found, messages.selected)

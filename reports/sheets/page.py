@@ -1,0 +1,144 @@
+"""Contact sheet of faces: grouped by reason, each group from the clearest case to the most doubtful."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from curate.dataset.faceset import Faceset
+from curate.options import options_of
+from curate.select.left_out import LIKE, failing, left_out, proposed
+from curate.select.options import Floors, SelectionOptions, Weights
+from curate.select.selection import Proposal
+from reports.page.album import Album
+from reports.page.page import count, write_page
+
+CLEAR, BETWEEN, DOUBTFUL = 8, 8, 24
+"""Faces shown of a large group: the clearest, some from between, and the most doubtful."""
+LEFT_OUT, PRUNE = "left-out.html", "prune.html"
+ABOUT = {
+    LIKE: "A selected face already represents these. The last ones are least like any selected face.",
+    "banned": "You banned these faces; --free makes them eligible again.",
+    "no head pose": "The head pose could not be measured, so they cannot be compared with other faces.",
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One face of the sheet."""
+
+    face: str
+    detail: str
+    picture: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """The faces of one reason."""
+
+    reason: str
+    about: str
+    faces: int
+    shown: tuple[Shown, ...]
+
+
+def write_left_out(faceset: Faceset, proposal: Proposal | None = None) -> Path:
+    """Write reports/left-out.html: what the selection, or one that is not written yet, leaves out, and why.
+
+    Raises WorkError where there is neither.
+    """
+    rows = left_out(faceset) if proposal is None else proposed(faceset, proposal)
+    chosen = len(faceset.selection() if proposal is None else proposal.choice.rows)
+    would = "are" if proposal is None else "would be"
+    words = f"{count(chosen)} faces {would} selected; {count(len(rows))} {would} left out"
+    options = faceset.selection_options() if proposal is None else proposal.options
+    return _write(faceset, rows, LEFT_OUT, f"Left out: {_title(faceset)}", words, options)
+
+
+def write_failing(faceset: Faceset, floors: Floors) -> Path:
+    """Write reports/left-out.html for floors that no face passes."""
+    rows, options = failing(faceset, floors), {"floors": asdict(floors)}
+    return _write(faceset, rows, LEFT_OUT, f"Left out: {_title(faceset)}", "No face is eligible", options)
+
+
+def write_prune(faceset: Faceset, crops: set[str], done: bool) -> Path:
+    """Write reports/prune.html: the faces whose crops, at these paths in the faceset, are deleted."""
+    rows = left_out(faceset)
+    rows = rows[rows["crop"].isin(crops)].reset_index(drop=True)
+    verb = "are deleted" if done else "would be deleted"
+    words = f"{count(len(crops))} crops {verb}"
+    return _write(faceset, rows, PRUNE, f"Prune: {_title(faceset)}", words, faceset.selection_options())
+
+
+def _write(faceset: Faceset, rows: pd.DataFrame, name: str, title: str, words: str, options: Mapping[str, Any]) -> Path:
+    groups = sheet(faceset, rows)
+    values = {
+        "title": title,
+        "verdict": f"{words}{_main(groups)}.",
+        "groups": groups,
+        "command": command(faceset, options),
+    }
+    data = {
+        "verdict": values["verdict"],
+        "groups": [{"reason": g.reason, "faces": g.faces, "shown": [s.face for s in g.shown]} for g in groups],
+    }
+    return write_page(faceset.reports / name, "sheet.html", values, data)
+
+
+def command(faceset: Faceset, options: Mapping[str, Any]) -> str:
+    """The call of `faceset select` that makes a selection with these options again, see `selection_options`."""
+    words = ["faceset", "select", str(faceset.folder)]
+    given = {**options, **(options.get("floors") or {}), **(options.get("weights") or {})}
+    for one in (o for kind in (SelectionOptions, Floors, Weights) for o in options_of(kind)):
+        value = given.get(one.name, one.default)
+        if value is not None and value != one.default:
+            words += [one.flag, f"{value:g}" if isinstance(value, float) else str(value)]
+    if options.get("target"):
+        words += ["--for", str(options["target"])]
+    return shlex.join(words)
+
+
+def _main(groups: Sequence[Group]) -> str:
+    if not groups:
+        return ""
+    if groups[0].reason == LIKE:
+        return f", {count(groups[0].faces)} of them because a selected face is like them"
+    return f", most of them for: {groups[0].reason}" if len(groups) > 1 else f": {groups[0].reason}"
+
+
+def _title(faceset: Faceset) -> str:
+    return faceset.subject.name if faceset.subject else faceset.folder.name
+
+
+def sheet(faceset: Faceset, rows: pd.DataFrame) -> tuple[Group, ...]:
+    """Groups of the rows of `curate.select.left_out.left_out`, in their order, with pictures of some of their faces."""
+    album = Album(faceset)
+    found = []
+    for reason, group in rows.groupby("reason", sort=False):
+        known = group[group["crop"].notna()]
+        shown = []
+        for face in known.iloc[_places(len(known))].itertuples():
+            uri = album.uris([face.crop])
+            shown += [Shown(str(face.face_id), str(face.detail), uri[0])] if uri else []
+        found.append(Group(str(reason), ABOUT.get(str(reason), _about(str(reason))), len(group), tuple(shown)))
+    return tuple(found)
+
+
+def _about(reason: str) -> str:
+    if reason.startswith("--"):
+        return "They fail this floor. The last ones fail it by the least; a lower floor makes them eligible."
+    return "These faces are not kept. The last ones are the least certain."
+
+
+def _places(length: int) -> list[int]:
+    """Rows shown of a group: its beginning, some between, and its end."""
+    if length <= CLEAR + BETWEEN + DOUBTFUL:
+        return list(range(length))
+    between = np.linspace(CLEAR, length - DOUBTFUL - 1, BETWEEN).round().astype(int).tolist()
+    return [*range(CLEAR), *between, *range(length - DOUBTFUL, length)]
