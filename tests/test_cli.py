@@ -13,7 +13,9 @@ import pytest
 
 from tests.command import call
 
-VERBS = ("curate select people report app train render inspect verify doctor demo import export prune forget").split()
+VERBS = (
+    "curate select people report app train render inspect verify doctor demo import export prune forget remove merge"
+).split()
 HELP = """
 import sys; from faceset import cli
 for verb in {verbs}:

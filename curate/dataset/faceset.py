@@ -51,6 +51,8 @@ class Faceset:
     """People that were named with --person and are not in the anchor yet."""
     references: tuple[tuple[float, ...], ...] = ()
     """Identity vectors of --reference photos."""
+    merged: tuple[Subject, ...] = ()
+    """Basis and evidence of facesets of the same subject that were merged into this one."""
     grouping: Grouping = field(default_factory=Grouping)
     anchor: Anchor | None = None
     """Who the subject is; None: not decided yet, or a faceset of before there were anchors."""
@@ -174,6 +176,8 @@ class Faceset:
             manifest["references"] = [list(v) for v in self.references]
         if self.anchor is not None:
             manifest["anchor"] = asdict(self.anchor)
+        if self.merged:
+            manifest["merged"] = [{k: v for k, v in asdict(s).items() if v is not None} for s in self.merged]
         if self.grouping != Grouping():
             manifest["people"] = asdict(self.grouping)
         _keep_older(self.folder / MANIFEST)
@@ -252,6 +256,7 @@ def _of(folder: Path, manifest: dict[str, Any]) -> Faceset:
         record(Settings, manifest["settings"], strict=False),
         _persons(checked(manifest.get("person", ()), int | tuple[int, ...], "person")),
         checked(manifest.get("references", []), tuple[tuple[float, ...], ...], "references"),
+        tuple(record(Subject, {"basis": None, **values}) for values in manifest.get("merged", [])),
         record(Grouping, manifest.get("people", {}), strict=False),
         _anchor(manifest["anchor"]) if "anchor" in manifest else None,
     )
