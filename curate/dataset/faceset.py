@@ -142,7 +142,7 @@ class Faceset:
         """Crop at a path from the table: (S, S, 3) uint8 RGB."""
         target = inside(self.folder, path)
         try:
-            image = cv2.imread(str(target), cv2.IMREAD_COLOR)
+            image = cv2.imread(str(target), cv2.IMREAD_COLOR) if is_whole(target) else None
         except DAMAGED:
             image = None
         if image is None:
@@ -295,15 +295,29 @@ def _keep_older(path: Path) -> None:
             temporary.write_bytes(path.read_bytes())
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a JPEG or PNG file ends as it must; decoders show the rest of a truncated one as grey."""
+    try:
+        with path.open("rb") as stream:
+            kind = stream.read(4)
+            stream.seek(-min(path.stat().st_size, 12), 2)
+            end = stream.read()
+    except OSError:
+        return False
+    if kind[:2] == b"\xff\xd8":
+        return end.rstrip(b"\0").endswith(b"\xff\xd9")
+    return bool(kind) and (kind != b"\x89PNG" or end.endswith(b"IEND\xaeB`\x82"))
+
+
 def without_crop(faceset: Faceset) -> pd.DataFrame:
-    """Selected faces without their crop: face_id, clip, segment, frame, crop. Empty if no crops are written.
+    """Selected faces without their whole crop: face_id, clip, segment, frame, crop. Empty if no crops are written.
 
     Raises WorkError where there is no selection.
     """
     rows = faceset.selected(["face_id", "clip", "segment", "frame", "crop"])
     if not faceset.settings.crop_size:
         return rows.iloc[:0]
-    there = [isinstance(crop, str) and (faceset.folder / crop).is_file() for crop in rows["crop"]]
+    there = [isinstance(crop, str) and is_whole(faceset.folder / crop) for crop in rows["crop"]]
     return rows[~np.array(there, bool)].reset_index(drop=True)
 
 

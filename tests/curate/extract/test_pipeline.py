@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import tomli_w
 
-from curate.dataset.faceset import open_faceset
+from curate.dataset.faceset import open_faceset, without_crop
 from curate.dataset.lock import lock
 from curate.errors import UsageError, WorkError
 from curate.extract.census import people
@@ -31,6 +31,7 @@ from curate.extract.tracks import DISSOLVE
 from curate.footage.video import decode, probe
 from curate.schema import STATUS_OK
 from curate.turntable import painted, performance, render
+from curate.upkeep.prune import restore
 
 
 def table_hash(folder: Path) -> str:
@@ -265,3 +266,16 @@ def test_a_faceset_from_before_there_were_anchors_keeps_its_subject(head_clips, 
     later = curate(Request((str(tmp_path / "set"), str(head_clips["target"]))))
     assert later.table.loc[later.table["kept"], "clip"].unique().tolist() == ["source"]
     assert later.faceset.anchor.looks[0] == pytest.approx(first.faceset.anchor.looks[0], abs=1e-6)
+
+
+def test_a_truncated_crop_is_never_read_and_is_restored(head_facesets, tmp_path) -> None:
+    shutil.copytree(head_facesets["source"], tmp_path / "set")
+    faceset = open_faceset(tmp_path / "set")
+    path = faceset.folder / faceset.selected(["crop"])["crop"].iloc[3]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WorkError, match=rf"{path.name} cannot be read: restore it with faceset prune .* --restore"):
+        faceset.crop(str(path.relative_to(faceset.folder)))
+    assert without_crop(faceset)["crop"].tolist() == [str(path.relative_to(faceset.folder))]
+    assert restore(faceset) == 1
+    assert path.read_bytes() == whole

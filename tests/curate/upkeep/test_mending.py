@@ -101,7 +101,7 @@ def test_a_clip_removed_and_added_again_gives_the_same_table(halves, head_clips,
     assert done == replace(told, done=True)
     left = open_faceset(folder)
     assert left.table()["clip"].unique().tolist() == ["target-2"] == [c.name for c in left.clips]
-    assert not (folder / "crops" / "target").exists() and len(list((folder / "parts").iterdir())) == 1
+    assert not (folder / "crops" / "target").exists() and len(list((folder / "parts").iterdir())) == 2
     assert read_pins(left).pinned == (stays,) and read_pins(left).banned == () and not left.selection_path.exists()
     curate(Request((str(folder), f"{head_clips['target']}@0-0.8")))
     assert table_hash(folder) == before
