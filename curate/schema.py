@@ -198,7 +198,12 @@ COLUMNS: tuple[Column, ...] = (
         "Landmarks (N x 3, row-major): x, y in frame pixels, z in pixels, negative toward the camera",
         "part",
     ),
-    Column("identity", _vector(IDENTITY), "Identity vector of the face's track; in parts only of the faces it was read from", group="identity"),
+    Column(
+        "identity",
+        _vector(IDENTITY),
+        "Identity vector of the face's track; in parts only of the faces it was read from",
+        group="identity",
+    ),
     Score(
         "identity_distance",
         "",
@@ -209,7 +214,7 @@ COLUMNS: tuple[Column, ...] = (
         "identity",
         "table",
     ),
-    Column("person", pa.int32(), "Person by identity; 0 has the most faces, -1 is nobody for sure", "table", "identity"),
+    Column("person", pa.int32(), "Person by identity: 0 has the most faces, -1 is nobody", "table", "identity"),
     Column("status", pa.string(), "ok, or the reason why this face is not kept or a score is missing"),
     Column("kept", pa.bool_(), "True if this is the subject's face; at most one per frame", "table"),
 )
