@@ -112,7 +112,7 @@ def _with_reference(faceset: Faceset, table: pd.DataFrame, owner: np.ndarray, pe
     row = table[table["frame"] == frame].iloc[0]
     points = faceset.landmarks([row["face_id"]])[row["face_id"]]
     vector = backends.identifier.identify(backends.identifier.chip(image, points))
-    given = replace(faceset, references=(tuple(float(v) for v in vector),))
+    given = replace(faceset, references=(tuple(float(v) for v in vector),), anchor=None)
     build(given)
     return given.table(["frame", "kept"])
 

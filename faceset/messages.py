@@ -130,6 +130,24 @@ def restored(r: dict[str, Any]) -> str:
     return f"{r['restored']} crops recreated"
 
 
+def removed(r: dict[str, Any]) -> str:
+    """Of `remove`: what goes with each clip, and what is selected afterwards."""
+    word = "removed" if r["done"] else "would be removed"
+    lines = [
+        f"{c['name']}: {c['faces']} faces ({c['kept']} kept, {c['selected']} selected), {c['files']} files, "
+        f"{c['bytes'] / 1e6:.1f} MB {word}"
+        for c in r["clips"]
+    ]
+    if not r["done"]:
+        return "\n".join([*lines, "nothing was removed yet; --yes removes it"])
+    return "\n".join([*lines, selected(r), r["report"]])
+
+
+def merged(r: dict[str, Any]) -> str:
+    """Of `merge`."""
+    return "\n".join([f"{len(r['clips'])} clips merged", selected(r), r["report"]])
+
+
 def people(changed: str) -> Callable[[dict[str, Any]], str]:
     """Of `people`: a line each, notes; where the subject was `changed`, in what way and what to do next."""
 

@@ -83,7 +83,7 @@ def mark(dataset: Any, sample_ids: Sequence[str], how: Literal["pin", "ban", "fr
     Raises UsageError where none is ticked.
     """
     if not sample_ids:
-        raise UsageError(f"no face is ticked: tick the faces to {how} first")
+        raise UsageError(f"no face is ticked: tick the faces to {how} first, or filter the view to them")
     faceset = faceset_of(dataset)
     faces = dataset.select(list(sample_ids)).values("face_id")
     with lock(faceset):

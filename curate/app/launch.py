@@ -27,6 +27,7 @@ from curate.app.dataset import begin_map, field_specs, load_faces, load_selectio
 from curate.app.map_process import Drawing
 from curate.dataset import pins
 from curate.dataset.faceset import Faceset, open_faceset
+from curate.dataset.lock import lock
 from curate.errors import MissingError, UsageError, WorkError
 from curate.runtime.cache import cache_folder
 
@@ -171,8 +172,10 @@ def refresh(dataset: Any, faceset: Faceset) -> Drawing | None:
 
     The map takes longest, in a process of its own: the dataset can be used before `finish` shows it.
     """
+    deleted = _ban_deleted(dataset, faceset)
     before, now = dict(dataset.info.get(INFO, {})), _fingerprint(faceset)
     changed = {k for k in before.keys() | now.keys() if before.get(k) != now.get(k)}
+    changed |= {"faces"} if deleted else set()
     anew = not changed <= {"selection", "pins"}
     drawing = begin_map(faceset) if anew or MAPPED not in dataset.info else None
     if not changed:
@@ -193,6 +196,24 @@ def refresh(dataset: Any, faceset: Faceset) -> Drawing | None:
         raise
     log.info("%s: %d faces loaded", dataset.name, len(dataset))
     return drawing
+
+
+def _ban_deleted(dataset: Any, faceset: Faceset) -> int:
+    """Number of faces whose samples were deleted in the App since it was loaded: they are banned, and shown again."""
+    before = dataset.info.get(INFO)
+    if not before or before.get("faces") != _fingerprint(faceset)["faces"]:
+        return 0
+    table = faceset.table(["face_id", "crop"])
+    shown = table.loc[table["crop"].notna() & (table["crop"] != ""), "face_id"]
+    gone = sorted(set(shown) - set(dataset.values("face_id")))
+    if gone:
+        with lock(faceset):
+            pins.change_pins(faceset, ban=gone)
+        log.warning(
+            "%s: %d faces that were deleted in the App are banned; run faceset select %s to select others, or "
+            "faceset select %s --free ID to allow one again", dataset.name, len(gone), faceset.folder, faceset.folder,
+        )  # fmt: skip
+    return len(gone)
 
 
 def finish(dataset: Any, drawing: Drawing | None) -> None:

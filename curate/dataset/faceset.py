@@ -51,6 +51,8 @@ class Faceset:
     """People that were named with --person and are not in the anchor yet."""
     references: tuple[tuple[float, ...], ...] = ()
     """Identity vectors of --reference photos."""
+    merged: tuple[Subject, ...] = ()
+    """Basis and evidence of facesets of the same subject that were merged into this one."""
     grouping: Grouping = field(default_factory=Grouping)
     anchor: Anchor | None = None
     """Who the subject is; None: not decided yet, or a faceset of before there were anchors."""
@@ -140,7 +142,7 @@ class Faceset:
         """Crop at a path from the table: (S, S, 3) uint8 RGB."""
         target = inside(self.folder, path)
         try:
-            image = cv2.imread(str(target), cv2.IMREAD_COLOR)
+            image = cv2.imread(str(target), cv2.IMREAD_COLOR) if is_whole(target) else None
         except DAMAGED:
             image = None
         if image is None:
@@ -174,6 +176,8 @@ class Faceset:
             manifest["references"] = [list(v) for v in self.references]
         if self.anchor is not None:
             manifest["anchor"] = asdict(self.anchor)
+        if self.merged:
+            manifest["merged"] = [{k: v for k, v in asdict(s).items() if v is not None} for s in self.merged]
         if self.grouping != Grouping():
             manifest["people"] = asdict(self.grouping)
         _keep_older(self.folder / MANIFEST)
@@ -252,6 +256,7 @@ def _of(folder: Path, manifest: dict[str, Any]) -> Faceset:
         record(Settings, manifest["settings"], strict=False),
         _persons(checked(manifest.get("person", ()), int | tuple[int, ...], "person")),
         checked(manifest.get("references", []), tuple[tuple[float, ...], ...], "references"),
+        tuple(record(Subject, {"basis": None, **values}) for values in manifest.get("merged", [])),
         record(Grouping, manifest.get("people", {}), strict=False),
         _anchor(manifest["anchor"]) if "anchor" in manifest else None,
     )
@@ -290,15 +295,29 @@ def _keep_older(path: Path) -> None:
             temporary.write_bytes(path.read_bytes())
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a JPEG or PNG file ends as it must; decoders show the rest of a truncated one as grey."""
+    try:
+        with path.open("rb") as stream:
+            kind = stream.read(4)
+            stream.seek(-min(path.stat().st_size, 12), 2)
+            end = stream.read()
+    except OSError:
+        return False
+    if kind[:2] == b"\xff\xd8":
+        return end.rstrip(b"\0").endswith(b"\xff\xd9")
+    return bool(kind) and (kind != b"\x89PNG" or end.endswith(b"IEND\xaeB`\x82"))
+
+
 def without_crop(faceset: Faceset) -> pd.DataFrame:
-    """Selected faces without their crop: face_id, clip, segment, frame, crop. Empty if no crops are written.
+    """Selected faces without their whole crop: face_id, clip, segment, frame, crop. Empty if no crops are written.
 
     Raises WorkError where there is no selection.
     """
     rows = faceset.selected(["face_id", "clip", "segment", "frame", "crop"])
     if not faceset.settings.crop_size:
         return rows.iloc[:0]
-    there = [isinstance(crop, str) and (faceset.folder / crop).is_file() for crop in rows["crop"]]
+    there = [isinstance(crop, str) and is_whole(faceset.folder / crop) for crop in rows["crop"]]
     return rows[~np.array(there, bool)].reset_index(drop=True)
 
 

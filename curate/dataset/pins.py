@@ -1,4 +1,4 @@
-"""Pinned and banned faces of a faceset, by face id, in pins.json."""
+"""Pinned and banned faces of a faceset, by face id, in pins.json; whole clips, tracks and ranges can be named."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import pandas as pd
+
 from curate.dataset import mirror
 from curate.dataset.faceset import Faceset
 from curate.errors import UsageError, WorkError
+from curate.footage.paths import parse_footage
 from curate.runtime.files import atomic
 
 FILE = "pins.json"
+GROUP = frozenset(":@")
+"""Characters that a face id does not have."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +57,54 @@ def read_pins(faceset: Faceset) -> Pins:
 def change_pins(faceset: Faceset, pin: Iterable[str] = (), ban: Iterable[str] = (), free: Iterable[str] = ()) -> Pins:
     """Pin, ban or free some of the faceset's faces, and save the result.
 
-    Raises UsageError for a face that the faceset does not hold, or that is given twice.
+    Each is a face id, or stands for several faces: see `_faces`. Raises UsageError for a face that the faceset does not
+    hold, or that is given twice.
     """
-    pin, ban, free = list(pin), list(ban), list(free)
-    known = set(faceset.table(["face_id"])["face_id"])
-    for flag, ids in (("--pin", pin), ("--ban", ban), ("--free", free)):
-        unknown = [face for face in ids if face not in known]
-        if unknown:
+    asked = (("--pin", list(pin)), ("--ban", list(ban)), ("--free", list(free)))
+    groups = any(not GROUP.isdisjoint(text) for _, texts in asked for text in texts)
+    table = faceset.table(["face_id", "clip", "shot", "track", "time", "kept"] if groups else ["face_id"])
+    known = set(table["face_id"])
+    chosen = []
+    for flag, texts in asked:
+        ids = [text for text in texts if GROUP.isdisjoint(text)]
+        if unknown := [face for face in ids if face not in known]:
             raise UsageError(f"{flag} {unknown[0]}: {faceset.folder} has no such face; see face_id in faces.parquet")
-    pins = read_pins(faceset).changed(pin, ban, free)
+        several = (_faces(faceset, table, flag, text) for text in texts if not GROUP.isdisjoint(text))
+        chosen.append([*ids, *(face for faces in several for face in faces)])
+    pins = read_pins(faceset).changed(*chosen)
     write_pins(faceset, pins)
     return pins
+
+
+def _faces(faceset: Faceset, table: pd.DataFrame, flag: str, text: str) -> list[str]:
+    """The faces that a text stands for: `clip:NAME`, `track:17`, `shot:NAME:3`, `NAME@00:10-00:20`.
+
+    Only kept faces are pinned. Raises UsageError where there is none.
+    """
+    rows = table[_meant(table, flag, text)]
+    if flag == "--pin":
+        rows = rows[rows["kept"]]
+    if rows.empty:
+        raise UsageError(
+            f"{flag} {text}: {faceset.folder} has no face there; clips, shots and tracks are in faces.parquet"
+        )
+    return sorted(rows["face_id"])
+
+
+def _meant(table: pd.DataFrame, flag: str, text: str) -> pd.Series:
+    kind, _, value = text.partition(":")
+    if kind == "clip":
+        return table["clip"] == value
+    if kind == "track" and value.isdecimal():
+        return table["track"] == int(value)
+    name, _, number = value.rpartition(":")
+    if kind == "shot" and number.isdecimal():
+        return (table["clip"] == name) & (table["shot"] == int(number))
+    span = parse_footage(text)
+    if span.start is None and span.end is None:
+        raise UsageError(f"{flag} {text}: give a face id, clip:NAME, track:N, shot:NAME:N or NAME@00:10-00:20")
+    inside = table["time"].between(span.start or 0.0, float("inf") if span.end is None else span.end, inclusive="left")
+    return (table["clip"] == str(span.path)) & inside
 
 
 def write_pins(faceset: Faceset, pins: Pins) -> None:

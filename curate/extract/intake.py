@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -96,18 +96,23 @@ def _take_in(clips: list[Clip], clip: Clip) -> None:
                 log.warning("%s is the same file as %s and is used once", clip.path, known.path)
             clips[i] = replace(clip, name=known.name)
             return
-        if known.sha256 == clip.sha256 and _overlap(known, clip):
+        if known.sha256 == clip.sha256 and overlaps(known, clip):
             raise UsageError(
                 f"{clip.path}: this range overlaps one that is in the faceset already: give ranges that do not overlap"
             )
     base = re.sub(r"[\x00-\x1f/\\]", "_", clip.name).strip(". ") or "clip"
-    names = {c.name for c in clips}
+    clips.append(replace(clip, name=free_name(base, {c.name for c in clips})))
+
+
+def free_name(base: str, taken: Collection[str]) -> str:
+    """The name, with a number behind it if it is taken."""
     name, count = base, 2
-    while name in names:
+    while name in taken:
         name, count = f"{base}-{count}", count + 1
-    clips.append(replace(clip, name=name))
+    return name
 
 
-def _overlap(a: Clip, b: Clip) -> bool:
+def overlaps(a: Clip, b: Clip) -> bool:
+    """Whether two ranges of one file share a moment."""
     starts, ends = (a.start or 0.0, b.start or 0.0), (a.end or float("inf"), b.end or float("inf"))
     return max(starts) < min(ends)

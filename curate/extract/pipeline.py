@@ -130,7 +130,7 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
     settings = _settings(request, old)
     clips, failed, named = probe_all(request.footage, old, progress)
     clips = [replace(clip, lut=settings.lut if clip.kind == "video" else "") for clip in clips]
-    references = tuple(_reference(path, settings) for path in request.references)
+    references = tuple(reference_vector(path, settings) for path in request.references)
     faceset = old or create(out, subject, settings)
     try:
         with lock(faceset):
@@ -242,7 +242,7 @@ def _settings(request: Request, old: Faceset | None) -> Settings:
     return settings
 
 
-def _reference(path: Path, settings: Settings) -> tuple[float, ...]:
+def reference_vector(path: Path, settings: Settings) -> tuple[float, ...]:
     """Identity vector of the largest face in a photo."""
     if not path.is_file():
         raise UsageError(f"--reference {path}: no such file")

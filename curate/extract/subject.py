@@ -25,6 +25,8 @@ NOBODY = "the track has no clear face"
 AGAIN = "the subject again: another track is kept in this shot"
 REACH = 0.9
 """Distance of a person from a look, relative to the limit of one person, below which it is the subject."""
+STANDS_OUT = 0.1
+"""Distance by which the person nearest to a photo must be nearer than the next one, where neither is near."""
 MISSING = -1
 """Person of a track that shows nobody for sure."""
 
@@ -91,19 +93,33 @@ def find_people(found: Tracks, faceset: Faceset) -> People:
 
 
 def _reached(centres: NDArray[np.float64], anchor: Anchor, same: float) -> NDArray[np.intp]:
-    """The people within reach of one of the anchor's looks; of a photo at least the nearest one, up to a limit."""
+    """The people within reach of one of the anchor's looks; of a photo at least the nearest one, if it stands out."""
     apart = identity.distances(centres, np.array(anchor.looks))
     reached = set(np.flatnonzero((apart < REACH * same).any(axis=1)).tolist())
-    limit = identity.NOT_THE_PERSON if anchor.how == "reference" else same
-    reached |= {int(k) for k, least in zip(apart.argmin(axis=0), apart.min(axis=0), strict=True) if least <= limit}
-    if not reached:
-        what = "the --reference photo" if anchor.how == "reference" else "the subject"
+    photo = anchor.how == "reference"
+    limit = identity.NOT_THE_PERSON if photo else same
+    for look in apart.T:
+        order = np.argsort(look, kind="stable")[:2]
+        alone = len(order) < 2 or look[order[1]] - look[order[0]] >= STANDS_OUT
+        if look[order[0]] <= limit and (alone or look[order[0]] < REACH * same or not photo):
+            reached.add(int(order[0]))
+    if reached:
+        return np.array(sorted(reached))
+    least = np.sort(apart.min(axis=1))
+    if photo and least[0] <= limit:
         raise NobodyError(
-            f"nobody in the footage looks like {what} (identity distance {apart.min():.2f}, limit {limit:g}): "
-            + ("give another photo, or leave --reference out" if anchor.how == "reference" else "add footage of the "
-               "subject, or name another person with --person or --reference")
-        )  # fmt: skip
-    return np.array(sorted(reached))
+            f"the --reference photo does not tell two people apart (identity distances {least[0]:.2f} and "
+            f"{least[1]:.2f}): give a sharper photo of the uncovered face, or name the person with --person"
+        )
+    if photo:
+        raise NobodyError(
+            f"nobody in the footage looks like the --reference photo (identity distance {least[0]:.2f}, limit "
+            f"{limit:g}): give another photo, or leave --reference out"
+        )
+    raise NobodyError(
+        f"nobody in the footage looks like the subject (identity distance {least[0]:.2f}, limit {limit:g}): add "
+        "footage of the subject, or name another person with --person or --reference"
+    )
 
 
 def _near(vectors: NDArray[np.float64], mine: NDArray[np.bool_], anchor: Anchor, same: float) -> NDArray[np.bool_]:

@@ -18,12 +18,13 @@ def select(
     given: Given,
     target: For = None,
     pin: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="Always select this face; also in later calls.")
+        list[str] | None,
+        typer.Option(metavar="WHAT", help="Always select: a face id, clip:X, track:N, shot:X:N or X@0:10-0:20."),
     ] = None,
     ban: Annotated[
-        list[str] | None, typer.Option(metavar="ID", help="Never select this face; also in later calls.")
+        list[str] | None, typer.Option(metavar="WHAT", help="Never select: as --pin; also in later calls.")
     ] = None,
-    free: Annotated[list[str] | None, typer.Option(metavar="ID", help="No longer pin or ban this face.")] = None,
+    free: Annotated[list[str] | None, typer.Option(metavar="WHAT", help="No longer pin or ban: as --pin.")] = None,
     defaults: Annotated[
         bool, typer.Option("--defaults", help="Forget the options and the target of the last selection.")
     ] = False,

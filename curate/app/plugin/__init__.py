@@ -146,7 +146,8 @@ class _Mark(_Operator):
         """Run the operator; its message."""
 
         def work() -> str:
-            count = actions.mark(ctx.dataset, ctx.selected, self.how)
+            wanted = ctx.selected or (ctx.view.values("id") if ctx.has_custom_view else [])
+            count = actions.mark(ctx.dataset, wanted, self.how)
             ctx.ops.clear_selected_samples()
             ctx.ops.reload_dataset()
             faces = "1 face is" if count == 1 else f"{count} faces are"
@@ -157,12 +158,12 @@ class _Mark(_Operator):
 
 class Pin(_Mark):
     how, icon = "pin", "push_pin"
-    name, label, hint, done = "pin", "Pin faces", "Always choose the ticked faces", "pinned"
+    name, label, hint, done = "pin", "Pin faces", "Always choose the ticked faces, or those of the view", "pinned"
 
 
 class Ban(_Mark):
     how, icon = "ban", "block"
-    name, label, hint, done = "ban", "Ban faces", "Never choose the ticked faces", "banned"
+    name, label, hint, done = "ban", "Ban faces", "Never choose the ticked faces, or those of the view", "banned"
 
 
 class Free(_Mark):
@@ -170,7 +171,7 @@ class Free(_Mark):
     name, label, hint, done = (
         "free",
         "Free faces",
-        "Remove the pin or ban of the ticked faces",
+        "Remove the pin or ban of the ticked faces, or of those of the view",
         "neither pinned nor banned any more",
     )
 

@@ -52,3 +52,47 @@ def test_a_damaged_file_is_told(faceset: Faceset, text: str) -> None:
     (faceset.folder / "pins.json").write_text(text)
     with pytest.raises(WorkError, match=r"pins.json is damaged"):
         read_pins(faceset)
+
+
+@pytest.fixture
+def filmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faceset:
+    import pandas as pd
+
+    rows = {
+        "face_id": ["a0", "a1", "a2", "b0", "b1"],
+        "clip": ["a", "a", "a", "b", "b"],
+        "shot": [0, 0, 1, 0, 0],
+        "track": [0, 0, 1, 2, 3],
+        "time": [0.0, 5.0, 10.0, 10.0, 20.0],
+        "kept": [True, True, True, True, False],
+    }
+    monkeypatch.setattr(Faceset, "table", lambda self, columns: pd.DataFrame(rows)[columns])
+    return create(tmp_path / "set", Subject("A", "self"), Settings())
+
+
+@pytest.mark.parametrize(
+    ("text", "faces"),
+    [
+        ("clip:b", ("b0", "b1")),
+        ("track:0", ("a0", "a1")),
+        ("shot:a:1", ("a2",)),
+        ("a@00:05-00:10", ("a1",)),
+        ("a@00:05-", ("a1", "a2")),
+        ("a2", ("a2",)),
+    ],
+)
+def test_whole_clips_tracks_shots_and_ranges_are_banned(filmed: Faceset, text: str, faces: tuple[str, ...]) -> None:
+    assert change_pins(filmed, ban=[text]).banned == faces
+    assert change_pins(filmed, free=[text]) == Pins()
+
+
+def test_only_the_subjects_faces_are_pinned_by_a_group(filmed: Faceset) -> None:
+    assert change_pins(filmed, pin=["clip:b"]).pinned == ("b0",)
+    for text, message in (
+        ("clip:c", "has no face there"),
+        ("track:3", "has no face there"),
+        ("clap:b", "give a face id"),
+        ("a@1:x-", "give a face id"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            change_pins(filmed, pin=[text])

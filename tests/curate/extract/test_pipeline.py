@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 import tomli_w
 
-from curate.dataset.faceset import open_faceset
+from curate.dataset.faceset import open_faceset, without_crop
 from curate.dataset.lock import lock
 from curate.errors import UsageError, WorkError
 from curate.extract.census import people
@@ -32,6 +32,7 @@ from curate.extract.tracks import DISSOLVE
 from curate.footage.video import decode, probe
 from curate.schema import STATUS_OK
 from curate.turntable import painted, performance, render
+from curate.upkeep.prune import restore
 
 
 def table_hash(folder: Path) -> str:
@@ -302,3 +303,16 @@ def test_follow_reads_a_second_of_footage_as_its_faceset_does(head_clips, head_f
     assert np.abs(table.loc[both, "pitch"] - frames.loc[both, "pitch"]).max() < 0.5
     alone = follow(head_clips["target"], identity, end=0.5).set_index("frame")
     assert np.abs(there - np.stack(list(alone.loc[both, "expression"]))).max() > 0.02
+
+
+def test_a_truncated_crop_is_never_read_and_is_restored(head_facesets, tmp_path) -> None:
+    shutil.copytree(head_facesets["source"], tmp_path / "set")
+    faceset = open_faceset(tmp_path / "set")
+    path = faceset.folder / faceset.selected(["crop"])["crop"].iloc[3]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WorkError, match=rf"{path.name} cannot be read: restore it with faceset prune .* --restore"):
+        faceset.crop(str(path.relative_to(faceset.folder)))
+    assert without_crop(faceset)["crop"].tolist() == [str(path.relative_to(faceset.folder))]
+    assert restore(faceset) == 1
+    assert path.read_bytes() == whole

@@ -96,3 +96,15 @@ def test_an_anchor_is_carried_to_another_identity_model_by_its_tracks() -> None:
     assert found.kept == {0} and found.anchor.identifier == "dlib" and found.anchor.looks[0][0] == PEOPLE[0][0]
     with pytest.raises(NobodyError, match="--identifier other"):
         find_people(Tracks(tracks[1:]), faceset(anchor=old))
+
+
+def test_a_photo_that_suits_two_people_is_not_guessed_from() -> None:
+    photo = (PEOPLE[0] + PEOPLE[1]) / 2
+    tracks = Tracks([track(0, 0, 59), track(1, 100, 219)])
+    apart = float(np.linalg.norm(photo - PEOPLE[0]))
+    assert 0.45 > apart > 0.36
+    photo += 0.5 * (PEOPLE[2] - photo)
+    assert 0.45 < float(np.linalg.norm(photo - PEOPLE[0])) < 0.6
+    with pytest.raises(NobodyError, match="does not tell two people apart"):
+        find_people(tracks, faceset(references=(tuple(map(float, photo)),)))
+    assert find_people(Tracks(tracks.tracks[:1]), faceset(references=(tuple(map(float, photo)),))).kept == {0}

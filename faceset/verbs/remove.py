@@ -1,0 +1,30 @@
+"""`faceset remove`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from curate.select.options import SelectionOptions
+from faceset import choosing, console, messages
+from faceset.options import Folder, Json, Quiet
+
+
+def remove(
+    folder: Folder,
+    clips: Annotated[list[str], typer.Argument(metavar="CLIP...", help="Clips, by name in the faceset or by path.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove; without it only report what would go.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove clips from a faceset: their faces, crops and scores, and select again from the rest."""
+    from curate.dataset.faceset import open_faceset
+    from curate.upkeep.remove import remove_clips
+
+    done = asdict(remove_clips(open_faceset(folder), clips, yes, console.progress(quiet)))
+    if yes:
+        done |= choosing.select(folder, SelectionOptions(), None)
+        done["report"] = str(choosing.report(folder))
+    console.say(as_json, done, messages.removed)
