@@ -147,8 +147,13 @@ def certain(problem: Problem, chosen: Indices) -> float:
     best = np.zeros(len(problem.demand), np.float32)
     for start in range(0, len(chosen), _FEW):
         np.maximum(best, problem.rows(chosen[start : start + _FEW]).max(0), out=best)
-    value, share = float(best @ weight), weight.astype(np.float32)
-    gains = [np.maximum(problem.rows(rows) - best, 0) @ share for rows in problem.blocks()]
+    value, share, gains = float(best @ weight), weight.astype(np.float32), []
+    bar = np.log(np.maximum(best, 1e-30))
+    for rows in problem.blocks():
+        block = problem.logs(rows)
+        row, face = np.divmod(np.flatnonzero(block > bar), len(bar))
+        added = (np.exp(np.minimum(block[row, face], 0)) - best[face]) * share[face]
+        gains.append(np.bincount(row, np.maximum(added, 0), len(rows)))
     largest = np.sort(np.concatenate(gains))[::-1][: len(chosen)]
     return value / max(value + float(largest.sum(dtype=np.float64)), 1e-12)
 

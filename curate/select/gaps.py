@@ -6,12 +6,15 @@ together by what they lie beyond: first the axis (yaw, mouth, light ...) on whic
 source has, with all faces of the target beyond that bound; then the next; what is left over lies inside the source's
 range on every axis, and is a combination that it does not have, named by its cluster. An axis on which nearly all of
 the target lies outside (another light throughout) is reported once; its block is then left out of the comparison, or it
-would hide every other gap.
+would hide every other gap. Shares are of the footage: a face counts as long as it is shown.
+
+Expression and pitch are measured from each subject's own neutral, so what a target does throughout (it smiles, it looks
+down) is hidden there; `curate.select.habits` finds it in the values as they were measured.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -19,11 +22,18 @@ from numpy.typing import NDArray
 
 from curate.axes import READABLE
 from curate.dataset.faceset import Faceset
+from curate.dataset.pins import read_pins
+from curate.errors import WorkError
 from curate.face.pose import matrix
 from curate.scores.expression import AXES
 from curate.select.cluster import cluster
+from curate.select.content import seconds
 from curate.select.coverage import nearest
-from curate.select.options import Weights
+from curate.select.habits import Habit, habits
+from curate.select.kinds import ALIKE
+from curate.select.options import FLOOR_COLUMNS, Weights
+from curate.select.persist import last_options
+from curate.select.pool import pool_of
 from curate.select.space import SPACE_COLUMNS, Space, light_of, neutral_of, posed, together
 from curate.types import Floats
 
@@ -33,9 +43,9 @@ APART = 1.0
 EDGE = 0.005
 """A source reaches from this quantile on an axis to the opposite one."""
 LEAST_SHARE = 0.02
-"""Of the target's faces: less is no gap."""
+"""Of the target's footage: less is no gap."""
 THROUGHOUT = 0.8
-"""Of the target's faces: what is missing in so many is a difference of the footage as a whole."""
+"""Of the target's footage: what is missing in so much of it is a difference of the footage as a whole."""
 MOST = 8
 EXAMPLES = 4
 SPANS = 3
@@ -49,12 +59,14 @@ class Gap:
     words: str
     """What they look like, as "turned right 12 to 41 deg, mouth open"; sides are the subject's own."""
     share: float
-    """Of the target's faces, 0..1."""
+    """Of the target's footage, 0..1."""
     axis: str | None
     """The axis of READABLE that the source does not reach; None for a combination."""
     low: float | None
     high: float | None
     """Their range on that axis."""
+    adds: float
+    """Coverage of the target, 0..1, that footage of such faces would add."""
     away: float
     """Degrees between the turn of such a face and that of the source's face nearest in pose (median)."""
     spans: tuple[tuple[str, float, float], ...]
@@ -68,16 +80,50 @@ class Gap:
         """A sentence for people: how much of the target it is, what it shows, and what to do."""
         where = "; ".join(f"{clip} {_code(a)}-{_code(b)}" for clip, a, b in self.spans[:1])
         away = f"the nearest source face is {self.away:.0f} deg away" if self.away >= 5 else "no source face is similar"
-        return f"{100 * self.share:.0f} % of the target ({self.words}): {away}; film faces as in {where}"
+        more = f"; it would cover {100 * self.adds:.0f} % more of the target" if self.adds >= 0.005 else ""
+        return f"{100 * self.share:.0f} % of the target ({self.words}): {away}; film faces as in {where}{more}"
 
 
-GAP_COLUMNS = ["face_id", "clip", "time", "kept", "stands_for", *SPACE_COLUMNS, *AXES]
+GAP_COLUMNS = list(
+    dict.fromkeys(
+        (
+            *("face_id", "clip", "frame", "time", "kept", "stands_for", "landmark_confidence"),
+            *(*SPACE_COLUMNS, *AXES, *FLOOR_COLUMNS),
+        )
+    )
+)
 
 
 def gaps_for(source: Faceset, target: Faceset, weights: Weights | None = None) -> tuple[Gap, ...]:
-    """The gaps of the source's kept faces for the target's."""
-    have, want = posed(source.table(GAP_COLUMNS)), posed(target.table(GAP_COLUMNS))
-    return gaps(Space.fit(together(have, want), weights), have, want)
+    """The gaps of the source's eligible faces, with the floors of its last selection, for the target's kept ones."""
+    options = last_options(source).options
+    options = replace(options, weights=weights or options.weights)
+    want = posed(target.table(GAP_COLUMNS))
+    try:
+        have = pool_of(source.table(GAP_COLUMNS, kept=True), options, read_pins(source)).faces
+    except WorkError:  # nothing is eligible
+        return ()
+    hidden = tuple(_of_habit(source, have, want, habit) for habit in habits(source, have, target, want))
+    found = gaps(Space.fit(together(have, want), options.weights), have, want)
+    return tuple(sorted((*hidden, *found), key=lambda gap: -gap.share)[:MOST])
+
+
+def _of_habit(source: Faceset, have: pd.DataFrame, want: pd.DataFrame, habit: Habit) -> Gap:
+    axis, rows = READABLE[habit.axis], np.flatnonzero(habit.beyond)
+    words = f"{axis.high if habit.side > 0 else axis.low} throughout, more than the source ever does"
+    examples = rows[np.unique(np.linspace(0, len(rows) - 1, EXAMPLES).astype(int))]
+    return Gap(
+        words,
+        habit.share,
+        habit.axis,
+        habit.low,
+        habit.high,
+        0.0,
+        0.0,
+        _spans(want[habit.beyond], seconds(want)[habit.beyond]),
+        tuple(want["face_id"].iloc[examples].astype(str)),
+        (str(have["face_id"].iloc[habit.nearest]),) * len(examples),
+    )
 
 
 def gaps(space: Space, source: pd.DataFrame, target: pd.DataFrame) -> tuple[Gap, ...]:
@@ -89,37 +135,63 @@ def gaps(space: Space, source: pd.DataFrame, target: pd.DataFrame) -> tuple[Gap,
     if not len(source) or not len(target):
         return ()
     have, want = space.embed(source, neutral_of(source)), space.embed(target, neutral_of(target))
+    asked = _Asked(source, target, have, want, readable(target), seconds(target))
     missed = _missed(space, source, have, want)
-    axes = [
-        (name, side) for name, axis in READABLE.items() for side in (-1, 1) if (axis.high if side > 0 else axis.low)
-    ]
-    supply, asked = readable(source), readable(target)
-    bounds = {
-        (name, side): side * float(np.nanquantile(side * supply[name], 1 - EDGE))
-        for name, side in axes
-        if np.isfinite(supply[name]).any()
-    }
     found: list[Gap] = []
-    least = LEAST_SHARE * len(target)
-    while len(found) < MOST and missed.sum() >= least:
+    bounds = _bounds(readable(source))
+    while len(found) < MOST and asked.share(missed) >= LEAST_SHARE:
         outside = {
-            key: int((missed & (key[1] * (asked[key[0]] - bound) > READABLE[key[0]].margin)).sum())
+            key: asked.share(missed & asked.beyond(*key, bound, READABLE[key[0]].margin))
             for key, bound in bounds.items()
         }
         best = max(outside, key=lambda key: outside[key], default=None)
-        if best is None or outside[best] < least:
+        if best is None or outside[best] < LEAST_SHARE:
             break
-        name, side = best
-        region = side * (asked[name] - bounds.pop(best)) > 0
-        found.append(_gap(space, source, target, (have, want), missed & region, region, best, asked))
+        name, bound = best[0], bounds.pop(best)
+        region = asked.beyond(*best, bound, 0.0)
+        shown = region & (missed | (nearest(space, want, have) < ALIKE))
+        found.append(_gap(space, asked, missed & region, shown, best))
         missed = missed & ~region
-        if region.mean() >= THROUGHOUT:
+        if asked.share(region) >= THROUGHOUT:
             for points in (have, want):
                 space.block(points, READABLE[name].block)[:] = 0
             bounds = {key: b for key, b in bounds.items() if READABLE[key[0]].block != READABLE[name].block}
             missed = _missed(space, source, have, want)
-    found += _combinations(space, source, target, (have, want), missed, asked, least)
+    found += _combinations(space, asked, missed)
     return tuple(sorted(found, key=lambda gap: -gap.share)[:MOST])
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Source and target, as gaps are looked for."""
+
+    source: pd.DataFrame
+    target: pd.DataFrame
+    have: Floats
+    want: Floats
+    values: dict[str, NDArray[np.float64]]
+    """(M,) the target's values of every axis of READABLE."""
+    lasts: NDArray[np.float64]
+    """(M,) seconds for which each face of the target stands."""
+
+    def share(self, faces: NDArray[np.bool_]) -> float:
+        """0..1, share of the target's footage."""
+        return float(self.lasts[faces].sum() / self.lasts.sum())
+
+    def beyond(self, name: str, side: int, bound: float, margin: float) -> NDArray[np.bool_]:
+        """(M,) which faces lie further out on an axis than `bound` by more than `margin`."""
+        outside: NDArray[np.bool_] = side * (self.values[name] - bound) > margin
+        return outside
+
+
+def _bounds(supply: dict[str, NDArray[np.float64]]) -> dict[tuple[str, int], float]:
+    """Axis and side to how far the source reaches; roll is no axis, since crops are upright."""
+    return {
+        (name, side): side * float(np.nanquantile(side * supply[name], 1 - EDGE))
+        for name, axis in READABLE.items()
+        for side in (-1, 1)
+        if name != "roll" and (axis.high if side > 0 else axis.low) and np.isfinite(supply[name]).any()
+    }
 
 
 def _missed(space: Space, source: pd.DataFrame, have: Floats, want: Floats) -> NDArray[np.bool_]:
@@ -158,57 +230,47 @@ def _own_limit(space: Space, source: pd.DataFrame, points: Floats) -> float:
     return max(float(np.quantile(near, LIMIT)), 0.5 * space.width)
 
 
-def _combinations(
-    space: Space,
-    source: pd.DataFrame,
-    target: pd.DataFrame,
-    points: tuple[Floats, Floats],
-    missed: NDArray[np.bool_],
-    asked: dict[str, NDArray[np.float64]],
-    least: float,
-) -> list[Gap]:
+def _combinations(space: Space, asked: _Asked, missed: NDArray[np.bool_]) -> list[Gap]:
     """Missed faces within the source's range on every axis, by the cluster that they are in."""
-    if missed.sum() < least:
+    if asked.share(missed) < LEAST_SHARE:
         return []
     rows = np.flatnonzero(missed)
-    groups = cluster(space, points[1][rows], target.iloc[rows].reset_index(drop=True))
+    groups = cluster(space, asked.want[rows], asked.target.iloc[rows].reset_index(drop=True))
     found = []
-    for label, (name, size) in enumerate(zip(groups.names, groups.sizes, strict=True)):
-        if size >= least:
-            faces = np.zeros(len(target), bool)
-            faces[rows[groups.labels == label]] = True
-            found.append(_gap(space, source, target, points, faces, faces, None, asked, name))
+    for label, name in enumerate(groups.names):
+        faces = np.zeros(len(missed), bool)
+        faces[rows[groups.labels == label]] = True
+        if asked.share(faces) >= LEAST_SHARE:
+            found.append(_gap(space, asked, faces, faces, None, name))
     return found
 
 
 def _gap(
     space: Space,
-    source: pd.DataFrame,
-    target: pd.DataFrame,
-    points: tuple[Floats, Floats],
+    asked: _Asked,
     missed: NDArray[np.bool_],
     region: NDArray[np.bool_],
     axis: tuple[str, int] | None,
-    asked: dict[str, NDArray[np.float64]],
     words: str = "",
 ) -> Gap:
     low = high = None
     if axis is not None:
-        low, high = (float(v) for v in np.nanquantile(asked[axis[0]][region], (0, 1)))
-        words = _words(axis, low, high, missed, asked)
-    examples = _examples(points[1], np.flatnonzero(missed))
-    have = points[0]
-    like = [int(np.square(have - points[1][i]).sum(1).argmin()) for i in examples]
+        low, high = (float(v) for v in np.nanquantile(asked.values[axis[0]][region], (0, 1)))
+        words = _words(axis, low, high, missed, asked.values)
+    examples = _examples(asked.want, np.flatnonzero(missed))
+    like = [int(np.square(asked.have - asked.want[i]).sum(1).argmin()) for i in examples]
+    lacks = 1 - nearest(space, asked.want[missed], asked.have).astype(np.float64)
     return Gap(
         words,
-        float(region.mean()),
+        asked.share(region),
         axis[0] if axis else None,
         low,
         high,
-        _away(source, target[missed]),
-        _spans(target[region]),
-        tuple(str(target["face_id"].iloc[i]) for i in examples),
-        tuple(str(source["face_id"].iloc[i]) for i in like),
+        float(lacks @ asked.lasts[missed] / asked.lasts.sum()),
+        _away(asked.source, asked.target[missed]),
+        _spans(asked.target[region], asked.lasts[region]),
+        tuple(str(asked.target["face_id"].iloc[i]) for i in examples),
+        tuple(str(asked.source["face_id"].iloc[i]) for i in like),
     )
 
 
@@ -245,13 +307,15 @@ def _examples(points: Floats, rows: NDArray[np.int64]) -> list[int]:
     return chosen
 
 
-def _spans(rows: pd.DataFrame) -> tuple[tuple[str, float, float], ...]:
-    """The longest stretches of time without a break of more than APART seconds."""
+def _spans(rows: pd.DataFrame, lasts: NDArray[np.float64]) -> tuple[tuple[str, float, float], ...]:
+    """The longest stretches without a break of more than APART seconds of faces that are shown for `lasts` each."""
     found = []
+    rows = rows.assign(ends=rows["time"].to_numpy(np.float64) + lasts)
     for clip, group in rows.sort_values("time").groupby("clip"):
-        time = group["time"].to_numpy(np.float64)
-        for piece in np.split(time, np.flatnonzero(np.diff(time) > APART) + 1):
-            found.append((str(clip), float(piece[0]), float(piece[-1])))
+        time, ends = group["time"].to_numpy(np.float64), np.maximum.accumulate(group["ends"].to_numpy(np.float64))
+        breaks = np.flatnonzero(time[1:] - ends[:-1] > APART) + 1
+        for piece in np.split(np.arange(len(time)), breaks):
+            found.append((str(clip), float(time[piece[0]]), float(ends[piece[-1]])))
     return tuple(sorted(found, key=lambda s: (s[1] - s[2], s[0], s[1]))[:SPANS])
 
 

@@ -217,8 +217,9 @@ def _unlike(
 def spread(points: NDArray[np.floating], floor: float, faces: NDArray[np.int64] | None = None) -> float:
     """Median distance among the points (N, D) that are left when of any two closer than `floor` one goes.
 
-    At least `floor`. `faces` (N,): how many faces each point stands for; None: one, repeated or not. A point that is left
-    counts as the square of the faces that it then stands for, up to COMPANY: real faces last, misread ones stand alone.
+    At least `floor`. `faces` (N,): how many faces each point stands for; None: one, repeated or not. A point that
+    is left counts as the square of the faces for which it then stands, up to COMPANY: real faces last, misread ones
+    stand alone.
     """
     if faces is None:
         points = np.unique(np.round(points, 6), axis=0)

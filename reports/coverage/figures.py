@@ -16,8 +16,8 @@ from curate.scores.expression import AXES
 from curate.select import coverage, facility_location, keep, outcome
 from curate.select.content import content_order, seconds
 from curate.select.coverage import PITCH_EDGES, YAW_EDGES
-from curate.select.gaps import Gap, gaps
-from curate.select.space import Space, posed, together
+from curate.select.gaps import Gap, gaps_for
+from curate.select.space import posed
 from curate.types import Clip, Floats
 from reports.coverage import spread
 
@@ -204,7 +204,7 @@ def figures(faceset: Faceset, target: Faceset | None = None, examples: int = 8, 
         clips=tuple(_clip_row(c, table, chosen, alone.get(c.name)) for c in faceset.clips),
         dropped=_dropped(table, examples),
         clusters=_clusters(chosen, strip),
-        target=None if target is None or wanted is None else _target(faceset, stored, kept, target, wanted),
+        target=None if target is None or wanted is None else _target(faceset, stored, target, wanted),
     )
 
 
@@ -225,14 +225,11 @@ def _more(stored: outcome.Outcome, kept: pd.DataFrame, chosen: pd.DataFrame) -> 
     return np.minimum(stored.coverage + added[order.gains[len(picked) :] > 0], 1).astype(np.float32)
 
 
-def _target(
-    faceset: Faceset, stored: outcome.Outcome, kept: pd.DataFrame, target: Faceset, wanted: pd.DataFrame
-) -> Target:
+def _target(faceset: Faceset, stored: outcome.Outcome, target: Faceset, wanted: pd.DataFrame) -> Target:
     """Coverage of the target, as stored where the selection was made for it, and its gaps."""
     name = target.subject.name if target.subject else target.folder.name
     found = outcome.target_outcome(faceset, stored, target)
-    seen = kept[kept["yaw"].notna()].sort_values("face_id", ignore_index=True)
-    lacks = gaps(Space.fit(together(seen, wanted), stored.weights), seen, wanted) if len(seen) else ()
+    lacks = gaps_for(faceset, target, stored.weights)
     return Target(name, str(target.folder.resolve()), len(wanted), found.before, found.after, lacks)
 
 

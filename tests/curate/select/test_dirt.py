@@ -86,6 +86,15 @@ def test_quick_movement_and_blinks_are_not_misread(lively) -> None:
     assert misread(doubtful).tolist() == [i == 7 for i in range(len(lively))]
 
 
+def test_no_ghost_of_a_dissolve_is_chosen(lively) -> None:
+    blend = (lively["time"] > 30) & (lively["time"] < 31)
+    middle = 1 - (lively["time"] - 30.5).abs() / 0.5
+    table = lively.assign(landmark_confidence=np.where(blend, 0.95 - 0.4 * middle, 0.95))
+    ghosts = table.loc[(table["time"] > 30.1) & (table["time"] < 30.9), "face_id"]
+    assert not set(ids(pick(table, 150))) & set(ghosts) and set(ids(pick(lively, 150))) & set(ghosts)
+    assert misread(table)[(table["time"] - 30.5).abs() > 0.9].sum() == 0
+
+
 def test_blurred_twins_are_left_out_and_told(lively) -> None:
     soft = lively.assign(clip="b", face_id="b" + lively["face_id"], Sharpness=lively["Sharpness"] - np.float32(0.45))
     rng = RNG(1)

@@ -12,8 +12,12 @@ from curate.dataset.faceset import Faceset
 from curate.extract.pipeline import Request, curate
 from curate.scores.expression import AXES, INDEX
 from curate.select.gaps import GAP_COLUMNS, gaps, gaps_for
+from curate.select.habits import found_in
+from curate.select.options import Floors, SelectionOptions
+from curate.select.selection import select_faceset
 from curate.select.space import Space, together
 from curate.turntable import View, hopper, painted, performance, write_clip
+from tests.tables import write_rows
 
 STEP = 5
 
@@ -106,3 +110,78 @@ def test_another_exposure_is_no_gap_but_another_side_is() -> None:
 
 def test_nothing_to_compare() -> None:
     assert gaps(Space.fit(faces(30, 1)), faces(30, 1)[:0], faces(30, 2)) == ()
+
+
+def stretched(target: pd.DataFrame, fps: float, still: np.ndarray, frames: int) -> pd.DataFrame:
+    """The target as `--every auto` reads it: the faces `still` stand for `frames` frames each."""
+    lasts = np.where(still, frames, 1)
+    frame = np.concatenate([[0], np.cumsum(lasts)[:-1]])
+    return target.assign(stands_for=lasts, frame=frame, time=frame / fps)
+
+
+def test_shares_are_of_the_footage_and_not_of_the_faces_that_were_read() -> None:
+    target, source = faces(600, 1), faces(600, 2)
+    source = source[source["yaw"] < 8]
+    turned = (target["yaw"] > 8).to_numpy()
+    shown = stretched(target, 25, turned, 24)
+    true = 24 * turned.sum() / (24 * turned.sum() + (~turned).sum())
+    gap = found(source, shown)[0]
+    assert gap.axis == "yaw" and gap.share == pytest.approx(true, abs=0.03) and true > turned.mean() + 0.3
+
+
+@pytest.mark.parametrize("fps", [24.0, 25.0, 60.0])
+def test_a_held_stretch_is_one_at_any_frame_rate(fps) -> None:
+    target, source = faces(400, 1, yaw=4), faces(400, 2, yaw=4)
+    held, glance = np.arange(100, 110), np.arange(300, 330)
+    target.loc[held, "yaw"], target.loc[glance, "yaw"] = 40.0, 40.0
+    shown = stretched(target, fps, np.isin(np.arange(400), held), round(2 * fps))
+    gap = next(g for g in found(source, shown) if g.axis == "yaw")
+    _, start, end = gap.spans[0]
+    assert start == pytest.approx(100 / fps, abs=0.05) and end - start == pytest.approx(20, abs=0.5)
+
+
+def test_faces_just_beyond_the_edge_that_have_a_counterpart_are_no_part_of_a_gap() -> None:
+    rng = np.random.default_rng(0)
+    source = faces(2000, 2, yaw=1)
+    source["yaw"] = np.clip(rng.normal(0, 6, 2000), -14, 14)
+    target = source.assign(face_id="t" + source["face_id"], clip="t")
+    target.loc[:999, "yaw"] = 14.2
+    target.loc[1000:1329, "yaw"] = rng.uniform(35, 45, 330)
+    same = source.loc[:999].assign(yaw=14.0)
+    gap = found(pd.concat([source, same], ignore_index=True), target)[0]
+    assert gap.axis == "yaw" and gap.share == pytest.approx(0.165, abs=0.02)
+
+
+def test_a_shot_that_fills_a_gap_says_what_it_adds() -> None:
+    target, source = faces(900, 1), faces(900, 2)
+    gap = found(source[source["yaw"] < 8], target)[0]
+    assert 0 < gap.adds <= gap.share and f"{100 * gap.adds:.0f} % more of the target" in gap.sentence()
+
+
+def test_what_a_target_does_throughout_is_found_in_the_values_as_measured() -> None:
+    rng = np.random.default_rng(0)
+    supply = {"smile": rng.uniform(0, 0.2, 500), "pitch": rng.normal(0, 4, 500), "jawOpen": rng.uniform(0, 0.3, 500)}
+    asked = {"smile": rng.uniform(0.6, 0.9, 300), "pitch": rng.normal(30, 2, 300), "jawOpen": rng.uniform(0, 0.5, 300)}
+    lasts = np.ones(300)
+    habits = {h.axis: h for h in found_in(supply, asked, lasts)}
+    assert set(habits) == {"smile", "pitch"} and habits["smile"].side == habits["pitch"].side == 1
+    assert habits["smile"].share == 1.0
+    assert not found_in(supply, supply, np.ones(500))
+    part = np.where(np.arange(300) < 200, asked["smile"], 0.0)
+    assert not found_in({"smile": supply["smile"]}, {"smile": part}, lasts), "the neutral shows what it does at times"
+
+
+def test_floors_of_the_source_count(heads) -> None:
+    source, target, _ = heads
+    select_faceset(source, SelectionOptions("20"))
+    assert gaps_for(source, target) == ()
+    table = source.table()
+    limit = float(table.loc[table["yaw"] < -12, "Sharpness"].max()) if (table["yaw"] < -12).any() else 0.0
+    lowered = table.assign(Sharpness=np.where(table["yaw"] < -12, limit - 10, table["Sharpness"]).astype(np.float32))
+    write_rows(source, lowered)
+    try:
+        floor = float(lowered.loc[lowered["yaw"] >= -12, "Sharpness"].min()) - 1
+        select_faceset(source, SelectionOptions("20", floors=Floors(min_sharpness=floor)))
+        assert any(gap.axis == "yaw" and gap.words.startswith("turned right") for gap in gaps_for(source, target))
+    finally:
+        write_rows(source, table)
