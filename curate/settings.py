@@ -43,7 +43,7 @@ class Settings:
     detector: str = option("litert", "Face detector.", choices=f"{BACKENDS}:DETECTORS")
     landmarker: str = option("litert", "Landmark model.", choices=f"{BACKENDS}:LANDMARKERS")
     identifier: str = option("dlib", "Identity model.", choices=f"{BACKENDS}:IDENTIFIERS")
-    scores: int = 3
+    scores: int = 4
     """Version of the scores: parts with another one are stale."""
     models: dict[str, str] = field(default_factory=dict)
     """Name to SHA-256 of the weights in use."""
