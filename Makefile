@@ -41,7 +41,7 @@ fuzz: setup
 	$(BIN)/python tests/fuzz/run.py --inputs 60000
 
 accuracy: setup
-	$(BIN)/python -m benchmarks.accuracy
+	$(BIN)/python -m benchmarks.accuracy $(if $(REAL),--real $(REAL))
 
 check: setup
 	$(BIN)/ruff check .

@@ -1,37 +1,38 @@
-"""Fits the constants of curate/face/pose.py and curate/scores/expression.py on the calibration heads, and prints
-them."""
+"""Fits constants of the scores and prints them.
+
+python -m benchmarks.calibrate               expression, on the calibration heads
+python -m benchmarks.calibrate --real DIR    head pose and light, on real truth (see accuracy.py)
+"""
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+
 import numpy as np
 
-from benchmarks import accuracy_expression, accuracy_pose
+from benchmarks import accuracy_expression, real_fits
 from benchmarks.accuracy_heads import calibration_heads, read
-from curate.face.pose import euler, fit_mesh, head_pose, zero
+from benchmarks.real_data import read_aflw, read_yale
+from curate.face.pose import head_pose, zero
 from curate.scores.expression import DISTANCES, distances
 
-REACH = 62.0
 RIDGE = 1e-3
 
 
 def main() -> None:
-    print(f"YAW_GAIN = {yaw_gain():.3f}")
-    for name, truth in (("mouth opening", "mouth"), ("eye opening", "eyes")):
-        print(f"TILTS[{name!r}] = ({', '.join(f'{t:.3f}' for t in tilts(name, truth))})")
-
-
-def yaw_gain() -> float:
-    """Least squares of the true yaw on the fit's."""
-    truth, found = [], []
-    for number, head in enumerate(calibration_heads()):
-        wanted = accuracy_pose.views(140, 100 + number, 75)
-        seen = read(head, wanted)
-        yaw = np.array([v.yaw for v in wanted])[seen.found]
-        near = np.abs(yaw) < REACH
-        truth.append(yaw[near])
-        found.append(euler(fit_mesh(seen.points[seen.found]).rotation)[0][near])
-    t, f = np.concatenate(truth), np.concatenate(found)
-    return float((f @ t) / (f @ f))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--real", type=Path, help="folder with aflw2000/ and yaleb/")
+    folder = parser.parse_args().real
+    if folder is not None:
+        print(f"GAINS = {tuple(round(gain, 3) for gain in real_fits.fit_gains(read_aflw(folder)))}")
+        data = read_yale(folder)
+        truth = np.einsum("nji,nj->ni", data.upright, data.truth)
+        bias = real_fits.fit_bias(real_fits.raw_light(data), truth)
+        print(f"BIAS = {tuple(tuple(round(float(x), 3) for x in axis) for axis in bias)}")
+        return
+    for name, known in (("mouth opening", "mouth"), ("eye opening", "eyes")):
+        print(f"TILTS[{name!r}] = ({', '.join(f'{t:.3f}' for t in tilts(name, known))})")
 
 
 def tilts(name: str, truth: str) -> np.ndarray:

@@ -21,6 +21,8 @@ Doubles = NDArray[np.float64]
 
 log = logging.getLogger(__name__)
 
+HARD_FACES = 0.1
+"""Share of the faces in hard light (`curate.scores.lighting.black`) from which on no light is read from the albedo."""
 ALBEDO_FACES = 240
 """Faces, spread evenly over the footage, from which the albedo is read."""
 NEUTRAL_FACES = 50_000
@@ -56,6 +58,8 @@ class Own:
     """Degrees of pitch that count as 0."""
     skin: Skin | None
     """None: too few faces show it, so light is read from single frames."""
+    soft: bool = True
+    """Whether the light is soft enough for the albedo to be trusted: under hard light half of the skin is black."""
 
 
 def learn(sample: Sample) -> Own:
@@ -70,7 +74,12 @@ def learn(sample: Sample) -> Own:
         usual = own, occlusion.usual(sample.colours, albedo.read(own, sample.colours, upright).shading)
     shapes, gaze, lengths = (sample.vectors[name] for name in ("expression", "gaze", "distances"))
     neutral = expression.neutral_of(shapes, gaze, lengths, sample.pose)
-    return Own(neutral, pose.zero(pitch, yaw, confidence), usual)
+    return Own(neutral, pose.zero(pitch, yaw, confidence), usual, soft_light(sample.colours))
+
+
+def soft_light(colours: NDArray[np.uint8]) -> bool:
+    """Whether few enough of the faces are in hard light; `colours` (N, T, 3) of their skin."""
+    return not len(colours) or float((lighting.black(colours) > lighting.BLACK_SHARE).mean()) < HARD_FACES
 
 
 def refine(
@@ -86,7 +95,7 @@ def refine(
     raw_pose = rows[POSE[:3]].to_numpy(np.float64)
     _expression(rows, kept, raw_pose, vectors, own.neutral)
     known = np.isfinite(raw_pose).all(1) & skinned
-    _light(rows, np.flatnonzero(known & kept), np.flatnonzero(known & ~kept), raw_pose, vectors, colours, own.skin)
+    _light(rows, np.flatnonzero(known & kept), np.flatnonzero(known & ~kept), raw_pose, vectors, colours, own)
     pitch = rows["pitch"].to_numpy(np.float32).copy()
     pitch[kept] -= np.float32(own.zero)
     rows["pitch"] = pitch
@@ -119,16 +128,18 @@ def _light(
     raw_pose: Doubles,
     vectors: Vectors,
     colours: NDArray[np.uint8],
-    own: Skin | None,
+    own: Own,
 ) -> None:
-    """Light and occlusion: of the subject by its own skin, if that is known, of others each frame by itself."""
+    """Light and occlusion: of the subject by its own skin, if that is known and the light is soft; of others, and in
+    hard light, each frame by itself."""
     upright = pose.matrix(raw_pose[:, 0], raw_pose[:, 1], 0.0)
-    lights = _Lights(len(rows))
-    if own is not None:
-        lights.read_with(own, ours, colours[ours], upright)
-    for row in others if own is not None else np.union1d(ours, others):
+    lights, read = LightReader(len(rows)), np.union1d(ours, others)
+    if own.skin is not None:
+        lights.read_with(own.skin, ours, colours[ours], upright)
+        if own.soft:
+            ours = ours[lighting.black(colours[ours]) > lighting.BLACK_SHARE]
+    for row in np.union1d(ours, others):
         lights.read_alone(row, colours[row], upright[row])
-    read = np.union1d(ours, others)
     unread = read[pd.isna(lights.method[read])]
     rows.loc[rows.index[unread][rows["status"].to_numpy()[unread] == STATUS_OK], "status"] = NO_LIGHT
     # found in the upright crop's axes, turned by the roll into the frame's
@@ -140,7 +151,7 @@ def _light(
     rows[VISIBLE], rows["light_from"] = lights.visible, lights.method
 
 
-class _Lights:
+class LightReader:
     """The light on every row, in the upright crop's axes."""
 
     def __init__(self, count: int) -> None:
@@ -160,7 +171,8 @@ class _Lights:
 
     def read_alone(self, row: int, colours: NDArray[np.uint8], upright: Doubles) -> None:
         """One row by itself."""
-        self.visible[row] = occlusion.visible(colours)
+        if np.isnan(self.visible[row]):
+            self.visible[row] = occlusion.visible(colours)
         light = lighting.estimate(colours, upright)
         if light is not None:
             self.direction[row], self.vector[row] = light.direction, light.vector()

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from curate.face.mesh import canonical
 
 Doubles = NDArray[np.float64]
-YAW_GAIN = 1.085
-"""True yaw over the fit's: fitted by benchmarks/calibrate.py on the calibration heads, |yaw| up to 62 degrees."""
+Gains = tuple[float, float, float, float]
+GAINS: Gains = (1.031, 0.033, 0.982, -1.04)
+"""True over fitted yaw at 0, and what is added to that by 60 degrees of it; true over fitted pitch, and degrees added
+to it. Fitted by `benchmarks/calibrate.py --real` on 968 pictures of AFLW2000-3D; at two folds in docs/accuracy.md."""
 SURE = 60.0
 """Degrees of yaw up to which a well fitted pose is trusted fully."""
 ZERO_YAW = 45.0
@@ -101,15 +103,22 @@ class HeadPose:
 def head_pose(points: NDArray[np.floating]) -> HeadPose:
     """Poses of landmarks (N, 478, 3) or (N, 468, 3), degrees.
 
-    The landmarker flattens turned heads; YAW_GAIN undoes that. Confidence falls with the fit's residual (people differ
-    from the canonical mesh by about 0.35 cm, a mesh that has lost the face by more than 1 cm) and past SURE degrees of
-    yaw: there half of the face is guessed. On the turntable angles are read within 5 degrees up to 75; from about 78 on
-    the landmarker itself no longer believes in a face (such profiles are kept and marked, see `curate.face.track`) and
-    angles between 75 and 90 are told apart only roughly, up to 15 degrees small.
+    The landmarker flattens turned heads and overstates their pitch; GAINS undo that. Confidence falls with the fit's
+    residual (people differ from the canonical mesh by about 0.35 cm, a mesh that has lost the face by more than 1 cm)
+    and past SURE degrees of yaw: there half of the face is guessed. From about 78 degrees on the landmarker itself no
+    longer believes in a face (such profiles are kept and marked, see `curate.face.track`), and angles between 75 and 90
+    are distinguished only roughly, up to 15 degrees small.
     """
     fit = fit_mesh(points)
-    yaw, pitch, roll = euler(fit.rotation)
-    return trusted(fit, yaw * YAW_GAIN, pitch, roll)
+    return trusted(fit, *corrected(*euler(fit.rotation)))
+
+
+def corrected(
+    yaw: Doubles, pitch: Doubles, roll: Doubles, gains: Gains | None = None
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Yaw, pitch and roll (N,) in degrees of fitted ones, by GAINS or others."""
+    near, more, slope, added = GAINS if gains is None else gains
+    return yaw * (near + more * np.square(yaw / 60)), pitch * slope + added, roll
 
 
 def trusted(fit: Fit, yaw: Doubles, pitch: Doubles, roll: Doubles) -> HeadPose:

@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 from curate.face.backends import Detector, Landmarker
 from curate.face.mesh import AT
 from curate.face.pose import head_pose
+from curate.face.search import search
 from curate.types import Detection, Floats, Image, Landmarks
 
 MIN_PRESENCE = 0.5
 SAME_FACE = 0.3
 """Intersection over union at which two boxes are the same face."""
-PROFILE_YAW, TURNED_YAW = 60.0, 40.0
+PROFILE_YAW, TURNED_YAW = 40.0, 40.0
 """Degrees of yaw beyond which a mesh without presence may be a profile, and a lost track may go on as one."""
 PROFILE_FIT = 0.01
 """Least fit of a profile's mesh (`curate.face.pose.HeadPose.fits`): below, the landmarks have left the face."""
+SEARCH_EVERY = 25
+"""Frames without a face between two searches that take longer (`curate.face.search`); each shot begins with one."""
 MIN_SIDE = 24
 """Smallest box in pixels that is used."""
 MARGIN = 1.5
@@ -57,11 +60,13 @@ class Tracker:
     _next: int = 0
     _since: int = 0
     _looked: bool = False
+    _empty: int = 0
+    """Frames since the last longer search."""
 
     def cut(self) -> None:
         """End all tracks, because a new shot begins."""
         self._active = {}
-        self._looked = False
+        self._looked, self._empty = False, 0
 
     def step(self, image: Image) -> list[Seen]:
         """The faces of the next frame, by track."""
@@ -77,7 +82,7 @@ class Tracker:
 
     def _detect(self, image: Image, lost: dict[int, Seen]) -> None:
         self._since, self._looked = 0, True
-        for detection in self.detector.detect(image):
+        for detection in self._found(image):
             box = np.array([detection.x, detection.y, detection.width, detection.height])
             if min(detection.width, detection.height) < MIN_SIDE:
                 continue
@@ -87,6 +92,13 @@ class Tracker:
             if self._try(image, track, region_of_detection(detection), detection.score, box):
                 self._next = max(self._next, track + 1)
 
+    def _found(self, image: Image) -> list[Detection]:
+        found = self.detector.detect(image)
+        if not found and not self._active:
+            found = search(self.detector, image) if self._empty == 0 else []
+            self._empty = (self._empty + 1) % SEARCH_EVERY
+        return found
+
     def _try(
         self,
         image: Image,
@@ -95,8 +107,14 @@ class Tracker:
         score: float,
         detected: NDArray[np.float64] | None = None,
     ) -> bool:
-        """Take the face in the region into the track, if there is one; a profile only where one was `detected`."""
+        """Take the face in the region into the track, if there is one; a profile only where one was `detected`.
+
+        A detected face is looked at twice: the second time in the region that its landmarks give, as in later frames.
+        """
         landmarks = self.landmarker.landmark(image, region)
+        if detected is not None and np.isfinite(landmarks.points).all():
+            again = self.landmarker.landmark(image, region_of(landmarks))
+            landmarks = again if again.score >= min(landmarks.score, MIN_PRESENCE) else landmarks
         low, high = landmarks.points[:, :2].min(0), landmarks.points[:, :2].max(0)
         box = np.array([*low, *(high - low)], np.float64)
         if landmarks.score < MIN_PRESENCE and not _is_profile(landmarks, box, detected):

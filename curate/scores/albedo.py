@@ -12,7 +12,6 @@ heads (benchmarks/accuracy_heads.py).
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.scores.lighting import LUMA, MIN_TRIANGLES, skin
+from curate.scores.lighting import LUMA, MIN_TRIANGLES, skin, sphere
 from curate.srgb import decoded8
 from curate.types import Floats
 
@@ -125,16 +124,6 @@ def _luminance(colours: NDArray[np.uint8], rotations: NDArray[np.floating]) -> t
     return luminance, np.clip(facing, 0, 1) * colours.any(2)
 
 
-@functools.cache
-def _grid(count: int) -> tuple[Doubles, Floats]:
-    """(G, 3) directions in the head's axes (Fibonacci lattice), and (T, G) the shading that each gives."""
-    i = np.arange(count) + 0.5
-    z, turn = 1 - 2 * i / count, np.pi * (1 + 5**0.5) * i
-    radius = np.sqrt(1 - z**2)
-    directions = np.column_stack([radius * np.cos(turn), radius * np.sin(turn), z])
-    return directions, np.maximum(skin()[1] @ directions.T, 0).astype(np.float32)
-
-
 @dataclass(frozen=True, eq=False)
 class _Found:
     """The light on N faces in the heads' axes."""
@@ -169,7 +158,7 @@ def _search(albedo: Albedo, luminance: Doubles, seen: Doubles, rotations: NDArra
 def _least_squares(even: Doubles, weight: Doubles, rotations: NDArray[np.floating], count: int) -> _Found:
     """Weighted least squares of `even` (N, T), luminance over albedo, for every one of `count` directions that lies
     in front of the camera; ambient is not negative."""
-    directions, shading = _grid(count)
+    directions, shading = sphere(count)
     weight = weight / np.maximum(weight.sum(1, keepdims=True), 1e-9)
     level = (weight * even).sum(1)
     ratio = np.minimum(even / np.maximum(level, 1e-6)[:, None], 3.0)

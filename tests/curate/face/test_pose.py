@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from curate.face import align
 from curate.face.mesh import canonical
-from curate.face.pose import SURE, YAW_GAIN, euler, fit_mesh, head_pose, matrix
+from curate.face.pose import SURE, corrected, euler, fit_mesh, head_pose, matrix
 
 
 def seen(
@@ -21,7 +21,8 @@ def seen(
 @pytest.mark.parametrize("angles", [(0, 0, 0), (30, 0, 0), (0, -20, 0), (0, 0, 25), (50, 15, -10), (-60, -25, 35)])
 def test_pose_is_read_back(angles: tuple[float, float, float]) -> None:
     pose = head_pose(seen(*angles)[None])
-    assert (pose.yaw[0] / YAW_GAIN, pose.pitch[0], pose.roll[0]) == pytest.approx(angles, abs=0.01)
+    expected = [float(angle[0]) for angle in corrected(*(np.array([float(a)]) for a in angles))]
+    assert (pose.yaw[0], pose.pitch[0], pose.roll[0]) == pytest.approx(expected, abs=0.01)
     assert pose.fits[0] == pytest.approx(1)
     assert (pose.confidence[0] == pytest.approx(1)) == (abs(pose.yaw[0]) <= SURE)
 

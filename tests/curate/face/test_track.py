@@ -7,6 +7,7 @@ import pytest
 
 from curate.face.mesh import canonical
 from curate.face.pose import head_pose, matrix
+from curate.face.search import search
 from curate.face.track import Tracker, overlap, region_of, region_of_detection
 from curate.types import Detection, Landmarks
 
@@ -143,3 +144,32 @@ def test_regions_turn_with_the_eyes() -> None:
     assert region_of(Landmarks(points, 1, None))[4] == pytest.approx(np.pi / 4)
     detection = Detection(0, 0, 40, 60, 1, np.array([[10, 10], [10, 30]], np.float32))
     assert region_of_detection(detection) == pytest.approx([20, 30, 90, 90, np.pi / 2])
+
+
+class OneWayUp:
+    """Finds a bright block only where its darker half is below it, and none that touches the picture's edge."""
+
+    def detect(self, image: np.ndarray) -> list[Detection]:
+        y, x = np.nonzero(image[:, :, 0])
+        if not len(x) or min(x.min(), y.min()) == 0 or image[y.min(), x.min(), 0] < image[y.max(), x.max(), 0]:
+            return []
+        low, size = (float(x.min()), float(y.min())), (float(np.ptp(x)), float(np.ptp(y)))
+        return [Detection(*low, *size, 0.9, np.array([low, (low[0] + size[0], low[1])], np.float32))]
+
+
+def test_search_finds_close_ups_and_heads_upside_down_in_their_own_place() -> None:
+    close = np.zeros((100, 160, 3), np.uint8)
+    close[:50], close[50:] = 200, 100
+    (found,) = search(OneWayUp(), close)
+    assert (found.x, found.y, found.width, found.height) == (0, 0, 159, 99)
+    down = np.zeros((100, 160, 3), np.uint8)
+    down[20:40, 30:60], down[40:70, 30:60] = 100, 200
+    (found,) = search(OneWayUp(), down)
+    assert (found.x, found.y, found.width, found.height) == (30, 20, 29, 49)
+    assert found.keypoints == pytest.approx(np.array([[59, 69], [30, 69]]))  # right eye on image right: upside down
+    for turns in (1, 3):
+        side = np.ascontiguousarray(np.rot90(np.ascontiguousarray(down[::-1]), turns))
+        (found,) = search(OneWayUp(), side)
+        y, x = np.nonzero(side[:, :, 0])
+        assert (found.x, found.y, found.width, found.height) == (x.min(), y.min(), np.ptp(x), np.ptp(y))
+    assert search(OneWayUp(), np.zeros((100, 160, 3), np.uint8)) == []

@@ -71,11 +71,25 @@ def test_too_little_skin_gives_no_light() -> None:
     assert read(np.full((128, 128, 3), 255, np.uint8), face()) is None
 
 
-def test_half_sphere_is_even_and_before_the_face() -> None:
-    d = lighting.half_sphere(500)
+def test_directions_of_light_are_even_on_the_sphere() -> None:
+    d, shading = lighting.sphere(500)
     assert np.linalg.norm(d, axis=1) == pytest.approx(np.ones(500))
-    assert d[:, 2].min() > 0
-    assert np.abs(d[:, :2].mean(0)).max() < 0.02
+    assert np.abs(d.mean(0)).max() < 0.02
+    assert shading.shape == (len(lighting.skin()[0]), 500) and shading.min() == 0 and 0.9 < shading.max() <= 1.0001
+
+
+def test_bias_of_the_light_treats_left_and_right_alike() -> None:
+    d = lighting.sphere(50)[0]
+    there, mirrored = lighting.unbiased(d), lighting.unbiased(d * (-1, 1, 1))
+    assert mirrored * (-1, 1, 1) == pytest.approx(there)
+    assert lighting.unbiased(d, lighting.NO_BIAS) == pytest.approx(d)
+
+
+def test_black_share_tells_hard_light_from_soft() -> None:
+    hard, soft = shaded(np.array([1.0, 0, 0]), 0.0, 0.9), shaded(np.array([1.0, 0, 0.5]), 0.3, 0.6)
+    found = lighting.black(np.stack([lighting.skin_colours(*one, np.eye(3)) for one in (hard, soft)]))
+    assert found[0] > lighting.BLACK_SHARE > found[1]
+    assert lighting.black(np.zeros((1, len(lighting.skin()[0]), 3), np.uint8))[0] == 0
 
 
 def test_gaze_signs() -> None:
