@@ -29,6 +29,7 @@ from render.compositing.swap import Swapper, stored_points, swap_frames
 from render.output import encode
 from render.output.footage_format import FootageFormat, check_footage
 from render.output.sequence import MaskWriter, SequenceWriter, eight_bits
+from render.output.unmix import Layers, st_map
 from render.plan import Plan, RenderPart
 from render.provenance import manifest
 from render.provenance.watermark import Marker
@@ -58,6 +59,8 @@ class _Account:
     """Figures of a part while it is rendered; written as its .json."""
 
     times: list[int] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
+    """Numbers in the footage: the part's pictures have them as names."""
     faces: int = 0
     swapped: int = 0
     pixels: Any = field(default_factory=hashlib.sha256)
@@ -65,11 +68,12 @@ class _Account:
     def add(self, composed: Composed, picture: NDArray[Any]) -> None:
         self.pixels.update(np.ascontiguousarray(picture).data)
         self.times.append(composed.frame.pts)
+        self.frames.append(composed.frame.index)
         self.faces += composed.face is not None
         self.swapped += composed.face is not None and float(composed.face.mask.max()) > SHOWN
 
     def save(self, path: Path) -> None:
-        values = {"times": self.times, "faces": self.faces, "swapped": self.swapped}
+        values = {"times": self.times, "frames": self.frames, "faces": self.faces, "swapped": self.swapped}
         with atomic(path) as temporary:
             temporary.write_text(json.dumps({**values, "pixels_sha256": self.pixels.hexdigest()}))
 
@@ -83,6 +87,15 @@ def render_part(task: PartTask) -> None:
     with one_thread(made.device):
         found = composed_frames(made, task.folder, part, range(part.first - RUN_UP, part.end))
         _write(made, task.folder, part, found)
+
+
+def finished(made: Plan, folder: Path, part: RenderPart) -> bool:
+    """Whether a part is rendered, and its pictures, if any are wanted, still exist."""
+    account = plan.done(folder, part)
+    if account is None:
+        return False
+    asked = [writer for writer in writers(made, _format_of(made.clip, made.view)) if writer is not None]
+    return all(writer.done(frame) for writer in asked for frame in account.get("frames", ()))
 
 
 def composed_frames(made: Plan, folder: Path, part: RenderPart, wanted: range) -> Iterator[Composed]:
@@ -197,7 +210,9 @@ def writers(made: Plan, footage_format: FootageFormat) -> tuple[SequenceWriter |
     asked, frames = made.frames, None
     if asked is not None:
         bits = 16 if made.coding.deep or asked.kind == "exr" else 8
-        frames = SequenceWriter(Path(asked.folder), footage_format, asked.kind, bits, asked.alpha, title, creator)
+        frames = SequenceWriter(
+            Path(asked.folder), footage_format, asked.kind, bits, asked.alpha, asked.layers, asked.space, title, creator
+        )
     masks = None if made.masks is None else MaskWriter(Path(made.masks), 16, title, creator)
     return frames, masks
 
@@ -207,10 +222,21 @@ def _write_images(
 ) -> None:
     frames, masks = sequences
     if frames is not None:
-        frames.write(composed.frame.index, marked, composed.mask)
+        layers = _layers(composed, marked) if frames.with_alpha or frames.layers else None
+        frames.write(composed.frame.index, marked, composed.mask, layers)
     if masks is not None:
         empty: Floats = np.zeros(marked.shape[:2], np.float32)
         masks.write(composed.frame.index, empty if composed.mask is None else composed.mask)
+
+
+def _layers(composed: Composed, marked: NDArray[Any]) -> Layers:
+    """What the frame is made of. With a visible label the label counts as part of what is not the face."""
+    plate = composed.frame.deep if composed.image.dtype == np.uint16 else composed.frame.image
+    if composed.mask is None or composed.face is None:
+        empty: Floats = np.zeros(marked.shape[:2], np.float32)
+        return Layers(plate, composed.image, empty, np.zeros((*empty.shape, 2), np.float32), 0.0)
+    st = st_map(composed.face.matrix, len(composed.face.rgb), composed.mask)
+    return Layers(plate, composed.image, composed.mask, st, composed.opacity)
 
 
 def _measure(inspector: Inspector, composed: Composed, context: bool) -> None:

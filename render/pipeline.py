@@ -27,7 +27,7 @@ from curate.types import Clip, Progress, no_progress
 from render import part, plan, publish, workdir
 from render.compositing.compose import RADIUS
 from render.options import RenderOptions
-from render.output import mux
+from render.output import mux, tracking
 from render.output.coding import Coding, check_coding, coding_for
 from render.output.footage_format import FootageFormat, check_footage, check_size
 from render.output.png import png
@@ -93,9 +93,11 @@ def render(
         report, offset = publish.artifact_report(folder, made)
         times = [t for account in accounts for t in account["times"]]
         swapped = sum(account["swapped"] for account in accounts)
-        notes = _notes(sum(account["faces"] for account in accounts), swapped)
+        notes = _notes(made, times, sum(account["faces"] for account in accounts), swapped)
         stated = publish.statement(opened, made, len(times), swapped)
         lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
+        if options.tracking is not None:
+            publish.tracking_files(folder, made, footage_format, times, options.tracking)
         page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
     seconds = time.monotonic() - began
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
@@ -142,7 +144,11 @@ def _resolved(options: RenderOptions | None) -> RenderOptions:
 
 def _images(options: RenderOptions) -> plan.Frames | None:
     folder = options.frames
-    return None if folder is None else plan.Frames(str(folder.resolve()), options.frames_as, options.alpha)
+    return (
+        None
+        if folder is None
+        else plan.Frames(str(folder.resolve()), options.frames_as, options.alpha, options.layers, options.exr_space)
+    )
 
 
 def _check_call(out: Path, footage: Path, options: RenderOptions) -> None:
@@ -156,6 +162,8 @@ def _check_call(out: Path, footage: Path, options: RenderOptions) -> None:
     if out.exists() and out.samefile(footage):
         raise UsageError(f"--out {out}: is the footage itself; choose another file")
     _check_free(out, options.force)
+    if options.tracking is not None:
+        tracking.check(options.tracking, options.force)
 
 
 def _check_free(out: Path, force: bool) -> None:
@@ -259,24 +267,31 @@ def _prepare_images(folder: Path, made: plan.Plan, footage_format: FootageFormat
 def _render_parts(folder: Path, made: plan.Plan, options: RenderOptions, progress: Progress) -> int:
     """Render every unfinished part; the number of frames that were finished before."""
     unfinished = workdir.open_parts(folder, made)
-    frames = made.end - made.first
+    for each in unfinished:  # one whose pictures are gone is not finished, whatever its account says
+        each.path(folder, ".json").unlink(missing_ok=True)
     with workdir.progress_shown(folder, made, progress):
         tasks = [part.PartTask(folder, each) for each in unfinished]
         for _, problem in jobs.run(part.render_part, tasks, options.workers, options.engine):
             if problem is not None:
                 raise problem
-    rendered = sum(len((plan.done(folder, each) or {})["times"]) for each in made.parts)
-    if rendered != frames:
-        log.warning("%s: %d of %d frames are damaged and are missing", made.clip.path, frames - rendered, frames)
-    return frames - sum(each.end - each.first for each in unfinished)
+    return made.end - made.first - sum(each.end - each.first for each in unfinished)
 
 
-def _notes(faces: int, swapped: int) -> tuple[str, ...]:
-    if swapped >= 0.5 * faces:
-        return ()
-    note = (
-        f"{faces - swapped} of {faces} frames with a face show the target's own face because their mask is nearly "
-        "empty; train longer, or try --mask hull"
-    )
-    log.warning("%s", note)
-    return (note,)
+def _notes(made: plan.Plan, times: list[int], faces: int, swapped: int) -> tuple[str, ...]:
+    notes = []
+    frames = made.end - made.first
+    if len(times) != frames:
+        notes.append(
+            f"{frames - len(times)} of {frames} announced frames cannot be decoded and are missing; the picture before "
+            "each stays on for as long"
+        )
+    if made.clip.announced > made.clip.frames and made.end == made.clip.frames:
+        notes.append(f"the footage announces {made.clip.announced} frames and contains {made.clip.frames}")
+    if swapped < 0.5 * faces:
+        notes.append(
+            f"{faces - swapped} of {faces} frames with a face show the target's own face because their mask is nearly "
+            "empty; train longer, or try --mask hull"
+        )
+    for note in notes:
+        log.warning("%s: %s", made.clip.path, note)
+    return tuple(notes)

@@ -2,7 +2,7 @@
 
 The working folder is `.OUT.render`, next to the output OUT:
 plan.json        this plan; a later call with the same plan resumes, with another one it starts again
-face.parquet     position of the face: frame, shot, yaw, landmarks
+face.parquet     position of the face: frame, shot, head pose, landmarks
 typical.npz      reconstruction error of the target's decoder where nothing occludes the face
 part-N.mp4 .parquet .json    a part's video, measures and account; the account is written last: the part is complete
 """
@@ -74,7 +74,11 @@ class Frames:
     kind: str = "png"
     """png or exr."""
     alpha: bool = False
-    """Whether the face's mask is the alpha channel."""
+    """Whether they show the face alone, with its matte as alpha."""
+    layers: bool = False
+    """Whether EXR has all layers."""
+    space: str = "rec709"
+    """Colour space of EXR."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +157,7 @@ def load(folder: Path) -> Plan | None:
 
 def save_face(folder: Path, rows: pd.DataFrame) -> None:
     """Write face.parquet from the rows of `curate.extract.follow.follow`."""
-    kept = rows.reindex(columns=["frame", "shot", "yaw"]).copy()
+    kept = rows.reindex(columns=["frame", "shot", "yaw", "pitch", "roll"]).copy()
     kept["points"] = [len(p) for p in rows["landmarks"]]
     kept["landmarks"] = [np.asarray(p, np.float32).tobytes() for p in rows["landmarks"]]
     with atomic(folder / "face.parquet") as temporary:
@@ -170,6 +174,22 @@ def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
         ]
         rows["landmarks"] = pd.Series(marks, index=rows.index, dtype=object)
         return places(rows)
+    except (*DAMAGED, WorkError) as error:
+        raise WorkError(
+            f"{folder}: the face positions cannot be read ({one_line(error)}); delete the folder and render again"
+        ) from None
+
+
+def load_heads(folder: Path) -> pd.DataFrame:
+    """Rows of face.parquet as they were found: frame, yaw, pitch, roll (degrees), landmarks (N, 3) in square pixels.
+
+    Raises WorkError.
+    """
+    try:
+        rows = read_parquet(folder / "face.parquet")
+        pairs = zip(rows["landmarks"], rows["points"], strict=True)
+        marks = [np.frombuffer(b, np.float32).reshape(n, -1) for b, n in pairs]
+        return rows.assign(landmarks=pd.Series(marks, index=rows.index, dtype=object))
     except (*DAMAGED, WorkError) as error:
         raise WorkError(
             f"{folder}: the face positions cannot be read ({one_line(error)}); delete the folder and render again"

@@ -87,7 +87,7 @@ def clear(folder: Path) -> None:
 
 def open_parts(folder: Path, made: Plan) -> list[RenderPart]:
     """Parts of the plan that are not finished."""
-    return [each for each in made.parts if plan.done(folder, each) is None]
+    return [each for each in made.parts if not part.finished(made, folder, each)]
 
 
 @contextmanager

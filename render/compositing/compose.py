@@ -52,6 +52,8 @@ class Composed:
     face: Swapped | None
     mask: Floats | None
     """(H, W) in 0..1, the face's opacity in the frame."""
+    opacity: float = 0.0
+    """Of the whole face in this frame: less than 1 where it fades."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def compose(
         grain = change.grain if change is not None and settings.grain else 0.0
         shown = item.mask * np.float32(opacity)
         output, mask = blend.paste(image, rgb, shown, item.face.matrix, settings.blend, grain, item.frame.index)
-        yield Composed(item.frame, output, item.face, mask)
+        yield Composed(item.frame, output, item.face, mask, opacity)
 
 
 def _items(
