@@ -26,6 +26,7 @@ from render import plan
 from render.compositing import label, occlusion
 from render.compositing.compose import Composed, compose
 from render.compositing.swap import Swapper, stored_points, swap_frames
+from render.network import kept
 from render.output import encode
 from render.output.footage_format import FootageFormat, check_footage
 from render.output.sequence import MaskWriter, SequenceWriter, eight_bits
@@ -100,7 +101,7 @@ def finished(made: Plan, folder: Path, part: RenderPart) -> bool:
 
 def composed_frames(made: Plan, folder: Path, part: RenderPart, wanted: range) -> Iterator[Composed]:
     """The wanted frames of a part, composited, without the watermark."""
-    swapper, framing = network(made.run, made.weights_sha256, made.device)
+    swapper, framing = network(str(folder), made.weights_sha256, made.device)
     where = plan.load_face(folder, part.with_neighbours)
     frames = video.decode(made.clip, segment(made.clip, part.decoded), 16 if made.coding.deep else 8, made.view)
     typical = plan.load_typical(folder)
@@ -122,11 +123,11 @@ def one_thread(device: str) -> Iterator[None]:
 
 
 @functools.lru_cache(1)
-def network(run: str, weights_sha256: str, device: str) -> tuple[Swapper, Framing]:
-    """The trained network and its framing, loaded once per process."""
+def network(folder: str, weights_sha256: str, device: str) -> tuple[Swapper, Framing]:
+    """The plan's network, from the working folder, and its framing; checked and loaded once per process."""
     from train.run import load_swapper, open_run
 
-    opened = open_run(Path(run))
+    opened = open_run(kept(Path(folder), weights_sha256))
     return load_swapper(opened, device), cast(Framing, opened.framing)
 
 
@@ -148,7 +149,7 @@ def segment(clip: Clip, frames: range) -> Segment:
 
 def learn(made: Plan, folder: Path) -> occlusion.Typical | None:
     """Typical reconstruction error of the target's decoder, from frames spread over the plan's span."""
-    swapper, framing = network(made.run, made.weights_sha256, made.device)
+    swapper, framing = network(str(folder), made.weights_sha256, made.device)
     where = plan.load_face(folder)
     seen = sorted(i for i in where if i < made.clip.frames)
     picked = {seen[i] for i in np.unique(np.linspace(0, len(seen) - 1, occlusion.FRAMES).round().astype(int))}

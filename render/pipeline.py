@@ -24,7 +24,7 @@ from curate.footage.picture import View
 from curate.runtime import jobs
 from curate.runtime.files import atomic, file_sha256
 from curate.types import Clip, Progress, no_progress
-from render import part, plan, publish, workdir
+from render import network, part, plan, publish, workdir
 from render.compositing.compose import RADIUS
 from render.options import RenderOptions
 from render.output import mux, tracking
@@ -189,9 +189,10 @@ def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip
 
 def _planned(run: Run, clip: Clip, coding: Coding, options: RenderOptions, identifier: int) -> plan.Plan:
     first, end = _frames(clip, options.span)
+    sha256 = file_sha256(network.weights_of(run.path))
     return plan.Plan(
-        str(run.path.resolve()), _weights_sha256(run.path), clip, first, end, options.settings, coding, options.device,
-        identifier, _images(options), None if options.masks is None else str(options.masks.resolve()),
+        str(run.path.resolve()), sha256, clip, first, end, options.settings, coding, options.device, identifier,
+        _images(options), None if options.masks is None else str(options.masks.resolve()),
         tonemap=options.tonemap, deinterlace=options.deinterlace,
     )  # fmt: skip
 
@@ -209,26 +210,16 @@ def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
     return cut[0].first_frame, cut[-1].first_frame + len(cut[-1].pts)
 
 
-def _weights_sha256(run: Path) -> str:
-    """Hash of the weights that `load_swapper` loads: the finished run's, or the last checkpoint's."""
-    path = run / "model.safetensors"
-    if path.is_file():
-        return file_sha256(path)
-    checkpoints = sorted((run / "checkpoints").glob("step-*.safetensors"), key=lambda p: int(p.stem.partition("-")[2]))
-    if not checkpoints:
-        raise WorkError(f"{run} has no trained network yet; run faceset train --out {run} --resume")
-    return file_sha256(checkpoints[-1])
-
-
 def _begun(
     folder: Path, wanted: plan.Plan, run: Run, out: Path, options: RenderOptions, progress: Progress
 ) -> plan.Plan:
     """The plan in the folder if it can be resumed; else the wanted one, with the face located and an identifier."""
-    earlier = workdir.resumable(folder, wanted)
+    earlier = workdir.resumable(folder, wanted, network.ended(run.path))
     if earlier is not None:
         log.info("%s: resuming an interrupted render", out)
         return earlier
     workdir.clear(folder)
+    wanted = replace(wanted, weights_sha256=network.keep(run.path, folder))
     face = _located(wanted, run, options.workers, progress)
     made = replace(wanted, identifier=publish.register(wanted, run, out))
     workdir.fill(folder, made, face)

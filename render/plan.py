@@ -3,6 +3,7 @@
 The working folder is `.OUT.render`, next to the output OUT:
 plan.json        this plan; a later call with the same plan resumes, with another one it starts again
 face.parquet     position of the face: frame, shot, head pose, landmarks
+run/             the network, see `render.network`
 typical.npz      reconstruction error of the target's decoder where nothing occludes the face
 part-N.mp4 .parquet .json    a part's video, measures and account; the account is written last: the part is complete
 """
@@ -180,7 +181,7 @@ def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
         ) from None
 
 
-def load_heads(folder: Path) -> pd.DataFrame:
+def load_heads(folder: Path) -> list[dict[str, Any]]:
     """Rows of face.parquet as they were found: frame, yaw, pitch, roll (degrees), landmarks (N, 3) in square pixels.
 
     Raises WorkError.
@@ -189,7 +190,8 @@ def load_heads(folder: Path) -> pd.DataFrame:
         rows = read_parquet(folder / "face.parquet")
         pairs = zip(rows["landmarks"], rows["points"], strict=True)
         marks = [np.frombuffer(b, np.float32).reshape(n, -1) for b, n in pairs]
-        return rows.assign(landmarks=pd.Series(marks, index=rows.index, dtype=object))
+        found: list[dict[str, Any]] = rows.drop(columns=["landmarks"]).to_dict("records")  # type: ignore[assignment]
+        return [{**row, "landmarks": points} for row, points in zip(found, marks, strict=True)]
     except (*DAMAGED, WorkError) as error:
         raise WorkError(
             f"{folder}: the face positions cannot be read ({one_line(error)}); delete the folder and render again"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import av
 
 from curate.errors import WorkError
+from curate.footage.picture import stretch
 from curate.footage.timeline import timeline
 from curate.safe_io import one_line
 from render.compositing.swap import stored_points
@@ -94,15 +95,14 @@ def mux_and_sign(
 def tracking_files(folder: Path, made: Plan, footage_format: FootageFormat, times: Sequence[int], to: Path) -> None:
     """Write head pose and points of all frames that show the face. Raises WorkError."""
     line = timeline(Path(made.clip.path))
-    aspect = footage_format.aspect or Fraction(1)
-    square = float(max(aspect, 1)), float(max(1 / aspect, 1))
+    square = stretch(footage_format.aspect or Fraction(1))
     heads = [
         tracking.Head(
-            int(row.frame), float((line.times[row.frame] - times[0]) * line.base), float(row.yaw), float(row.pitch),
-            float(row.roll), stored_points(row.landmarks, square),
+            row["frame"], float((line.times[row["frame"]] - times[0]) * line.base), row["yaw"], row["pitch"],
+            row["roll"], stored_points(row["landmarks"], square),
         )
-        for row in load_heads(folder).itertuples()
-        if made.first <= row.frame < made.end
+        for row in load_heads(folder)
+        if made.first <= row["frame"] < made.end
     ]  # fmt: skip
     tracking.write(to, heads, footage_format.size)
 

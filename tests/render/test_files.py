@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 
 from curate.errors import UsageError, WorkError
 from curate.footage import video
-from render import pipeline
+from render import network, pipeline
 from render.options import RenderOptions
 from render.output import mux, tags
 from render.provenance.verify import verify
@@ -339,3 +340,30 @@ def test_head_pose_and_points_are_written_for_nuke_and_blender(make, stub, tmp_p
     assert [float(v) for v in chin[3:]] == pytest.approx(table["landmarks"][0][152, :2], abs=0.01)
     with pytest.raises(UsageError, match="--tracking"):
         render(stub, footage, tmp_path / "other.mp4", tracking=tmp_path / "track")
+
+
+def test_a_run_in_training_is_rendered_with_the_weights_it_began_with(make, stub, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("render.plan.PART", 10)
+    footage, out = make("a.mp4", *X264), tmp_path / "out.mp4"
+    (stub.path / "model.safetensors").unlink()
+    checkpoints = stub.path / "checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "step-5.safetensors").write_bytes(b"five")
+    stub.network.fail_at = 6
+    with pytest.raises(RuntimeError, match="out of memory"):
+        render(stub, footage, out)
+    stub.network.fail_at = 0
+    (checkpoints / "step-5.safetensors").unlink()
+    (checkpoints / "step-9.safetensors").write_bytes(b"nine")
+    assert render(stub, footage, out).resumed > 0
+    assert verify(out).model_sha256 == hashlib.sha256(b"five").hexdigest()
+
+
+def test_a_worker_refuses_other_weights_than_the_plans(stub, tmp_path) -> None:
+    sha256 = network.keep(stub.path, tmp_path / "work")
+    assert network.kept(tmp_path / "work", sha256).is_dir()
+    path = tmp_path / "work" / "run" / "model.safetensors"
+    path.unlink()
+    path.write_bytes(b"others")
+    with pytest.raises(WorkError, match="not those that this render began with"):
+        network.kept(tmp_path / "work", sha256)
