@@ -23,7 +23,17 @@ from threadpoolctl import threadpool_limits
 from curate.dataset.faceset import Faceset, write_faces
 from curate.errors import NobodyError
 from curate.extract.normalise import ALBEDO_FACES, NEUTRAL_FACES, POSE, Own, Sample, learn, refine
-from curate.extract.parts import VECTORS, Part, Vectors, joined, rows_of, skins, spread, without_lost_crops
+from curate.extract.parts import (
+    VECTORS,
+    Part,
+    Vectors,
+    as_in_their_frames,
+    joined,
+    rows_of,
+    skins,
+    spread,
+    without_lost_crops,
+)  # fmt: skip
 from curate.extract.subject import People, find_people, mark
 from curate.runtime import jobs
 from curate.runtime.files import atomic
@@ -108,6 +118,7 @@ def _refine(task: _Task) -> None:
     names = [*(c.name for c in COLUMNS if c.level == "both"), "distances", "skin"]
     rows, vectors = rows_of(task.part, names)
     without_lost_crops(task.folder, rows)
+    as_in_their_frames(task.folder, rows)
     mark(rows, task.people)
     refine(rows, vectors, *skins(task.part, rows), task.own)
     with atomic(task.out) as temporary:  # on a cluster a worker that was given up may still be writing it
