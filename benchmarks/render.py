@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -30,6 +30,7 @@ import pandas as pd
 from curate.extract.follow import follow
 from curate.face.align import hull_mask, transform
 from curate.footage.video import decode, probe
+from curate.settings import Framing
 from curate.types import Floats, Frame, Image
 from render import part, pipeline
 from render.compositing import blend, occlusion
@@ -42,6 +43,7 @@ from render.output import encode
 from render.output.coding import coding_for
 from render.output.footage_format import check_footage
 from reports.artifacts.inspector import Inspector
+from train.run import load_swapper, open_run
 
 SHOWN = ("edge", "colour", "flicker")
 Faces = list[tuple[Frame, Swapped | None]]
@@ -93,7 +95,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     clip = probe(args.footage)
     seconds = args.frames / clip.fps
-    swapper, framing = part.network(str(args.run), "", "cpu")
+    opened = open_run(args.run)
+    swapper, framing = load_swapper(opened, "cpu"), cast(Framing, opened.framing)
     identity = json.loads((args.run / "run.json").read_text())["target"]["identity"] or None
     where = places(follow(args.footage, identity, end=seconds))
     frames = [f for f in decode(clip) if f.index < args.frames]

@@ -23,7 +23,11 @@ class RenderOptions:
     preset: str = option("medium", "Encoder preset; slower is smaller.", choices="render.output.coding:PRESETS")
     frames: Path | None = option(None, "Also write every frame as a picture to this folder.", metavar="DIR")
     frames_as: str = option("png", "Format of the pictures; exr is linear light.", choices=("png", "exr"))
-    alpha: bool = option(False, "Give the pictures the mask as alpha.", bare=True)
+    alpha: bool = option(False, "Write the face alone, unmixed, with its matte as alpha.", bare=True)
+    layers: bool = option(False, "Write EXR with all layers: result, face, plate, matte, ST map.", bare=True)
+    exr_space: str = option("rec709", "Colour space of EXR: scene-linear Rec.709 or ACES2065-1.",
+                            choices=("rec709", "aces"))  # fmt: skip
+    tracking: Path | None = option(None, "Also write head pose (.chan, CSV) and points (CSV) here.", metavar="DIR")
     masks: Path | None = option(None, "Also write every mask as a 16-bit PNG to this folder.", metavar="DIR")
     allow_hdr: bool = option(False, "Render HDR footage anyway, keeping its tags.", bare=True)
     tonemap: bool = option(False, "Render HDR footage (PQ, HLG) as SDR, BT.709 (ITU-R BT.2446).", bare=True)

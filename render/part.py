@@ -27,9 +27,11 @@ from render.compositing import label, occlusion
 from render.compositing.compose import Composed, compose
 from render.compositing.layers import in_layers
 from render.compositing.swap import Place, Swapper, stored_points, swap_frames
+from render.network import kept
 from render.output import encode
 from render.output.footage_format import FootageFormat, check_footage
 from render.output.sequence import MaskWriter, SequenceWriter, eight_bits
+from render.output.unmix import Layers, st_map
 from render.plan import Plan, RenderPart
 from render.provenance import manifest
 from render.provenance.watermark import Marker
@@ -59,6 +61,8 @@ class _Account:
     """Figures of a part while it is rendered; written as its .json."""
 
     times: list[int] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
+    """Numbers in the footage: the part's pictures have them as names."""
     faces: int = 0
     swapped: int = 0
     several: int = 0
@@ -68,12 +72,16 @@ class _Account:
     def add(self, composed: Composed, picture: NDArray[Any]) -> None:
         self.pixels.update(np.ascontiguousarray(picture).data)
         self.times.append(composed.frame.pts)
+        self.frames.append(composed.frame.index)
         self.faces += composed.face is not None
         self.swapped += composed.face is not None and float(composed.face.mask.max()) > SHOWN
         self.several += composed.more > 0
 
     def save(self, path: Path) -> None:
-        values = {"times": self.times, "faces": self.faces, "swapped": self.swapped, "several": self.several}
+        values = {
+            "times": self.times, "frames": self.frames, "faces": self.faces, "swapped": self.swapped,
+            "several": self.several,
+        }  # fmt: skip
         with atomic(path) as temporary:
             temporary.write_text(json.dumps({**values, "pixels_sha256": self.pixels.hexdigest()}))
 
@@ -89,9 +97,18 @@ def render_part(task: PartTask) -> None:
         _write(made, task.folder, part, found)
 
 
+def finished(made: Plan, folder: Path, part: RenderPart) -> bool:
+    """Whether a part is rendered, and its pictures, if any are wanted, still exist."""
+    account = plan.done(folder, part)
+    if account is None:
+        return False
+    asked = [writer for writer in writers(made, _format_of(made.clip, made.view)) if writer is not None]
+    return all(writer.done(frame) for writer in asked for frame in account.get("frames", ()))
+
+
 def composed_frames(made: Plan, folder: Path, part: RenderPart, wanted: range) -> Iterator[Composed]:
     """The wanted frames of a part, composited, without the watermark."""
-    swapper, framing = network(made.run, made.weights_sha256, made.device)
+    swapper, framing = network(str(folder), made.weights_sha256, made.device)
     frames = video.decode(made.clip, segment(made.clip, part.decoded), 16 if made.coding.deep else 8, made.view)
     typical = plan.load_typical(folder)
 
@@ -117,11 +134,11 @@ def one_thread(device: str) -> Iterator[None]:
 
 
 @functools.lru_cache(1)
-def network(run: str, weights_sha256: str, device: str) -> tuple[Swapper, Framing]:
-    """The trained network and its framing, loaded once per process."""
+def network(folder: str, weights_sha256: str, device: str) -> tuple[Swapper, Framing]:
+    """The plan's network, from the working folder, and its framing; checked and loaded once per process."""
     from train.run import load_swapper, open_run
 
-    opened = open_run(Path(run))
+    opened = open_run(kept(Path(folder), weights_sha256))
     return load_swapper(opened, device), cast(Framing, opened.framing)
 
 
@@ -143,7 +160,7 @@ def segment(clip: Clip, frames: range) -> Segment:
 
 def learn(made: Plan, folder: Path) -> occlusion.Typical | None:
     """Typical reconstruction error of the target's decoder, from frames spread over the plan's span."""
-    swapper, framing = network(made.run, made.weights_sha256, made.device)
+    swapper, framing = network(str(folder), made.weights_sha256, made.device)
     where = plan.load_face(folder)
     seen = sorted(i for i in where if i < made.clip.frames)
     picked = {seen[i] for i in np.unique(np.linspace(0, len(seen) - 1, occlusion.FRAMES).round().astype(int))}
@@ -205,7 +222,9 @@ def writers(made: Plan, footage_format: FootageFormat) -> tuple[SequenceWriter |
     asked, frames = made.frames, None
     if asked is not None:
         bits = 16 if made.coding.deep or asked.kind == "exr" else 8
-        frames = SequenceWriter(Path(asked.folder), footage_format, asked.kind, bits, asked.alpha, title, creator)
+        frames = SequenceWriter(
+            Path(asked.folder), footage_format, asked.kind, bits, asked.alpha, asked.layers, asked.space, title, creator
+        )
     masks = None if made.masks is None else MaskWriter(Path(made.masks), 16, title, creator)
     return frames, masks
 
@@ -215,10 +234,21 @@ def _write_images(
 ) -> None:
     frames, masks = sequences
     if frames is not None:
-        frames.write(composed.frame.index, marked, composed.mask)
+        layers = _layers(composed, marked) if frames.with_alpha or frames.layers else None
+        frames.write(composed.frame.index, marked, composed.mask, layers)
     if masks is not None:
         empty: Floats = np.zeros(marked.shape[:2], np.float32)
         masks.write(composed.frame.index, empty if composed.mask is None else composed.mask)
+
+
+def _layers(composed: Composed, marked: NDArray[Any]) -> Layers:
+    """What the frame is made of. With a visible label the label counts as part of what is not the face."""
+    plate = composed.frame.deep if composed.image.dtype == np.uint16 else composed.frame.image
+    if composed.mask is None or composed.face is None:
+        empty: Floats = np.zeros(marked.shape[:2], np.float32)
+        return Layers(plate, composed.image, empty, np.zeros((*empty.shape, 2), np.float32), 0.0)
+    st = st_map(composed.face.matrix, len(composed.face.rgb), composed.mask)
+    return Layers(plate, composed.image, composed.mask, st, composed.opacity)
 
 
 def _measure(inspector: Inspector, composed: Composed, context: bool) -> None:

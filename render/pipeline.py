@@ -26,10 +26,10 @@ from curate.footage.picture import View
 from curate.runtime import jobs
 from curate.runtime.files import atomic, file_sha256
 from curate.types import Clip, Progress, no_progress
-from render import part, plan, publish, workdir
+from render import network, part, plan, publish, workdir
 from render.compositing.compose import RADIUS
 from render.options import RenderOptions
-from render.output import mux
+from render.output import mux, tracking
 from render.output.coding import Coding, check_coding, coding_for
 from render.output.footage_format import FootageFormat, check_footage, check_size
 from render.output.png import png
@@ -99,10 +99,13 @@ def render(
         report, offset = publish.artifact_report(folder, made)
         times = [t for account in accounts for t in account["times"]]
         swapped = sum(account["swapped"] for account in accounts)
-        several = sum(account["several"] for account in accounts)
-        notes = (*_notes(sum(account["faces"] for account in accounts), swapped, several), *_beyond(folder, opened))
+        several = sum(account.get("several", 0) for account in accounts)
+        faces = sum(account["faces"] for account in accounts)
+        notes = (*_notes(made, times, faces, swapped, several), *_beyond(folder, opened))
         stated = publish.statement(opened, made, len(times), swapped)
         lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
+        if options.tracking is not None:
+            publish.tracking_files(folder, made, footage_format, times, options.tracking)
         page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
     seconds = time.monotonic() - began
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
@@ -149,7 +152,11 @@ def _resolved(options: RenderOptions | None) -> RenderOptions:
 
 def _images(options: RenderOptions) -> plan.Frames | None:
     folder = options.frames
-    return None if folder is None else plan.Frames(str(folder.resolve()), options.frames_as, options.alpha)
+    return (
+        None
+        if folder is None
+        else plan.Frames(str(folder.resolve()), options.frames_as, options.alpha, options.layers, options.exr_space)
+    )
 
 
 def _check_call(out: Path, footage: Path, options: RenderOptions) -> None:
@@ -163,6 +170,8 @@ def _check_call(out: Path, footage: Path, options: RenderOptions) -> None:
     if out.exists() and out.samefile(footage):
         raise UsageError(f"--out {out}: is the footage itself; choose another file")
     _check_free(out, options.force)
+    if options.tracking is not None:
+        tracking.check(options.tracking, options.force)
 
 
 def _check_free(out: Path, force: bool) -> None:
@@ -190,9 +199,10 @@ def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip
 
 def _planned(run: Run, clip: Clip, coding: Coding, options: RenderOptions, identifier: int) -> plan.Plan:
     first, end = _frames(clip, options.span)
+    sha256 = file_sha256(network.weights_of(run.path))
     return plan.Plan(
-        str(run.path.resolve()), _weights_sha256(run.path), clip, first, end, options.settings, coding, options.device,
-        identifier, _images(options), None if options.masks is None else str(options.masks.resolve()),
+        str(run.path.resolve()), sha256, clip, first, end, options.settings, coding, options.device, identifier,
+        _images(options), None if options.masks is None else str(options.masks.resolve()),
         tonemap=options.tonemap, deinterlace=options.deinterlace,
     )  # fmt: skip
 
@@ -210,26 +220,16 @@ def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
     return cut[0].first_frame, cut[-1].first_frame + len(cut[-1].pts)
 
 
-def _weights_sha256(run: Path) -> str:
-    """Hash of the weights that `load_swapper` loads: the finished run's, or the last checkpoint's."""
-    path = run / "model.safetensors"
-    if path.is_file():
-        return file_sha256(path)
-    checkpoints = sorted((run / "checkpoints").glob("step-*.safetensors"), key=lambda p: int(p.stem.partition("-")[2]))
-    if not checkpoints:
-        raise WorkError(f"{run} has no trained network yet; run faceset train --out {run} --resume")
-    return file_sha256(checkpoints[-1])
-
-
 def _begun(
     folder: Path, wanted: plan.Plan, run: Run, out: Path, options: RenderOptions, progress: Progress
 ) -> plan.Plan:
     """The plan in the folder if it can be resumed; else the wanted one, with the face located and an identifier."""
-    earlier = workdir.resumable(folder, wanted)
+    earlier = workdir.resumable(folder, wanted, network.ended(run.path))
     if earlier is not None:
         log.info("%s: resuming an interrupted render", out)
         return earlier
     workdir.clear(folder)
+    wanted = replace(wanted, weights_sha256=network.keep(run.path, folder))
     face = _located(wanted, run, options.workers, progress)
     made = replace(wanted, identifier=publish.register(wanted, run, out))
     workdir.fill(folder, made, face)
@@ -272,16 +272,14 @@ def _prepare_images(folder: Path, made: plan.Plan, footage_format: FootageFormat
 def _render_parts(folder: Path, made: plan.Plan, options: RenderOptions, progress: Progress) -> int:
     """Render every unfinished part; the number of frames that were finished before."""
     unfinished = workdir.open_parts(folder, made)
-    frames = made.end - made.first
+    for each in unfinished:  # one whose pictures are gone is not finished, whatever its account says
+        each.path(folder, ".json").unlink(missing_ok=True)
     with workdir.progress_shown(folder, made, progress):
         tasks = [part.PartTask(folder, each) for each in unfinished]
         for _, problem in jobs.run(part.render_part, tasks, options.workers, options.engine):
             if problem is not None:
                 raise problem
-    rendered = sum(len((plan.done(folder, each) or {})["times"]) for each in made.parts)
-    if rendered != frames:
-        log.warning("%s: %d of %d frames are damaged and are missing", made.clip.path, frames - rendered, frames)
-    return frames - sum(each.end - each.first for each in unfinished)
+    return made.end - made.first - sum(each.end - each.first for each in unfinished)
 
 
 def _beyond(folder: Path, run: Run) -> tuple[str, ...]:
@@ -296,14 +294,23 @@ def _beyond(folder: Path, run: Run) -> tuple[str, ...]:
     return (note,)
 
 
-def _notes(faces: int, swapped: int, several: int) -> tuple[str, ...]:
+def _notes(made: plan.Plan, times: list[int], faces: int, swapped: int, several: int) -> tuple[str, ...]:
     notes = []
+    frames = made.end - made.first
+    if len(times) != frames:
+        notes.append(
+            f"{frames - len(times)} of {frames} announced frames cannot be decoded and are missing; the picture before "
+            "each stays on for as long"
+        )
+    if made.clip.announced > made.clip.frames and made.end == made.clip.frames:
+        notes.append(f"the footage announces {made.clip.announced} frames and contains {made.clip.frames}")
     if swapped < 0.5 * faces:
         notes.append(
             f"{faces - swapped} of {faces} frames with a face show the target's own face because their mask is nearly "
             "empty; train longer, or try --mask hull"
         )
-        log.warning("%s", notes[-1])
+    for note in notes:
+        log.warning("%s: %s", made.clip.path, note)
     if several:
         notes.append(f"{several} frames show the face more than once; all are swapped (--faces one swaps one)")
         log.info("%s", notes[-1])

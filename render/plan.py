@@ -2,7 +2,8 @@
 
 The working folder is `.OUT.render`, next to the output OUT:
 plan.json        this plan; a later call with the same plan resumes, with another one it starts again
-face.parquet     positions of the face: frame, layer (1 and more where it is seen again), shot, yaw, landmarks
+face.parquet     positions of the face: frame, layer (1 and more where it is seen again), shot, head pose, landmarks
+run/             the network, see `render.network`
 typical.npz      reconstruction error of the target's decoder where nothing occludes the face
 part-N.mp4 .parquet .json    a part's video, measures and account; the account is written last: the part is complete
 """
@@ -77,7 +78,11 @@ class Frames:
     kind: str = "png"
     """png or exr."""
     alpha: bool = False
-    """Whether the face's mask is the alpha channel."""
+    """Whether they show the face alone, with its matte as alpha."""
+    layers: bool = False
+    """Whether EXR has all layers."""
+    space: str = "rec709"
+    """Colour space of EXR."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,7 @@ def load(folder: Path) -> Plan | None:
 
 def save_face(folder: Path, rows: pd.DataFrame) -> None:
     """Write face.parquet from the rows of `curate.extract.follow.follow`, with `scores` (K,) if they drive the run."""
-    kept = rows.reindex(columns=["frame", "shot", "yaw"]).copy()
+    kept = rows.reindex(columns=["frame", "shot", "yaw", "pitch", "roll"]).copy()
     if "scores" in rows:
         kept["scores"] = [np.asarray(own, np.float32).tobytes() for own in rows["scores"]]
     kept["layer"] = rows.get("layer", 0)
@@ -191,6 +196,23 @@ def load_faces(folder: Path, span: range | None = None) -> list[dict[int, Place]
         if "layer" not in rows:
             return [places(rows)]
         return [places(rows[rows["layer"] == layer]) for layer in range(last + 1)]
+    except (*DAMAGED, WorkError) as error:
+        raise WorkError(
+            f"{folder}: the face positions cannot be read ({one_line(error)}); delete the folder and render again"
+        ) from None
+
+
+def load_heads(folder: Path) -> list[dict[str, Any]]:
+    """Rows of face.parquet as they were found: frame, yaw, pitch, roll (degrees), landmarks (N, 3) in square pixels.
+
+    Raises WorkError.
+    """
+    try:
+        rows = read_parquet(folder / "face.parquet")
+        pairs = zip(rows["landmarks"], rows["points"], strict=True)
+        marks = [np.frombuffer(b, np.float32).reshape(n, -1) for b, n in pairs]
+        found: list[dict[str, Any]] = rows.drop(columns=["landmarks"]).to_dict("records")  # type: ignore[assignment]
+        return [{**row, "landmarks": points} for row, points in zip(found, marks, strict=True)]
     except (*DAMAGED, WorkError) as error:
         raise WorkError(
             f"{folder}: the face positions cannot be read ({one_line(error)}); delete the folder and render again"

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 
 from curate.errors import WorkError
+from curate.footage.picture import stretch
+from curate.footage.timeline import timeline
 from curate.safe_io import one_line
-from render.output import mux
+from render.compositing.swap import stored_points
+from render.output import mux, tracking
 from render.output.footage_format import FootageFormat
-from render.plan import Plan
+from render.plan import Plan, load_heads
 from render.provenance import keys, manifest, mp4_boxes, registry
 
 if TYPE_CHECKING:
@@ -86,6 +90,21 @@ def mux_and_sign(
     (folder / STORE).write_bytes(store)
     unsigned.unlink()
     return notes
+
+
+def tracking_files(folder: Path, made: Plan, footage_format: FootageFormat, times: Sequence[int], to: Path) -> None:
+    """Write head pose and points of all frames that show the face. Raises WorkError."""
+    line = timeline(Path(made.clip.path))
+    square = stretch(footage_format.aspect or Fraction(1))
+    heads = [
+        tracking.Head(
+            row["frame"], float((line.times[row["frame"]] - times[0]) * line.base), row["yaw"], row["pitch"],
+            row["roll"], stored_points(row["landmarks"], square),
+        )
+        for row in load_heads(folder)
+        if made.first <= row["frame"] < made.end
+    ]  # fmt: skip
+    tracking.write(to, heads, footage_format.size)
 
 
 def move_into_place(

@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from curate.errors import UsageError, WorkError
 from curate.types import Progress
-from render import part, plan
+from render import network, part, plan
 from render.output.mux import DISK
 from render.plan import Plan, RenderPart
 
@@ -61,11 +62,16 @@ def _locked(folder: Path, out: Path) -> FileLock:
     return lock
 
 
-def resumable(folder: Path, wanted: Plan) -> Plan | None:
-    """The plan of an interrupted render with the wanted pixels; None if there is none."""
+def resumable(folder: Path, wanted: Plan, ended: bool = True) -> Plan | None:
+    """The plan of an interrupted render with the wanted pixels; None if there is none.
+
+    A run that has not `ended` has newer weights by now; the render goes on with those that it began with.
+    """
     found = plan.load(folder)
-    same = found is not None and found.same(wanted) and (folder / "face.parquet").is_file()
-    return found if same else None
+    if found is None or not (folder / "face.parquet").is_file() or not (folder / network.FOLDER).is_dir():
+        return None
+    like = wanted if ended else replace(wanted, weights_sha256=found.weights_sha256)
+    return found if found.same(like) else None
 
 
 def fill(folder: Path, made: Plan, face: pd.DataFrame) -> None:
@@ -80,12 +86,12 @@ def clear(folder: Path) -> None:
     """Delete what another plan left in the folder."""
     for path in folder.iterdir():
         if path.name != LOCK:
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def open_parts(folder: Path, made: Plan) -> list[RenderPart]:
     """Parts of the plan that are not finished."""
-    return [each for each in made.parts if plan.done(folder, each) is None]
+    return [each for each in made.parts if not part.finished(made, folder, each)]
 
 
 @contextmanager

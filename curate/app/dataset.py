@@ -203,7 +203,8 @@ def _derived(faceset: Faceset) -> pd.DataFrame:
 
     Raises WorkError where no face has a crop.
     """
-    from curate.select.selection import quality_rank, select_columns
+    from curate.select.like import quality
+    from curate.select.selection import select_columns
 
     rows = _shown(faceset.table(["crop", *select_columns()]))
     if rows.empty:
@@ -214,7 +215,7 @@ def _derived(faceset: Faceset) -> pd.DataFrame:
     found = pd.DataFrame(index=faces.index, columns=["quality_rank", "alike"], dtype="float32")
     if len(faces):
         space = Space.fit(faces)
-        found["quality_rank"] = quality_rank(faces)
+        found["quality_rank"] = pd.Series(quality(faces), faces.index).rank(pct=True).astype("float32")
         found["alike"] = likeness(space, space.embed(faces))
     return found
 

@@ -47,11 +47,17 @@ def photos_of(clip: Clip) -> list[Path]:
     return photos(path) if path.is_dir() else [path]
 
 
-def frame_name(clip: Clip, frame: int) -> str:
-    """The frame's file name as both programs form it: of a video its name and number from 1; of photos the photo's."""
+def frame_name(clip: Clip, frame: int, names: str = "clip") -> str:
+    """File name of a frame: of a video, its name and number from 1 (`clip`), or the number alone (`number`); of photos
+    the photo's.
+
+    `number` is what DeepFaceLab's extractor writes, and its merger looks for: 00001.png.
+    """
     listed = photos_of(clip)
     if frame < len(listed):
         return listed[frame].name
+    if names == "number" and clip.kind == "video":
+        return f"{frame + 1:05d}.png"
     return f"{clip.name}_{frame + 1:06d}{Path(clip.path).suffix if clip.kind == 'video' else '.png'}"
 
 

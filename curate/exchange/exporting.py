@@ -25,6 +25,7 @@ from curate.types import Failure, Floats, Image, Progress, Subject, no_progress
 
 Format = Literal["dfl", "faceswap", "folder", "webdataset"]
 FORMATS: tuple[Format, ...] = ("dfl", "faceswap", "folder", "webdataset")
+FRAME_NAMES = ("number", "clip")
 SIZE = 512
 """Side in pixels of faces that are cropped again; the default of both programs."""
 
@@ -42,6 +43,8 @@ class Exported:
     """Of those, cropped again from the footage."""
     from_crops: int = 0
     """Of those, cropped from our crops, because the footage is gone."""
+    frame_names: str = "clip"
+    """How frames of videos are named."""
     failed: list[Failure] = field(default_factory=list)
 
 
@@ -52,9 +55,13 @@ def export(
     everything: bool = False,
     pack: bool = False,
     size: int = SIZE,
+    frame_names: str | None = None,
     progress: Progress = no_progress,
 ) -> Exported:
     """Write the selection, or all kept faces, into the new folder `out`: whole or not at all.
+
+    `frame_names` says how the metadata name the frame of a video: `number` (00001.png) or `clip` (d9_000001.mp4);
+    None: as the program's own extractor does, `number` for dfl and `clip` for faceswap.
 
     Raises ConsentError for a faceset that names no subject or basis, UsageError and WorkError.
     """
@@ -62,6 +69,8 @@ def export(
         raise UsageError(f"--format {program}: must be one of {', '.join(FORMATS)}")
     if pack and program != "dfl":
         raise UsageError(f"--pak: packs exist only for --format dfl, not {program}")
+    if frame_names not in (None, *FRAME_NAMES):
+        raise UsageError(f"--frame-names {frame_names}: must be {' or '.join(FRAME_NAMES)}")
     if not 64 <= size <= 4096:
         raise UsageError(f"--size {size}: must be 64 to 4096 pixels")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -69,7 +78,7 @@ def export(
     faceset = open_faceset(folder)
     subject = consent.require(faceset.subject, str(folder))
     rows = _rows(faceset, everything)
-    done = Exported(str(out), program)
+    done = Exported(str(out), program, frame_names=frame_names or ("number" if program == "dfl" else "clip"))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
@@ -179,7 +188,8 @@ def _aligned(
                 done.kept += 1
             else:
                 clip = clips[row["clip"]]
-                suffix, data = make(row, frame, ibug68(landmarks[face]), cutting.frame_name(clip, row["frame"]))
+                source = cutting.frame_name(clip, row["frame"], done.frame_names)
+                suffix, data = make(row, frame, ibug68(landmarks[face]), source)
                 name = face + suffix
                 done.from_footage += frame is not None
                 done.from_crops += frame is None

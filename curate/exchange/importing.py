@@ -18,7 +18,9 @@ from curate.errors import FacesetError, UsageError, WorkError
 from curate.exchange.layout import ibug68
 from curate.exchange.pictures import PROGRAMS, Picture, Program, about, pictures, program_of
 from curate.exchange.record import BASIS, PICTURES, Record, to_table
+from curate.extract.parts import IMPORTED
 from curate.extract.pipeline import Curated, Request, curate
+from curate.extract.table import build
 from curate.face.backends import weights
 from curate.footage.paths import photos
 from curate.safe_io import read_parquet
@@ -27,7 +29,7 @@ from curate.types import Failure, Floats, Progress, Subject, no_progress
 
 log = logging.getLogger(__name__)
 
-TABLE = "imported.parquet"
+TABLE = IMPORTED
 SAME_PLACE = 0.5
 """Mean distance of two faces' points below which they are one, in widths of the face."""
 TIGHT = {"half_face", "midfull_face"}
@@ -95,6 +97,7 @@ def import_faceset(
         raise
     matched = _match(done.faceset, records)
     write_table(out / TABLE, to_table(matched))
+    build(done.faceset, workers)  # the roll in the frame follows from what was kept
     recognised = sum(face is not None for face, _ in matched)
     return Imported(done, chosen, taken, recognised, tuple(failed))
 

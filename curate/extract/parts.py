@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from curate.errors import WorkError
 from curate.face.mesh import BLENDSHAPES
-from curate.safe_io import read_arrow, stacked
+from curate.safe_io import read_arrow, read_parquet, stacked
 from curate.schema import part_schema
 from curate.scores.expression import DISTANCES
 from curate.scores.lighting import skin
@@ -27,6 +27,8 @@ from curate.types import Floats
 BOX = ["x", "y", "width", "height"]
 VECTORS = {"matrix": 6, "expression": len(BLENDSHAPES), "gaze": 2, "distances": len(DISTANCES)}
 """Columns of the parts that are held as arrays (N, K)."""
+IMPORTED = "imported.parquet"
+"""File of an imported faceset: what the other program knew of each face."""
 KNOWN = ("face_id", "clip", "segment", "frame", "stands_for", "time", "shot", "track", *BOX, "status")
 Vectors = dict[str, Floats]
 """Columns of vectors: name to (N, K) float32, a row of NaN for null."""
@@ -103,6 +105,23 @@ def damage(path: Path) -> Iterator[None]:
         yield
     except WorkError as error:
         raise WorkError(f"{error}: delete it, then run faceset curate {path.parent.parent} to make it again") from None
+
+
+def as_in_their_frames(folder: Path, rows: pd.DataFrame) -> None:
+    """Turn, in place, the roll of faces that another program had aligned: from their picture's to their frame's.
+
+    The turn is in the matrix from frame to picture, which an import keeps (IMPORTED).
+    """
+    path = folder / IMPORTED
+    if not path.is_file():
+        return
+    kept = read_parquet(path, ("face_id", "matrix")).dropna()
+    turns = {
+        face: float(np.degrees(np.arctan2(matrix[3], matrix[0])))
+        for face, matrix in zip(kept["face_id"], kept["matrix"], strict=True)
+    }
+    turned = rows["roll"] + rows["face_id"].map(turns).fillna(0.0)
+    rows["roll"] = ((turned + 180) % 360 - 180).astype(rows["roll"].dtype)
 
 
 def without_lost_crops(folder: Path, rows: pd.DataFrame) -> None:

@@ -23,7 +23,16 @@ from threadpoolctl import threadpool_limits
 from curate.dataset.faceset import Faceset, write_faces
 from curate.errors import NobodyError, WorkError
 from curate.extract.normalise import ALBEDO_FACES, NEUTRAL_FACES, POSE, Own, Sample, learn, refine
-from curate.extract.parts import VECTORS, Part, Vectors, rows_of, skins, spread, without_lost_crops
+from curate.extract.parts import (
+    VECTORS,
+    Part,
+    Vectors,
+    as_in_their_frames,
+    rows_of,
+    skins,
+    spread,
+    without_lost_crops,
+)  # fmt: skip
 from curate.extract.subject import People, find_people, mark
 from curate.extract.tracks import joined
 from curate.runtime import jobs
@@ -128,6 +137,7 @@ def _refine(task: _Task) -> None:
     names = [*(c.name for c in COLUMNS if c.level == "both" and c.name != "identity"), "distances", "skin"]
     rows, vectors = rows_of(task.part, names)
     without_lost_crops(task.folder, rows)
+    as_in_their_frames(task.folder, rows)
     mark(rows, task.people)
     refine(rows, vectors, *skins(task.part, rows), task.own)
     with atomic(task.out) as temporary:  # on a cluster a worker that was given up may still be writing it

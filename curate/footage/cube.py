@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class Table:
         """(H, W, 3) uint16 RGB through the table."""
         frame = av.VideoFrame.from_ndarray(image, format="rgb48le")
         graph = av.filter.Graph()
-        source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=1)
+        source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))
         how = "tetrahedral" if self.dimensions == 3 else "linear"
         table = graph.add(f"lut{self.dimensions}d", file=self.path, interp=how)
         graph.link_nodes(source, table, graph.add("format", "rgb48le"), graph.add("buffersink")).configure()

@@ -81,6 +81,11 @@ def pixel_aspect(stream: Any, upright: Orientation) -> Fraction:
     return 1 / aspect if upright.turns % 2 else aspect
 
 
+def stretch(aspect: Fraction) -> tuple[float, float]:
+    """Factors of x and y to square pixels: nothing is ever made smaller."""
+    return max(float(aspect), 1.0), max(float(1 / aspect), 1.0)
+
+
 def squared(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
     """Size with square pixels: the shorter direction is stretched, so that nothing is lost."""
     if aspect >= 1:
@@ -120,7 +125,7 @@ class Look:
         """The look of a stream by one of its frames. Raises FootageError for a table that cannot be read."""
         upright = orientation(frame)
         aspect = pixel_aspect(stream, upright)
-        factors = (float(max(aspect, 1)), float(max(1 / aspect, 1)))
+        factors = stretch(aspect)
         tables = [cube.read(clip.lut)] if clip.lut else []
         kind = hdr_kind(stream, frame) if view.sdr else ""
         if kind in ("PQ", "HLG") and not tables:

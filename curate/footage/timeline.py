@@ -32,8 +32,8 @@ FAR = 5.0
 SHORT = 1.0
 """Seconds by which a stream may be shorter than announced without a word."""
 
-DECODING_ORDER = ("avi", "h264", "hevc", "m4v", "mpegvideo")
-"""Containers without presentation times."""
+DECODING_ORDER = ("avi", "mxf", "h264", "hevc", "m4v", "mpegvideo")
+"""Containers without presentation times (MXF: of H.264 as ffmpeg writes it)."""
 
 
 @dataclass(frozen=True)

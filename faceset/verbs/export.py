@@ -22,11 +22,14 @@ def export(
     everything: Annotated[bool, typer.Option("--all", help="Export all kept faces, not only the selected.")] = False,
     pack: Annotated[bool, typer.Option("--pak", help="dfl: write one faceset.pak instead of pictures.")] = False,
     size: Annotated[int, typer.Option(metavar="N", help="dfl, faceswap: side of the faces, in pixels.")] = 512,
+    frame_names: Annotated[
+        str | None, one_of("How metadata name frames: number (as DeepFaceLab) or clip.", ("number", "clip"))
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Export the selected faces for another program, with their basis (BASIS.json)."""
     from curate.exchange.exporting import export as run
 
-    done = asdict(run(folder, out, program, everything, pack, size, console.progress(quiet)))
+    done = asdict(run(folder, out, program, everything, pack, size, frame_names, console.progress(quiet)))
     console.say(as_json, done, messages.exported)

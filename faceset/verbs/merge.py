@@ -23,13 +23,13 @@ def merge(
     quiet: Quiet = False,
 ) -> None:
     """Merge two facesets of one subject into a new one, without processing their footage again."""
-    options = choosing.selection_options(given, None)
+    choosing.check(given, None)
     from curate.extract import census
     from curate.runtime.jobs import processes
     from curate.upkeep.merge import merge as run
 
     done = run(first, second, out, processes(workers), console.progress(quiet))
-    chosen = choosing.select(out, options, None)
+    chosen = choosing.select(out, given, None)
     found, notes = census.people(done)
     told = {"faceset": str(out), "clips": [c.name for c in done.clips], "people": [p.to_json() for p in found]}
     told |= {**chosen, "notes": [*notes, *chosen["notes"]], "report": str(choosing.report(out))}

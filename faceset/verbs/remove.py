@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from curate.select.options import SelectionOptions
+from curate.select.options import Floors, SelectionOptions, Weights
 from faceset import choosing, console, messages
 from faceset.options import Folder, Json, Quiet
 
@@ -25,6 +25,6 @@ def remove(
 
     done = asdict(remove_clips(open_faceset(folder), clips, yes, console.progress(quiet)))
     if yes:
-        done |= choosing.select(folder, SelectionOptions(), None)
+        done |= choosing.select(folder, {SelectionOptions: {}, Floors: {}, Weights: {}}, None)
         done["report"] = str(choosing.report(folder))
     console.say(as_json, done, messages.removed)

@@ -54,6 +54,8 @@ class Composed:
     """(H, W) in 0..1, the opacity in the frame of all swapped faces."""
     more: int = 0
     """Swapped faces besides `face`."""
+    opacity: float = 0.0
+    """Of the whole face in this frame: less than 1 where it fades."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def compose(
         grain = change.grain if change is not None and settings.grain else 0.0
         shown = item.mask * np.float32(opacity)
         output, mask = blend.paste(image, rgb, shown, item.face.matrix, settings.blend, grain, item.frame.index)
-        yield Composed(item.frame, output, item.face, mask)
+        yield Composed(item.frame, output, item.face, mask, opacity=opacity)
 
 
 def _items(

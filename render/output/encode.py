@@ -55,7 +55,7 @@ def encoder(
             """Append one frame."""
             _check_frame(image, width, height, coding)
             if (across, down) != (width, height):
-                image = np.pad(image, ((0, down - height), (0, across - width), (0, 0)), "edge")
+                image = cast(Pixels, np.pad(image, ((0, down - height), (0, across - width), (0, 0)), "edge"))
             if coding.deep:
                 image = np.moveaxis(depth.transform(cast(NDArray[np.uint16], image), matrix), -1, 0).astype("<u2")
             pipe.write(image.tobytes())

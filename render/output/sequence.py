@@ -18,9 +18,10 @@ from curate.errors import UsageError, WorkError
 from curate.footage.depth import Deep, widen
 from curate.runtime.files import write_whole
 from curate.types import Floats, Image
-from render.output.exr import bindings, check_transfer, exr, is_exr
+from render.output.exr import bindings, check_transfer, exr, face_alone, flat, is_exr, layered, linear
 from render.output.footage_format import FootageFormat
 from render.output.png import Pixels, is_png, png
+from render.output.unmix import Layers, unmixed
 
 KINDS = ("png", "exr")
 OURS = re.compile(r"(frame|mask)_\d{6,}\.(png|exr)|\.(frame|mask)_\d{6,}\.\w+\.\w+(\.tmp)?")
@@ -28,7 +29,7 @@ OURS = re.compile(r"(frame|mask)_\d{6,}\.(png|exr)|\.(frame|mask)_\d{6,}\.\w+\.\
 
 @dataclass(frozen=True)
 class SequenceWriter:
-    """Writer of frame_000123.png or .exr: RGB, or RGBA with the face's mask as alpha.
+    """Writer of frame_000123.png or .exr: RGB, or the face alone as RGBA, or all layers (EXR).
 
     PNG has the frame's own values with straight alpha; EXR has linear light, premultiplied, in half floats.
     """
@@ -39,6 +40,11 @@ class SequenceWriter:
     bits: int = 16
     """Bits per component: 8 or 16; EXR has 16."""
     with_alpha: bool = False
+    """The face alone, with its matte; see `render.output.unmix`."""
+    layers: bool = False
+    """Result, face, footage, matte, ST map and blend value in one file (EXR)."""
+    space: str = "rec709"
+    """Colour space of EXR: a key of `render.output.exr.SPACES`."""
     title: str = ""
     """Title in every file's metadata."""
     creator: str = "faceset"
@@ -48,6 +54,8 @@ class SequenceWriter:
         if self.kind not in KINDS:
             raise UsageError(f"--frames-as {self.kind}: must be {' or '.join(KINDS)}")
         _check_bits(self.bits)
+        if self.kind != "exr" and (self.layers or self.space != "rec709"):
+            raise UsageError("--layers and --exr-space: need --frames-as exr")
         if self.kind == "exr":
             if self.bits != 16:
                 raise UsageError(f"{self.bits} bits: EXR frames have 16; use 16 bits, or PNG")
@@ -65,25 +73,40 @@ class SequenceWriter:
     def done(self, index: int) -> bool:
         """Whether the frame exists, complete and of this kind."""
         if self.kind == "exr":
-            return is_exr(self.path(index), self.with_alpha)
+            return is_exr(self.path(index), self.with_alpha or self.layers, self.layers)
         return is_png(self.path(index), self.bits, 4 if self.with_alpha else 3)
 
-    def write(self, index: int, image: Pixels, mask: Floats | None = None) -> Path:
+    def write(self, index: int, image: Pixels, mask: Floats | None = None, layers: Layers | None = None) -> Path:
         """Write a frame (H, W, 3) RGB, uint8 or uint16; `mask` (H, W) in 0..1, None: no face, all transparent.
 
-        Raises WorkError if it cannot be written.
+        With `layers`, alpha is that of the face alone, which is unmixed from the frame; without, the frame's own pixels
+        are taken for the face's. Raises WorkError if it cannot be written.
         """
         alpha = None
         if self.with_alpha:
             alpha = np.zeros(image.shape[:2], np.float32) if mask is None else np.clip(mask, 0, 1)
         if self.kind == "exr":
-            content = exr(cast(Deep, _as_bits(image, 16)), alpha, self.title, self.creator, self.footage_format)
+            content = self._exr(image, alpha, layers)
         else:
+            if alpha is not None and layers is not None:
+                image, exact = unmixed(layers, image, (1 << self.bits) - 1)
+                alpha = np.asarray(exact, np.float32)
             pixels = _as_bits(image, self.bits)
             if alpha is not None:
                 pixels = cast(Pixels, np.dstack([pixels, _levels(alpha, self.bits)]))
             content = png(pixels, self.title, self.creator, self.footage_format)
         return _write(self.path(index), content)
+
+    def _exr(self, image: Pixels, alpha: Floats | None, layers: Layers | None) -> bytes:
+        look, words = self.footage_format, (self.title, self.creator)
+        result = linear(cast(Deep, _as_bits(image, 16)), look, self.space)
+        if layers is None:
+            return exr(flat(result, alpha), *words, look, self.space)
+        plate, clean = (linear(cast(Deep, _as_bits(p, 16)), look, self.space) for p in (layers.plate, layers.unmarked))
+        face = face_alone(result, clean, plate, layers.mask)
+        if not self.layers:
+            return exr(face if self.with_alpha else flat(result, None), *words, look, self.space)
+        return exr(layered(result, face, plate, layers), *words, look, self.space)
 
 
 @dataclass(frozen=True)
@@ -119,7 +142,8 @@ class MaskWriter:
 def prepare(folder: Path, force: bool = False, resume: bool = False) -> None:
     """Prepare a folder for frames: empty, kept as it is (`resume`), or cleared of older frames and masks (`force`).
 
-    Other files in it are left alone. Raises UsageError if it is not empty and neither is set, or is not a folder.
+    An interrupted render's frames are never removed, also with `force`. Other files in it are left alone. Raises
+    UsageError if it is not empty and neither is set, or is not a folder.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; choose a folder for the frames")
@@ -129,7 +153,7 @@ def prepare(folder: Path, force: bool = False, resume: bool = False) -> None:
         if found and not (force or resume):
             raise UsageError(f"{folder}: is not empty; choose an empty folder, or use --force to overwrite its frames")
         for path in found:
-            if OURS.fullmatch(path.name) and (force or path.name.startswith(".")):
+            if OURS.fullmatch(path.name) and ((force and not resume) or path.name.startswith(".")):
                 path.unlink()
     except OSError as error:
         raise WorkError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None

@@ -34,7 +34,7 @@ def lost(wanted_tags: Mapping[str, str], written: Mapping[str, str]) -> tuple[st
 
 def chapters(source: Any, start: Fraction, end: Fraction | None) -> list[dict[str, Any]]:
     """Chapters of an open container, moved earlier by `start` and limited to `end`, both in seconds of the footage."""
-    found = []
+    found: list[dict[str, Any]] = []
     for chapter in source.chapters():
         base = Fraction(chapter["time_base"])
         first = max(chapter["start"] * base, start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -15,12 +16,13 @@ import pytest
 
 from curate.errors import UsageError, WorkError
 from curate.footage import video
-from render import pipeline
+from render import network, pipeline
 from render.options import RenderOptions
 from render.output import mux, tags
 from render.provenance.verify import verify
 
 SOURCE = "testsrc2=size=128x96:rate=25:duration=1.2,gblur=sigma=8"
+ODD = f"{SOURCE},format=gbrp,crop=127:95:0:0,format=yuv420p"
 TONE = ("-f", "lavfi", "-i", "sine=frequency=440:duration=1.2")
 X264 = ("-c:v", "libx264", "-preset", "veryfast", "-g", "12", "-bf", "3", "-pix_fmt", "yuv420p")
 
@@ -126,9 +128,7 @@ def test_a_change_of_size_is_refused_with_the_command_that_cuts_it_apart(make, s
 
 
 def test_an_odd_size_stays_4_2_0_and_is_shown_as_it_is(make, stub, tmp_path) -> None:
-    footage = make(
-        "a.webm", "-c:v", "libvpx", "-b:v", "2M", source=f"{SOURCE},format=gbrp,crop=127:95:0:0,format=yuv420p"
-    )
+    footage = make("a.webm", "-c:v", "libvpx", "-b:v", "2M", source=ODD)
     done = render(stub, footage, tmp_path / "out.mp4", crf=4)
     assert verify(tmp_path / "out.mp4").state == "trusted"
     with av.open(str(tmp_path / "out.mp4")) as container:
@@ -208,9 +208,10 @@ def told(path: Path) -> dict[str, object]:
         ]
         named = container.streams.video[0].metadata
         texts = [p for s in container.streams.subtitles for p in container.demux(s) if p.size > 2]
+        shown = [bytes(p)[2 : 2 + int.from_bytes(bytes(p)[:2], "big")].decode() for p in texts]
         return {
             "chapters": chapters, "sounds": sounds, "camera": named.get("title") or named.get("name"),
-            "timecode": named.get("timecode"), "texts": [bytes(p)[2 : 2 + int.from_bytes(bytes(p)[:2], "big")].decode() for p in texts],
+            "timecode": named.get("timecode"), "texts": shown,
             "tags": {k.lower(): v for k, v in container.metadata.items()},
         }  # fmt: skip
 
@@ -279,3 +280,90 @@ def test_names_that_look_like_something_else(make, stub, tmp_path, monkeypatch, 
     done = render(stub, Path(name), Path(f"out {name}"))
     assert (done.frames, done.sound) == (30, 1)
     assert verify(Path(f"out {name}").resolve()).state == "trusted"
+
+
+def test_pictures_that_are_finished_are_never_deleted(make, stub, tmp_path, monkeypatch) -> None:
+    """Stopped and given again with --force, a render once deleted them: 48 of 75 were gone, without an error."""
+    monkeypatch.setattr("render.plan.PART", 10)
+    footage, frames, out = make("a.mp4", *X264), tmp_path / "frames", tmp_path / "out.mp4"
+    stub.network.fail_at = 6
+    with pytest.raises(RuntimeError, match="out of memory"):
+        render(stub, footage, out, frames=frames, force=True)
+    stub.network.fail_at = 0
+    there = {p: p.stat().st_mtime_ns for p in frames.glob("frame_*.png")}
+    assert 0 < len(there) < 30
+    again = render(stub, footage, out, frames=frames, force=True)
+    assert again.resumed > 0
+    found = sorted(frames.glob("frame_*.png"))
+    assert len(found) == 30
+    kept = [p for p in found if there.get(p) == p.stat().st_mtime_ns]
+    assert len(kept) >= again.resumed
+
+
+def test_a_part_whose_pictures_are_gone_is_rendered_again(make, stub, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("render.plan.PART", 10)
+    footage, frames, out = make("a.mp4", *X264), tmp_path / "frames", tmp_path / "out.mp4"
+    stub.network.fail_at = 6
+    with pytest.raises(RuntimeError, match="out of memory"):
+        render(stub, footage, out, frames=frames)
+    stub.network.fail_at = 0
+    (frames / "frame_000004.png").unlink()
+    render(stub, footage, out, frames=frames)
+    assert len(list(frames.glob("frame_*.png"))) == 30
+
+
+def test_head_pose_and_points_are_written_for_nuke_and_blender(make, stub, tmp_path, monkeypatch) -> None:
+    import curate.extract.follow
+
+    plain = curate.extract.follow.follow
+
+    def posed(*given: object, **more: object):
+        rows = plain(*given, **more)
+        return rows.assign(yaw=rows["frame"] * 1.5, pitch=-2.25, roll=rows["frame"] / 4)
+
+    monkeypatch.setattr(curate.extract.follow, "follow", posed)
+    footage = make("a.mp4", *X264)
+    render(stub, footage, tmp_path / "out.mp4", tracking=tmp_path / "track")
+    lines = (tmp_path / "track" / "head.chan").read_text().splitlines()
+    assert len(lines) == len(stub.frames)
+    table = posed(footage)
+    for line, row in zip(lines, table.itertuples(), strict=True):
+        frame, x, y, z, pitch, yaw, roll = map(float, line.split())
+        assert (frame, z) == (row.frame, 0)
+        assert (pitch, yaw, roll) == pytest.approx((row.pitch, row.yaw, row.roll), abs=1e-4)
+        middle = row.landmarks[:, :2].mean(axis=0)
+        assert (x + 64, 48 - y) == pytest.approx(tuple(middle), abs=0.01)
+    head, *rows = (tmp_path / "track" / "points.csv").read_text().splitlines()
+    assert head == "frame,time,point,x,y"
+    chin = next(r.split(",") for r in rows if ",chin," in r)
+    assert (int(chin[0]), float(chin[1])) == (5, 0.2)
+    assert [float(v) for v in chin[3:]] == pytest.approx(table["landmarks"][0][152, :2], abs=0.01)
+    with pytest.raises(UsageError, match="--tracking"):
+        render(stub, footage, tmp_path / "other.mp4", tracking=tmp_path / "track")
+
+
+def test_a_run_in_training_is_rendered_with_the_weights_it_began_with(make, stub, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("render.plan.PART", 10)
+    footage, out = make("a.mp4", *X264), tmp_path / "out.mp4"
+    (stub.path / "model.safetensors").unlink()
+    checkpoints = stub.path / "checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "step-5.safetensors").write_bytes(b"five")
+    stub.network.fail_at = 6
+    with pytest.raises(RuntimeError, match="out of memory"):
+        render(stub, footage, out)
+    stub.network.fail_at = 0
+    (checkpoints / "step-5.safetensors").unlink()
+    (checkpoints / "step-9.safetensors").write_bytes(b"nine")
+    assert render(stub, footage, out).resumed > 0
+    assert verify(out).model_sha256 == hashlib.sha256(b"five").hexdigest()
+
+
+def test_a_worker_refuses_other_weights_than_the_plans(stub, tmp_path) -> None:
+    sha256 = network.keep(stub.path, tmp_path / "work")
+    assert network.kept(tmp_path / "work", sha256).is_dir()
+    path = tmp_path / "work" / "run" / "model.safetensors"
+    path.unlink()
+    path.write_bytes(b"others")
+    with pytest.raises(WorkError, match="not those that this render began with"):
+        network.kept(tmp_path / "work", sha256)

@@ -40,7 +40,8 @@ def facesets() -> dict[str, str]:
 def given(last: T, params: dict[str, Any]) -> T:
     """A dataclass of options as a form was filled in; what is empty is as in the last selection."""
     declared: Any = last
-    found = {one.name: params.get(one.parameter) for one in options_of(type(declared))}
+    kind: Any = type(last)
+    found = {one.name: params.get(one.parameter) for one in options_of(kind)}
     filled: T = replace(declared, **{name: float(value) for name, value in found.items() if value is not None})
     return filled
 

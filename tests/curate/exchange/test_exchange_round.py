@@ -84,8 +84,32 @@ def test_landmarks_are_the_same_after_out_and_in(faces, imported, program) -> No
         assert np.abs(record["source_landmarks"].reshape(68, 2) - points).max() < 1e-3
         again = transform(points, record["matrix"].reshape(2, 3))
         assert np.abs(record["landmarks"].reshape(68, 2) - again).max() < 0.1
-        assert record["program"] == program and record["source_file"].startswith("source_0000")
+        assert record["program"] == program and record["source_file"] == _frame(program, record["file"])
         assert record["face_type"] == {"dfl": "whole_face", "faceswap": "head"}[program]
+
+
+def _frame(program: str, file: str) -> str:
+    """Name of a face's frame, as the program's own extractor forms it from a video."""
+    number = int(Path(file).stem.split("-")[1]) + 1
+    return f"{number:05d}.png" if program == "dfl" else f"source_{number:06d}.mp4"
+
+
+def test_frames_are_named_as_asked(faces, tmp_path) -> None:
+    export(faces, tmp_path / "out", "dfl", size=128, frame_names="clip")
+    path = next((tmp_path / "out").glob("*.jpg"))
+    assert dfl.metadata(path.read_bytes())["source_filename"] == _frame("faceswap", path.name)
+    with pytest.raises(UsageError, match="--frame-names stem"):
+        export(faces, tmp_path / "other", "dfl", frame_names="stem")
+
+
+@pytest.mark.parametrize("program", ["dfl", "faceswap"])
+def test_an_imported_face_has_the_roll_of_its_frame(faces, imported, program) -> None:
+    before = open_faceset(faces).selected().set_index("face_id")["roll"]
+    faceset = open_faceset(imported[program])
+    files = records_of(faceset)["file"].map(lambda f: Path(f).stem)
+    after = faceset.table().set_index("face_id").loc[files.index].set_index(files)["roll"]
+    assert before.abs().max() > 3
+    assert (after - before.loc[after.index]).abs().max() < 2
 
 
 @pytest.mark.parametrize("program", ["dfl", "faceswap"])
