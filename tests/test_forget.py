@@ -66,7 +66,7 @@ def test_without_yes_it_only_tells(place, capsys):
         len(files), sum(map(len, files)))  # fmt: skip
     assert told["left"] == {str(place / "bob"): "another subject's"}
     code, text = call(capsys, "forget", "Ann", place / "ann")
-    assert code == 0 and "would be removed" in text and "--yes does it" in text
+    assert code == 0 and "would be removed" in text and "--yes removes it" in text
 
 
 def test_with_yes_the_subject_is_gone_and_nothing_else(place, capsys):
