@@ -248,7 +248,9 @@ def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> A
     identity = run.target.identity or None
     again = wanted.settings.faces == "all"
     own = None if run.drive is None else run.drive.calibrated()
-    rows = follow(Path(clip.path), identity, workers, progress, start, end, own, again)
+    rows = follow(
+        Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end, calibrated=own, again=again
+    )
     if not len(rows):
         raise WorkError(
             f"{clip.path}: no frame shows the face of {run.target.subject.name}; check that it is the right clip"

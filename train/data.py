@@ -81,7 +81,7 @@ class Side:
         """(B, K) scores of the given target faces as the network reads them to swap: held in the source's range."""
         if self.drive is None:
             return None
-        return torch.from_numpy(self.drive.inputs(self.drive.held(self.scores[indices]))).to(device)
+        return torch.from_numpy(self.drive.performed(self.scores[indices])).to(device)
 
 
 def load_side(

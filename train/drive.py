@@ -4,15 +4,16 @@ With `--drive scores` the network is given, next to the crop, what curation meas
 and light. The same numbers have to mean the same performance in both faces. So expressions are relative to each
 subject's own neutral, and what only moves one way from rest (a lid closes, a jaw opens) is counted from the subject's
 own rest: a neutral is a mean, and the mean of a face that grimaces has its mouth open. Scales are fixed and not fitted
-to a faceset: one network serves many people. A score that the source never shows is held at the edge of its range,
-since the source's decoder was never taught what lies beyond.
+to a faceset: one network serves many people. A score that the source never shows is held at the edge of its range, and
+a combination that it never shows becomes the nearest one that it does (train/span.py), since the source's decoder was
+never taught what lies beyond.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from curate.extract.normalise import Own
 from curate.face.mesh import BLENDSHAPES
 from curate.scores.expression import DISTANCES, Neutral, apply
 from curate.types import Floats
+from train.span import Span, span_of
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,9 @@ REST = 0.05
 """Quantile of a subject's faces at which such a score counts as at rest."""
 MIN_FACES = 20
 """Faces below which the neutral counts as rest."""
+TOGETHER = np.flatnonzero(ANCHORED)
+"""Places of the scores that move together, muscles of one face: their combinations are held in the source's span. Gaze,
+pose and light are free of them, and are held one by one."""
 EDGE = 0.005
 """Share of the source's faces at either end that do not count for its range."""
 TOLD = 0.02
@@ -70,18 +75,29 @@ class Drive:
     neutral: Mapping[str, Any] = field(default_factory=dict)
     """The target's neutral (`curate.scores.expression.Neutral`) as plain values, so that footage of any length can be
     read with it; {}: unknown."""
+    span: Span | None = None
+    """Span of the source's inputs TOGETHER; None: unknown, or not read."""
 
     def __post_init__(self) -> None:
         if not set(self.names) <= set(NAMES) or not {*map(len, (self.low, self.high, self.rest))} == {len(self.names)}:
             raise ValueError(f"scores {self.names!r:.60}")
         if not np.isfinite([*self.low, *self.high, *self.rest, self.zero]).all():
             raise ValueError("a score's range is not finite")
+        if self.span is not None and len(self.span.mean) != len(TOGETHER):
+            raise ValueError(f"a span of {len(self.span.mean)} scores")
 
     def inputs(self, scores: NDArray[np.floating]) -> Floats:
         """(N, K) inputs of the network from scores counted from rest: scaled, 0 where unknown or not read."""
         read = np.isin(NAMES, self.names)
         scaled = (np.asarray(scores, np.float32) - CENTRES) / SCALES
         return np.asarray(np.where(read & np.isfinite(scaled), scaled, 0), np.float32)
+
+    def performed(self, scores: NDArray[np.floating]) -> Floats:
+        """(N, K) inputs of the network for the source to perform the scores of a target: held in its range and span."""
+        read = self.inputs(self.held(scores))
+        if self.span is not None:
+            read[:, TOGETHER] = self.span.nearest(read[:, TOGETHER])
+        return read
 
     def held(self, scores: NDArray[np.floating]) -> Floats:
         """Scores counted from rest, each held at the edge of the source's range; NaN stays NaN."""
@@ -165,7 +181,10 @@ def drive_of(source: Floats, target: Floats, rest: Floats, own: Own | None = Non
     low, high = np.nanquantile(seen, (EDGE, 1 - EDGE), axis=0) if names else (np.zeros(0), np.zeros(0))
     kept = tuple(float(rest[NAMES.index(name)]) for name in names)
     values = {} if own is None else {k: np.asarray(v).tolist() for k, v in vars(own.neutral).items()}
-    return Drive(names, tuple(low.tolist()), tuple(high.tolist()), kept, 0.0 if own is None else own.zero, values)
+    zero = 0.0 if own is None else own.zero
+    drive = Drive(names, tuple(low.tolist()), tuple(high.tolist()), kept, zero, values)
+    expressive = set(EXPRESSION) & set(names)
+    return replace(drive, span=span_of(drive.inputs(source)[:, TOGETHER])) if expressive else drive
 
 
 def mirrored(inputs: Floats, which: NDArray[np.bool_]) -> Floats:

@@ -35,7 +35,7 @@ def by_gaps(source: Side, target: Side) -> Side:
 def scaled(scores: Floats) -> Floats:
     """(N, K) scores of expression, gaze and pose over their scales; unknown ones are 0."""
     told = ~np.isin(NAMES, UNTOLD)
-    return np.nan_to_num(scores[:, told] / SCALES[told])
+    return np.asarray(np.nan_to_num(scores[:, told] / SCALES[told]), np.float32)
 
 
 def nearest(wanted: Floats, own: Floats) -> NDArray[np.int64]:

@@ -118,7 +118,7 @@ def stage_for(faceset: Faceset, side: Side, config: TrainConfig, reader: Landmar
     regions = tuple(region_of(Landmarks(m, 1.0, None)) for m in marks)
     inputs = None
     if side.drive is not None:
-        inputs = torch.from_numpy(side.drive.inputs(side.drive.held(scores_of(rows) - side.rest)))
+        inputs = torch.from_numpy(side.drive.performed(scores_of(rows) - side.rest))
     own = tuple(reader.landmark(_at(c, config.size), r) for c, r in zip(crops, regions, strict=True))
     return Stage(reader, crops, regions, inputs, own)
 

@@ -144,8 +144,8 @@ class Swapper:
     def _scores(self, scores: Floats | None, swapping: bool) -> Tensor | None:
         if self.drive is None or scores is None:
             return None
-        read = self.drive.held(scores) if swapping else scores
-        return torch.from_numpy(self.drive.inputs(read)).to(self.device)
+        read = self.drive.performed(scores) if swapping else self.drive.inputs(scores)
+        return torch.from_numpy(read).to(self.device)
 
     def _read(self, crops: Tensor) -> Tensor:
         if crops.shape[1:] != (3, self.size, self.size):

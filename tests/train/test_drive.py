@@ -12,6 +12,7 @@ from curate.face.mesh import BLENDSHAPES
 from curate.records import record
 from curate.scores import expression
 from train.drive import ANCHORED, EXPRESSION, NAMES, SCALES, Drive, drive_of, mirrored, rest_of, scores_of
+from train.span import Span
 
 JAW, BLINK, YAW = (NAMES.index(name) for name in ("jawOpen", "eyeBlinkLeft", "yaw"))
 
@@ -107,3 +108,19 @@ def test_a_neutral_of_another_version_is_left_out(caplog: pytest.LogCaptureFixtu
     drive = Drive((), (), (), (), 0.0, {"slopes": [[0.0]], "level": [0.0], "zero": 0.0})
     assert drive.calibrated() is None and "cannot be read" in caplog.text
     assert Drive((), (), (), ()).calibrated() is None
+
+
+def test_the_source_never_performs_what_its_muscles_never_did_together() -> None:
+    """The source opens its mouth only with its brows up; the target opens its mouth with a still brow."""
+    source, target = faces(), faces(seed=1)
+    brow = NAMES.index("browInnerUp")
+    source[:, brow] = source[:, JAW]
+    target[:, JAW], target[:, brow] = 0.5, 0.0
+    drive = drive_of(source, target, np.zeros(len(NAMES), np.float32))
+    alone, together = drive.inputs(drive.held(target)), drive.performed(target)
+    assert np.abs(alone[:, JAW] - alone[:, brow]).min() > 2
+    assert np.abs(together[:, JAW] - together[:, brow]).max() < 0.3
+    assert np.array_equal(together[:, YAW], alone[:, YAW])  # the head turns freely
+    assert np.abs(drive.performed(source) - drive.inputs(source)).max() < 0.6  # and its own performance stays
+    with pytest.raises(ValueError, match="a span of 1 scores"):
+        Drive((), (), (), (), span=Span((0.0,), (), (), ()))
