@@ -71,8 +71,21 @@ def once(work: Path, clips: dict[str, Path]) -> None:
     verb("render", work / "run", "--footage", clips["target"], "--out", out, "--range", "0-0.4", "--workers", 2)
     verb("verify", out)
     app(work / "source")
+    faces = [path.read_bytes() for path in (work / "source" / "crops").rglob("*.jpg")]
     verb("forget", "source", work / "source", work / "run", "--yes")
+    left = [path for path in work.parents[1].rglob("*") if path.is_file() and holds(path, faces)]
+    if left:
+        raise RuntimeError(f"forget left faces in {left}")
     shutil.rmtree(work)
+
+
+def holds(path: Path, faces: list[bytes]) -> bool:
+    """Whether a file contains the bytes of a crop."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:  # the database's own files come and go
+        return False
+    return any(face in data for face in faces)
 
 
 def state(temporary: Path) -> dict[str, float]:
@@ -96,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=40.0)
     given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs, and then by the App
     with tempfile.TemporaryDirectory(prefix="faceset-loop-") as name:
         base = Path(name)
         for folder in ("tmp", "work", "config"):

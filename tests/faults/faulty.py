@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import faceset as front
 from curate.extract.pipeline import Curated, Request, curate
+from faceset import cli as front
 
 ROOT = Path(__file__).parents[2]
 TRIES = int(os.environ.get("FACESET_FAULTS", "1"))
