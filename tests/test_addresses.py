@@ -113,3 +113,28 @@ def test_footage_that_lists_addresses_is_not_followed(name, kind, listener, tmp_
     code, _, err = call(capsys, "curate", tmp_path / name, "--out", tmp_path / "set", "--subject", "A", "--basis",
                         "research", "--workers", 1, "-q")  # fmt: skip
     assert code != 0 and err.count("\n") == 1 and listener[1] == []
+
+
+def test_a_remote_manifest_of_footage_is_not_fetched(listener, seeds, monkeypatch, tmp_path) -> None:
+    """C2PA lets a file name the address of its manifest in its XMP."""
+    from render.provenance import verify
+
+    xml = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/" '
+        f'dcterms:provenance="http://127.0.0.1:{listener[0]}/a.c2pa"/></rdf:RDF></x:xmpmeta>'
+    )
+    body = bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + xml.encode()
+    clip = seeds.clip
+
+    def with_address(path, *given, **more):
+        made = clip(path, *given, **more)
+        with made.open("ab") as stream:
+            stream.write((8 + len(body)).to_bytes(4, "big") + b"uuid" + body)
+        return made
+
+    monkeypatch.setattr(seeds, "clip", with_address)
+    (tmp_path / "films").mkdir()
+    seeds.render(tmp_path / "films" / "render")
+    footage = with_address(tmp_path / "b.mp4", "libx264", "yuv420p", None)
+    assert verify.verify(footage).state == "missing" and listener[1] == []

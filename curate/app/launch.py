@@ -29,7 +29,7 @@ from curate.dataset import pins
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.dataset.lock import lock
 from curate.errors import MissingError, UsageError, WorkError
-from curate.runtime.cache import cache_folder
+from curate.runtime.cache import cache_folder, made_cache_folder
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def prepare() -> Any:
 
 def plugins_folder() -> Path:
     """A folder in the cache with our plugin and, where there are any, those of the user's own folder."""
-    folder = cache_folder() / "plugins"
+    folder = made_cache_folder() / "plugins"
     folder.mkdir(parents=True, exist_ok=True)
     own = Path.home() / "fiftyone" / "__plugins__"
     for name, place in (("faceset", PLUGIN), ("own", own)):
@@ -155,7 +155,7 @@ def dataset_name(folder: Path) -> str:
 
 def _load(fo: Any, faceset: Faceset) -> tuple[Any, Drawing | None]:
     name = dataset_name(faceset.folder)
-    cache_folder().mkdir(parents=True, exist_ok=True)
+    made_cache_folder()
     with FileLock(cache_folder() / f".app-{name[-6:]}.lock"):
         fresh = not fo.dataset_exists(name)
         dataset = fo.Dataset(name, persistent=True) if fresh else fo.load_dataset(name)

@@ -26,7 +26,7 @@ from filelock import FileLock
 from curate.errors import MissingError
 from curate.runtime import archives
 from curate.runtime.archives import Archive
-from curate.runtime.cache import cache_folder
+from curate.runtime.cache import cache_folder, made_cache_folder
 from curate.runtime.files import file_sha256, write_whole
 from curate.safe_io import one_line
 
@@ -101,7 +101,7 @@ def install() -> Path:
         )
     server = downloaded()
     try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
+        made_cache_folder()
         with FileLock(cache_folder() / ".mongod.lock"):
             if not server.is_file() or file_sha256(server) != SHA256:
                 _download(server)

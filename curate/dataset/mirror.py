@@ -23,7 +23,7 @@ from typing import Any
 from curate.dataset.faceset import MANIFEST
 from curate.errors import WorkError
 from curate.footage import remote
-from curate.runtime.cache import cache_folder
+from curate.runtime.cache import cache_folder, made_cache_folder
 from curate.runtime.files import atomic
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ def mirrored(out: Path) -> Iterator[Path]:
     if url is None:
         yield out
         return
+    made_cache_folder()
     folder = folder_of(url)
     mirror = Mirror(url, folder)
     mirror.pull()

@@ -22,7 +22,7 @@ from filelock import FileLock
 from curate.errors import WeightsError
 from curate.runtime import archives
 from curate.runtime.archives import Archive
-from curate.runtime.cache import cache_folder
+from curate.runtime.cache import cache_folder, made_cache_folder
 from curate.runtime.files import file_sha256, write_whole
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def fetch(name: str) -> Path:
     if target in _verified and target.is_file():
         return target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        made_cache_folder()
         with FileLock(target.with_name(f".{name}.lock")):
             if not (target.is_file() and file_sha256(target) == WEIGHTS[name].sha256):
                 _fill(WEIGHTS[name], target)

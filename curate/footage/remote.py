@@ -23,7 +23,7 @@ from filelock import FileLock
 from curate.errors import FacesetError, FootageError, MissingError, UsageError, WorkError
 from curate.footage.paths import VIDEO_SUFFIXES, parse_footage
 from curate.runtime import disk
-from curate.runtime.cache import cache_folder
+from curate.runtime.cache import made_cache_folder
 from curate.types import Clip
 
 log = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ def _copy(remote: Remote, part: Path) -> None:
 
 
 def _cache() -> Path:
-    folder = cache_folder() / "footage"
+    folder = made_cache_folder() / "footage"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

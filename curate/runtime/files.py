@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+UMASK = os.umask(0o077)
+"""The process's umask when it began: it cannot be read without being set, which other threads would see."""
+os.umask(UMASK)
+
 
 @contextmanager
 def atomic(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """Temporary file next to `path`, flushed and renamed to it at the end, or removed after an error.
 
-    Only its owner can read the temporary file; the finished one has `mode`. Raises OSError.
+    Only its owner can read the temporary file; the finished one has `mode`, less what the umask takes away. Raises
+    OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -24,7 +29,7 @@ def atomic(path: Path, mode: int = 0o644) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
-        os.chmod(temporary, mode)
+        os.chmod(temporary, mode & ~UMASK)
         os.replace(temporary, path)
     except BaseException:
         with suppress(FileNotFoundError):

@@ -26,7 +26,7 @@ from curate.app import mongod
 from curate.errors import FacesetError
 from curate.face import weights as models
 from curate.face.backends import fan_weights
-from curate.runtime.cache import cache_folder
+from curate.runtime.cache import cache_folder, made_cache_folder
 
 State = Literal["ok", "missing", "warn"]
 FIX = "faceset doctor --fix"
@@ -239,7 +239,7 @@ def _gpu() -> Check:
 def _cache() -> Check:
     folder = cache_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        made_cache_folder()
         with tempfile.TemporaryFile(dir=folder):
             free = shutil.disk_usage(folder).free / 1e9
     except OSError as error:

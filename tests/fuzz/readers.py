@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from reader import Reader
 
+from curate.app import guard, mongod
+from curate.dataset import mirror
 from curate.dataset.faceset import open_faceset
 from curate.dataset.pins import read_pins
 from curate.errors import WorkError
@@ -20,6 +24,7 @@ from curate.extract.segment import part_info
 from curate.extract.table import build
 from curate.footage import video
 from curate.footage.timeline import timeline
+from curate.runtime import archives
 from curate.select.outcome import read_outcome
 from render import plan
 from render.output import footage_format, mux
@@ -28,6 +33,7 @@ from render.provenance.verify import verify
 from reports.artifacts.parts import InspectedPart
 from train import checkpoint
 from train.data import usable_rows
+from train.forget import caches_of, prior_of
 from train.run import load_swapper, open_run
 
 FRAMES = 15
@@ -80,8 +86,10 @@ def read_foreign(folder: Path) -> None:
 
 
 def read_run(folder: Path) -> None:
-    """As `render` and `train --resume` do."""
+    """As `render`, `forget` and `train --resume` do."""
     run = open_run(folder)
+    caches_of(folder)
+    prior_of(folder, "Ann")
     checkpoint.newest(folder / "checkpoints")
     load_swapper(run, "cpu")
 
@@ -123,6 +131,25 @@ def read_config(folder: Path) -> None:
     keys.installation_key()
 
 
+async def _nothing(*_: object) -> dict[str, Any]:
+    return {"type": "http.request"}
+
+
+def read_access(folder: Path) -> None:
+    """What reaches the App, the package index's page, a mirror's notes, the database's log."""
+    raw = (folder / "request.txt").read_bytes()
+    path, query, *lines = [*raw.split(b"\n"), b"", b""]
+    headers = [(name.strip(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+    scope = {"type": "http", "method": "GET", "path": path.decode("utf-8", "replace"), "query_string": query}
+    rules = guard.Rules(5151, "t" * 32, "o" * 32, (str(folder),))
+    asyncio.run(guard.Guard(_nothing, rules)({**scope, "headers": headers}, _nothing, _nothing))
+    guard.refusal({**scope, "headers": headers}, rules, True)
+    with suppress(OSError, ValueError):  # as `archives` does
+        archives._look_up(folder.as_uri(), "a-tool", "a_tool-1.0.tar.gz", None)
+    mirror._read_tags(folder / "mirror.json")
+    assert "\n" not in mongod.why_not(OSError("gone"), str(folder))
+
+
 READERS: dict[str, Reader] = {
     "clip": Reader(read_clip, "clips", "*.*", False),
     "footage": Reader(read_footage, "clips", "[!p]*.*", False),
@@ -136,5 +163,6 @@ READERS: dict[str, Reader] = {
     "work": Reader(read_work, "render/work", "*"),
     "papers": Reader(read_papers, "render", "out.mp4", False),
     "sidecar": Reader(read_papers, "render", "stripped.c2pa", False),
+    "access": Reader(read_access, "access", "**/*.*"),
     "config": Reader(read_config, "config", "*.*"),
 }

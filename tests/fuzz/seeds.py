@@ -164,6 +164,18 @@ def run(folder: Path) -> None:
     checkpoint.write(folder / "checkpoints", 10, {f"ema.{k}": v for k, v in tensors.items()}, {"losses": {}}, 2)
 
 
+def access(folder: Path) -> None:
+    """A request to the App, a page of the package index, a mirror's notes, the database's log."""
+    (folder / "a-tool").mkdir(parents=True)
+    (folder / "log").mkdir()
+    request = ["/media", "filepath=/a/b.jpg&token=x", "host: 127.0.0.1:5151", "cookie: faceset-5151=x; a=b"]
+    (folder / "request.txt").write_text("\n".join([*request, "origin: http://127.0.0.1:5151", "sec-fetch-site: none"]))
+    links = [f'<a href="../../files/a_tool-{n}.0.tar.gz#sha256=0">a_tool-{n}.0.tar.gz</a>' for n in range(3)]
+    (folder / "a-tool" / "index.html").write_text("<!DOCTYPE html><html><body>" + "<br>".join(links))
+    (folder / "mirror.json").write_text(json.dumps({"faceset.toml": ["etag", 5, 7], "faces.parquet": ["", 0, 0]}))
+    (folder / "log" / "mongo.log").write_text('{"s":"F","msg":"UPGRADE PROBLEM: Found an invalid document"}\n')
+
+
 def render(folder: Path) -> None:
     """A signed and marked video, and the folder of a render in the middle of its work."""
     from render import plan
@@ -205,6 +217,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "foreign": foreign,
     "run": run,
     "render": render,
+    "access": access,
 }
 
 

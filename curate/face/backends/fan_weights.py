@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from curate.errors import WeightsError
-from curate.runtime.cache import cache_folder
+from curate.runtime.cache import cache_folder, made_cache_folder
 from curate.runtime.files import atomic, file_sha256
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def _fetched(file: File, into: Path) -> str:
     """Download the file into the folder; the reason if that failed, otherwise an empty string."""
     try:
         into.mkdir(parents=True, exist_ok=True)
-        cache_folder().mkdir(parents=True, exist_ok=True)
+        made_cache_folder()
         with FileLock(cache_folder() / f".{file.name}.lock"):  # of several workers one fetches
             if not (into / file.name).is_file():
                 _download(file, into / file.name)
