@@ -14,7 +14,8 @@ import pytest
 from tests.command import call
 
 VERBS = (
-    "init run curate select people report app train render inspect verify doctor demo import export prune forget"
+    "init run curate select people report app train forecast render inspect verify doctor demo import export prune "
+    "forget"
 ).split()
 HELP = """
 import sys; from faceset import cli

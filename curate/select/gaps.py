@@ -11,6 +11,7 @@ would hide every other gap.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,21 @@ def gaps_for(source: Faceset, target: Faceset, weights: Weights | None = None) -
     """The gaps of the source's kept faces for the target's."""
     have, want = posed(source.table(GAP_COLUMNS)), posed(target.table(GAP_COLUMNS))
     return gaps(Space.fit(together(have, want), weights), have, want)
+
+
+def missed_by(
+    source: pd.DataFrame, target: pd.DataFrame, weights: Weights | None = None, without: Collection[str] = ()
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """(M, D) points of the target's faces in units of the space's width, and which of them the source misses.
+
+    Tables as in `gaps`, neither empty. `without`: axes of READABLE whose blocks are left out of the comparison.
+    """
+    space = Space.fit(together(source, target), weights)
+    have, want = space.embed(source, neutral_of(source)), space.embed(target, neutral_of(target))
+    for name in without:
+        for points in (have, want):
+            space.block(points, READABLE[name].block)[:] = 0
+    return want / np.float32(space.width), _missed(space, source, have, want)
 
 
 def gaps(space: Space, source: pd.DataFrame, target: pd.DataFrame) -> tuple[Gap, ...]:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-import faceset as front
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import FootageError, WorkError
 from curate.extract.pipeline import Request, curate
 from curate.select.options import SelectionOptions
 from curate.select.selection import select_faceset, summary
 from curate.upkeep.prune import prune, restore
+from faceset import cli as front
 
 
 @pytest.fixture
