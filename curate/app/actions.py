@@ -43,7 +43,7 @@ def propose(dataset: Any, wishes: SelectionOptions, target: Path | None = None) 
     faceset = faceset_of(dataset)
     wanted = open_faceset(target) if target else None
     proposal = selection.propose(faceset, wishes, wanted, dataset.values("face_id"))
-    show_selection(dataset, faceset, proposal.choice.rows, proposal.outcome)
+    show_selection(dataset, faceset, proposal.choice.rows, proposal.outcome, proposal.options)
     save_views(dataset)
     dataset.info[PROPOSED] = {"options": proposal.options, "outcome": to_json(proposal.outcome)}
     dataset.save()

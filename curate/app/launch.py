@@ -22,7 +22,7 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from curate.app import mongod
-from curate.app.dataset import begin_map, field_specs, load_faces, load_selection, save_views, show_map
+from curate.app.dataset import begin_map, field_specs, first_look, load_faces, load_selection, save_views, show_map
 from curate.app.map_process import Drawing
 from curate.dataset import pins
 from curate.dataset.faceset import Faceset, open_faceset
@@ -254,7 +254,7 @@ def launch(
     try:
         for folder in folders if clips else ():
             log.warning("The footage is in dataset %s", load_clips(folder))
-        session = fo.launch_app(first, port=port, address=ADDRESS, remote=True)
+        session = fo.launch_app(first, port=port, address=ADDRESS, remote=True, **first_look(first))
         log.warning("FiftyOne App: %s%s", address, "  (press Ctrl-C to stop)" if wait else "")
         if opened is not None:
             opened(address)

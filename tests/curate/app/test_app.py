@@ -84,7 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, write_video) -> Path:
 def test_every_column_of_the_schema_is_a_described_field() -> None:
     specs = {s.name: s for s in app_dataset.field_specs()}
     wanted = {c.name for c in COLUMNS if c.level != "part"} | set(SELECTION_SCHEMA.names) | {"selected"}
-    wanted |= {"group", "pin", "alike", "quality_rank"}
+    wanted |= {"group", "pin", "alike", "quality_rank", "left_out", "left_out_detail", "left_out_order"}
     assert set(specs) == wanted
     assert all(s.description for s in specs.values())
     kinds = {n: specs[n].kind for n in ("yaw", "expression", "frame", "kept", "clip", "time", "rank", "gain")}
@@ -240,6 +240,11 @@ def details(fo, name: str) -> dict[str, object]:
         "media": dataset.media_type,
         "groups": [g.name for g in dataset.app_config.sidebar_groups],
         "workspaces": dataset.list_workspaces(),
+        "left out": list(zip(*dataset.load_saved_view(app_dataset.LEFT_OUT).values(["left_out", "kept"]), strict=True)),
+        "first look": [
+            app_dataset.first_look(dataset)["view"].values("frame"),
+            sorted(app_dataset.first_look(dataset)),
+        ],
     }
 
 
@@ -466,15 +471,24 @@ def test_views(told: dict[str, dict]) -> None:
         views.pop(name)
     assert views == {
         "selected": 3, "kept, not selected": kept - 3, f"dropped: {OTHER}": OTHERS,
-        "outliers": 1, "worst quality": 3, "pinned or banned": 0,
+        "outliers": 1, "worst quality": 3, "pinned or banned": 0, "left out, by reason": FACES - NO_CROP - 3,
     }  # fmt: skip
     assert first["order"] == [10, 4, 20]
     assert first["selection"] == [[0, 10, 0], [1, 4, 1], [2, 20, 2]]
 
 
+def test_the_app_opens_on_the_selection_and_explains_the_rest(told: dict[str, dict]) -> None:
+    details = told["details"]
+    assert details["first look"] == [[10, 4, 20], ["spaces", "view"]]
+    reasons = [reason for reason, _ in details["left out"]]
+    assert {(r == OTHER, kept) for r, kept in details["left out"]} == {(True, False), (False, True)}
+    assert sorted(set(reasons), key=reasons.index) == sorted(set(reasons), key=lambda r: (-reasons.count(r), r))
+    assert sum(reasons[i] != reasons[i - 1] for i in range(1, len(reasons))) == len(set(reasons)) - 1
+
+
 def test_map_holds_the_subjects_faces(told: dict[str, dict]) -> None:
     assert told["first"]["map"] == FACES - NO_CROP - OTHERS
-    assert told["details"]["workspaces"] == ["map"]
+    assert sorted(told["details"]["workspaces"]) == ["faceset", "map"]
 
 
 def test_unchanged_is_not_loaded_again(told: dict[str, dict]) -> None:
