@@ -13,8 +13,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from curate.app import launch
-from curate.app.dataset import save_views, show_pins, show_selection
+from curate.app.dataset import show_pins, show_selection
 from curate.app.launch import PROPOSED
+from curate.app.views import save_views
 from curate.dataset.faceset import Faceset, open_faceset, write_selection
 from curate.dataset.lock import lock
 from curate.dataset.pins import change_pins

@@ -11,7 +11,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from curate.app import actions, launch, panels
-from curate.app.dataset import LEFT_OUT, SELECTED
+from curate.app.views import LEFT_OUT, SELECTED
 from curate.dataset.faceset import open_faceset
 from curate.errors import FacesetError
 from curate.options import option_of, options_of

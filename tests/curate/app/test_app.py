@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from curate.app import dataset as app_dataset
-from curate.app import launch, panels
+from curate.app import launch, panels, views
 from curate.app.map_process import Drawing
 from curate.dataset.faceset import Faceset, create, open_faceset, write_selection
 from curate.errors import MissingError, UsageError, WorkError
@@ -204,7 +204,7 @@ def look(fo, name: str, drawn: list[int]) -> dict[str, object]:
         "faces": len(dataset),
         "ids": sorted(dataset.values("id")),
         "views": {v: len(dataset.load_saved_view(v)) for v in dataset.list_saved_views()},
-        "order": dataset.load_saved_view(app_dataset.SELECTED).values("frame"),
+        "order": dataset.load_saved_view(views.SELECTED).values("frame"),
         "selection": sorted(zip(*dataset.match({"selected": True}).values(["rank", "frame", "cluster"]), strict=True)),
         "ranked": dataset.count("rank"),
         "tags": dataset.match_tags("mine").values("frame"),
@@ -240,10 +240,10 @@ def details(fo, name: str) -> dict[str, object]:
         "media": dataset.media_type,
         "groups": [g.name for g in dataset.app_config.sidebar_groups],
         "workspaces": dataset.list_workspaces(),
-        "left out": list(zip(*dataset.load_saved_view(app_dataset.LEFT_OUT).values(["left_out", "kept"]), strict=True)),
+        "left out": list(zip(*dataset.load_saved_view(views.LEFT_OUT).values(["left_out", "kept"]), strict=True)),
         "first look": [
-            app_dataset.first_look(dataset)["view"].values("frame"),
-            sorted(app_dataset.first_look(dataset)),
+            views.first_look(dataset)["view"].values("frame"),
+            sorted(views.first_look(dataset)),
         ],
     }
 
@@ -466,10 +466,10 @@ def test_values_are_those_of_the_table(told: dict[str, dict]) -> None:
 def test_views(told: dict[str, dict]) -> None:
     first = told["first"]
     kept = FACES - NO_CROP - OTHERS
-    views = dict(first["views"])
+    found = dict(first["views"])
     for name in ("by clip", "by group", "by person", "near-duplicates"):  # counts are of stacks, or random here
-        views.pop(name)
-    assert views == {
+        found.pop(name)
+    assert found == {
         "selected": 3, "kept, not selected": kept - 3, f"dropped: {OTHER}": OTHERS,
         "outliers": 1, "worst quality": 3, "pinned or banned": 0, "left out, by reason": FACES - NO_CROP - 3,
     }  # fmt: skip
