@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,14 @@ def sheet(folder: Path) -> str:
     from reports.sheets.page import write_left_out
 
     return str(write_left_out(open_faceset(folder)))
+
+
+def ready(folder: Path, target: Path) -> dict[str, Any]:
+    """Whether a faceset has what a target needs; JSON values of `curate.select.readiness.Readiness`."""
+    from curate.dataset.faceset import open_faceset
+    from curate.select.readiness import readiness
+
+    return asdict(readiness(open_faceset(folder), open_faceset(target)))
 
 
 def report(folder: Path, target: Path | None = None) -> Path:

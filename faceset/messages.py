@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ def curated(r: dict[str, Any]) -> str:
     )
     lines.append(worth_keeping(r))
     return "\n".join([*lines, str(r["report"])])
+
+
+def reported(r: dict[str, Any]) -> str:
+    """Of `report`: whether the footage is enough for the target, and the pages."""
+    return "\n".join([*([r["readiness"]["verdict"]] if "readiness" in r else []), *r["reports"]])
 
 
 def imported(r: dict[str, Any]) -> str:
@@ -208,3 +214,18 @@ def ran(r: dict[str, Any]) -> str:
     lines = [f"{s['state']:8}{s['step']}" + (f": {s['problem']}" if s["problem"] else f", {_time(s['seconds'])}")
              for s in made]  # fmt: skip
     return "\n".join([*lines, str(r["index"])])
+
+
+def forecast(r: dict[str, Any]) -> str:
+    """Of `forecast`: the new one, and earlier ones next to what came."""
+    lines = []
+    for f in r["earlier"]:
+        says = (
+            f"step {f['at']}: held-out SSIM {f['ssim']:.3f} ({f['low']:.3f} to {f['high']:.3f}), from step {f['made']}"
+        )
+        if f["came"] is not None:
+            lines.append(f"{says}; {f['came']:.3f} came, {'inside' if f['held'] else 'outside'} the interval")
+            continue
+        takes = "" if math.isnan(f["seconds"]) else f", {_time(f['seconds'])} more"
+        lines.append(says + takes + (f", cost {f['cost']:.2f}" if f["cost"] is not None else ""))
+    return "\n".join(lines) or "no forecast yet: give --steps N or --hours X"

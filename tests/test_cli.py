@@ -14,7 +14,7 @@ import pytest
 from tests.command import call
 
 VERBS = (
-    "init run curate select people report app train pretrain remove merge "
+    "init run curate select people report app train pretrain forecast remove merge cut "
     "render inspect verify doctor demo import export prune forget"
 ).split()
 HELP = """

@@ -13,8 +13,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from curate.app import launch
-from curate.app.dataset import save_views, show_pins, show_selection
+from curate.app.dataset import show_pins, show_selection
 from curate.app.launch import PROPOSED
+from curate.app.views import save_views
 from curate.dataset.faceset import Faceset, open_faceset, write_selection
 from curate.dataset.lock import lock
 from curate.dataset.pins import change_pins
@@ -49,7 +50,7 @@ def propose(dataset: Any, wishes: SelectionOptions, target: Path | None = None) 
     faceset = faceset_of(dataset)
     wanted = open_faceset(target) if target else None
     proposal = selection.propose(faceset, wishes, wanted, dataset.values("face_id"))
-    show_selection(dataset, faceset, proposal.choice.rows, proposal.outcome)
+    show_selection(dataset, faceset, proposal.choice.rows, proposal.outcome, proposal.options)
     save_views(dataset)
     dataset.info[PROPOSED] = {"options": proposal.options, "outcome": to_json(proposal.outcome)}
     dataset.save()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,8 @@ from curate.app.panels import OUTCOME
 from curate.dataset.faceset import Faceset, inside
 from curate.dataset.pins import Pins, read_pins
 from curate.errors import WorkError
-from curate.schema import BY_NAME, COLUMNS, SELECTION_COLUMNS, SELECTION_SCHEMA, STATUS_OK, Column
+from curate.schema import BY_NAME, COLUMNS, SELECTION_COLUMNS, SELECTION_SCHEMA, Column
+from curate.select.left_out import left_out_of
 from curate.select.outcome import COLUMNS as OUTCOME_COLUMNS
 from curate.select.outcome import Outcome, read_outcome, remarks_on
 from curate.select.space import SPACE_COLUMNS, Space
@@ -29,13 +30,9 @@ log = logging.getLogger(__name__)
 
 MAP, SIMILAR = "map", "similar"
 """Brain keys of the map, which is also a workspace that shows it next to the faces, and of the similarity search."""
-SELECTED, NOT_SELECTED, DROPPED = "selected", "kept, not selected", "dropped: "
-TWINS, WORST, OUTLIERS, PINNED = "near-duplicates", "worst quality", "outliers", "pinned or banned"
-BY_CLIP, BY_GROUP, BY_PERSON = "by clip", "by group", "by person"
-"""Names of the saved views; DROPPED is followed by the reason."""
-TWIN, OUTLIER_SHARE, WORST_SHARE = 0.95, 0.02, 0.1
-"""Similarity from which on a face is a near-duplicate; shares of the kept faces that are outliers, and worst."""
 LIKE_SAMPLE = 4000
+EXPLAINED = 20_000
+"""Faces of each reason, the most doubtful, that have a place in the order of what was left out."""
 LEAST_MAP = 3
 INDEXED = ("face_id", "clip", "status", "kept", "person", "selected", "rank", "cluster", "group")
 DERIVED = (
@@ -60,8 +57,19 @@ DERIVED = (
         high=1,
         higher_is_better=True,
     ),
+    Column("left_out", pa.string(), "Why this face is not selected", "table", "selection"),
+    Column("left_out_detail", pa.string(), "The value behind the reason", "table", "selection"),
+    Column(
+        "left_out_order",
+        pa.int32(),
+        "Order by reason, from the clearest to the most doubtful",
+        "table",
+        "selection",
+        low=0,
+    ),
 )
 """Fields that are computed when the faceset is loaded."""
+EXPLANATIONS = tuple(c.name for c in DERIVED if c.name.startswith("left_out"))
 SHOWN = tuple(c.name for c in SELECTION_COLUMNS if c.name not in BY_NAME and c.name not in {d.name for d in DERIVED})
 """Columns of the selection that are fields of their own."""
 BATCH = 2000
@@ -262,22 +270,29 @@ def load_selection(dataset: Any, faceset: Faceset) -> None:
     found = read_outcome(faceset)
     for remark in remarks_on(faceset, found, faceset.table(OUTCOME_COLUMNS, kept=True)):
         log.warning("%s", remark)
-    show_selection(dataset, faceset, faceset.selection(), found)
+    show_selection(dataset, faceset, faceset.selection(), found, faceset.selection_options())
 
 
 def _clear_selection(dataset: Any) -> None:
-    dataset.clear_sample_fields([*SHOWN, "group"])
+    dataset.clear_sample_fields([*SHOWN, "group", *EXPLANATIONS])
     was = dataset.match({"selected": True})
     was.set_values("selected", [False] * len(was))
     dataset.info.pop(OUTCOME, None)
     dataset.save()
 
 
-def show_selection(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, outcome: Outcome) -> None:
-    """Show the rows `chosen` (SELECTION_SCHEMA) as the selection, with what it is worth."""
+def show_selection(
+    dataset: Any, faceset: Faceset, chosen: pd.DataFrame, outcome: Outcome, options: Mapping[str, Any]
+) -> None:
+    """Show the rows `chosen` (SELECTION_SCHEMA) as the selection, with what it is worth and why others are left out.
+
+    `options`: how it was made, as `Faceset.selection_options` has it.
+    """
     _clear_selection(dataset)
     ids = dict(zip(*dataset.values(["face_id", "id"]), strict=True))
     _show_groups(dataset, faceset, chosen, set(ids), outcome.space)
+    rest = left_out_of(faceset, set(chosen["face_id"]), options, outcome.space)
+    _show_left_out(dataset, rest[rest["face_id"].isin(ids)], ids)
     dataset.info[OUTCOME] = {n: getattr(outcome, n) for n in ("selected", "eligible", "kept", "coverage")}
     dataset.save()
     chosen = chosen[chosen["face_id"].isin(ids) & chosen["rank"].notna()]
@@ -308,47 +323,22 @@ def _show_groups(dataset: Any, faceset: Faceset, chosen: pd.DataFrame, ids: set[
         dataset._sample_collection.update_many({"face_id": {"$in": faces.tolist()}}, {"$set": {"group": name}})
 
 
+def _show_left_out(dataset: Any, rest: pd.DataFrame, ids: Mapping[str, str]) -> None:
+    """Set why the rows of `curate.select.left_out.left_out` are left out."""
+    rest = rest.assign(left_out_order=np.arange(len(rest), dtype=np.int32))
+    for reason, rows in rest.groupby("reason"):
+        # A write a reason; set_values makes one a face.
+        wanted = {"face_id": {"$in": rows["face_id"].tolist()}}
+        dataset._sample_collection.update_many(wanted, {"$set": {"left_out": reason}})
+    last = rest.groupby("reason").tail(EXPLAINED)
+    samples = last["face_id"].map(ids).tolist()
+    for field, column in (("left_out_order", "left_out_order"), ("left_out_detail", "detail")):
+        dataset.set_values(field, dict(zip(samples, last[column].tolist(), strict=True)), key_field="id")
+
+
 def show_pins(dataset: Any, pins: Pins) -> None:
     """Set the field `pin` anew."""
     dataset.clear_sample_field("pin")
     for word, faces in (("pinned", pins.pinned), ("banned", pins.banned)):
         view = dataset.match({"face_id": {"$in": list(faces)}})
         view.set_values("pin", [word] * len(view))
-
-
-def save_views(dataset: Any) -> None:
-    """Save the views: the selection, the faces that are not kept, one view per reason, and faces worth checking.
-
-    Views of reasons that are gone are deleted, views that people saved stay.
-    """
-    kept = {"kept": True}
-    least, count = dataset.match(kept), dataset.count("alike")
-    outliers, worst = (max(1, round(share * count)) for share in (OUTLIER_SHARE, WORST_SHARE))
-    views = {
-        SELECTED: (dataset.match({"selected": True}).sort_by("rank"), "The selection, in order of choice"),
-        NOT_SELECTED: (dataset.match({**kept, "selected": False}), "The subject's faces that are not selected"),
-        TWINS: (dataset.match({**kept, "alike": {"$gte": TWIN}}), "Faces with a near-duplicate in the footage"),
-        OUTLIERS: (
-            least.exists("alike").sort_by("alike").limit(outliers),
-            "The faces that differ most from all others",
-        ),
-        WORST: (
-            least.exists("quality_rank").sort_by("quality_rank").limit(worst),
-            "The tenth of the faces with the lowest quality",
-        ),
-        PINNED: (dataset.exists("pin"), "Faces that are always, or never, selected"),
-        BY_CLIP: (least.group_by("clip", order_by="frame"), "One stack per clip"),
-        BY_GROUP: (least.exists("group").group_by("group"), "One stack per group of similar faces"),
-        BY_PERSON: (dataset.exists("person").group_by("person", order_by="frame"), "One stack per person"),
-    }
-    reasons: dict[str, list[str | None]] = {}
-    for reason in dataset.match({"kept": False}).count_values("status"):
-        reasons.setdefault("no reason given" if reason in (None, STATUS_OK) else reason, []).append(reason)
-    for text, statuses in sorted(reasons.items()):
-        dropped = dataset.match({"kept": False, "status": {"$in": statuses}})
-        views[DROPPED + text] = (dropped, f"Not kept: {text}")
-    for name in dataset.list_saved_views():
-        if name.startswith(DROPPED) and name not in views:
-            dataset.delete_saved_view(name)
-    for name, (view, description) in views.items():
-        dataset.save_view(name, view, description=description, overwrite=True)

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from curate.app.dataset import begin_map, load_faces, load_selection, save_views
+from curate.app.dataset import begin_map, load_faces, load_selection
 from curate.app.launch import finish, prepare, remember
+from curate.app.views import save_views
 from curate.dataset.consent import require
 from curate.dataset.faceset import Faceset, create, open_faceset, write_selection, write_table
 from curate.errors import UsageError

@@ -25,6 +25,7 @@ from filelock import FileLock
 from curate.app import guard, mongod, server
 from curate.app.dataset import begin_map, field_specs, load_faces, load_selection, save_views, show_map
 from curate.app.map_process import Drawing
+from curate.app.views import first_look, save_views
 from curate.dataset import pins
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.dataset.lock import lock
@@ -284,7 +285,7 @@ def launch(
         for folder in folders if clips else ():
             log.warning("The footage is in dataset %s", load_clips(folder))
         server.protect(guard.Rules(port, token, ticket, _shown(fo, folders, clips)))
-        session = fo.launch_app(first, port=port, address=ADDRESS, remote=True)
+        session = fo.launch_app(first, port=port, address=ADDRESS, remote=True, **first_look(first))
         log.warning("FiftyOne App: %s%s%s", page, token, "  (press Ctrl-C to stop)" if wait else "")
         if opened is not None:
             opened(page + token)

@@ -93,12 +93,14 @@ def bounds(chart: Chart, x: float, y: float) -> dict[str, dict[str, float]]:
 
 
 def maps(
-    chart: Chart, faceset: Faceset, selected: set[str], target: Faceset | None = None
+    chart: Chart, faceset: Faceset, selected: set[str], target: Faceset | None = None, shown: set[str] | None = None
 ) -> dict[str, NDArray[np.int64]]:
-    """Counts of the footage, the selection and, if given, the target."""
+    """Counts of the footage, the selection and, if given, the faces `shown` and those of the target."""
     table = faceset.table(COLUMNS)
     kept = table[table["kept"]]
     found = {"footage": counts(chart, kept), "selection": counts(chart, kept[kept["face_id"].isin(selected)])}
+    if shown is not None:
+        found["shown"] = counts(chart, table[table["face_id"].isin(shown)])
     if target is not None:
         asked = target.table(COLUMNS)
         found["target"] = counts(chart, asked[asked["kept"]])

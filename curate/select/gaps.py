@@ -14,6 +14,7 @@ down) is hidden there; `curate.select.habits` finds it in the values as they wer
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -124,6 +125,21 @@ def _of_habit(source: Faceset, have: pd.DataFrame, want: pd.DataFrame, habit: Ha
         tuple(want["face_id"].iloc[examples].astype(str)),
         (str(have["face_id"].iloc[habit.nearest]),) * len(examples),
     )
+
+
+def missed_by(
+    source: pd.DataFrame, target: pd.DataFrame, weights: Weights | None = None, without: Collection[str] = ()
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """(M, D) points of the target's faces in units of the space's width, and which of them the source misses.
+
+    Tables as in `gaps`, neither empty. `without`: axes of READABLE whose blocks are left out of the comparison.
+    """
+    space = Space.fit(together(source, target), weights)
+    have, want = space.embed(source, neutral_of(source)), space.embed(target, neutral_of(target))
+    for name in without:
+        for points in (have, want):
+            space.block(points, READABLE[name].block)[:] = 0
+    return want / np.float32(space.width), _missed(space, source, have, want)
 
 
 def gaps(space: Space, source: pd.DataFrame, target: pd.DataFrame) -> tuple[Gap, ...]:

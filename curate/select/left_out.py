@@ -37,12 +37,12 @@ def left_out(faceset: Faceset) -> pd.DataFrame:
     Raises WorkError where there is no selection.
     """
     chosen, space = set(faceset.selection()["face_id"]), read_outcome(faceset).space
-    return _of(faceset, chosen, faceset.selection_options(), space)
+    return left_out_of(faceset, chosen, faceset.selection_options(), space)
 
 
 def proposed(faceset: Faceset, proposal: Proposal) -> pd.DataFrame:
     """The rows of `left_out` for a choice that is not written yet."""
-    return _of(faceset, set(proposal.choice.rows["face_id"]), proposal.options, proposal.choice.space)
+    return left_out_of(faceset, set(proposal.choice.rows["face_id"]), proposal.options, proposal.choice.space)
 
 
 def failing(faceset: Faceset, floors: Floors) -> pd.DataFrame:
@@ -51,7 +51,8 @@ def failing(faceset: Faceset, floors: Floors) -> pd.DataFrame:
     return reasons(table, set(), floors, read_pins(faceset), None)
 
 
-def _of(faceset: Faceset, chosen: set[str], options: Mapping[str, Any], space: Space | None) -> pd.DataFrame:
+def left_out_of(faceset: Faceset, chosen: set[str], options: Mapping[str, Any], space: Space | None) -> pd.DataFrame:
+    """The rows of `left_out` for other faces `chosen` with the options of `Faceset.selection_options`."""
     none = dict.fromkeys((f.name for f in fields(Floors)), None)
     try:
         floors = record(Floors, none | options.get("floors", {}), strict=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -137,7 +138,7 @@ def read_project(path: Path) -> Project:
         project = record(Project, {"folder": path.resolve().parent, **values})
         project = replace(project, pairs=tuple(replace(p, name=p.name or _named(p)) for p in project.pairs))
         _check(project)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UsageError(f"{path}: {error}") from None
     except UsageError as error:
         raise type(error)(f"{path}: {error}") from None
@@ -174,8 +175,8 @@ def _named(pair: Pair) -> str:
 
 
 def _check(project: Project) -> None:
-    if project.price < 0 or project.workers < 0:
-        raise UsageError("price and workers must be 0 or more")
+    if not (math.isfinite(project.price) and project.price >= 0 and project.workers >= 0):
+        raise UsageError(f"price {project.price:g} and workers {project.workers}: must be 0 or more")
     for key, person in project.subjects.items():
         _check_person(project, key, person)
     names = [pair.name for pair in project.pairs]

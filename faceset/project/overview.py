@@ -14,7 +14,7 @@ from curate.safe_io import DAMAGED
 from curate.types import Image
 from faceset.project.file import Pair, Project
 from faceset.project.steps import Step, footage_of, outputs
-from faceset.project.work import Outcome
+from faceset.project.work import READY, Outcome
 from reports.overview.page import Card, Link, Note, Overview, StepRow, write
 from reports.page.pictures import data_uri, jpeg
 
@@ -59,7 +59,10 @@ def _pair(project: Project, pair: Pair, own: Sequence[Outcome]) -> Card:
     notes: list[Note] = []
     pictures: list[str] = []
     links: list[Link] = []
-    notes += _verdicts(project, "Footage", outputs(project, steps["compare"][0])[0], "coverage of the target")
+    compared = outputs(project, steps["compare"][0])[0]
+    ready = _json(compared.with_name(READY)).get("verdict")
+    link = Link("Open the coverage of the target", _href(project, compared))
+    notes += [Note("Footage", ready, link)] if isinstance(ready, str) else []
     run = outputs(project, steps["train"][0])[0].parent
     notes += _verdicts(project, "Training", run / "reports" / "training.html", "training report")
     for step in steps["render"]:

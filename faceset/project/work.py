@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import time
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from curate.errors import FacesetError, UsageError, WorkError
+from curate.runtime.files import write_whole
 from curate.select.options import Floors, SelectionOptions, Weights
 from curate.types import Progress, no_progress
 from faceset import choosing
@@ -20,6 +22,8 @@ from faceset.project.steps import Step, due, folder_of, footage_of, key_of, outp
 
 log = logging.getLogger(__name__)
 
+READY = "readiness.json"
+"""Whether the source has what the target needs."""
 EARLIER = "earlier"
 """Folder for runs and renders that a change has replaced; nothing in it is ever read or deleted."""
 
@@ -168,7 +172,9 @@ def _compare(project: Project, step: Step, progress: Progress) -> float:
 
     pair = project.pair(step.of)
     source, target = (open_faceset(_faceset(project, key)) for key in (pair.source, pair.target))
-    write(source, folder_of(project, step), target)
+    folder = folder_of(project, step)
+    write(source, folder, target)
+    write_whole(folder / READY, json.dumps(choosing.ready(source.folder, target.folder), indent=1).encode())
     return 1.0
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from faceset import choosing, console
+from typing import Any
+
+from faceset import choosing, console, messages
 from faceset.options import Folders, For, Json, Quiet
 
 
@@ -15,5 +17,11 @@ def report(folders: Folders, target: For = None, as_json: Json = False, quiet: Q
         from reports.coverage.compare import write
 
         pages.append(write([open_faceset(folder) for folder in folders]))
-    found = {"report": str(pages[-1]), "data": str(pages[-1].with_suffix(".json")), "reports": [str(p) for p in pages]}
-    console.say(as_json, found, lambda r: "\n".join(r["reports"]))
+    found: dict[str, Any] = {
+        "report": str(pages[-1]),
+        "data": str(pages[-1].with_suffix(".json")),
+        "reports": [str(p) for p in pages],
+    }
+    if target is not None:
+        found["readiness"] = choosing.ready(folders[0], target)
+    console.say(as_json, found, messages.reported)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from curate.errors import ConsentError, UsageError
@@ -155,3 +156,22 @@ def test_results_are_no_footage(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     assert clips_in(tmp_path) == ["a.mp4", "day/b.mov", "photos"]
+
+
+def test_a_damaged_file_is_one_line(folder: Path) -> None:
+    rng, refused = np.random.default_rng(0), 0
+    pieces = ["nan", "inf", "-1", "[]", "{}", '"\\u0000"', "1979-05-27", "1e999", "[" * 3000, "true", "\x00", "'../..'"]
+    for _ in range(300):
+        text = GOOD
+        for _ in range(int(rng.integers(1, 4))):
+            at, length = int(rng.integers(len(text))), int(rng.integers(0, 12))
+            text = text[:at] + str(rng.choice(pieces)) + text[at + length :]
+        try:
+            read_project(written(folder, text))
+        except UsageError as error:
+            refused += 1
+            assert str(error).startswith(str(folder / "project.toml"))
+    assert refused > 250
+    (folder / "project.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match=r"project\.toml"):
+        read_project(folder)

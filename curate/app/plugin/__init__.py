@@ -12,6 +12,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from curate.app import actions, launch, panels
+from curate.app.views import LEFT_OUT, SELECTED
 from curate.dataset.faceset import open_faceset
 from curate.errors import FacesetError
 from curate.options import option_of, options_of
@@ -24,6 +25,9 @@ BUDGET = option_of(SelectionOptions, "budget")
 NO_TARGET = "none"
 ASK_TARGET = "Choose a target: the faceset whose performance your footage has to cover."
 NO_GAP = "There are no gaps: every face of the target has a counterpart in the footage."
+TITLES = {
+    "footage": "Footage", "selection": "Selection", "shown": "Faces shown in the other panels", "target": "Target"
+}  # fmt: skip
 SHADES = [[0, "#262a31"], [0.001, "#1d4a78"], [0.4, "#4489c9"], [1, "#d2e8fb"]]
 
 
@@ -204,6 +208,44 @@ def _targets(ctx: Any) -> Any:
     return choices
 
 
+def shown_faces(ctx: Any) -> set[str] | None:
+    """Ids of the faces that are picked on the map, or else those of the view; None: all, or the selection."""
+    picked = (ctx.extended_selection or {}).get("selection") or ()
+    if picked:
+        return set(ctx.dataset.select(list(picked)).values("face_id"))
+    if not ctx.view._all_stages or ctx.view.name == SELECTED:
+        return None
+    return set(ctx.view.values("face_id"))
+
+
+class LeftOut(_Operator):
+    name, label = "left_out", "Left out"
+    hint = "Show the faces that are not selected, by reason, the most doubtful of each reason last"
+    icon = "filter_alt_off"
+
+    def execute(self, ctx: Any) -> dict[str, str]:
+        """Show the view; a message with the number of faces for each reason."""
+        view = ctx.dataset.load_saved_view(LEFT_OUT)
+        ctx.ops.set_view(view)
+        counts = sorted(view.count_values("left_out").items(), key=lambda item: -item[1])
+        message = "; ".join(f"{reason}: {count}" for reason, count in counts) or "No face is left out."
+        ctx.ops.notify(message, variant="info")
+        return {"message": message}
+
+
+class Selection(_Operator):
+    name, label = "selection", "Selection"
+    hint = "Show the selected faces, in order of choice"
+    icon = "checklist"
+
+    def execute(self, ctx: Any) -> dict[str, str]:
+        """Show the view; a message about it."""
+        ctx.ops.set_view(ctx.dataset.load_saved_view(SELECTED))
+        message = panels.outcome_text(ctx.dataset.info.get(panels.OUTCOME))
+        ctx.ops.notify(message, variant="info")
+        return {"message": message}
+
+
 class CoveragePanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
     @property
     def config(self) -> Any:
@@ -216,6 +258,12 @@ class CoveragePanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
 
     def on_change_dataset(self, ctx: Any) -> None:
         ctx.panel.state.target = NO_TARGET
+        self._fill(ctx)
+
+    def on_change_view(self, ctx: Any) -> None:
+        self._fill(ctx)
+
+    def on_change_extended_selection(self, ctx: Any) -> None:
         self._fill(ctx)
 
     def on_chart(self, ctx: Any) -> None:
@@ -252,12 +300,12 @@ class CoveragePanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
             wanted = open_faceset(target) if target else None
             selected = set(ctx.dataset.match({"selected": True}).values("face_id"))
             ctx.panel.state.outcome = panels.outcome_text(ctx.dataset.info.get(panels.OUTCOME))
-            found = panels.maps(chart, faceset, selected, wanted)
+            found = panels.maps(chart, faceset, selected, wanted, shown_faces(ctx))
             ctx.panel.state.error = ""
         except FacesetError as error:
             ctx.panel.state.error = str(error)
             return
-        ctx.panel.state.has_target = "target" in found
+        ctx.panel.state.shown = [name for name in ("shown", "target") if name in found]
         middles = [(edges[:-1] + edges[1:]) / 2 for edges in (chart.x_edges, chart.y_edges)]
         for name, cells in found.items():
             # Shades by root, or a pose that was held long hides all others; the text is the count.
@@ -287,9 +335,9 @@ class CoveragePanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
         bar.btn("again", label="Refresh", on_click=self.again)
         panel.md(ctx.panel.state.outcome or "", name="outcome")
         clicks = {"footage": self.on_footage, "selection": self.on_selection}
-        for name in ("footage", "selection", *(("target",) if ctx.panel.state.has_target else ())):
+        for name in ("footage", "selection", *(ctx.panel.state.shown or ())):
             layout = {
-                "title": {"text": name.capitalize()}, "width": 460, "height": 340, "autosize": False,
+                "title": {"text": TITLES[name]}, "width": 460, "height": 340, "autosize": False,
                 "margin": {"l": 60, "r": 20, "t": 40, "b": 50}, "xaxis": {"title": {"text": chart.x_title}},
                 "yaxis": {"title": {"text": chart.y_title}, "autorange": "reversed" if chart.down else True},
             }  # fmt: skip
@@ -344,7 +392,12 @@ class GapsPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
         return types.Property(panel)
 
 
+OPERATORS = (
+    Selection, LeftOut, ChooseAgain, WriteSelection, Pin, Ban, Free, ThisIsTheSubject, CoveragePanel, GapsPanel
+)  # fmt: skip
+
+
 def register(plugin: Any) -> None:
     """FiftyOne's entry."""
-    for operator in (ChooseAgain, WriteSelection, Pin, Ban, Free, ThisIsTheSubject, CoveragePanel, GapsPanel):
+    for operator in OPERATORS:
         plugin.register(operator)

@@ -20,7 +20,7 @@ import pandas as pd
 import pytest
 
 from curate.app import dataset as app_dataset
-from curate.app import launch, panels
+from curate.app import launch, panels, views
 from curate.app.map_process import Drawing
 from curate.dataset.faceset import Faceset, create, open_faceset, write_selection
 from curate.errors import MissingError, UsageError, WorkError
@@ -85,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, write_video) -> Path:
 def test_every_column_of_the_schema_is_a_described_field() -> None:
     specs = {s.name: s for s in app_dataset.field_specs()}
     wanted = {c.name for c in COLUMNS if c.level != "part"} | set(SELECTION_SCHEMA.names) | {"selected"}
-    wanted |= {"group", "pin", "alike", "quality_rank"}
+    wanted |= {"group", "pin", "alike", "quality_rank", "left_out", "left_out_detail", "left_out_order"}
     assert set(specs) == wanted
     assert all(s.description for s in specs.values())
     kinds = {n: specs[n].kind for n in ("yaw", "expression", "frame", "kept", "clip", "time", "rank", "gain")}
@@ -205,7 +205,7 @@ def look(fo, name: str, drawn: list[int]) -> dict[str, object]:
         "faces": len(dataset),
         "ids": sorted(dataset.values("id")),
         "views": {v: len(dataset.load_saved_view(v)) for v in dataset.list_saved_views()},
-        "order": dataset.load_saved_view(app_dataset.SELECTED).values("frame"),
+        "order": dataset.load_saved_view(views.SELECTED).values("frame"),
         "selection": sorted(zip(*dataset.match({"selected": True}).values(["rank", "frame", "cluster"]), strict=True)),
         "ranked": dataset.count("rank"),
         "tags": dataset.match_tags("mine").values("frame"),
@@ -241,6 +241,11 @@ def details(fo, name: str) -> dict[str, object]:
         "media": dataset.media_type,
         "groups": [g.name for g in dataset.app_config.sidebar_groups],
         "workspaces": dataset.list_workspaces(),
+        "left out": list(zip(*dataset.load_saved_view(views.LEFT_OUT).values(["left_out", "kept"]), strict=True)),
+        "first look": [
+            views.first_look(dataset)["view"].values("frame"),
+            sorted(views.first_look(dataset)),
+        ],
     }
 
 
@@ -528,20 +533,29 @@ def test_values_are_those_of_the_table(told: dict[str, dict]) -> None:
 def test_views(told: dict[str, dict]) -> None:
     first = told["first"]
     kept = FACES - NO_CROP - OTHERS
-    views = dict(first["views"])
+    found = dict(first["views"])
     for name in ("by clip", "by group", "by person", "near-duplicates"):  # counts are of stacks, or random here
-        views.pop(name)
-    assert views == {
+        found.pop(name)
+    assert found == {
         "selected": 3, "kept, not selected": kept - 3, f"dropped: {OTHER}": OTHERS,
-        "outliers": 1, "worst quality": 3, "pinned or banned": 0,
+        "outliers": 1, "worst quality": 3, "pinned or banned": 0, "left out, by reason": FACES - NO_CROP - 3,
     }  # fmt: skip
     assert first["order"] == [10, 4, 20]
     assert first["selection"] == [[0, 10, 0], [1, 4, 1], [2, 20, 2]]
 
 
+def test_the_app_opens_on_the_selection_and_explains_the_rest(told: dict[str, dict]) -> None:
+    details = told["details"]
+    assert details["first look"] == [[10, 4, 20], ["spaces", "view"]]
+    reasons = [reason for reason, _ in details["left out"]]
+    assert {(r == OTHER, kept) for r, kept in details["left out"]} == {(True, False), (False, True)}
+    assert sorted(set(reasons), key=reasons.index) == sorted(set(reasons), key=lambda r: (-reasons.count(r), r))
+    assert sum(reasons[i] != reasons[i - 1] for i in range(1, len(reasons))) == len(set(reasons)) - 1
+
+
 def test_map_holds_the_subjects_faces(told: dict[str, dict]) -> None:
     assert told["first"]["map"] == FACES - NO_CROP - OTHERS
-    assert told["details"]["workspaces"] == ["map"]
+    assert sorted(told["details"]["workspaces"]) == ["faceset", "map"]
 
 
 def test_unchanged_is_not_loaded_again(told: dict[str, dict]) -> None:

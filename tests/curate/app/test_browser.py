@@ -96,6 +96,19 @@ def answers(address: str) -> bool:
     return True
 
 
+def test_it_opens_on_the_selection_next_to_coverage(browser, address: str, faceset: Faceset) -> None:
+    page = first_page(browser, address)
+    page.wait_for_selector(".js-plotly-plot .heatmaplayer image", timeout=120_000)
+    assert shown_count(page, 3) == 3
+    assert page.locator("[data-cy=panel-tab-embeddings]").count() == 1, page.locator("[data-cy^=panel-tab]").count()
+    operate(page, "Left out")
+    assert shown_count(page, FACES - 3) == FACES - 3
+    page.wait_for_selector("text=Faces shown in the other panels", timeout=60_000)
+    operate(page, "Selection")
+    assert shown_count(page, 3) == 3
+    page.close()
+
+
 def test_pin_choose_again_and_write_change_the_files(browser, address: str, faceset: Faceset) -> None:
     page = opened(browser, address)
     before = faceset.selection_path.read_bytes()
@@ -125,8 +138,6 @@ def test_a_click_on_a_cell_shows_its_faces(browser, address: str, faceset: Faces
     counted = panels.counts(panels.CHARTS["pose"], table)
     assert sorted(counted[counted > 0].tolist()) == [10, 20, 30]
     page = opened(browser, address)
-    page.locator("[data-cy=new-panel-btn]").first.click()
-    page.locator("[data-cy=new-panel-option-coverage]").first.click(timeout=60_000)
     page.wait_for_selector(".js-plotly-plot .heatmaplayer image", timeout=60_000)
     chosen = int(table["face_id"].isin(faceset.selection()["face_id"])[table["yaw"] == 45].sum())
     wanted = {(0, 45): 30, (0, -25): 10, (1, 45): chosen}
@@ -169,12 +180,30 @@ def waited(page, what: Callable[[], Any], seconds: float = 60) -> Any:
 
 
 def opened(browser, address: str):
-    """A page that shows the faces."""
+    """A page that shows all faces."""
+    page = first_page(browser, address)
+    operate(page, "Clear view")
+    page.wait_for_function("document.querySelectorAll('[data-cy=looker]').length > 5", timeout=120_000)
+    return page
+
+
+def shown_count(page, wanted: int) -> int:
+    """The App's count of the faces, as soon as it is as wanted."""
+    end, count = time.monotonic() + 60, -1
+    while count != wanted and time.monotonic() < end:
+        page.wait_for_timeout(300)
+        digits = page.locator("[data-cy=entry-counts]").first.inner_text().split()[:1]
+        count = int(digits[0]) if digits and digits[0].isdecimal() else -1
+    return count
+
+
+def first_page(browser, address: str):
+    """A page as the App opens."""
     page = browser.new_page(viewport={"width": 1600, "height": 1000})
     # What FiftyOne's own page asks for elsewhere (fonts) is not waited for.
     page.route(lambda url: launch.ADDRESS not in url and not url.startswith(("data:", "blob:")), lambda r: r.abort())
     page.goto(address, wait_until="domcontentloaded", timeout=120_000)
-    page.wait_for_function("document.querySelectorAll('[data-cy=looker]').length > 5", timeout=120_000)
+    page.wait_for_function("document.querySelectorAll('[data-cy=looker]').length > 2", timeout=120_000)
     page.evaluate("for (const b of document.querySelectorAll('button')) if (b.innerText.trim() == 'Dismiss') b.click()")
     return page
 
