@@ -23,7 +23,7 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from curate.app import guard, mongod, server
-from curate.app.dataset import begin_map, field_specs, load_faces, load_selection, save_views, show_map
+from curate.app.dataset import begin_map, field_specs, load_faces, load_selection, show_map
 from curate.app.map_process import Drawing
 from curate.app.views import first_look, save_views
 from curate.dataset import pins

@@ -113,7 +113,7 @@ def estimate(colours: NDArray[np.uint8], rotation: NDArray[np.floating], bias: B
         return None
     colour = decoded8(colours[seen])
     luminance = colour @ LUMA
-    direction, ambient, key = _search(luminance, seen, np.asarray(rotation, np.float64))
+    direction, ambient, key = _search(luminance, np.asarray(seen), np.asarray(rotation, np.float64))
     mean = np.maximum(colour.mean(0), 1e-4)
     return Light(
         direction=(rotation @ unbiased(direction[None], bias)[0]).astype(np.float32),
@@ -162,7 +162,7 @@ def unbiased(directions: NDArray[np.floating], bias: Bias | None = None) -> NDAr
 
 def black(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(N,) share of the visible skin that is black beside the rest, of `colours` (N, T, 3); 0 where none is visible."""
-    seen = colours.any(2)
+    seen = np.asarray(colours.any(2))
     luminance = np.where(seen, decoded8(colours) @ LUMA, np.nan)
     luminance[~seen.any(1)] = 1.0
     dark = luminance < BLACK * np.nanquantile(luminance, 0.9, axis=1, keepdims=True)
