@@ -67,6 +67,7 @@ Persons = Annotated[
     str | None,
     typer.Option(metavar="N[,N...]", help="Person from `faceset people` who is the subject; several are its looks."),
 ]
+Defaults = Annotated[bool, typer.Option("--defaults", help="Forget the options and the target of the last selection.")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Faceset: a folder or a URL.", callback=faceset_at)]
 Folders = Annotated[
     list[Path], typer.Argument(metavar="DIR...", help="Facesets: folders or URLs.", callback=faceset_at)

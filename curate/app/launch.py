@@ -289,10 +289,7 @@ def launch(
         log.warning("FiftyOne App: %s%s%s", page, token, "  (press Ctrl-C to stop)" if wait else "")
         if opened is not None:
             opened(page + token)
-        if browser and _has_screen():
-            webbrowser.open(page + ticket, new=2)
-        else:
-            log.warning("From another machine: %s, then open this address there", tunnel(port))
+        _show(page + ticket, port, browser)
         _finish_all(loaded)
         if wait:
             session.wait(-1)
@@ -303,6 +300,14 @@ def launch(
         if wait:
             fo.close_app()
     return page + token
+
+
+def _show(page: str, port: int, browser: bool) -> None:
+    """Open the page in a browser where there is a screen, else say how to reach it from another machine."""
+    if browser and _has_screen():
+        webbrowser.open(page, new=2)
+    else:
+        log.warning("From another machine: %s, then open this address there", tunnel(port))
 
 
 def tunnel(port: int) -> str:

@@ -65,16 +65,7 @@ def export(
 
     Raises ConsentError for a faceset that names no subject or basis, UsageError and WorkError.
     """
-    if program not in get_args(Format):
-        raise UsageError(f"--format {program}: must be one of {', '.join(FORMATS)}")
-    if pack and program != "dfl":
-        raise UsageError(f"--pak: packs exist only for --format dfl, not {program}")
-    if frame_names not in (None, *FRAME_NAMES):
-        raise UsageError(f"--frame-names {frame_names}: must be {' or '.join(FRAME_NAMES)}")
-    if not 64 <= size <= 4096:
-        raise UsageError(f"--size {size}: must be 64 to 4096 pixels")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out}: exists; name a new folder")
+    _check_call(out, program, pack, size, frame_names)
     faceset = open_faceset(folder)
     subject = consent.require(faceset.subject, str(folder))
     rows = _rows(faceset, everything)
@@ -97,6 +88,19 @@ def export(
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     return done
+
+
+def _check_call(out: Path, program: str, pack: bool, size: int, frame_names: str | None) -> None:
+    if program not in get_args(Format):
+        raise UsageError(f"--format {program}: must be one of {', '.join(FORMATS)}")
+    if pack and program != "dfl":
+        raise UsageError(f"--pak: packs exist only for --format dfl, not {program}")
+    if frame_names not in (None, *FRAME_NAMES):
+        raise UsageError(f"--frame-names {frame_names}: must be {' or '.join(FRAME_NAMES)}")
+    if not 64 <= size <= 4096:
+        raise UsageError(f"--size {size}: must be 64 to 4096 pixels")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out}: already exists; name a new folder")
 
 
 def _rows(faceset: Faceset, everything: bool) -> pd.DataFrame:

@@ -102,17 +102,10 @@ def order(
     """
     dense = max(LEAST_DENSE, len(problem.points) * len(problem.demand) // PAIRS)
     gains_of, heap = _start(problem)
-    chosen: list[int] = []
-    gains: list[float] = []
-    for row in first:
-        chosen.append(row)
-        gains.extend(gains_of([row]))
-        gains_of.choose(row)
-        if apart:
-            apart.add(row)
+    chosen = [*first]
+    gains = _taken(chosen, gains_of, apart)
     left_out: set[int] = set()
-    heap = _without(heap, set(chosen))
-    reached = sum(gains)
+    heap, reached = _without(heap, set(chosen)), sum(gains)
     while len(chosen) < length and reached < enough:
         if not gains_of.thinned and (len(chosen) >= dense or not heap or heap[0][0] == 0.0):
             heap = _without(gains_of.thin(), left_out.union(chosen))
@@ -136,6 +129,17 @@ def order(
             _fill(heap, problem.worth, chosen, gains, length)
             break
     return Order(np.array(chosen, np.int64), np.array(gains, np.float64), gains_of.total)
+
+
+def _taken(rows: Sequence[int], gains_of: _Gains, apart: Apart | None) -> list[float]:
+    """Take rows as they stand; the gain of each."""
+    gains: list[float] = []
+    for row in rows:
+        gains.extend(gains_of([row]))
+        gains_of.choose(row)
+        if apart:
+            apart.add(row)
+    return gains
 
 
 def certain(problem: Problem, chosen: Indices) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from curate.settings import BASES, Grouping, Settings
 from faceset import choosing, console, messages
 from faceset.options import (
     AllowRemote,
+    Defaults,
     Engine,
     For,
     Force,
@@ -26,14 +27,15 @@ from faceset.options import (
     takes,
 )
 
+if TYPE_CHECKING:
+    from curate.extract.pipeline import Curated
+
 
 @takes(Settings, Grouping, SelectionOptions, Floors, Weights)
 def curate(
     footage: Annotated[
         list[str],
-        typer.Argument(
-            help="Videos, folders of them, folders of photos, clip.mp4@00:10-01:20, or a faceset to resume."
-        ),
+        typer.Argument(help="Videos, folders of videos or photos, clip.mp4@00:10-01:20, or a faceset to resume."),
     ],
     given: Given,
     out: Annotated[
@@ -50,9 +52,7 @@ def curate(
     ] = None,
     person: Persons = None,
     target: For = None,
-    defaults: Annotated[
-        bool, typer.Option("--defaults", help="Forget the options and the target of the last selection.")
-    ] = False,
+    defaults: Defaults = False,
     engine: Engine = "local",
     workers: Workers = 0,
     gpus: Annotated[
@@ -75,8 +75,12 @@ def curate(
     request = Request(tuple(footage), out, *who, settings, grouping, cores, engine, force, gpus, allow_remote)
     done = run(request, console.progress(quiet))
     chosen = choosing.select(done.faceset.folder, given, target, defaults)
-    page = choosing.report(done.faceset.folder, target)
     chosen["left_out"] = choosing.sheet(done.faceset.folder)
+    page = choosing.report(done.faceset.folder, target)
+    console.say(as_json, {**_joined(done, chosen), "report": str(page)}, messages.curated)
+
+
+def _joined(done: Curated, chosen: dict[str, Any]) -> dict[str, Any]:
+    """The results of extraction and selection as one."""
     summary = done.summary()
-    notes = [*summary["notes"], *done.people[1], *chosen["notes"]]
-    console.say(as_json, {**summary, **chosen, "notes": notes, "report": str(page)}, messages.curated)
+    return {**summary, **chosen, "notes": [*summary["notes"], *done.people[1], *chosen["notes"]]}

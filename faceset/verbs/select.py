@@ -9,7 +9,7 @@ import typer
 from curate.errors import UsageError
 from curate.select.options import Floors, SelectionOptions, Weights
 from faceset import choosing, console, messages
-from faceset.options import Folder, For, Given, Json, Quiet, takes
+from faceset.options import Defaults, Folder, For, Given, Json, Quiet, takes
 
 
 @takes(SelectionOptions, Floors, Weights)
@@ -25,9 +25,7 @@ def select(
         list[str] | None, typer.Option(metavar="WHAT", help="Never select: as --pin; also in later calls.")
     ] = None,
     free: Annotated[list[str] | None, typer.Option(metavar="WHAT", help="No longer pin or ban: as --pin.")] = None,
-    defaults: Annotated[
-        bool, typer.Option("--defaults", help="Forget the options and the target of the last selection.")
-    ] = False,
+    defaults: Defaults = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be left out, on a contact sheet.")
     ] = False,

@@ -183,11 +183,7 @@ def figures(faceset: Faceset, target: Faceset | None = None, examples: int = 8, 
         selected=len(chosen),
         coverage=stored.coverage,
         bound=stored.bound,
-        notes=(
-            *account.notes(faceset),
-            *census.people(faceset)[1],
-            *outcome.remarks_on(faceset, stored, kept, target, wanted),
-        ),
+        notes=(*_found(faceset), *outcome.remarks_on(faceset, stored, kept, target, wanted)),
         curve=stored.curve,
         more=_more(stored, kept, chosen),
         distinct=coverage.distinct(kept),
@@ -206,6 +202,11 @@ def figures(faceset: Faceset, target: Faceset | None = None, examples: int = 8, 
         clusters=_clusters(chosen, strip),
         target=None if target is None or wanted is None else _target(faceset, stored, target, wanted),
     )
+
+
+def _found(faceset: Faceset) -> tuple[str, ...]:
+    """Notes on frames that are missing and on the people in the footage."""
+    return (*account.notes(faceset), *census.people(faceset)[1])
 
 
 def _more(stored: outcome.Outcome, kept: pd.DataFrame, chosen: pd.DataFrame) -> Floats:

@@ -25,9 +25,7 @@ BUDGET = option_of(SelectionOptions, "budget")
 NO_TARGET = "none"
 ASK_TARGET = "Choose a target: the faceset whose performance your footage has to cover."
 NO_GAP = "There are no gaps: every face of the target has a counterpart in the footage."
-TITLES = {
-    "footage": "Footage", "selection": "Selection", "shown": "Faces shown in the other panels", "target": "Target"
-}  # fmt: skip
+TITLES = {"footage": "Footage", "selection": "Selection", "shown": "Faces in the other panels", "target": "Target"}
 SHADES = [[0, "#262a31"], [0.001, "#1d4a78"], [0.4, "#4489c9"], [1, "#d2e8fb"]]
 
 
@@ -43,11 +41,9 @@ def facesets() -> dict[str, str]:
 
 def given(last: T, params: dict[str, Any]) -> T:
     """A dataclass of options as a form was filled in; what is empty is as in the last selection."""
-    declared: Any = last
     kind: Any = type(last)
-    found = {one.name: params.get(one.parameter) for one in options_of(kind)}
-    filled: T = replace(declared, **{name: float(value) for name, value in found.items() if value is not None})
-    return filled
+    found: Any = {one.name: params.get(one.parameter) for one in options_of(kind)}
+    return replace(last, **{name: float(value) for name, value in found.items() if value is not None})
 
 
 def target_of(folder: str | None) -> Path | None:
