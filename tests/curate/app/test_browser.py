@@ -103,7 +103,7 @@ def test_it_opens_on_the_selection_next_to_coverage(browser, address: str, faces
     assert page.locator("[data-cy=panel-tab-embeddings]").count() == 1, page.locator("[data-cy^=panel-tab]").count()
     operate(page, "Left out")
     assert shown_count(page, FACES - 3) == FACES - 3
-    page.wait_for_selector("text=Faces shown in the other panels", timeout=60_000)
+    page.wait_for_selector("text=Faces in the other panels", timeout=60_000)
     operate(page, "Selection")
     assert shown_count(page, 3) == 3
     page.close()
