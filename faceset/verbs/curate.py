@@ -70,9 +70,10 @@ def curate(
     from curate.runtime.jobs import processes
 
     settings, photos, cores = tuple(given[Settings].items()), tuple(reference or ()), processes(workers)
-    grouping = tuple(given[Grouping].items())
     who = (subject, basis, evidence, photos, persons_of(person))
-    request = Request(tuple(footage), out, *who, settings, grouping, cores, engine, force, gpus, allow_remote)
+    request = Request(
+        tuple(footage), out, *who, settings, tuple(given[Grouping].items()), cores, engine, force, gpus, allow_remote
+    )
     done = run(request, console.progress(quiet))
     chosen = choosing.select(done.faceset.folder, given, target, defaults)
     chosen["left_out"] = choosing.sheet(done.faceset.folder)
