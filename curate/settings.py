@@ -49,6 +49,8 @@ class Settings:
     """Name to SHA-256 of the weights in use."""
 
     def __post_init__(self) -> None:
+        if self.every < AUTO:
+            raise UsageError(f"--every {self.every}: must be at least 1, or auto")
         check(self)
         if 0 < self.crop_size < 32:
             raise UsageError(f"--crop-size {self.crop_size}: must be 32 to 2048 pixels, or 0 for no crops")
