@@ -50,6 +50,8 @@ class Settings:
     """Name to SHA-256 of the weights, and of the colour table, in use."""
 
     def __post_init__(self) -> None:
+        if self.every < AUTO:
+            raise UsageError(f"--every {self.every}: must be at least 1, or auto")
         check(self)
         if self.every < AUTO:
             raise UsageError(f"--every {self.every}: must be at least 1, or auto")

@@ -84,7 +84,8 @@ def build(
     parts, tracks = joined(faceset)
     if not tracks.tracks:
         raise NobodyError(
-            f"{faceset.folder}: no face was found in the footage: use footage in which the face is at least 24 px wide"
+            f"{faceset.folder}: no face was found in the footage: "
+            "check that it shows a person whose face is at least 24 px wide and not covered"
         )
     people = find_people(tracks, faceset)
     with threadpool_limits(1):  # sums are taken in the same order everywhere

@@ -20,6 +20,9 @@ to it. Fitted by `benchmarks/calibrate.py --real` on 968 pictures of AFLW2000-3D
 SURE = 60.0
 """Degrees of yaw up to which a well fitted pose is trusted fully."""
 ZERO_YAW = 45.0
+LEVEL, LEVEL_SHARE = 10.0, 0.04
+"""Degrees by which the pitch of a level head may differ from 0, about twice the scatter between people, and the share
+of such faces that is enough."""
 
 
 @dataclass(frozen=True)
@@ -129,13 +132,19 @@ def trusted(fit: Fit, yaw: Doubles, pitch: Doubles, roll: Doubles) -> HeadPose:
 
 
 def zero(pitch: NDArray[np.floating], yaw: NDArray[np.floating], confidence: NDArray[np.floating]) -> float:
-    """The pitch in degrees that counts as 0 for one subject: the median over its faces (N,); nulls are passed over.
+    """The pitch in degrees that counts as 0 for one subject, from its faces (N,); nulls are passed over.
 
-    Absolute pitch depends on the shape of the face and on the lens by more than 10 degrees, so only the difference
-    from the subject's own usual one is a measure. Turned faces (yaw past ZERO_YAW) and doubtful ones do not vote where
-    there are others.
+    Heads differ in shape by a few degrees, so the subject's own usual pitch counts, but only as far as heads differ:
+    the median of the faces within LEVEL of the calibrated zero, if they are LEVEL_SHARE of all; otherwise the median of
+    all, held to LEVEL. Who looks down most of the time is not taken for level. Turned faces (yaw past ZERO_YAW) and
+    doubtful ones do not vote where there are others.
     """
     known = np.isfinite(pitch) & np.isfinite(yaw)
     votes = known & (np.abs(yaw) <= ZERO_YAW) & (confidence >= 0.3)
-    votes = votes if votes.any() else known
-    return float(np.median(pitch[votes])) if votes.any() else 0.0
+    voting = pitch[votes if votes.any() else known]
+    if not len(voting):
+        return 0.0
+    level = voting[np.abs(voting) <= LEVEL]
+    if len(level) >= LEVEL_SHARE * len(voting):
+        return float(np.median(level))
+    return float(np.clip(np.median(voting), -LEVEL, LEVEL))

@@ -82,7 +82,17 @@ class Tracker:
 
     def _detect(self, image: Image, lost: dict[int, Seen]) -> None:
         self._since, self._looked = 0, True
-        for detection in self._found(image):
+        self._take(image, self.detector.detect(image), lost)
+        if self._active:
+            self._empty = 0
+            return
+        if self._empty == 0:
+            self._take(image, search(self.detector, image), lost)
+        self._empty = 0 if self._active else (self._empty + 1) % SEARCH_EVERY
+
+    def _take(self, image: Image, detections: list[Detection], lost: dict[int, Seen]) -> None:
+        """Take detected faces that are not followed yet into the lost tracks that they go on with, or into new ones."""
+        for detection in detections:
             box = np.array([detection.x, detection.y, detection.width, detection.height])
             if min(detection.width, detection.height) < MIN_SIDE:
                 continue
@@ -91,13 +101,6 @@ class Tracker:
             track = next((t for t, s in lost.items() if t not in self._active and _turns_away(s, box)), self._next)
             if self._try(image, track, region_of_detection(detection), detection.score, box):
                 self._next = max(self._next, track + 1)
-
-    def _found(self, image: Image) -> list[Detection]:
-        found = self.detector.detect(image)
-        if not found and not self._active:
-            found = search(self.detector, image) if self._empty == 0 else []
-            self._empty = (self._empty + 1) % SEARCH_EVERY
-        return found
 
     def _try(
         self,

@@ -19,6 +19,8 @@ FACE, PICTURE = (64, 64), (64, 36)
 FACE_CHANGE = 2.2
 """Mean absolute change of the face beyond that of its mean, of 255, at a contrast (standard deviation) of
 USUAL_CONTRAST, that is something new: a talking head then loses about 1 % of coverage (benchmarks/throughput.py)."""
+LIGHT_CHANGE = 6.0
+"""Change of the face's mean brightness beyond that of the picture, of 255 at the usual contrast, that is new light."""
 PICTURE_CHANGE = 4.0
 """The same for the whole picture: a cut, or somebody entering."""
 USUAL_CONTRAST, LEAST_CONTRAST = 40.0, 10.0
@@ -42,9 +44,14 @@ class Watch:
         self._since += 1
         if self._picture is None or self._since >= LONGEST:
             return False
-        if np.abs(_picture(luma) - self._picture).mean() > PICTURE_CHANGE:
+        difference = _picture(luma) - self._picture
+        if np.abs(difference).mean() > PICTURE_CHANGE:
             return False
-        return all(change(_patch(luma, box), before) <= FACE_CHANGE for box, before in self._patches)
+        everywhere = float(np.median(difference))
+        patches = [(_patch(luma, box), before) for box, before in self._patches]
+        return all(
+            change(*both) <= FACE_CHANGE and abs(brightening(*both, everywhere)) <= LIGHT_CHANGE for both in patches
+        )
 
     def remember(self, luma: Luma, boxes: Sequence[Box]) -> None:
         """Remember a processed frame; its faces are in `boxes`, x, y, width, height in pixels."""
@@ -57,6 +64,13 @@ def change(patch: Floats, before: Floats) -> float:
     difference = patch - before
     contrast = max(float(before.std()), LEAST_CONTRAST)
     return float(np.abs(difference - difference.mean()).mean()) * USUAL_CONTRAST / contrast
+
+
+def brightening(patch: Floats, before: Floats, everywhere: float = 0.0) -> float:
+    """How much brighter the face is, of 255 at the usual contrast, beyond what the picture has become `everywhere`: a
+    light on the face changes its score of light, a flicker of the camera does not."""
+    contrast = max(float(before.std()), LEAST_CONTRAST)
+    return (float((patch - before).mean()) - everywhere) * USUAL_CONTRAST / contrast
 
 
 def _picture(luma: Luma) -> Floats:

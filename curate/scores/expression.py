@@ -2,7 +2,8 @@
 
 Raw blendshapes tell people apart (open eyes differ, mouths rest differently) and follow the head's turn. Over the
 footage of one subject both can be taken away: what a low-order function of yaw and pitch explains of each value, and
-the subject's neutral, a winsorised mean of what is left. What remains is 0 at the subject's usual face. Named axes join
+the subject's neutral, read from the faces at rest: the least lively ones. What remains is 0 at the subject's resting
+face, however rare that is in the footage; the usual gaze is that of all faces. Named axes join
 blendshapes with plain mesh distances in the head's own frame. The landmarker presses lips and lids together when the
 head tilts; how much was measured on heads of known openings (benchmarks/calibrate.py), and is undone for all alike.
 """
@@ -39,6 +40,11 @@ LIDS = ((159, 145), (158, 153), (160, 144), (386, 374), (385, 380), (387, 373))
 TILTS = {"mouth opening": (0.213, 0.641, 0.122, 0.113, -0.143), "eye opening": (-0.040, -0.020, -0.061, -0.020, 0.066)}
 """What is added to an opening d (cm): these times p, p^2, p d, y^2, y^2 d with p the pitch from the subject's zero and
 y the yaw, in units of 30 degrees."""
+REST_SHARE, REST_ROOM, REST_FACES = 0.03, 0.06, 10
+"""A face is at rest if it is at most REST_ROOM livelier (`liveliness`) than the least lively REST_SHARE of all; fewer
+than REST_FACES are not enough."""
+SUSTAINED = 8
+"""Faces in order over which liveliness is averaged at most: noise alone does not make a face calm."""
 WINSOR = 0.05
 """Values beyond these quantiles count as if they were at them."""
 RIDGE = 0.02
@@ -126,8 +132,31 @@ def neutral_of(
         x, y = terms - terms.mean(0), values - values.mean(0)
         slopes = np.linalg.solve(x.T @ x + RIDGE * len(x) * np.eye(x.shape[1]), x.T @ y).clip(-LEAK, LEAK)
     rest = values - terms @ slopes
-    low, high = np.quantile(rest, (WINSOR, 1 - WINSOR), axis=0)
-    return Neutral(slopes, np.clip(rest, low, high).mean(0), level)
+    usual, resting = _winsorised(rest), _winsorised(rest[at_rest(rest)])
+    resting[52:54] = usual[52:54]  # gaze
+    return Neutral(slopes, resting, level)
+
+
+def liveliness(values: NDArray[np.floating]) -> Doubles:
+    """(N,) the sum of the named axes and of the lips' opening, from blendshapes, gaze and distances (N, 57)."""
+    axes = [values[:, [INDEX[part] for part in parts]].mean(1) for parts in AXES.values()]
+    lips = values[:, 54 + DISTANCES.index("mouth opening")] / FULL["jawOpen"][1]
+    return np.asarray(np.stack(axes, 1).sum(1) + lips)
+
+
+def at_rest(values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(N,) whether each face is at rest; all of them where there are too few to tell."""
+    lively = liveliness(values)
+    width = min(SUSTAINED, max(len(lively) // 50, 1))
+    padded = np.pad(lively, (width // 2, width - 1 - width // 2), "edge")
+    smooth = np.convolve(padded, np.full(width, 1 / width), "valid")
+    calm = np.asarray(smooth <= np.quantile(smooth, REST_SHARE) + REST_ROOM)
+    return calm if calm.sum() >= REST_FACES else np.ones(len(lively), bool)
+
+
+def _winsorised(values: Doubles) -> Doubles:
+    low, high = np.quantile(values, (WINSOR, 1 - WINSOR), axis=0)
+    return np.asarray(np.clip(values, low, high).mean(0))
 
 
 def apply(

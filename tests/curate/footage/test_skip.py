@@ -50,6 +50,13 @@ def test_a_change_in_the_face_is_seen_however_small_the_face(watch: Watch, luma:
     assert watch.still(in_the_face(luma, 1))
 
 
+def test_a_dimmer_on_the_face_alone_is_seen_and_one_on_everything_is_not(watch: Watch, luma: np.ndarray) -> None:
+    dimmed, x, y = luma.astype(int), slice(55, 145), slice(35, 145)
+    dimmed[y, x] -= 12
+    assert not watch.still(np.clip(dimmed, 0, 255).astype(np.uint8))
+    assert watch.still(np.clip(luma.astype(int) - 3, 0, 255).astype(np.uint8))
+
+
 def test_slow_changes_add_up(watch: Watch, luma: np.ndarray) -> None:
     still = [watch.still(in_the_face(luma, 2.0 * i)) for i in range(1, 12)]
     assert still[0] and not still[-1]
