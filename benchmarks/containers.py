@@ -225,7 +225,7 @@ def main() -> None:
             except FacesetError as error:
                 told = [str(error)]
             for line in told:
-                print(f"{case}: {line}")
+                print(f"{case}: {line}", flush=True)
             files, wrong = counts.setdefault(case.container, [0, 0])
             counts[case.container] = [files + 1, wrong + bool(told)]
     print(f"\n{'container':<10}{'files':>6}{'with a difference':>19}")

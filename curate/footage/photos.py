@@ -25,6 +25,7 @@ from curate.types import Clip, Failure, Frame, Image, Segment
 
 log = logging.getLogger(__name__)
 
+EXTRA = "pip install 'faceset[heif]'"
 PER_SEGMENT = 200
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 TAIL = 1 << 16
@@ -49,7 +50,8 @@ def probe(path: Path, name: str | None) -> Clip:
     """A clip of photos. Raises FootageError if none can be read."""
     found = survey(path)
     if not found.sizes:
-        raise FootageError(f"{path}: it contains no readable photo ({found.failures[0].reason})")
+        missing = next((f.reason for f in found.failures if EXTRA in f.reason), "")
+        raise FootageError(missing or f"{path}: it contains no readable photo")
     height, width = (max(side) for side in zip(*found.sizes, strict=True))
     count = len(files_of(path))
     return Clip(
@@ -101,7 +103,7 @@ def _by_pillow(path: Path, data: bytes, heif: bool) -> Image:
         try:
             importlib.import_module("pillow_heif").register_heif_opener()
         except ImportError:
-            raise FootageError(f"{path}: HEIC photos need pillow-heif; run pip install 'faceset[heif]'") from None
+            raise FootageError(f"{path}: HEIC photos need pillow-heif; run {EXTRA}") from None
     try:
         with Pictures.open(io.BytesIO(data)) as picture:
             if picture.width * picture.height > MOST_PIXELS:

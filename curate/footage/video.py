@@ -24,7 +24,7 @@ from curate.footage.picture import Look, View, hdr_kind, orientation, pixel_aspe
 from curate.footage.reader import Account, Reader, Size
 from curate.footage.source import footage_sha256, stamp
 from curate.footage.timeline import Timeline, timeline
-from curate.safe_io import DAMAGED, unreadable
+from curate.safe_io import DAMAGED, MOST_PIXELS, unreadable
 from curate.types import Clip, Frame, Segment
 
 LOOKED_AT = 12
@@ -45,6 +45,8 @@ def probe(path: Path, start: float | None = None, end: float | None = None, name
             frames = [frame for _, frame in itertools.islice(reader.frames(), LOOKED_AT)]
             if not frames:
                 raise FootageError(f"{path}: it contains no frame that can be decoded")
+            if frames[0].width * frames[0].height > MOST_PIXELS:
+                raise FootageError(f"{path}: its frames have more than {MOST_PIXELS} pixels; scale it down first")
             upright = orientation(frames[0])
             width, height = odd_size(path, frames[0].width, frames[0].height)
             if upright.turns % 2:

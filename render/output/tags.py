@@ -11,13 +11,17 @@ TECHNICAL = frozenset(
     "major_brand minor_version compatible_brands encoder comment duration software handler_name timecode".split()
 )
 """Tags that are about the file itself, or that the render replaces."""
+TECHNICAL_KIND = re.compile(
+    r"uid|\w+_(uid|umid|ul)|product_\w+|toolkit_version\w*|company_name|application_platform|isft|wm/\w+|\w+-eng"
+)
+"""Tags of MXF, AVI and WMV about the program that wrote the file, and doubles by language."""
 TIMECODE = re.compile(r"(\d{2}):(\d{2}):(\d{2})([:;.])(\d{2,3})")
 
 
 def wanted(source: Any) -> dict[str, str]:
     """Tags of an open container, by lower-case names."""
     found = {key.lower(): value for key, value in source.metadata.items()}
-    kept = {key: value for key, value in found.items() if key not in TECHNICAL}
+    kept = {key: value for key, value in found.items() if key not in TECHNICAL and not TECHNICAL_KIND.fullmatch(key)}
     if "comment" in found and "description" not in kept:
         kept["description"] = found["comment"]
     return kept
