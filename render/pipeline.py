@@ -241,9 +241,7 @@ def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> A
         start, end = max(wanted.first - 4 * RADIUS, 0) / rate, (wanted.end + 4 * RADIUS) / rate
     identity = run.target.identity or None
     own = None if run.drive is None else run.drive.calibrated()
-    rows = follow(
-        Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end, calibrated=own
-    )
+    rows = follow(Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end, calibrated=own)
     if not len(rows):
         raise WorkError(
             f"{clip.path}: no frame shows the face of {run.target.subject.name}; check that it is the right clip"
