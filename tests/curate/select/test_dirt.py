@@ -190,4 +190,4 @@ def test_the_bound_is_true_and_near_one_when_nothing_is_left(lively) -> None:
     few, many = pick(lively, 5), pick(lively, 400)
     assert 0.6 < few.bound < 1 and many.bound > 0.95
     table = lively.iloc[::100].reset_index(drop=True)
-    assert pick(table, len(table)).bound == pytest.approx(1, abs=1e-6)
+    assert pick(table, len(table)).bound == pytest.approx(1, abs=1e-4)  # similarities are float32
