@@ -78,6 +78,11 @@ def import_faceset(
     named = make_subject(subject, basis, evidence)
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
+    if is_faceset(path):
+        raise UsageError(
+            f"{path}: is a faceset of this program already: use it as it is, add footage with faceset curate {path}, "
+            "or join two facesets with faceset merge"
+        )
     if program is not None and program not in get_args(Program):
         raise UsageError(f"--format {program}: must be one of {', '.join(PROGRAMS)}")
     chosen: Program = program or program_of(path)  # type: ignore[assignment]  # checked

@@ -27,6 +27,11 @@ def stamp(path: Path) -> Stamp:
     """Stamp of a file or a folder of photos. Raises FootageError if it is gone."""
     try:
         found = [p.stat() for p in (photos(path) if path.is_dir() else [path])]
+    except FileNotFoundError:
+        raise FootageError(
+            f"{path}: no such file: if it was moved, give its new place once (faceset curate NEW_PLACE --out DIR); "
+            "it is recognised by its contents"
+        ) from None
     except OSError as error:
         raise FootageError(f"{path}: cannot be read ({error.strerror})") from None
     return Stamp(sum(s.st_size for s in found), hash(tuple(s.st_mtime_ns for s in found)))

@@ -45,6 +45,8 @@ class Floors:
     max_motion_blur: float | None = option(None, "Maximum MotionBlur, 0 to 1.", columns=("MotionBlur",))
     min_visible: float | None = option(None, "Minimum visible share of the face, 0 to 1.",
                                        low=0, high=1, columns=("FaceOcclusionPrevention",))  # fmt: skip
+    max_identity_distance: float | None = option(None, "Maximum identity distance from the subject.",
+                                                 low=0, columns=("identity_distance",))  # fmt: skip
 
     def __post_init__(self) -> None:
         check(self)

@@ -14,10 +14,14 @@ import cv2
 import numpy as np
 import pytest
 
+from curate.dataset.faceset import create
 from curate.errors import UsageError, WorkError
 from curate.exchange import dfl, faceswap, pak
+from curate.exchange.importing import import_faceset
 from curate.exchange.pictures import pictures, program_of
 from curate.exchange.record import ForeignError
+from curate.settings import Settings
+from curate.types import Subject
 
 POINTS = np.random.default_rng(0).uniform(100, 300, (68, 2))
 BOX = (100.2, 90.0, 300.0, 310.7)
@@ -316,3 +320,10 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(tmp_path) -> None:
     reasons = [p.failure for p in pictures(tmp_path, "folder")]
     assert "60000 x 60000 pixels" in str(reasons[0]) and "65520 x 65520" in str(reasons[1])
     assert all("cannot be decoded" in str(reason) for reason in reasons[2:]) and len(reasons) == 4
+
+
+def test_a_faceset_of_ours_is_not_imported(tmp_path: Path) -> None:
+    ours = create(tmp_path / "ours", Subject("A", "self"), Settings()).folder
+    with pytest.raises(UsageError, match=r"is a faceset of this program already: .* faceset merge"):
+        import_faceset(ours, tmp_path / "out", "A", "self")
+    assert not (tmp_path / "out").exists()

@@ -11,7 +11,8 @@ import pytest
 from curate.errors import FootageError, UsageError
 from curate.footage.paths import Footage, expand, parse_footage
 from curate.footage.picture import matrix_of, to_rgb
-from curate.footage.video import decode, probe, segments
+from curate.footage.source import stamp
+from curate.footage.video import decode, matrix_of, probe, segments, to_rgb
 
 
 def level(image: np.ndarray) -> float:
@@ -176,3 +177,8 @@ def test_a_picture_that_cannot_be_made_is_footage_that_cannot_be_read(clip_path:
     for name in ("image", "luma"):
         with pytest.raises(FootageError, match=r"n\.mp4: cannot be read"):
             getattr(frame, name)
+
+
+def test_footage_that_was_moved_is_told_how_to_name_its_new_place(tmp_path) -> None:
+    with pytest.raises(FootageError, match=r"no such file: if it was moved, .*faceset curate NEW_PLACE --out DIR"):
+        stamp(tmp_path / "gone.mp4")
