@@ -130,7 +130,7 @@ def windows(
     order = content_order(target)
     asked = space.embed(target, neutral_of(target))[order]
     rows, cell, _ = leaders(asked, radius_of(space.width, ALIKE), MOST_CELLS)
-    shown = np.bincount(cell, seconds(target)[order], len(rows))
+    shown = np.bincount(cell, seconds(target)[order], len(rows)).astype(np.float64)
     return _united(faces, kinds, _smallest(cells, asked[rows], faces.width, shown))
 
 
@@ -168,8 +168,8 @@ def _faces(table: pd.DataFrame, weights: Weights | None) -> _Faces | None:
     time = kept["time"].to_numpy(np.float64, na_value=np.nan) if "time" in kept else np.arange(len(kept)) * 1.0
     return _Faces(
         clip,
-        time,
-        np.arange(len(kept)) * 2.0 if moment is None else moment,
+        np.asarray(time, np.float64),
+        np.arange(len(kept), dtype=np.float64) * 2 if moment is None else moment,
         seconds(kept),
         space.embed(kept),
         space.width,

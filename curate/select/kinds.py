@@ -67,7 +67,7 @@ def _weighed(
     points: Floats, rows: NDArray[np.int64], cell: NDArray[np.int32], width: float, seconds: NDArray[np.float64]
 ) -> Kinds:
     first, kind = net(points[rows], radius_of(width, SAME_KIND), len(rows))
-    shown = np.bincount(cell, seconds, len(rows))
+    shown = np.bincount(cell, seconds, len(rows)).astype(np.float64)
     whole = np.minimum(_support(points[rows], first, shown, width) / FULL, 1) ** 2
     own = np.minimum(shown, FULL)
     share = own / np.bincount(kind, own, len(first))[kind]
