@@ -55,8 +55,8 @@ class Apart:
         count, block = len(self._at), self._points[rows] - self._centre
         apart = block @ self._chosen[:count].T * -2
         apart += np.square(block).sum(1)[:, None] + self._lengths[:count]
-        found = np.asarray((apart < self._radius**2).any(1), bool)
-        return np.asarray(found | np.array([self._soon(int(row)) for row in rows]), bool)
+        soon = np.array([self._soon(int(row)) for row in rows])
+        return np.asarray(np.any(apart < self._radius**2, axis=1) | soon, np.bool_)
 
     def _soon(self, row: int) -> bool:
         if self._moment is None or not np.isfinite(self._moment[row]):

@@ -32,8 +32,8 @@ from curate.select.content import seconds
 from curate.select.coverage import nearest
 from curate.select.habits import Habit, habits
 from curate.select.kinds import ALIKE
-from curate.select.options import FLOOR_COLUMNS, Weights
-from curate.select.persist import last_options
+from curate.select.options import FLOOR_COLUMNS, SelectionOptions, Weights
+from curate.select.persist import options_then
 from curate.select.pool import pool_of
 from curate.select.space import SPACE_COLUMNS, Space, light_of, neutral_of, posed, together
 from curate.types import Floats
@@ -97,7 +97,8 @@ GAP_COLUMNS = list(
 
 def gaps_for(source: Faceset, target: Faceset, weights: Weights | None = None) -> tuple[Gap, ...]:
     """The gaps of the source's eligible faces, with the floors of its last selection, for the target's kept ones."""
-    options = last_options(source).options
+    there = source.selection_path.is_file()
+    options = options_then(source.selection_options()) if there else SelectionOptions()
     options = replace(options, weights=weights or options.weights)
     want = posed(target.table(GAP_COLUMNS))
     try:

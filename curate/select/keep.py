@@ -169,7 +169,7 @@ def _faces(table: pd.DataFrame, weights: Weights | None) -> _Faces | None:
     return _Faces(
         clip,
         np.asarray(time, np.float64),
-        np.asarray(np.arange(len(kept)) * 2.0 if moment is None else moment, np.float64),
+        np.arange(len(kept), dtype=np.float64) * 2 if moment is None else moment,
         seconds(kept),
         space.embed(kept),
         space.width,

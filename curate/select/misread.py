@@ -120,14 +120,14 @@ def _away(values: Doubles, at: NDArray[np.int64], near: NDArray[np.bool_]) -> Do
     middle = np.full(len(values), np.inf)
     some = near.sum(1) >= FEWEST
     middle[some] = np.sqrt(np.square(np.nanmedian(around[some], axis=1) - values[some]).sum(1))
-    return np.asarray(np.nan_to_num(np.minimum(second, middle), nan=0.0))
+    return np.asarray(np.nan_to_num(np.minimum(second, middle), nan=0.0), np.float64)
 
 
 def _looks(rows: pd.DataFrame) -> Doubles:
     """(n, 3) direction of the head in degrees, as the diversity space has it; NaN where null."""
     yaw, pitch = (np.radians(rows[c].to_numpy(np.float64, na_value=np.nan)) for c in ("yaw", "pitch"))
     looks = np.column_stack([np.sin(yaw) * np.cos(pitch), -np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
-    return np.asarray(np.degrees(looks))
+    return np.asarray(np.degrees(looks), np.float64)
 
 
 def _shapes(rows: pd.DataFrame) -> Doubles:

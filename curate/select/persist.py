@@ -47,6 +47,12 @@ def options_from(stored: Mapping[str, Any]) -> SelectionOptions:
         return SelectionOptions()
 
 
+def options_then(stored: Mapping[str, Any]) -> SelectionOptions:
+    """The options with which a stored selection was made: floors that it does not name did not exist, or were off."""
+    floors = dict.fromkeys((one.name for one in options_of(Floors)), None) | dict(stored.get("floors", {}))
+    return options_from({"keep_misread": True, **stored, "floors": floors})
+
+
 def _known(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
     names = {one.name for one in options_of(kind)}
     return {name: value for name, value in stored.items() if name in names}

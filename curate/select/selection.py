@@ -280,8 +280,8 @@ def _problem(pool: Pool, cover: Cover) -> facility_location.Problem:
         asked = pool.space.embed(pool.wanted, neutral_of(pool.wanted))[content_order(pool.wanted)]
         filmed = seconds(pool.wanted)[content_order(pool.wanted)]
         rows, cell, _ = leaders(asked, radius_of(pool.space.width, ALIKE), MOST_CELLS)
-        asking = np.bincount(cell, filmed, len(rows)).astype(np.float64)
-        return facility_location.Problem(pool.points, asked[rows], pool.space.width, asking, worth)
+        shown = np.bincount(cell, filmed, len(rows)).astype(np.float64)
+        return facility_location.Problem(pool.points, asked[rows], pool.space.width, shown, worth)
     weight = pool.kinds.weight
     if cover == "footage":
         weight = np.bincount(pool.kinds.cell, pool.seconds, len(pool.kinds.rows)).astype(np.float64)

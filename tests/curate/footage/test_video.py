@@ -12,7 +12,7 @@ from curate.errors import FootageError, UsageError
 from curate.footage.paths import Footage, expand, parse_footage
 from curate.footage.picture import matrix_of, to_rgb
 from curate.footage.source import stamp
-from curate.footage.video import decode, matrix_of, probe, segments, to_rgb
+from curate.footage.video import decode, probe, segments
 
 
 def level(image: np.ndarray) -> float:
