@@ -133,7 +133,7 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "light_from",
         pa.string(),
-        "albedo: lighting estimated with the subject's own albedo; one light: from this frame alone",
+        "albedo: lighting estimated with the subject's own albedo; one light: from this frame alone, as in hard light",
         "table",
         "lighting",
     ),

@@ -89,7 +89,7 @@ def warp(image: Image, matrix: NDArray[np.floating], size: int) -> Image:
     double = cv2.warpAffine(part, fine, (2 * size, 2 * size), flags=flags, borderMode=EDGE)
     area = cast(Image, cv2.resize(double, (size, size), interpolation=cv2.INTER_AREA))
     share = max(2 * zoom - 1, 0.0) ** 4
-    return area if share < 0.01 else cast(Image, cv2.addWeighted(area, 1 - share, _enlarged(image, m, size), share, 0))
+    return area if share < 0.1 else cast(Image, cv2.addWeighted(area, 1 - share, _enlarged(image, m, size), share, 0))
 
 
 def _enlarged(image: Image, matrix: NDArray[np.float64], size: int) -> Image:
