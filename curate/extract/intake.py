@@ -51,6 +51,7 @@ def probe_all(
             clip = _probe(one)
         except FootageError as error:
             failed.append(Failure(one.url if isinstance(one, Far) else str(one.path), str(error)))
+            failed += _photos_of(one)
             continue
         _take_in(clips, clip)
         if clip.kind == "photos":
@@ -60,6 +61,13 @@ def probe_all(
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise WorkError(f"none of the footage is usable: {failed[0].reason}{more}")
     return clips, failed, frozenset(one.url for one in wanted if isinstance(one, Far))
+
+
+def _photos_of(wanted: Footage | Far) -> Sequence[Failure]:
+    """The photos of a folder of which none can be read, each with its reason."""
+    if isinstance(wanted, Far) or not wanted.path.is_dir():
+        return ()
+    return photos.survey(wanted.path).failures
 
 
 def _current(clip: Clip) -> Clip:

@@ -159,7 +159,7 @@ def _write(
 ) -> None:
     base = line.base
     end = _end(source, times) if span is None else _end_of(span, source, line, times)
-    shift = _start(source, base) if span is None else times[0]
+    shift = _start(source, base, times[0]) if span is None else times[0]
     container.metadata.update({**tags.wanted(source), "comment": comment})
     chapters = tags.chapters(source, shift * base, None if span is None else end * base)
     if chapters:
@@ -198,11 +198,11 @@ def _tracks(
     return track, {stream: streams.add(container, stream) for stream in found}
 
 
-def _start(source: Any, base: Fraction) -> int:
-    """Time of the footage that becomes 0: of a transmitter's clock the start, otherwise 0."""
+def _start(source: Any, base: Fraction, first: int) -> int:
+    """Time of the footage that becomes 0: the start of a transmitter's clock, otherwise 0; never after a frame."""
     if source.format.name.split(",")[0] not in CLOCKS or source.start_time is None:
-        return 0
-    return round(Fraction(source.start_time, av.time_base) / base)
+        return min(first, 0)
+    return min(first, round(Fraction(source.start_time, av.time_base) / base))
 
 
 def _end_of(span: tuple[int, int], source: Any, line: Timeline, times: Sequence[int]) -> int:

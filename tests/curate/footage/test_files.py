@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from curate.errors import FootageError
+from curate.extract.intake import probe_all
 from curate.footage import picture, video
 from curate.footage.paths import Footage, expand
 from curate.footage.picture import View
@@ -328,6 +329,21 @@ def test_photos_that_cannot_be_read_are_named(tmp_path) -> None:
     assert clip.frames == 4
     assert len(list(video.decode(clip, video.segments(clip, 1)[0], account=account))) == 1
     assert sum(g.frames for g in account.gaps) == 3
+
+
+def test_photos_that_cannot_be_read_are_in_failed_even_if_none_can(make, tmp_path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (folder / name).write_bytes(b"")
+    (tmp_path / "a.mp4").write_bytes(make("a.mp4", *X264).read_bytes())
+    clips, failed = probe_all([str(tmp_path)], None)
+    assert [c.name for c in clips] == ["a"]
+    assert [Path(f.path).name for f in failed] == ["photos", "a.jpg", "b.jpg"]
+    cv2.imwrite(str(folder / "c.jpg"), np.full((40, 50, 3), 90, np.uint8))
+    clips, failed = probe_all([str(tmp_path)], None)
+    assert [c.name for c in clips] == ["a", "photos"]
+    assert [Path(f.path).name for f in failed] == ["a.jpg", "b.jpg"]
 
 
 @pytest.mark.parametrize("suffix", [".avif", ".jp2"])
