@@ -89,7 +89,8 @@ def train(
     """Train on two facesets into the folder `out`.
 
     Resumes the run in `out` with `resume`, or if torchrun has restarted the processes; replaces it with `force`;
-    starts from the encoder of the run `init`, or the whole of a prior. `cache` is a folder on the machine's own disk for the decoded crops.
+    starts from the encoder of the run `init`, or the whole of a prior. `cache` is a folder on the machine's own disk
+    for the decoded crops.
     Raises ConsentError if a faceset has no subject or basis, UsageError for a wrong call, WorkError if the work
     fails or a signal stops it (then a checkpoint of that step can be resumed).
     """
