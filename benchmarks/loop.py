@@ -131,6 +131,9 @@ def main() -> None:
             time.sleep(20)  # the App's server and its database end some seconds after it
             rounds.append({"round": len(rounds), "seconds": round(time.monotonic() - began), **state(base / "tmp")})
             print("  ".join(f"{key} {value:g}" for key, value in rounds[-1].items()), flush=True)
+        for process in (p for p in psutil.Process().children(recursive=True) if "mongod" in p.name()):
+            process.terminate()
+            process.wait(60)
         print(json.dumps({"benchmark": "loop", "minutes": given.minutes, "rounds": rounds}))
 
 

@@ -485,7 +485,7 @@ def test_a_damaged_faceset_is_one_line(tmp_path, seeds: ModuleType, file, capsys
             err = capsys.readouterr().err
             assert err.count("\n") == 1 and err.startswith("faceset: ") and file in err
         else:
-            with pytest.raises(WorkError, match=r"selection.parquet is damaged .*: select again with faceset select"):
+            with pytest.raises(WorkError, match=r"selection.parquet is damaged .*: faceset select"):
                 open_faceset(tmp_path / "set").selection()
     finally:
         sys.argv = old

@@ -157,7 +157,7 @@ def dataset_name(folder: Path) -> str:
 def _load(fo: Any, faceset: Faceset) -> tuple[Any, Drawing | None]:
     name = dataset_name(faceset.folder)
     made_cache_folder()
-    with FileLock(cache_folder() / f".app-{name[-6:]}.lock"):
+    with FileLock(cache_folder() / f".app-{name[-1]}.lock"):
         fresh = not fo.dataset_exists(name)
         dataset = fo.Dataset(name, persistent=True) if fresh else fo.load_dataset(name)
         try:

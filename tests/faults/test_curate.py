@@ -75,7 +75,7 @@ def test_a_full_disk(clip, whole, small_disk, ledger, tmp_path, capsys, monkeypa
     row.tries += 1
     watched.look()
     code, line = told(capsys, "curate", out, "--workers", "1" if TRIES == 1 else "2")
-    assert code == 1 and "No space left on device; what was finished is kept" in line
+    assert code == 1 and "No space left on device; finished work is kept" in line
     row.tries, row.message = row.tries + 1, line
     watched.look()
     remount(small_disk, "size=50m")
