@@ -120,7 +120,7 @@ def _floor(rest: pd.DataFrame, kept: NDArray[np.bool_], flag: str, column: str, 
     return kept & (margin > 0), f"{flag} {limit:g} ({column})", margin, detail
 
 
-def _numbers(column: pd.Series) -> Doubles:  # type: ignore[type-arg]
+def _numbers(column: pd.Series) -> Doubles:
     return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan), np.float64)
 
 
