@@ -8,7 +8,7 @@ from curate.schema import STATUS_OK
 
 LOOK = "faceset"
 """Workspace with which the App opens: the faces next to the Coverage panel and the map."""
-PANEL = "@faceset/faceset/coverage"
+PANEL = "coverage"
 """Type of our Coverage panel."""
 SELECTED, NOT_SELECTED, DROPPED = "selected", "kept, not selected", "dropped: "
 TWINS, WORST, OUTLIERS, PINNED = "near-duplicates", "worst quality", "outliers", "pinned or banned"
