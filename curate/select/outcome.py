@@ -24,8 +24,8 @@ from curate.scores.expression import AXES
 from curate.select import coverage
 from curate.select.content import seconds, stands_for
 from curate.select.keep import Amounts, amounts_of
-from curate.select.options import FLOOR_COLUMNS, Weights
-from curate.select.persist import options_then
+from curate.select.options import FLOOR_COLUMNS, SelectionOptions, Weights
+from curate.select.persist import INVALID, options_then
 from curate.select.pool import Pool, pool_of
 from curate.select.space import BLOCKS, SPACE_COLUMNS, Neutral, Space, neutral_of, posed
 from curate.types import Floats
@@ -184,9 +184,16 @@ def target_folder(faceset: Faceset) -> Path | None:
     return Path(folder) if isinstance(folder, str) else None
 
 
+def _options(faceset: Faceset) -> SelectionOptions:
+    try:
+        return options_then(faceset.selection_options())
+    except INVALID as error:
+        raise _damaged(faceset, error) from None
+
+
 def _pool(faceset: Faceset, wanted: pd.DataFrame | None) -> Pool | None:
     """What a selection was chosen from, read again from the tables; None where nothing is eligible any more."""
-    options = options_then(faceset.selection_options())
+    options = _options(faceset)
     try:
         return pool_of(faceset.table(COLUMNS, kept=True), options, read_pins(faceset), wanted)
     except WorkError:
@@ -202,7 +209,7 @@ def _selected(rows: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
 def assess(faceset: Faceset, rows: pd.DataFrame) -> Outcome:
     """What the selection `rows` is worth, computed from the table with the stored options."""
     kept = faceset.table(COLUMNS, kept=True)
-    options, folder = options_then(faceset.selection_options()), target_folder(faceset)
+    options, folder = _options(faceset), target_folder(faceset)
     target = open_faceset(folder) if folder is not None and is_faceset(folder) else None
     wanted = None if target is None else posed(target.table(COLUMNS, kept=True))
     pool, chosen = _pool(faceset, wanted), _selected(rows, kept)

@@ -12,6 +12,9 @@ from curate.errors import FacesetError, WorkError
 from curate.options import options_of
 from curate.select.options import Floors, SelectionOptions, Weights
 
+INVALID = (TypeError, ValueError, AttributeError, FacesetError)
+"""What damaged options raise."""
+
 
 @dataclass(frozen=True, eq=False)
 class Last:
@@ -38,23 +41,31 @@ def last_options(faceset: Faceset) -> Last:
 
 def options_from(stored: Mapping[str, Any]) -> SelectionOptions:
     """Options as they are stored with a selection; what is missing or not valid any more has its default."""
-    plain = {f.name: stored[f.name] for f in fields(SelectionOptions) if f.name in stored}
     try:
-        plain["floors"] = Floors(**_known(Floors, stored.get("floors", {})))
-        plain["weights"] = Weights(**_known(Weights, stored.get("weights", {})))
-        return SelectionOptions(**plain)
-    except (TypeError, ValueError, FacesetError):
+        return checked_options(stored)
+    except INVALID:
         return SelectionOptions()
 
 
+def checked_options(stored: Mapping[str, Any]) -> SelectionOptions:
+    """Options as they are stored with a selection, what is missing by default; raises INVALID for damaged ones."""
+    plain = {f.name: stored[f.name] for f in fields(SelectionOptions) if f.name in stored}
+    plain["floors"] = Floors(**_known(Floors, stored.get("floors", {})))
+    plain["weights"] = Weights(**_known(Weights, stored.get("weights", {})))
+    return SelectionOptions(**plain)
+
+
 def options_then(stored: Mapping[str, Any]) -> SelectionOptions:
-    """The options with which a stored selection was made: floors that it does not name did not exist, or were off."""
+    """The options with which a stored selection was made: floors that it does not name did not exist, or were off.
+
+    Raises INVALID for damaged ones.
+    """
     floors = dict.fromkeys((one.name for one in options_of(Floors)), None) | dict(stored.get("floors", {}))
-    return options_from({"keep_misread": True, **stored, "floors": floors})
+    return checked_options({"keep_misread": True, **stored, "floors": floors})
 
 
 def _known(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
-    names = {one.name for one in options_of(kind)}
+    names: set[str] = {one.name for one in options_of(kind)}
     return {name: value for name, value in stored.items() if name in names}
 
 
