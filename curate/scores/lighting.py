@@ -162,7 +162,7 @@ def unbiased(directions: NDArray[np.floating], bias: Bias | None = None) -> NDAr
 
 def black(colours: NDArray[np.uint8]) -> NDArray[np.float64]:
     """(N,) share of the visible skin that is black beside the rest, of `colours` (N, T, 3); 0 where none is visible."""
-    seen = colours.any(2)
+    seen: NDArray[np.bool_] = np.asarray((colours > 0).any(2))
     luminance = np.where(seen, decoded8(colours) @ LUMA, np.nan)
     luminance[~seen.any(1)] = 1.0
     dark = luminance < BLACK * np.nanquantile(luminance, 0.9, axis=1, keepdims=True)
