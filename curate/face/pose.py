@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from curate.face.mesh import canonical
 
 Doubles = NDArray[np.float64]
-Gains = tuple[float, float, float, float]
-GAINS: Gains = (1.031, 0.033, 0.982, -1.04)
-"""True over fitted yaw at 0, and what is added to that by 60 degrees of it; true over fitted pitch, and degrees added
-to it. Fitted by `benchmarks/calibrate.py --real` on 968 pictures of AFLW2000-3D; at two folds in docs/accuracy.md."""
+Gains = tuple[float, float, float]
+GAINS: Gains = (1.085, 0.976, -1.19)
+"""True over fitted yaw, fitted on the turntable's calibration heads; true over fitted pitch, and degrees added to it,
+fitted by `benchmarks/calibrate.py --real` on 968 pictures of AFLW2000-3D; at two folds in docs/accuracy.md."""
 SURE = 60.0
 """Degrees of yaw up to which a well fitted pose is trusted fully."""
 ZERO_YAW = 45.0
@@ -120,8 +120,8 @@ def corrected(
     yaw: Doubles, pitch: Doubles, roll: Doubles, gains: Gains | None = None
 ) -> tuple[Doubles, Doubles, Doubles]:
     """Yaw, pitch and roll (N,) in degrees of fitted ones, by GAINS or others."""
-    near, more, slope, added = GAINS if gains is None else gains
-    return yaw * (near + more * np.square(yaw / 60)), pitch * slope + added, roll
+    wide, slope, added = GAINS if gains is None else gains
+    return yaw * wide, pitch * slope + added, roll
 
 
 def trusted(fit: Fit, yaw: Doubles, pitch: Doubles, roll: Doubles) -> HeadPose:
