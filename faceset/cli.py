@@ -64,6 +64,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "doctor": doctor.doctor,
     "demo": demo.demo,
 }
+INTERRUPTED = 130
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENOMEM}
 """Faults of the machine: one line; any other OSError is a bug and keeps its traceback."""
 
@@ -117,5 +118,7 @@ def main() -> None:
         sys.stderr.write("faceset: out of memory; finished work is kept; try fewer --workers\n")
         code = 1
     except (KeyboardInterrupt, typer.Abort):
-        code = console.fail("interrupted; finished work is kept", 130)
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # typer has turned Ctrl-C into this code
+        console.fail("interrupted; finished work is kept", INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

@@ -36,6 +36,12 @@ def demo(
     progress: Progress = no_progress,
 ) -> list[tuple[str, Path]]:
     """Make footage, two facesets, a run, a render and its reports under `out`; names and paths of the results."""
+    if not 1 <= seconds <= 600:
+        raise UsageError(f"--seconds {seconds:g}: must be 1 to 600 seconds")
+    config = config_of(
+        "tiny", steps=steps, save_every=max(steps // 3, 1), preview_every=max(steps // 7, 1), identity=12,
+        performance=24,
+    )  # fmt: skip
     _prepare(out, force)
     footage = _footage(out / "footage", round(seconds * FPS), progress)
     pages = []
@@ -43,10 +49,6 @@ def demo(
         request = Request((str(footage[side]),), out / side, subject, "public-domain", workers=workers)
         select_faceset(curate(request, progress).faceset, SelectionOptions("200"))
         pages.append(write_coverage(open_faceset(out / side)))
-    config = config_of(
-        "tiny", steps=steps, save_every=max(steps // 3, 1), preview_every=max(steps // 7, 1), identity=12,
-        performance=24,
-    )  # fmt: skip
     train(config, out / "source", out / "target", out / "run", progress=progress)
     done = render(out / "run", footage["target"], out / "render.mp4", RenderOptions(workers=workers), progress)
     results = [

@@ -85,6 +85,10 @@ def test_wrong_calls_exit_2_with_one_line(capsys, tmp_path) -> None:
         ("train", "--source", tmp_path, "--target", tmp_path, "--out", out): "is not a faceset",
         ("render", tmp_path, "--footage", clip, "--out", tmp_path / "o.mp4"): str(tmp_path),
         ("dance",): "dance",
+        ("curate", "", "--out", out, *ME): "empty",
+        ("inspect", clip, "--out", clip): "must be the name of an .html page",
+        ("demo", "--seconds", "nan", "--out", out): "--seconds nan",
+        ("select", tmp_path, "--max-identity-distance", "-1"): "--max-identity-distance -1",
         ("curate", clip, "--colour"): "--colour",
     }
     for arguments, words in cases.items():

@@ -124,6 +124,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if not self.l1_weight + self.ssim_weight + self.perceptual_weight:
+            raise UsageError("--l1-weight, --ssim-weight and --perceptual-weight are all 0: set at least one above 0")
         if self.batch % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate}: must divide --batch {self.batch}")
 

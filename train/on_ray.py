@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-from curate.errors import MissingError, UsageError, WorkError
+from curate.errors import MissingError, WorkError
 from curate.runtime.files import atomic
 from train.config import TrainConfig, from_json
 from train.fit import Summary, train
 from train.run import is_run
-from train.start import clear
+from train.start import check_free, clear
 
 FAILURES = 3
 """How often processes may be restarted."""
@@ -49,8 +49,8 @@ def train_on_ray(
         import ray.train.torch
     except ImportError as error:
         raise MissingError(f"--engine ray: {error}: pip install 'faceset[cluster]'") from None
-    if is_run(out) and not (resume or force):
-        raise UsageError(f"--out {out} already exists: use --resume to continue it or --force to replace it")
+    if not resume:
+        check_free(out, force)
     if force:
         clear(out)
     if not ray.is_initialized():

@@ -12,7 +12,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from curate.dataset.faceset import Faceset
+from curate.dataset.faceset import MANIFEST, Faceset
 from curate.errors import UsageError, WorkError
 from curate.extract.normalise import Own
 from curate.extract.table import calibration
@@ -65,9 +65,7 @@ def prepare(out: Path, config: TrainConfig, subjects: dict[str, Subject], resume
         return run
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out} is a file: give a folder")
-    if out.is_dir() and not force and any(p.name != "cache" for p in out.iterdir()):
-        hint = "use --resume to continue it or --force to replace it" if is_run(out) else "give another folder"
-        raise UsageError(f"--out {out} already exists: {hint}")
+    check_free(out, force)
     try:
         clear(out)
         out.mkdir(parents=True, exist_ok=True)
@@ -75,6 +73,16 @@ def prepare(out: Path, config: TrainConfig, subjects: dict[str, Subject], resume
     except OSError as error:
         raise WorkError(f"--out {out} cannot be written ({error.strerror}): give another folder") from None
     return None
+
+
+def check_free(out: Path, force: bool) -> None:
+    """Raise UsageError where a run cannot be written to `out`: --force replaces a run, and no other folder."""
+    if not out.is_dir() or all(p.name == "cache" for p in out.iterdir()):
+        return
+    if not is_run(out) or (out / MANIFEST).exists():
+        raise UsageError(f"--out {out} already exists and is not a run: give another folder")
+    if not force:
+        raise UsageError(f"--out {out} already exists: use --resume to continue it or --force to replace it")
 
 
 def clear(out: Path) -> None:
@@ -106,7 +114,12 @@ def load(
     """
     sides: dict[str, Side] = {}
     footage = clarity(usable_rows(facesets["target"]))
-    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"--cache {cache}: cannot be made ({error.strerror}): give a folder that can be written"
+        ) from None
     with accelerator.local_main_process_first():
         for name, faceset in facesets.items():
             sides[name] = load_side(name, faceset, config, cache, accelerator.is_local_main_process, progress, footage)

@@ -25,7 +25,7 @@ class Drawing:
         self._out = Path(self._folder.name) / "map.npy"
         source = Path(self._folder.name) / "points.npy"
         np.save(source, points)
-        command = [sys.executable, "-m", "curate.app.map_process", str(source), str(self._out), str(seed)]
+        command = [sys.executable, "-P", "-m", "curate.app.map_process", str(source), str(self._out), str(seed)]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
     def places(self) -> Floats:

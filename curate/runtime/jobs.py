@@ -17,6 +17,8 @@ from curate.runtime.workers import Limits, WorkerLostError
 log = logging.getLogger(__name__)
 
 ENGINES = ("local", "ray")
+MOST = 1024
+"""Processes on one machine, at most."""
 RETRIES = 3
 """Number of times that Ray retries a task whose worker or machine was lost."""
 IN_FLIGHT = 2
@@ -28,8 +30,8 @@ Outcome = tuple[T, FacesetError | None]
 
 def processes(asked: int) -> int:
     """How many processes `--workers` means: 0 is one per core that this process may use. Raises UsageError."""
-    if asked < 0:
-        raise UsageError(f"--workers {asked}: must be 0 (one per core) or more")
+    if not 0 <= asked <= MOST:
+        raise UsageError(f"--workers {asked}: must be 0 (one per core) to {MOST}")
     return asked or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from curate.errors import UsageError
 from faceset import console, messages
 from faceset.options import Json, Quiet, Workers
 
@@ -28,6 +29,8 @@ def inspect(
     from reports.artifact_page.page import to_json, write
     from reports.artifacts.inspect import inspect as inspect_video
 
+    if out is not None and (out.suffix.lower() != ".html" or out.is_dir()):
+        raise UsageError(f"--out {out}: must be the name of an .html page")
     found = inspect_video(video, reference, workers=processes(workers), progress=console.progress(quiet))
     page = out or _writable_page(video)
     write(found, page, {"video": str(video), "reference": str(reference) if reference else None})

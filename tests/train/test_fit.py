@@ -210,12 +210,17 @@ def test_an_existing_folder_is_not_touched_without_force(
     other = tmp_path / "photos"
     other.mkdir()
     (other / "mine.txt").write_text("keep")
-    with pytest.raises(UsageError, match="already exists: give another folder"):
+    with pytest.raises(UsageError, match="already exists and is not a run: give another folder"):
         train(config, *pair, other)
     with pytest.raises(UsageError, match="is no run"):
         train(config, *pair, other, resume=True)
-    assert train(replace(config, steps=2), *pair, other, force=True).steps == 2
-    assert (other / "mine.txt").read_text() == "keep"
+    (other / "reports").mkdir()
+    (other / "reports" / "mine.txt").write_text("keep")
+    with pytest.raises(UsageError, match="already exists and is not a run: give another folder"):
+        train(config, *pair, other, force=True)
+    with pytest.raises(UsageError, match="already exists and is not a run: give another folder"):
+        train(config, *pair, pair[0], force=True)
+    assert (other / "mine.txt").read_text() == (other / "reports" / "mine.txt").read_text() == "keep"
     with pytest.raises(UsageError, match="is a file"):
         train(config, *pair, other / "mine.txt")
 
