@@ -284,7 +284,7 @@ def test_the_app_listens_on_this_machine_only(monkeypatch, tmp_path):
         def close_app(self) -> None:
             pass
 
-    dataset = type("Dataset", (), {"name": "ann"})()
+    dataset = type("Dataset", (), {"name": "ann", "list_workspaces": list, "list_saved_views": list})()
     monkeypatch.setitem(sys.modules, "fiftyone", Fo("fiftyone"))
     monkeypatch.setattr(app, "_load_all", lambda folders: [(dataset, None)])
     monkeypatch.setattr(app, "_finish_all", lambda loaded: None)

@@ -30,6 +30,8 @@ FEWEST = 3
 """Neighbours that a face needs, in order to be judged by them."""
 SOON = 0.2
 """Seconds to a neighbour, on top of the time for which the earlier of the two stands, at most."""
+USUAL = 0.5
+"""Where more than this share of the faces jumps, the footage does (pictures, a time lapse), and none is misread by it."""
 PIECE = 50_000
 _STEADY = tuple(i for i, name in enumerate(BLENDSHAPES) if not name.startswith("eye") and name != "neutral")
 """Blendshapes that a blink or a glance, which are over in a few frames, does not move."""
@@ -39,7 +41,8 @@ def misread(table: pd.DataFrame) -> NDArray[np.bool_]:
     """(N,) which faces of the table are misread. Without clip and time, only by their landmark_confidence."""
     found = _distrusted(table)
     if len(table) and {"clip", "time"} <= set(table):
-        found |= _jumps(table)
+        jumped = _jumps(table)
+        found |= jumped & (jumped.mean() <= USUAL)
         if "landmark_confidence" in table:
             found |= _drops(table)
     return found
@@ -118,7 +121,7 @@ def _away(values: Doubles, at: NDArray[np.int64], near: NDArray[np.bool_]) -> Do
     apart = np.sqrt(np.square(around - values[:, None]).sum(2))
     second = np.sort(np.where(near, apart, np.inf), axis=1)[:, 1]
     middle = np.full(len(values), np.inf)
-    some = near.sum(1) >= FEWEST
+    some = (near & np.isfinite(values[at]).all(2)).sum(1) >= FEWEST  # a landmarker may have no expressions
     middle[some] = np.sqrt(np.square(np.nanmedian(around[some], axis=1) - values[some]).sum(1))
     return np.asarray(np.nan_to_num(np.minimum(second, middle), nan=0.0), np.float64)
 

@@ -262,7 +262,7 @@ def test_timecode_counts_as_the_standard_does(code, frames, rate, expected) -> N
 
 def test_an_error_at_the_end_is_one_line_and_the_render_can_be_finished(make, stub, tmp_path, monkeypatch) -> None:
     footage, out = make("a.mp4", *X264), tmp_path / "made" / "out.mp4"
-    with monkeypatch.context() as broken, pytest.raises(WorkError, match="cannot be joined"):
+    with monkeypatch.context() as broken, pytest.raises(WorkError, match="its sound cannot be written"):
         broken.setattr(mux, "crop", lambda *given: None)
         broken.setattr(mux, "_write", lambda *given: (_ for _ in ()).throw(av.error.InvalidDataError(1, "wrong")))
         render(stub, footage, out)

@@ -11,7 +11,7 @@ import pytest
 from curate.dataset.faceset import open_faceset
 from curate.errors import WorkError
 from curate.select.left_out import LIKE, left_out
-from curate.select.options import Floors, SelectionOptions
+from curate.select.options import Floors, SelectionOptions, Weights
 from curate.select.selection import select_faceset
 from faceset import choosing
 from reports.sheets.page import command, write_left_out
@@ -68,9 +68,9 @@ def test_a_dry_run_changes_nothing(folder: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_floors_that_nothing_passes_are_shown(folder: Path) -> None:
-    options = SelectionOptions(floors=Floors(min_sharpness=1e9))
+    given = {SelectionOptions: {}, Floors: {"min_sharpness": 1e9}, Weights: {}}
     with pytest.raises(WorkError, match=r"shown in .*left-out\.html"):
-        choosing.select(folder, options, None)
+        choosing.select(folder, given, None)
     assert "No face is eligible" in (folder / "reports" / "left-out.html").read_text()
 
 

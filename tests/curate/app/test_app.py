@@ -277,7 +277,7 @@ def acted(fo, name: str, folder: Path) -> dict[str, object]:
     told["marks"] = sorted(zip(*dataset.exists("pin").values(["frame", "pin"]), strict=True))
     before = faceset.selection_path.read_bytes()
     anything = Floors(min_eye_distance=None, min_pose_confidence=None, min_exposure=None)
-    choice = actions.propose(dataset, SelectionOptions("7", floors=anything))
+    choice = actions.propose(dataset, SelectionOptions("7", floors=anything, keep_misread=True))
     told["shown"] = dataset.match({"selected": True}).sort_by("rank").values("frame")
     told["chosen"] = choice.rows["face_id"].str.split("-").str[1].astype(int).tolist()
     told["kept on disk"] = faceset.selection_path.read_bytes() == before

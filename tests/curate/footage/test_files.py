@@ -337,11 +337,11 @@ def test_photos_that_cannot_be_read_are_in_failed_even_if_none_can(make, tmp_pat
     for name in ("a.jpg", "b.jpg"):
         (folder / name).write_bytes(b"")
     (tmp_path / "a.mp4").write_bytes(make("a.mp4", *X264).read_bytes())
-    clips, failed = probe_all([str(tmp_path)], None)
+    clips, failed, _ = probe_all([str(tmp_path)], None)
     assert [c.name for c in clips] == ["a"]
     assert [Path(f.path).name for f in failed] == ["photos", "a.jpg", "b.jpg"]
     cv2.imwrite(str(folder / "c.jpg"), np.full((40, 50, 3), 90, np.uint8))
-    clips, failed = probe_all([str(tmp_path)], None)
+    clips, failed, _ = probe_all([str(tmp_path)], None)
     assert [c.name for c in clips] == ["a", "photos"]
     assert [Path(f.path).name for f in failed] == ["a.jpg", "b.jpg"]
 
