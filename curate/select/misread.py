@@ -31,7 +31,7 @@ FEWEST = 3
 SOON = 0.2
 """Seconds to a neighbour, on top of the time for which the earlier of the two stands, at most."""
 USUAL = 0.5
-"""Where more than this share of the faces jumps, the footage does (pictures, a time lapse), and none is misread by it."""
+"""Where more than this share of the faces jumps, the footage does (pictures, a time lapse): none is misread by it."""
 PIECE = 50_000
 _STEADY = tuple(i for i, name in enumerate(BLENDSHAPES) if not name.startswith("eye") and name != "neutral")
 """Blendshapes that a blink or a glance, which are over in a few frames, does not move."""
