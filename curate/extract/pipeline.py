@@ -284,13 +284,7 @@ def split_person(faceset: Faceset, person: int) -> Faceset:
         wanted = replace(faceset, grouping=replace(faceset.grouping, same_person=limit))
         if mine:
             wanted = replace(wanted, anchor=larger, references=(), persons=())
-        try:
-            build(wanted.changed())
-        except FacesetError:
-            faceset.save()
-            raise
-        faceset.selection_path.unlink(missing_ok=True)
-    return open_faceset(faceset.folder)
+        return _remade(faceset, wanted)
 
 
 def choose_person(faceset: Faceset, persons: tuple[int, ...]) -> Faceset:
@@ -303,11 +297,16 @@ def choose_person(faceset: Faceset, persons: tuple[int, ...]) -> Faceset:
         wanted = replace(faceset, references=(), persons=(), anchor=anchor.named(faceset, persons))
         if set(kept) == set(persons):
             return faceset
-        try:
-            build(wanted.changed())
-        except FacesetError:
-            faceset.save()
-            raise
-        faceset.selection_path.unlink(missing_ok=True)
-        mirror.removed(faceset.selection_path)
+        return _remade(faceset, wanted)
+
+
+def _remade(faceset: Faceset, wanted: Faceset) -> Faceset:
+    """The faceset with another subject or grouping: its table is remade, or all stays where that fails."""
+    try:
+        build(wanted.changed())
+    except FacesetError:
+        faceset.save()
+        raise
+    faceset.selection_path.unlink(missing_ok=True)
+    mirror.removed(faceset.selection_path)
     return open_faceset(faceset.folder)
