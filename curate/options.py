@@ -161,5 +161,9 @@ def _within(value: float, one: Option) -> bool:
 def _range(one: Option) -> str:
     unit = f" {one.metavar}" if one.metavar and one.metavar.islower() else ""
     if one.low is None or one.high is None:
-        return "a finite number" if one.low is None else f"at least {one.low:g}{unit}"
-    return f"{one.low:g} to {one.high:g}{unit}"
+        return "a finite number" if one.low is None else f"at least {_number(one.low)}{unit}"
+    return f"{_number(one.low)} to {_number(one.high)}{unit}"
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
