@@ -157,7 +157,8 @@ def _kept_identity(log: pd.DataFrame) -> str:
     share = last(log, "nearer")
     if not share < 0.5:
         return ""
-    return f"Only {percent(share)} of the swaps resemble the source more than the target: the others keep its identity."
+    few = f"Only {percent(share)} of the swaps resemble" if share >= 0.005 else "None of the swaps resembles"
+    return f"{few} the source more than the target{': the others keep its identity' if share >= 0.005 else ''}."
 
 
 def numbers(training: Training) -> list[tuple[str, str, str]]:
