@@ -168,7 +168,13 @@ def operate(page, label: str, budget: str | None = None) -> None:
     if budget is not None:
         page.wait_for_selector("text=a number, minutes of footage (9min) or auto", timeout=60_000)
         page.locator("[role=dialog] input[type=string]").first.fill(budget)
-        page.get_by_role("button", name="Execute").click()
+        execute = page.get_by_role("button", name="Execute")
+        for _ in range(4):  # a form that is still reading its last change takes no click
+            page.wait_for_timeout(1_000)
+            if execute.count():
+                execute.first.click(timeout=60_000)
+            if waited(page, lambda: [True] * (not page.locator("[role=dialog]").count()), 15):
+                break
     page.locator("[role=dialog]").wait_for(state="detached", timeout=60_000)
 
 
