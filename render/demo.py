@@ -40,7 +40,7 @@ def demo(
         raise UsageError(f"--seconds {seconds:g}: must be 1 to 600 seconds")
     config = config_of(
         "tiny", steps=steps, save_every=max(steps // 3, 1), preview_every=max(steps // 7, 1), identity=12,
-        performance=24, drive="picture",
+        performance=24,
     )  # fmt: skip
     _prepare(out, force)
     footage = _footage(out / "footage", round(seconds * FPS), progress)

@@ -37,7 +37,7 @@ class TrainConfig:
     """liae has a second one of the same size for the target."""
     residuals: int = option(1, "Residual blocks at each decoder size except the largest.", low=0, high=8)
 
-    drive: str = option("scores", "What drives the swap: scores (expression, gaze, pose, light) or the picture.",
+    drive: str = option("picture", "What drives the swap: scores (expression, gaze, pose, light) or the picture.",
                         choices=("scores", "picture"))  # fmt: skip
     """See train/drive.py."""
     picture_share: float = option(0.1875, "Fraction of the bottleneck read from the crop, with --drive scores.",

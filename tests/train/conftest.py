@@ -34,7 +34,17 @@ def one_thread() -> None:
 def config() -> TrainConfig:
     """The smallest network there is, on the CPU."""
     return replace(
-        config_of("tiny", device="cpu", steps=6, batch=2, save_every=3, log_every=2, preview_every=0, identity=0),
+        config_of(
+            "tiny",
+            device="cpu",
+            steps=6,
+            batch=2,
+            save_every=3,
+            log_every=2,
+            preview_every=0,
+            identity=0,
+            drive="scores",
+        ),
         encoder_width=4,
         decoder_width=4,
         latent=16,
