@@ -152,7 +152,7 @@ def run(folder: Path) -> None:
     from train.model import build
     from train.run import Run, SideInfo
 
-    config = replace(config_of("tiny"), encoder_width=8, decoder_width=8, latent=16)
+    config = replace(config_of("tiny", drive="scores"), encoder_width=8, decoder_width=8, latent=16)
     side = SideInfo(Subject("Ann", "self"), (("h264", "aa" * 32),), "bb" * 32, (0.1,) * 128, 12, "/faceset")
     folder.mkdir(parents=True)
     Run(
