@@ -71,10 +71,8 @@ def curate(
 
     settings, photos, cores = tuple(given[Settings].items()), tuple(reference or ()), processes(workers)
     who = (subject, basis, evidence, photos, persons_of(person))
-    request = Request(
-        tuple(footage), out, *who, settings, tuple(given[Grouping].items()), cores, engine, force, gpus, allow_remote
-    )
-    done = run(request, console.progress(quiet))
+    rest = (settings, tuple(given[Grouping].items()), cores, engine, force, gpus, allow_remote)
+    done = run(Request(tuple(footage), out, *who, *rest), console.progress(quiet))
     chosen = choosing.select(done.faceset.folder, given, target, defaults)
     chosen["left_out"] = choosing.sheet(done.faceset.folder)
     page = choosing.report(done.faceset.folder, target)
