@@ -70,13 +70,16 @@ def curate(
     from curate.runtime.jobs import processes
 
     settings, photos, cores = tuple(given[Settings].items()), tuple(reference or ()), processes(workers)
-    who = (subject, basis, evidence, photos, persons_of(person))
-    rest = (settings, tuple(given[Grouping].items()), cores, engine, force, gpus, allow_remote)
-    done = run(Request(tuple(footage), out, *who, *rest), console.progress(quiet))
+    who = (tuple(footage), out, subject, basis, evidence, photos, persons_of(person))
+    grouping = tuple(given[Grouping].items())
+    request = Request(*who, settings, grouping, cores, engine, force, gpus, allow_remote)
+    done = run(request, console.progress(quiet))
     chosen = choosing.select(done.faceset.folder, given, target, defaults)
-    chosen["left_out"] = choosing.sheet(done.faceset.folder)
-    page = choosing.report(done.faceset.folder, target)
-    console.say(as_json, {**_joined(done, chosen), "report": str(page)}, messages.curated)
+    chosen |= {
+        "left_out": choosing.sheet(done.faceset.folder),
+        "report": str(choosing.report(done.faceset.folder, target)),
+    }
+    console.say(as_json, _joined(done, chosen), messages.curated)
 
 
 def _joined(done: Curated, chosen: dict[str, Any]) -> dict[str, Any]:
