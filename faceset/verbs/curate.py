@@ -75,14 +75,11 @@ def curate(
     request = Request(*who, settings, grouping, cores, engine, force, gpus, allow_remote)
     done = run(request, console.progress(quiet))
     chosen = choosing.select(done.faceset.folder, given, target, defaults)
-    chosen |= {
-        "left_out": choosing.sheet(done.faceset.folder),
-        "report": str(choosing.report(done.faceset.folder, target)),
-    }
-    console.say(as_json, _joined(done, chosen), messages.curated)
+    console.say(as_json, _joined(done, chosen, target), messages.curated)
 
 
-def _joined(done: Curated, chosen: dict[str, Any]) -> dict[str, Any]:
-    """The results of extraction and selection as one."""
-    summary = done.summary()
-    return {**summary, **chosen, "notes": [*summary["notes"], *done.people[1], *chosen["notes"]]}
+def _joined(done: Curated, chosen: dict[str, Any], target: Path | None) -> dict[str, Any]:
+    """The results of extraction and selection as one, with the contact sheet and the page that are written here."""
+    summary, folder = done.summary(), done.faceset.folder
+    pages = {"left_out": choosing.sheet(folder), "report": str(choosing.report(folder, target))}
+    return {**summary, **chosen, **pages, "notes": [*summary["notes"], *done.people[1], *chosen["notes"]]}
