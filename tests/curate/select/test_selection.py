@@ -141,7 +141,8 @@ def test_sets_with_more_cells_than_the_most_are_nested_stable_and_nearly_as_good
             pick(table.sample(frac=1, random_state=1), 20, cover=cover).rows["face_id"].tolist()
             == (long.rows["face_id"].tolist()[:20])
         )
-        assert long.coverage >= 0.9 * exact[cover]
+        # in 54 dimensions no two of these faces are alike, so that 300 cells cannot stand for all of them
+        assert long.coverage >= 0.92 * exact[cover]
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.01])
@@ -372,7 +373,7 @@ def test_what_a_face_stands_for_counts_as_filmed():
     assert share[0] > share[1] + 0.2
 
 
-def test_wrong_wishes_are_refused_at_once():
+def test_wrong_options_are_refused_at_once():
     for wrong, words in (({"budget": "many"}, "--budget many"), ({"cover": "moon"}, "--cover moon")):
         with pytest.raises(UsageError, match=words):
             SelectionOptions(**wrong)
