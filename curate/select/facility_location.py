@@ -24,7 +24,7 @@ from curate.types import Floats
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-PAIRS = 30_000_000
+PAIRS = 12_000_000
 """Pairs of candidate and face that are stored, about (8 bytes each)."""
 LEAST_DENSE = 4
 BLOCK_CELLS = 4_000_000

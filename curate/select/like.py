@@ -28,7 +28,7 @@ SHARP, REFERENCE = 0.9, 0.75
 """A cell is as sharp as this quantile of its faces, and like faces are as sharp as that quantile of their cells."""
 MOST_EACH = 20
 """Faces of one cell that count, at most."""
-_BLOCK = 500
+_BLOCK = 100
 
 
 def quality(kinds: Kinds, faces: pd.DataFrame) -> Floats:

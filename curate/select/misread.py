@@ -33,7 +33,7 @@ SOON = 0.2
 CALM = 3.0
 """A face jumps only if it is away by CALM times the median distance of its neighbours to their own median: in pictures
 and time lapses, where all differ, none is misread by it (benchmarks/misread.py)."""
-PIECE = 50_000
+PIECE = 10_000
 _STEADY = tuple(i for i, name in enumerate(BLENDSHAPES) if not name.startswith("eye") and name != "neutral")
 """Blendshapes that a blink or a glance, which are over in a few frames, does not move."""
 

@@ -54,7 +54,7 @@ GAZE_WEIGHT = 0.5
 LIGHT_STEPS = np.array([0.3, 0.3, 0.3, 1.0, 0.4, 0.2])
 SIZES = {"pose": 3, "expression": len(FACES) + 2, "lighting": len(LIGHT_STEPS)}
 DIMENSIONS = sum(SIZES.values())
-PIECE = 50_000
+PIECE = 10_000
 """Faces that are turned into arrays at a time."""
 SAMPLE = 2000
 """Unlike faces from which scales and width are read, at most."""
