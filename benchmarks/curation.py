@@ -1,6 +1,6 @@
 """Does a curated selection train better? k faces chosen in several ways, a small autoencoder, faces held out.
 
-    python -m benchmarks.curation FACESET... [--k 32 200] [--regimes plain ...] [--learner linear] [--seeds 3]
+    python -m benchmarks.curation FACESET... [--k 32 200] [--regimes plain ...] [--learners linear]
 
 Blocks of 2 s are held out, with a guard of 0.5 s on both sides. From the rest k faces are chosen by `choose` and by the
 rivals of `benchmarks.curation_rivals`; with `--few` by those alone that need no pixels. A learner is then made from
@@ -24,6 +24,7 @@ The last table has the paired differences, rival minus ours: means over seeds, w
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -46,7 +47,7 @@ BLUR, SOFTER, MISREAD = 2.0, 0.45, 0.05
 """Pixels of the crop; Sharpness that such a blur costs (measured: 0.41 and 0.54 on two clips); share of faces."""
 DARK, SMALL, STRANGERS = 0.3, 4, 0.05
 """Share of the light that is left; times by which a face is smaller; share of faces of somebody else."""
-AXES, PICTURES = 24, 800
+AXES, PICTURES = 24, 300
 """Of the linear autoencoder; pictures from which they are made, about."""
 REGIMES = ("plain", "interview", "dirty", "film")
 FEW = (OURS, "uniform in time", "DFL most varied", "k-centre", "all faces")
@@ -71,6 +72,7 @@ class Result:
     clip: str
     regime: str
     method: str
+    learner: str
     k: int
     seed: int
     plain: float
@@ -100,7 +102,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("facesets", nargs="+", type=Path)
     parser.add_argument("--k", type=int, nargs="+", default=[32])
     parser.add_argument("--regimes", nargs="+", default=REGIMES, choices=REGIMES)
-    parser.add_argument("--learner", choices=("nearest", "linear", "network"), default="linear")
+    parser.add_argument(
+        "--learners", nargs="+", choices=("nearest", "linear", "network"), default=["nearest", "linear"]
+    )
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--few", action="store_true")
@@ -111,15 +115,18 @@ def _compared(f: Footage, k: int, args: argparse.Namespace) -> Iterator[Result]:
     names = FEW if args.few else tuple(METHODS)
     picked = {name: METHODS[name](f.pool, k) for name in names}
     for seed in range(args.seeds):
-        for name, rows in (picked | {"random": random(f.pool, k, seed)}).items():
+        every = picked | {"random": random(f.pool, k, seed)}
+        for (name, rows), learner in itertools.product(every.items(), args.learners):
+            if learner == "nearest" and seed and name != "random":
+                continue  # nothing in it is drawn
             images = f.pool.images[rows]
-            if args.learner == "network":
+            if learner == "network":
                 errors = _train(images, f.held, args.steps, seed)
             else:
-                errors = _linear(images, f.held, seed) if args.learner == "linear" else _nearest_error(images, f.held)
+                errors = _linear(images, f.held, seed) if learner == "linear" else _nearest_error(images, f.held)
             balanced = [float(np.average(errors, weights=w)) for w in (f.pixels, f.kinds)]
-            worst = float(np.quantile(errors, 0.95))
-            yield Result(f.clip, f.regime, name, k, seed, float(errors.mean()), balanced[0], worst, balanced[1])
+            figures = (float(errors.mean()), balanced[0], float(np.quantile(errors, 0.95)), balanced[1])
+            yield Result(f.clip, f.regime, name, learner, k, seed, *figures)
 
 
 def _regimes(faceset: Faceset, other: Faceset, names: Sequence[str]) -> Iterator[Footage]:
@@ -309,24 +316,25 @@ def _train(images: np.ndarray, held: np.ndarray, steps: int, seed: int, batch: i
 
 
 YARDSTICKS = ["plain", "pixels", "worst", "kinds"]
+GROUPS = ["learner", "regime", "k"]
 
 
 def _print(results: list[Result]) -> None:
     table = pd.DataFrame([asdict(r) for r in results])
-    groups = ["regime", "k", "method"]
-    print(table.groupby(groups)[YARDSTICKS].mean().sort_values(["regime", "k", "pixels"]).round(3).to_string())
+    means = table.groupby([*GROUPS, "method"])[YARDSTICKS].mean()
+    print(means.sort_values([*GROUPS, "pixels"]).round(3).to_string())
     print("rival minus ours (above 0: ours is better), mean and half of the 95 % interval over clips")
-    for (regime, k, method), mean, half in differences(table):
+    for (learner, regime, k, method), mean, half in differences(table):
         cells = "  ".join(f"{y} {mean[y]:+.3f} +-{half[y]:.3f}" for y in YARDSTICKS)
-        print(f"{regime:10}{k:5} {method:28} {cells}")
+        print(f"{learner:9}{regime:10}{k:5} {method:28} {cells}")
 
 
-def differences(table: pd.DataFrame) -> Iterator[tuple[tuple[str, int, str], pd.Series, pd.Series]]:
-    """Regime, k and rival; rival minus ours, mean over clips; half of its 95 % interval."""
-    each = table.groupby(["clip", "regime", "k", "method"])[YARDSTICKS].mean().reset_index()
-    keys = ["clip", "regime", "k"]
+def differences(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str, int, str], pd.Series, pd.Series]]:
+    """Learner, regime, k and rival; rival minus ours, mean over clips; half of its 95 % interval."""
+    each = table.groupby(["clip", *GROUPS, "method"])[YARDSTICKS].mean().reset_index()
+    keys = ["clip", *GROUPS]
     ours = each[each["method"] == OURS].set_index(keys)[YARDSTICKS]
-    for key, rows in each[each["method"] != OURS].groupby(["regime", "k", "method"]):
+    for key, rows in each[each["method"] != OURS].groupby([*GROUPS, "method"]):
         apart = rows.set_index(keys)[YARDSTICKS] - ours.reindex(rows.set_index(keys).index)
         yield key, apart.mean(), stats.t.ppf(0.975, max(len(apart) - 1, 1)) * apart.std() / np.sqrt(len(apart))
 
