@@ -50,6 +50,7 @@ DARK, SMALL, STRANGERS = 0.3, 4, 0.05
 AXES, PICTURES = 24, 300
 """Of the linear autoencoder; pictures from which they are made, about."""
 REGIMES = ("plain", "interview", "dirty", "film")
+LEARNERS = ("nearest", "linear", "network")
 FEW = (OURS, "uniform in time", "DFL most varied", "k-centre", "all faces")
 
 
@@ -90,7 +91,8 @@ def main() -> None:
     sets = [open_faceset(folder) for folder in args.facesets]
     results: list[Result] = []
     for i, faceset in enumerate(sets):
-        for footage in _regimes(faceset, sets[i - 1], args.regimes):
+        other = open_faceset(args.strangers) if args.strangers else sets[i - 1]
+        for footage in _regimes(faceset, other, args.regimes):
             for k in args.k:
                 results += _compared(footage, k, args)
     _print(results)
@@ -102,9 +104,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("facesets", nargs="+", type=Path)
     parser.add_argument("--k", type=int, nargs="+", default=[32])
     parser.add_argument("--regimes", nargs="+", default=REGIMES, choices=REGIMES)
-    parser.add_argument(
-        "--learners", nargs="+", choices=("nearest", "linear", "network"), default=["nearest", "linear"]
-    )
+    parser.add_argument("--strangers", type=Path, help="faceset of somebody else, for the regime film")
+    parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=LEARNERS[:2])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--few", action="store_true")
