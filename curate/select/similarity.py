@@ -82,7 +82,7 @@ def leaders(points: Floats, radius: float, most: int) -> tuple[NDArray[np.int64]
     for start in range(0, len(points), _PIECE):
         piece = np.arange(start, min(start + _PIECE, len(points)))
         if len(rows):
-            cell[piece], apart = _nearest(points[piece], points[rows])
+            cell[piece], apart = nearest(points[piece], points[rows])
             piece = piece[apart >= radius**2]
         new, own = net(points[piece], radius, len(piece))
         cell[piece] = own + len(rows)
@@ -91,6 +91,19 @@ def leaders(points: Floats, radius: float, most: int) -> tuple[NDArray[np.int64]
             radius, stays, joins = _widened(points[rows], radius, most)
             rows, cell[: start + _PIECE] = rows[stays], joins[cell[: start + _PIECE]]
     return rows, cell.astype(np.int32), radius
+
+
+def fits(points: Floats, radius: float, most: int) -> bool:
+    """Whether a net of `radius` over the points (N, D) float32 has at most `most` members."""
+    rows = np.zeros(0, np.int64)
+    for start in range(0, len(points), _PIECE):
+        piece = np.arange(start, min(start + _PIECE, len(points)))
+        if len(rows):
+            piece = piece[nearest(points[piece], points[rows])[1] >= radius**2]
+        rows = np.concatenate([rows, piece[net(points[piece], radius, most + 1)[0]]])
+        if len(rows) > most:
+            return False
+    return True
 
 
 def _widened(points: Floats, radius: float, most: int) -> tuple[float, NDArray[np.int64], NDArray[np.int64]]:
@@ -106,7 +119,7 @@ def _widened(points: Floats, radius: float, most: int) -> tuple[float, NDArray[n
             radius *= growth
 
 
-def _nearest(points: Floats, fixed: Floats) -> tuple[NDArray[np.int64], Floats]:
+def nearest(points: Floats, fixed: Floats) -> tuple[NDArray[np.int64], Floats]:
     """(A,) which of the fixed points (B, D) is nearest to each point (A, D), and the squared distance to it."""
     centre = fixed.mean(0)
     turned, lengths = np.ascontiguousarray((-2 * (fixed - centre)).T), np.square(fixed - centre).sum(1)
