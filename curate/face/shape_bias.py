@@ -60,8 +60,9 @@ def terms(points: NDArray[np.floating], scale: Doubles, rotation: Doubles, shift
     return np.stack([np.column_stack([alike, unlike * turned]), np.column_stack([unlike, alike * turned])])
 
 
-def turns(found: Doubles, weights: Weights | None = None) -> Doubles:
-    """(N, 3) rotation vectors in the head's own axes, in degrees, that undo the error; `found` (2, N, K) of `terms`."""
-    even, odd = found
+def turns(given: Doubles, weights: Weights | None = None) -> Doubles:
+    """(N, 3) rotation vectors in the head's own axes, in degrees, that undo the error; `given` (2, N, K) of `terms`."""
+    even, odd = given
     about_x, about_y, about_z = (np.array(w) for w in weights or WEIGHTS)
-    return np.clip(np.column_stack([even @ about_x, odd @ about_y, odd @ about_z]), -LARGEST, LARGEST)
+    found = np.column_stack([even @ about_x, odd @ about_y, odd @ about_z])
+    return np.asarray(np.clip(found, -LARGEST, LARGEST), np.float64)
