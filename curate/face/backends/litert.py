@@ -157,11 +157,11 @@ class LiteRTLandmarker:
         zoom = self._SIZE / side
         turn = zoom * np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
         matrix = np.column_stack([turn, self._SIZE / 2 - turn @ (x, y)])
-        crop = cv2.warpAffine(image, matrix, (self._SIZE, self._SIZE), flags=cv2.INTER_LINEAR)
+        crop = cast(Image, cv2.warpAffine(image, matrix, (self._SIZE, self._SIZE), flags=cv2.INTER_LINEAR))
         points, score = self._read(crop)
         share = _mirrored_share(points)
         if share > 0:
-            points = (1 - share) * points + share * self._mirrored(crop)
+            points = np.average([points, self._mirrored(crop)], axis=0, weights=[1 - share, share])
         back = np.linalg.inv(turn)
         points[:, :2] = (points[:, :2] - matrix[:, 2]) @ back.T
         points[:, 2] /= zoom
@@ -177,7 +177,7 @@ class LiteRTLandmarker:
     def _mirrored(self, crop: Image) -> NDArray[np.float64]:
         """(478, 3) points read from the crop's mirror image, in pixels of the crop itself."""
         points, _ = self._read(crop[:, ::-1])
-        return points[mirrored()] * (-1, 1, 1) + (self._SIZE, 0, 0)
+        return np.asarray(points[mirrored()] * (-1, 1, 1) + (self._SIZE, 0, 0), np.float64)
 
 
 def _mirrored_share(points: NDArray[np.float64]) -> float:
