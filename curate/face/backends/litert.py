@@ -182,5 +182,7 @@ class LiteRTLandmarker:
 
 def _mirrored_share(points: NDArray[np.float64]) -> float:
     """Weight of the mirror image, 0 to 0.5: turned heads are read twice, with a smooth beginning."""
+    if not np.isfinite(points).all():
+        return 0.0
     yaw = abs(float(euler(fit_mesh(points[None]).rotation)[0][0]))
     return 0.5 * float(np.clip((yaw - MIRROR_YAW) / MIRROR_RANGE, 0, 1))
