@@ -89,7 +89,7 @@ def build(
     if not tracks.tracks:
         raise NobodyError(
             f"{faceset.folder}: no face was found in the footage: "
-            "check that it shows a person whose face is at least 24 px wide and not covered"
+            "check that it shows a person whose face is at least 40 px wide and not covered"
         )
     people = find_people(tracks, faceset)
     with threadpool_limits(1):  # sums are taken in the same order everywhere
