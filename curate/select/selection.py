@@ -232,7 +232,7 @@ def _order(
     pinned = _pinned(pool.ids, pins, length, notes)
     if budget.faces is not None and budget.faces > count:
         notes.append(f"--budget {budget.text} is more than the {count} eligible faces: all of them are selected")
-    good = like.quality(pool.kinds, pool.faces)
+    good = like.quality(pool.faces, pool.kinds)
     best = np.union1d(like.best_of_cells(pool.kinds, good), pinned).astype(np.int64)
     moment = moments(pool.faces)
     radius = radius_of(pool.space.width, ALIKE)
@@ -282,7 +282,7 @@ def _pinned(ids: NDArray[np.str_], pins: Pins, length: int, notes: list[str]) ->
 
 def _problem(pool: Pool, cover: Cover) -> facility_location.Problem:
     """The facility location problem: a face of each cell of like faces, and how much each of them counts."""
-    worth = like.worth(pool.kinds, pool.points, pool.space.width, like.quality(pool.kinds, pool.faces))
+    worth = like.worth(pool.kinds, pool.points, pool.space.width, like.quality(pool.faces, pool.kinds))
     if cover == "target" and pool.wanted is not None:
         asked = pool.space.embed(pool.wanted, neutral_of(pool.wanted))[content_order(pool.wanted)]
         filmed = seconds(pool.wanted)[content_order(pool.wanted)]
