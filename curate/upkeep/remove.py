@@ -1,4 +1,5 @@
-"""Removal of clips from a faceset: their parts, crops, rows, pins and corrections. The footage itself is not touched.
+"""Removal of clips from a faceset: their parts, crops, rows, pins and corrections, and the pages, which show their
+faces. The footage itself is not touched.
 
 The table is made again without the clips before anything is deleted: where that fails, nothing is lost.
 """
@@ -100,3 +101,5 @@ def _remove(faceset: Faceset, going: set[str], rest: tuple[Clip, ...], faces: se
     faceset.selection_path.unlink(missing_ok=True)
     for name in sorted(going):
         remove(_files(faceset, name))
+    if faceset.reports.exists():
+        remove([faceset.reports])
