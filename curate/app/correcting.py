@@ -26,14 +26,12 @@ from curate.dataset.corrections import Correction
 from curate.dataset.faceset import Faceset, inside, open_faceset
 from curate.errors import FacesetError, UsageError
 from curate.extract import correct
-from curate.face.align import hull, transform
+from curate.face.align import transform
 from curate.face.handles import handles_of, influence, moved
 from curate.types import Floats
 
 PATH = actions.CORRECT
 PAGE = Path(__file__).parent / "pages" / "correct.html"
-CORNERS = 24
-"""Corners of the outline that is offered for a mask that was not drawn yet."""
 MOST_BYTES = 100_000
 """Largest body of a request."""
 TOLD = ("yaw", "pitch", "roll", "EyesOpen", "MouthClosed", "Sharpness", "landmark_confidence", "status")
@@ -115,7 +113,6 @@ def shown(faceset: Faceset, face_id: str, _: Any = None) -> dict[str, Any]:
         "points": found.tolist(),
         "influence": np.round(influence(face.points), 5).tolist(),
         "outline": outline,
-        "suggested": evenly(hull(now), CORNERS).tolist(),
         "row": json.loads(row.iloc[at].to_json()),
         "subject": faceset.subject.name if faceset.subject else None,
         **_neighbours(faceset, face_id),
@@ -128,14 +125,6 @@ def _neighbours(faceset: Faceset, face_id: str) -> dict[str, str | None]:
     at = order.index(face_id) if face_id in order else -1
     before = order[at - 1] if at > 0 else None
     return {"previous": before, "next": order[at + 1] if at + 1 < len(order) else None}
-
-
-def evenly(polygon: NDArray[np.floating], corners: int) -> Floats:
-    """(corners, 2) points at equal distances along a closed polygon (K, 2)."""
-    closed = np.vstack([polygon, polygon[:1]]).astype(np.float64)
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    wanted = np.linspace(0, along[-1], corners, endpoint=False)
-    return np.column_stack([np.interp(wanted, along, closed[:, i]) for i in (0, 1)]).astype(np.float32)
 
 
 def store(faceset: Faceset, face_id: str, asked: dict[str, Any]) -> dict[str, Any]:
