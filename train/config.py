@@ -37,9 +37,9 @@ class TrainConfig:
     """liae has a second one of the same size for the target."""
     residuals: int = option(1, "Residual blocks at each decoder size except the largest.", low=0, high=8)
 
-    drive: str = option("picture", "What drives the swap: scores (expression, gaze, pose, light) or the picture.",
-                        choices=("scores", "picture"))  # fmt: skip
-    """See train/drive.py."""
+    drive: str = option("outlines", "What drives the swap: outlines of eyes and mouth, scores, or only the picture.",
+                        choices=("outlines", "scores", "picture"))  # fmt: skip
+    """See train/outlines.py and train/drive.py."""
     picture_share: float = option(0.1875, "Fraction of the bottleneck read from the crop, with --drive scores.",
                                   low=0.01, high=0.99)  # fmt: skip
     picture_dropout: float = option(0.5, "Fraction of faces drawn from their scores alone, with --drive scores.",

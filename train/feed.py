@@ -25,13 +25,13 @@ class Batch:
     """One process's faces of one side for one step, on the CPU."""
 
     crops: Tensor
-    """(B, 5, C, C) uint8: RGB, mask and emphasis."""
+    """(B, 5 or more, C, C) uint8: RGB, mask, emphasis and outlines."""
     changes: Changes
     """Augmentation of these faces."""
     scores: Tensor | None = None
-    """(B, K) their scores as the network reads them; None: the picture drives it."""
+    """(B, K) their scores as the network reads them; None: they do not drive it."""
     seen: Tensor | None = None
-    """(B, 1) 0 for faces that are drawn from their scores alone, else 1."""
+    """(B, 1) 0 for faces that are drawn from their scores or outlines alone, else 1; None: the picture drives it."""
 
     def part(self, rows: slice, device: torch.device, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """Some rows on the device: the network's input, the picture it has to draw, the masks; see `augment.apply`."""
@@ -39,11 +39,12 @@ class Batch:
         read, truth, mask = augment.apply(crops, self.changes.part(rows, device), size)
         return read.contiguous(memory_format=torch.channels_last), truth, mask
 
-    def driven(self, rows: slice, device: torch.device) -> tuple[Tensor, Tensor] | None:
-        """`scores` and `seen` of some rows on the device; None: the picture drives the network."""
-        if self.scores is None or self.seen is None:
+    def driven(self, rows: slice, device: torch.device, outlines: Tensor) -> tuple[Tensor, Tensor] | None:
+        """`scores`, or else `outlines`, and `seen` of some rows on the device; None: the picture drives the network."""
+        if self.seen is None:
             return None
-        return self.scores[rows].to(device, non_blocking=True), self.seen[rows].to(device, non_blocking=True)
+        own = outlines if self.scores is None else self.scores[rows].to(device, non_blocking=True)
+        return own, self.seen[rows].to(device, non_blocking=True)
 
 
 def batch_of(
@@ -59,13 +60,14 @@ def batch_of(
     mine = slice(config.batch * rank, config.batch * (rank + 1))
     drawn = side.draw(random, count)
     changes = augment.draw(random, count, config, side.limits, side.may_flip[drawn]).part(mine, torch.device("cpu"))
-    seen = (random.random(count) >= config.picture_dropout)[mine]
+    kept = (random.random(count) >= config.picture_dropout)[mine]
     crops = side.crops(drawn[mine])
     crops = crops.pin_memory() if pin else crops
-    if side.drive is None:
-        return Batch(crops, changes)
-    scores = mirrored(side.drive.inputs(side.scores[drawn[mine]]), augment.is_mirrored(changes).numpy())
-    return Batch(crops, changes, torch.from_numpy(scores), torch.from_numpy(seen.astype(np.float32)[:, None]))
+    seen = torch.from_numpy(kept.astype(np.float32)[:, None])
+    if side.drive is not None:
+        scores = mirrored(side.drive.inputs(side.scores[drawn[mine]]), augment.is_mirrored(changes).numpy())
+        return Batch(crops, changes, torch.from_numpy(scores), seen)
+    return Batch(crops, changes, None, None if side.outlines is None else seen)
 
 
 class Feed:
