@@ -47,11 +47,19 @@ class Shape:
 
 
 def shape_of(points: NDArray[np.floating]) -> Shape | None:
-    """Rest shape from a subject's landmarks (N, 478, 3) in pixels of any size; None for other numbers of landmarks."""
+    """Rest shape from a subject's landmarks (N, 478, 3) in pixels of any size; None for other numbers of landmarks,
+    or where they are no faces."""
     if points.ndim != 3 or points.shape[1] != COUNT or not len(points):
         return None
     some = points[np.unique(np.linspace(0, len(points) - 1, min(len(points), MOST_FACES)).round().astype(int))]
-    heads, _ = frontal(some)
+    with np.errstate(all="ignore"):
+        rest = _rest(frontal(some)[0])
+    if not np.isfinite(rest).all():
+        return None
+    return Shape(tuple((float(x), float(y), float(z)) for x, y, z in rest.round(4)))
+
+
+def _rest(heads: Doubles) -> Doubles:
     rest = np.median(heads, 0)
     eyes, mouths = eye_openings(heads).mean(1), mouth_openings(heads)
     low, high = np.quantile(eyes, OPEN)
@@ -60,11 +68,20 @@ def shape_of(points: NDArray[np.floating]) -> Shape | None:
     calm = heads[mouths <= np.quantile(mouths, CLOSED)]
     others = np.setdiff1d(np.arange(COUNT), [*lids, *RIGHT_BROW, *LEFT_BROW])
     rest[others] = np.median(calm, 0)[others]
-    return Shape(tuple((float(x), float(y), float(z)) for x, y, z in rest.round(4)))
+    return rest
 
 
 def carried(points: NDArray[np.floating], target: Shape, source: Shape) -> Floats:
-    """Landmarks (N, 478, 3) of the target in pixels, as the source would have them with the same movements and pose."""
+    """Landmarks (N, 478, 3) of the target in pixels, as the source would have them with the same movements and pose.
+
+    Landmarks that are no face (all in one point) stay as they are.
+    """
+    with np.errstate(all="ignore"):
+        found = _carried(points, target, source)
+    return np.where(np.isfinite(found).all((1, 2), keepdims=True), found, np.asarray(points, np.float32))
+
+
+def _carried(points: NDArray[np.floating], target: Shape, source: Shape) -> Floats:
     heads, fit = frontal(points)
     own = np.array(target.rest)
     other = _closed(own, np.array(source.rest))
