@@ -209,5 +209,6 @@ def check_resume(begun: TrainConfig, asked: TrainConfig) -> tuple[str, ...]:
 
 def same_encoder(one: TrainConfig, other: TrainConfig) -> bool:
     """Whether the weights of one's encoder fit the other's."""
-    shape = ("arch", "size", "encoder_width", "decoder_width", "latent", "drive", "picture_share")
-    return all(getattr(one, name) == getattr(other, name) for name in shape)
+    shape = ("arch", "size", "encoder_width", "decoder_width", "latent")
+    shares = [config.picture_share if config.drive == "scores" else 1.0 for config in (one, other)]
+    return shares[0] == shares[1] and all(getattr(one, name) == getattr(other, name) for name in shape)

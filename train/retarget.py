@@ -53,19 +53,21 @@ def shape_of(points: NDArray[np.floating]) -> Shape | None:
         return None
     some = points[np.unique(np.linspace(0, len(points) - 1, min(len(points), MOST_FACES)).round().astype(int))]
     with np.errstate(all="ignore"):
-        rest = _rest(frontal(some)[0])
-    if not np.isfinite(rest).all():
+        heads = frontal(some)[0]
+        faces = np.isfinite(np.column_stack([heads.sum((1, 2)), eye_openings(heads), mouth_openings(heads)])).all(1)
+    if not faces.any():
         return None
+    rest = _rest(heads[faces])
     return Shape(tuple((float(x), float(y), float(z)) for x, y, z in rest.round(4)))
 
 
 def _rest(heads: Doubles) -> Doubles:
     rest = np.median(heads, 0)
     eyes, mouths = eye_openings(heads).mean(1), mouth_openings(heads)
-    low, high = np.quantile(eyes, OPEN)
+    low, high = np.quantile(eyes, OPEN[0], method="lower"), np.quantile(eyes, OPEN[1], method="higher")
     lids = [i for lids, iris, *_ in EYES for i in (*lids, *iris)]
     rest[lids] = np.median(heads[(eyes >= low) & (eyes <= high)], 0)[lids]
-    calm = heads[mouths <= np.quantile(mouths, CLOSED)]
+    calm = heads[mouths <= np.quantile(mouths, CLOSED, method="higher")]
     others = np.setdiff1d(np.arange(COUNT), [*lids, *RIGHT_BROW, *LEFT_BROW])
     rest[others] = np.median(calm, 0)[others]
     return rest

@@ -16,7 +16,7 @@ from curate.dataset.faceset import MANIFEST, Faceset
 from curate.errors import UsageError, WorkError
 from curate.extract.normalise import Own
 from curate.extract.table import calibration
-from curate.types import Progress, Subject
+from curate.types import Floats, Progress, Subject
 from train import checkpoint
 from train.clarity import clarity
 from train.config import TrainConfig, check_resume, flag
@@ -128,7 +128,7 @@ def load(
     if config.sampling == "gaps":
         sides["source"] = by_gaps(sides["source"], sides["target"])
     if config.drive == "outlines":
-        return outlined(sides, config.size, None if begun is None else begun.outlines)
+        return outlined(sides, config.size, None if begun is None else begun.outlines, accelerator.is_main_process)
     if config.drive == "picture":
         return sides
     drive = None if begun is None else begun.drive
@@ -136,7 +136,9 @@ def load(
     return driven(sides, drive, own, accelerator.is_main_process)
 
 
-def outlined(sides: dict[str, Side], size: int, outlines: Outlines | None = None) -> dict[str, Side]:
+def outlined(
+    sides: dict[str, Side], size: int, outlines: Outlines | None = None, report: bool = True
+) -> dict[str, Side]:
     """Both sides driven by outlines: `outlines`, or else with the shapes of their training faces.
 
     Raises UsageError if their landmarks differ in number.
@@ -149,6 +151,10 @@ def outlined(sides: dict[str, Side], size: int, outlines: Outlines | None = None
         )
     shapes = {name: shape_of(side.marks[side.split.train]) for name, side in sides.items()}
     outlines = outlines or Outlines(size, shapes["source"], shapes["target"])
+    if report:
+        trained = {name: side.scores[side.split.train] for name, side in sides.items()}
+        ranges = drive_of(trained["source"], trained["target"], sides["target"].rest)
+        _tell(ranges, trained["target"], "what swaps show there is extrapolated")
     return {name: replace(side, outlines=outlines) for name, side in sides.items()}
 
 
@@ -174,13 +180,18 @@ def driven(
         log.warning(
             "expression and gaze do not drive the swap, since a faceset has none: curate both with --landmarker litert"
         )
-    if report and (beyond := drive.beyond(trained["target"])):
+    if report:
+        _tell(drive, trained["target"], "swaps hold these scores at its edge")
+    return {name: replace(side, drive=drive) for name, side in sides.items()}
+
+
+def _tell(drive: Drive, scores: Floats, consequence: str) -> None:
+    """Warn of scores of the target's faces that lie beyond the source's range."""
+    if beyond := drive.beyond(scores):
         told = [f"{name} {100 * share:.0f} %" for name, share in beyond.items()][:TOLD_AT_MOST]
         log.warning(
-            "the target goes beyond the source's range, and swaps hold these scores at its edge (share of faces): %s",
-            ", ".join(told),
+            "the target goes beyond the source's range, and %s (share of faces): %s", consequence, ", ".join(told)
         )
-    return {name: replace(side, drive=drive) for name, side in sides.items()}
 
 
 def load_weights(training: Training, out: Path | None, init: Path | None) -> int | None:

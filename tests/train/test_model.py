@@ -113,7 +113,8 @@ def test_the_swap_of_liae_is_the_targets_crop_without_the_targets_code(config: T
 def test_an_encoder_fits_another_run_of_the_same_shape(config: TrainConfig, arch: str) -> None:
     config = replace(config, drive="scores")
     one, other = replace(config, arch=arch), replace(config, arch=arch, seed=1, residuals=1)
-    assert same_encoder(one, other)
+    assert same_encoder(one, other) and not same_encoder(one, replace(one, drive="outlines"))
+    assert same_encoder(replace(one, drive="picture"), replace(one, drive="outlines"))
     assert not same_encoder(one, replace(one, arch="df" if arch == "liae" else "liae"))
     first, second = build(one), build(other)
     crops = torch.rand(1, 3, 64, 64)
