@@ -58,9 +58,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "scores + two windows": {**SCORES, "ssim_windows": "two"},
     "scores + phases": {**SCORES, "phases": 0.25},
     "scores + pyramid": {**SCORES, "perceptual_weight": 0.5},
-    "outlines": {**TODAY, **EMPHASIS, "drive": "outlines", "picture_dropout": 0.0},
-    "outlines, code 48": {**TODAY, **EMPHASIS, "drive": "outlines", "picture_dropout": 0.0, "latent": 48},
-    "outlines, dropout": {**TODAY, **EMPHASIS, "drive": "outlines", "picture_dropout": 0.25},
+    "outlines": {**TODAY, **EMPHASIS, "drive": "outlines"},
     "all": {**SCORES, **EMPHASIS, "ssim_windows": "two", "phases": 0.25},
 }
 

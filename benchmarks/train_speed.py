@@ -86,7 +86,7 @@ def plain(config: TrainConfig):
     read = [x.contiguous(memory_format=torch.channels_last) for x in faces]
     mask = (torch.rand(config.batch, 1, config.size, config.size) > 0.5).float()
     maps = torch.rand(2 * config.batch, len(MAPS), config.size, config.size)
-    acts = (maps, torch.ones(len(maps), 1)) if config.drive == "outlines" else ()
+    acts = (maps,) if config.drive == "outlines" else ()
 
     def work() -> None:
         outputs = model(*read, *acts)

@@ -31,7 +31,7 @@ class Batch:
     scores: Tensor | None = None
     """(B, K) their scores as the network reads them; None: they do not drive it."""
     seen: Tensor | None = None
-    """(B, 1) 0 for faces that are drawn from their scores or outlines alone, else 1; None: the picture drives it."""
+    """(B, 1) 0 for faces that are drawn from their scores alone, else 1; None: scores do not drive the network."""
 
     def part(self, rows: slice, device: torch.device, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """Some rows on the device: the network's input, the picture it has to draw, the masks; see `augment.apply`."""
@@ -39,12 +39,9 @@ class Batch:
         read, truth, mask = augment.apply(crops, self.changes.part(rows, device), size)
         return read.contiguous(memory_format=torch.channels_last), truth, mask
 
-    def driven(self, rows: slice, device: torch.device, outlines: Tensor) -> tuple[Tensor, Tensor] | None:
-        """`scores`, or else `outlines`, and `seen` of some rows on the device; None: the picture drives the network."""
-        if self.seen is None:
-            return None
-        own = outlines if self.scores is None else self.scores[rows].to(device, non_blocking=True)
-        return own, self.seen[rows].to(device, non_blocking=True)
+    def driven(self, rows: slice, device: torch.device) -> tuple[Tensor, ...]:
+        """`scores` and `seen` of some rows on the device; nothing if scores do not drive the network."""
+        return tuple(own[rows].to(device, non_blocking=True) for own in (self.scores, self.seen) if own is not None)
 
 
 def batch_of(
@@ -60,14 +57,13 @@ def batch_of(
     mine = slice(config.batch * rank, config.batch * (rank + 1))
     drawn = side.draw(random, count)
     changes = augment.draw(random, count, config, side.limits, side.may_flip[drawn]).part(mine, torch.device("cpu"))
-    kept = (random.random(count) >= config.picture_dropout)[mine]
+    seen = (random.random(count) >= config.picture_dropout)[mine]
     crops = side.crops(drawn[mine])
     crops = crops.pin_memory() if pin else crops
-    seen = torch.from_numpy(kept.astype(np.float32)[:, None])
-    if side.drive is not None:
-        scores = mirrored(side.drive.inputs(side.scores[drawn[mine]]), augment.is_mirrored(changes).numpy())
-        return Batch(crops, changes, torch.from_numpy(scores), seen)
-    return Batch(crops, changes, None, None if side.outlines is None else seen)
+    if side.drive is None:
+        return Batch(crops, changes)
+    scores = mirrored(side.drive.inputs(side.scores[drawn[mine]]), augment.is_mirrored(changes).numpy())
+    return Batch(crops, changes, torch.from_numpy(scores), torch.from_numpy(seen.astype(np.float32)[:, None]))
 
 
 class Feed:

@@ -62,11 +62,11 @@ def _forward_backward(training: Training, batches: dict[str, Batch], rows: slice
     config, accelerator = training.config, training.accelerator
     device = accelerator.device
     read, truth, masks = zip(*(batches[name].part(rows, device, config.size) for name in SIDES), strict=True)
-    maps = [all_of[:, 2:] for all_of in masks]
-    driven = [batches[name].driven(rows, device, own) for name, own in zip(SIDES, maps, strict=True)]
+    acts = [batches[name].driven(rows, device) for name in SIDES]
+    if config.drive == "outlines":
+        acts = [(mask[:, 2:],) for mask in masks]
     with accelerator.autocast():
-        known = [found for found in driven if found is not None]
-        outputs = training.wrapped(*read, *(torch.cat(both) for both in zip(*known, strict=True)))
+        outputs = training.wrapped(*read, *(torch.cat(both) for both in zip(*acts, strict=True)))
     terms = [losses(o, t, m[:, :2], config) for o, t, m in zip(outputs, truth, masks, strict=True)]
     total = terms[0]["total"] + terms[1]["total"]
     weight = adversarial(config, training.step, training.cooling)
