@@ -19,11 +19,14 @@ from torch import Tensor
 
 from curate.face.align import hull
 from curate.face.mesh import INNER_LIPS, LEFT_BROW, LEFT_EYE, LIPS, RIGHT_BROW, RIGHT_EYE
+from curate.face.pose68 import MESH_OF_68
 from train.retarget import COUNT, Shape, carried
 
 NOSE = ((168, 6, 197, 195, 5, 4, 1), (64, 98, 97, 2, 326, 327, 294))
 """The ridge from its root to the tip, and the base from wing to wing."""
 IRISES = ((469, 470, 471, 472), (474, 475, 476, 477))
+JAW_OF_68 = (127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 356)
+"""Mesh points near the 17 points of the jaw, which have none of their own; they only count for the face's outline."""
 BROWS_68, NOSE_68 = (range(17, 22), range(22, 27)), (range(27, 31), range(31, 36))
 EYES_68 = (range(36, 42), range(42, 48))
 MAPS = ("eyes", "irises", "lips", "mouth", "brows", "nose", "face")
@@ -43,9 +46,17 @@ class Outlines:
     source: Shape | None = None
     target: Shape | None = None
     """Rest shapes; None: unknown, and the target's outlines are not carried over."""
+    points: int = COUNT
+    """Number of landmarks with which the network was trained: 478 or 68."""
+
+    def __post_init__(self) -> None:
+        if self.points not in (COUNT, 68) or not 0 < self.size <= 4096:
+            raise ValueError(f"outlines of {self.points} landmarks at {self.size} px")
 
     def plain(self, marks: NDArray[np.floating]) -> Tensor:
         """(N, len(MAPS), size, size) uint8 outlines of landmarks (N, P, 3) in units of the crop's side, as they are."""
+        if self.points == 68 and marks.shape[1] == COUNT:
+            marks = marks[:, [*JAW_OF_68, *MESH_OF_68]]
         return maps_of(marks, self.size)
 
     def carried(self, marks: NDArray[np.floating]) -> Tensor:

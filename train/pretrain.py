@@ -67,7 +67,7 @@ def pretrain(
     if config.drive == "scores":
         side = replace(side, drive=drive or drive_of(side.scores, side.scores, side.rest))
     if config.drive == "outlines":
-        side = replace(side, outlines=Outlines(config.size))
+        side = replace(side, outlines=Outlines(config.size, points=side.marks.shape[1]))
     training = setup(config, accelerator, {name: replace(side, name=name) for name in SIDES}, one_decoder=True)
     resumed_from = load_weights(training, out if resume else None, None)
     people = tuple(describe(*each) for each in zip(facesets, subjects, counts, strict=True))

@@ -150,7 +150,7 @@ def outlined(
             "--landmarker, or use --drive picture"
         )
     shapes = {name: shape_of(side.marks[side.split.train]) for name, side in sides.items()}
-    outlines = outlines or Outlines(size, shapes["source"], shapes["target"])
+    outlines = outlines or Outlines(size, shapes["source"], shapes["target"], counts.pop())
     if report:
         trained = {name: side.scores[side.split.train] for name, side in sides.items()}
         ranges = drive_of(trained["source"], trained["target"], sides["target"].rest)

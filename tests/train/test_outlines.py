@@ -76,6 +76,11 @@ def test_68_landmarks_have_everything_but_irises() -> None:
     maps = draw(np.random.default_rng(0).uniform(0.2, 0.8, (68, 3)), 64)
     drawn = {name for name, i in AT_MAP.items() if maps[..., i].any()}
     assert drawn == set(MAPS) - {"irises"}
+    mesh = seen(head(mouth=1.0))[None] / 256
+    like, whole = Outlines(64, points=68).plain(mesh)[0].float(), Outlines(64).plain(mesh)[0].float()
+    assert not like[AT_MAP["irises"]].any()  # footage is read with 478 landmarks, whatever the network was taught with
+    for name in ("eyes", "lips", "mouth", "face"):
+        assert overlap(like[[AT_MAP[name]]][None] / 255, whole[[AT_MAP[name]]][None] / 255) > 0.6, name
 
 
 def test_lids_that_close_by_less_than_a_pixel_are_told_apart() -> None:
