@@ -1,18 +1,20 @@
 """Retargeting: the target's landmarks on the source's face, so that the swap moves as one and looks like the other.
 
 Landmarks are turned back to a frontal head in centimetres. There each subject has a rest shape, and the target's
-distance from its own is added to the source's: lids scaled so that closed eyes are closed, the mouth so that closed
-lips are closed. Then the head is turned as the target's.
+distance from its own is added to the source's, with lids scaled so that closed eyes are closed. Below the nose the
+target's shape is only scaled: where the mouth and the chin of a source that grimaces rest cannot be told from its
+footage, and a wrong rest opens or closes every mouth. Then the head is turned as the target's.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.face.mesh import AT, INNER_LIPS, LEFT_BROW, LEFT_EYE, LIPS, RIGHT_BROW, RIGHT_EYE
+from curate.face.mesh import AT, LEFT_EYE, RIGHT_EYE, canonical
 from curate.face.pose import Fit, fit_mesh
 from curate.types import Floats
 
@@ -24,11 +26,8 @@ EYES = (
     (LEFT_EYE, range(473, 478), AT.left_eye_outer, AT.left_eye_inner, AT.left_eye_top, AT.left_eye_bottom),
 )
 """Lids, iris, corners, and the middle of both lids, of each eye."""
-MOUTH = (AT.mouth_right, AT.mouth_left)
 OPEN = (0.5, 0.9)
 """Quantiles of the opening of the eyes between which they count as open and at rest."""
-CLOSED = 0.2
-"""Quantile of the opening of the mouth up to which it counts as closed."""
 MOST_FACES = 2000
 """Faces from which a rest shape is measured, evenly spread."""
 
@@ -54,7 +53,7 @@ def shape_of(points: NDArray[np.floating]) -> Shape | None:
     some = points[np.unique(np.linspace(0, len(points) - 1, min(len(points), MOST_FACES)).round().astype(int))]
     with np.errstate(all="ignore"):
         heads = frontal(some)[0]
-        faces = np.isfinite(np.column_stack([heads.sum((1, 2)), eye_openings(heads), mouth_openings(heads)])).all(1)
+        faces = np.isfinite(np.column_stack([heads.sum((1, 2)), eye_openings(heads)])).all(1)
     if not faces.any():
         return None
     rest = _rest(heads[faces])
@@ -63,13 +62,10 @@ def shape_of(points: NDArray[np.floating]) -> Shape | None:
 
 def _rest(heads: Doubles) -> Doubles:
     rest = np.median(heads, 0)
-    eyes, mouths = eye_openings(heads).mean(1), mouth_openings(heads)
+    eyes = eye_openings(heads).mean(1)
     low, high = np.quantile(eyes, OPEN[0], method="lower"), np.quantile(eyes, OPEN[1], method="higher")
     lids = [i for lids, iris, *_ in EYES for i in (*lids, *iris)]
     rest[lids] = np.median(heads[(eyes >= low) & (eyes <= high)], 0)[lids]
-    calm = heads[mouths <= np.quantile(mouths, CLOSED, method="higher")]
-    others = np.setdiff1d(np.arange(COUNT), [*lids, *RIGHT_BROW, *LEFT_BROW])
-    rest[others] = np.median(calm, 0)[others]
     return rest
 
 
@@ -85,9 +81,10 @@ def carried(points: NDArray[np.floating], target: Shape, source: Shape) -> Float
 
 def _carried(points: NDArray[np.floating], target: Shape, source: Shape) -> Floats:
     heads, fit = frontal(points)
-    own = np.array(target.rest)
-    other = _closed(own, np.array(source.rest))
+    own, other = np.array(target.rest), np.array(source.rest)
     moved = other + _gains(own, other) * (heads - own)
+    low = list(_lower_face())
+    moved[:, low] = other[AT.nose_base] + _scale(own, other) * (heads[:, low] - own[AT.nose_base])
     for lids, iris, *_ in EYES:
         moved[:, list(iris)] = _looking(heads, own, other, iris, lids, moved)
     return back(moved, fit)
@@ -113,30 +110,9 @@ def eye_openings(heads: Doubles) -> Doubles:
     return np.asarray(np.stack(found, 1) / np.stack(widths, 1))
 
 
-def mouth_openings(heads: Doubles) -> Doubles:
-    """(N,) distance between the inner lips of heads (N, 478, 3), over the width of the mouth at rest."""
-    width = np.median(np.linalg.norm(heads[:, AT.mouth_left] - heads[:, AT.mouth_right], axis=-1))
-    return np.asarray((heads[:, AT.lip_top, 1] - heads[:, AT.lip_bottom, 1]) / width)
-
-
-def _closed(own: Doubles, other: Doubles) -> Doubles:
-    """The other rest shape with its lips as near to each other as the own ones, if they are further apart."""
-    found, ring = other.copy(), list(INNER_LIPS)
-    middle = other[[AT.lip_top, AT.lip_bottom], 1].mean()
-    apart = other[AT.lip_top, 1] - other[AT.lip_bottom, 1]
-    wanted = (own[AT.lip_top, 1] - own[AT.lip_bottom, 1]) * _width(other, *MOUTH) / _width(own, *MOUTH)
-    if apart > wanted:
-        shift = (other[ring, 1] - middle) * (max(wanted, 0.0) / apart - 1)
-        found[ring, 1] += shift
-        found[list(LIPS), 1] += shift
-    return found
-
-
 def _gains(own: Doubles, other: Doubles) -> Doubles:
     """(478, 3) how far each point of the other face moves where that of the own one moves by 1."""
     gains = np.ones((COUNT, 3))
-    mouth = _width(other, *MOUTH) / _width(own, *MOUTH)
-    gains[[*LIPS, *INNER_LIPS]] = np.clip(mouth, 0.7, 1.4)
     for lids, _, outer, inner, top, low in EYES:
         opened = (other[top, 1] - other[low, 1]) / max(own[top, 1] - own[low, 1], 1e-6)
         wide = _width(other, outer, inner) / _width(own, outer, inner)
@@ -154,6 +130,19 @@ def _looking(
     away = heads[:, [iris[0]]] - middle
     ring = other[list(iris)] - other[iris[0]]
     return np.asarray(moved[:, [outer, inner]].mean(1, keepdims=True) + wide * away + ring)
+
+
+def _scale(own: Doubles, other: Doubles) -> float:
+    """Size of the other face over that of the own one, by the outer corners of the eyes."""
+    corners = (AT.right_eye_outer, AT.left_eye_outer)
+    return _width(other, *corners) / _width(own, *corners)
+
+
+@functools.cache
+def _lower_face() -> tuple[int, ...]:
+    """Points below the base of the nose."""
+    height = canonical().vertices[:, 1]
+    return tuple(np.flatnonzero(height < height[AT.nose_base]).tolist())
 
 
 def _width(rest: Doubles, one: int, two: int) -> float:
