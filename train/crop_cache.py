@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from curate.dataset import corrections
 from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
 from curate.face import align
@@ -83,6 +84,9 @@ def _paths(cache: Path, name: str) -> tuple[Path, Path]:
 def _digest(faceset: Faceset, rows: pd.DataFrame, size: int, config: TrainConfig) -> str:
     where, weights = str(faceset.folder.resolve()), [config.eyes_weight, config.mouth_weight]
     facts = [FORMAT, where, faceset.settings.digest(), size, rows["face_id"].tolist(), weights, channels(config)]
+    ours = set(rows["face_id"])
+    corrected = corrections.read(faceset.folder).values()
+    facts += [[row["face_id"], row["handles"], row["outline"]] for row in corrected if row["face_id"] in ours]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -131,7 +135,7 @@ def _decode(
     faceset: Faceset, rows: pd.DataFrame, size: int, config: TrainConfig
 ) -> Iterator[tuple[str, Decoded | None]]:
     """Face id, pixels and landmarks of each row; None, with a warning, if its crop is unusable."""
-    landmarks = faceset.landmarks(rows["face_id"])
+    landmarks, corrected = faceset.landmarks(rows["face_id"]), corrections.outlines(faceset.folder)
 
     def one(face: str, crop: str, matrix: NDArray[np.floating]) -> Decoded | None:
         """The crop with its mask, emphasis and outlines as further channels, and its landmarks; or None."""
@@ -143,9 +147,14 @@ def _decode(
         except WorkError as error:
             log.warning("face %s is left out: %s", face, error)
             return None
-        marks = align.in_crop(landmarks[face], np.asarray(matrix).reshape(2, 3), image.shape[0])
+        to_crop = np.asarray(matrix).reshape(2, 3)
+        marks = align.in_crop(landmarks[face], to_crop, image.shape[0])
         points = marks[:, :2] * image.shape[0] - 0.5
-        layers = [image, np.round(align.hull_mask(points, *image.shape[:2]) * 255).astype(np.uint8)]
+        if face in corrected:
+            inside = align.outline_mask(align.transform(corrected[face], to_crop), *image.shape[:2])
+        else:
+            inside = align.hull_mask(points, *image.shape[:2])
+        layers = [image, np.round(inside * 255).astype(np.uint8)]
         layers.append(emphasis(points, image.shape[0], image.shape[1], config))
         how = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC
         pixels = [cv2.resize(layer, (size, size), interpolation=how) for layer in layers]
