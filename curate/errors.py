@@ -15,6 +15,8 @@ Everything else is a bug and raises as itself, with its traceback.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class FacesetError(Exception):
     """Base of all errors that are reported in one line: what happened, to which thing, and what to do."""
@@ -26,6 +28,12 @@ class UsageError(FacesetError):
     """The call was wrong."""
 
     exit_code = 2
+
+
+def check_file(path: Path, flag: str = "") -> None:
+    """Raise UsageError unless `path` is a file; `flag` is the option that names it."""
+    if not path.is_file():
+        raise UsageError(f"{flag} {path}: {'is a folder' if path.is_dir() else 'no such file'}".strip())
 
 
 class ConsentError(UsageError):

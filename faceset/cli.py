@@ -108,8 +108,7 @@ def main() -> None:
     except FacesetError as error:
         code = console.fail(str(error), error.exit_code)
     except typer.TyperException as error:
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        code = console.fail(f"{message} (see --help)", 2)
+        code = console.fail(console.wrong_call(error), 2)
     except OSError as error:
         if error.errno not in MACHINE:
             raise

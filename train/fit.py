@@ -98,7 +98,7 @@ def train(
     resume = resume or (not force and restarted() and is_run(out))
     facesets = {"source": open_faceset(source), "target": open_faceset(target)}
     subjects = {name: consent.require(f.subject, str(f.folder)) for name, f in facesets.items()}
-    check_call(facesets, resume, force, init)
+    check_call(facesets, config, resume, force, init)
     check_people(facesets, open_run(out) if resume else None)
     accelerator = make_accelerator(config)
     old = prepare(out, config, subjects, resume, force) if accelerator.is_main_process else None

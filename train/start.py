@@ -26,7 +26,7 @@ from train.gaps import by_gaps
 from train.model import SIDES, parameter_counts
 from train.run import OWN, Run, describe, is_run, open_run
 from train.schedule import end
-from train.state import Training, restore, take_encoder
+from train.state import Training, check_init, restore, take_encoder
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +34,14 @@ TOLD_AT_MOST = 6
 """Scores that are named in one message."""
 
 
-def check_call(facesets: dict[str, Faceset], resume: bool, force: bool, init: Path | None) -> None:
+def check_call(facesets: dict[str, Faceset], config: TrainConfig, resume: bool, force: bool, init: Path | None) -> None:
     """Raise UsageError for flags or facesets that exclude each other, WorkError for a faceset without faces."""
     if resume and force:
         raise UsageError("--resume and --force exclude each other: one continues the run, the other replaces it")
     if resume and init is not None:
         raise UsageError("--resume and --init exclude each other: a resumed run has its encoder already")
+    if init is not None:
+        check_init(init, config)
     framing = {name: f.settings.framing for name, f in facesets.items()}
     if framing["source"] != framing["target"]:
         raise UsageError(
@@ -156,7 +158,7 @@ def driven(
     if report and (beyond := drive.beyond(trained["target"])):
         told = [f"{name} {100 * share:.0f} %" for name, share in beyond.items()][:TOLD_AT_MOST]
         log.warning(
-            "the target goes beyond the source's range, and swaps hold these scores at its edge (share of faces): %s",
+            "the target goes beyond the source's range, so swaps stop at the source's limits (share of faces): %s",
             ", ".join(told),
         )
     return {name: replace(side, drive=drive) for name, side in sides.items()}

@@ -272,8 +272,7 @@ def launch(
     until the process ends. `opened` is called with the address as soon as it can be used. Raises UsageError for a port
     that is out of range or taken, else as `load`.
     """
-    if not 1 <= port <= 65535:
-        raise UsageError(f"--port {port}: must be 1 to 65535")
+    check_port(port)
     wait_for_port(port)
     loaded = _load_all(folders)
     first = loaded[0][0]
@@ -334,6 +333,12 @@ def _finish_all(loaded: Sequence[tuple[Any, Drawing | None]]) -> None:
             finish(dataset, drawing)
         except WorkError as error:
             log.warning("%s: %s", dataset.name, error)
+
+
+def check_port(port: int) -> None:
+    """Raise UsageError for a number that no port has."""
+    if not 1 <= port <= 65535:
+        raise UsageError(f"--port {port}: must be 1 to 65535")
 
 
 def wait_for_port(port: int, patience: float = 20) -> None:

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import get_args
 
-from curate.errors import ConsentError, UsageError
+from curate.errors import ConsentError, UsageError, check_file
 from curate.runtime.files import file_sha256
 from curate.settings import BASES, Basis
 from curate.types import Subject
@@ -30,8 +30,7 @@ def make_subject(name: str, basis: str, evidence: Path | None = None) -> Subject
         raise UsageError(f"--basis {basis}: must be one of {', '.join(BASES)}")
     if evidence is None:
         return Subject(name.strip(), basis)  # type: ignore[arg-type]  # get_args checked it
-    if not evidence.is_file():
-        raise UsageError(f"--evidence {evidence}: no such file")
+    check_file(evidence, "--evidence")
     return Subject(name.strip(), basis, str(evidence.resolve()), file_sha256(evidence))  # type: ignore[arg-type]
 
 

@@ -25,6 +25,8 @@ from curate.types import Failure, Floats, Image, Progress, Subject, no_progress
 
 Format = Literal["dfl", "faceswap", "folder", "webdataset"]
 FORMATS: tuple[Format, ...] = ("dfl", "faceswap", "folder", "webdataset")
+ALIGNED = ("dfl", "faceswap")
+"""Formats whose faces are cropped again, in the program's own alignment."""
 FRAME_NAMES = ("number", "clip")
 SIZE = 512
 """Side in pixels of faces that are cropped again; the default of both programs."""
@@ -54,14 +56,15 @@ def export(
     program: str,
     everything: bool = False,
     pack: bool = False,
-    size: int = SIZE,
+    size: int | None = None,
     frame_names: str | None = None,
     progress: Progress = no_progress,
 ) -> Exported:
     """Write the selection, or all kept faces, into the new folder `out`: whole or not at all.
 
-    `frame_names` says how the metadata name the frame of a video: `number` (00001.png) or `clip` (d9_000001.mp4);
-    None: as the program's own extractor does, `number` for dfl and `clip` for faceswap.
+    `size` is the side of the faces in pixels, for dfl and faceswap; None: SIZE. `frame_names` says how the metadata
+    name the frame of a video: `number` (00001.png) or `clip` (d9_000001.mp4); None: as the program's own extractor
+    does, `number` for dfl and `clip` for faceswap.
 
     Raises ConsentError for a faceset that names no subject or basis, UsageError and WorkError.
     """
@@ -76,7 +79,7 @@ def export(
     except OSError as error:
         raise WorkError(f"--out {out}: cannot be written ({error.strerror}); name another folder") from None
     try:
-        _WRITERS[program](faceset, rows, stage, done, pack, size, progress)
+        _WRITERS[program](faceset, rows, stage, done, pack, size or SIZE, progress)
         if not done.faces:
             reason = f": {done.failed[0].path}: {done.failed[0].reason}" if done.failed else ""
             raise WorkError(f"no face of {folder} could be exported{reason}")
@@ -90,14 +93,17 @@ def export(
     return done
 
 
-def _check_call(out: Path, program: str, pack: bool, size: int, frame_names: str | None) -> None:
+def _check_call(out: Path, program: str, pack: bool, size: int | None, frame_names: str | None) -> None:
     if program not in get_args(Format):
         raise UsageError(f"--format {program}: must be one of {', '.join(FORMATS)}")
     if pack and program != "dfl":
         raise UsageError(f"--pak: packs exist only for --format dfl, not {program}")
     if frame_names not in (None, *FRAME_NAMES):
         raise UsageError(f"--frame-names {frame_names}: must be {' or '.join(FRAME_NAMES)}")
-    if not 64 <= size <= 4096:
+    for flag, value in (("--size", size), ("--frame-names", frame_names)):
+        if value is not None and program not in ALIGNED:
+            raise UsageError(f"{flag}: has no effect with --format {program}, which copies the crops as they are")
+    if size is not None and not 64 <= size <= 4096:
         raise UsageError(f"--size {size}: must be 64 to 4096 pixels")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out}: already exists; name a new folder")

@@ -15,6 +15,7 @@ from curate.dataset.faceset import Faceset
 from curate.extract.segment import part_info
 from curate.footage.reader import Account, Gap, Size, unpacked
 from curate.types import Clip
+from curate.words import are, many
 
 SHOWN = 4
 """Gaps that a sentence names."""
@@ -62,10 +63,10 @@ def _missing(clip: Clip, gaps: Sequence[Gap], announced: int) -> list[str]:
         return []
     count = sum(gap.frames for gap in gaps)
     if clip.kind == "photos":
-        return [f"{count} of {announced} photos cannot be read"]
+        return [f"{count} of {many(announced, 'photo')} cannot be read"]
     named = ", ".join(map(_named, gaps[:SHOWN]))
-    more = f" and {len(gaps) - SHOWN} more stretches" if len(gaps) > SHOWN else ""
-    return [f"{count} of {announced} announced frames are missing: {named}{more}"]
+    more = f" and {many(len(gaps) - SHOWN, 'more stretch', 'more stretches')}" if len(gaps) > SHOWN else ""
+    return [f"{count} of {many(announced, 'announced frame')} {are(count)} missing: {named}{more}"]
 
 
 def _named(gap: Gap) -> str:

@@ -64,6 +64,12 @@ class Timeline:
     """Frames that the file announces."""
     notes: tuple[str, ...]
 
+    def between(self, start: float | None, end: float | None) -> range:
+        """Numbers of the frames in [start, end), in seconds from the first frame; None: to the clip's own edge."""
+        low, high = (None if s is None else self.times[0] + round(s / self.base) for s in (start, end))
+        left = 0 if low is None else bisect.bisect_left(self.times, low)
+        return range(left, len(self.times) if high is None else bisect.bisect_left(self.times, high))
+
     def access(self, first: int) -> Access:
         """Access to the frames from number `first` on."""
         if self.counted:

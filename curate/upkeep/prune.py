@@ -30,6 +30,7 @@ from curate.runtime.files import atomic
 from curate.safe_io import read_arrow
 from curate.schema import part_schema
 from curate.types import Clip, Progress, Segment, no_progress
+from curate.words import many
 
 ROWS = 20_000
 """Rows of the table that are held at a time."""
@@ -132,7 +133,7 @@ def restore(faceset: Faceset, progress: Progress = no_progress, allow_remote: bo
             _rewrite(faceset, lambda crop, face: made.get(face, crop))
     if len(made) < len(missing):
         raise WorkError(
-            f"{faceset.folder}: {len(missing) - len(made)} crops cannot be restored because their frames are damaged"
+            f"{faceset.folder}: {many(len(missing) - len(made), 'crop')} cannot be restored: the frames are damaged"
         )
     return len(made)
 

@@ -38,7 +38,7 @@ def init(
 ) -> None:
     """Write a commented project file, FOLDER/project.toml, for the clips in a folder; asks what it cannot see."""
     from curate.runtime.files import atomic
-    from faceset.project.begin import Side, Wishes, begin
+    from faceset.project.begin import Options, Side, begin
     from faceset.project.file import read_project
 
     console.progress(quiet)
@@ -50,7 +50,7 @@ def init(
         Side(tuple(target or ()), target_name, target_basis or basis, target_evidence),
     )
     ask = None if as_json or not sys.stdin.isatty() else _ask
-    text = begin(folder, Wishes(*sides, budget, preset, steps, price), ask)
+    text = begin(folder, Options(*sides, budget, preset, steps, price), ask)
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     try:
