@@ -390,11 +390,11 @@ def test_a_render_of_a_range_is_compared_with_that_range(tmp_path, scene, follow
     frames = [scene(i) for i in range(20)]
     footage = _video(tmp_path / "a.mp4", frames)
     part = _video(tmp_path / "part.mp4", frames[6:14])
-    other = inspect_module._reference(parse_footage(f"{footage}@0.2-0.4667"))
+    other = inspect_module._reference(parse_footage(f"{footage}@0.2-0.46"))
     pairs = list(inspect_module._pairs(probe(part), other))
     assert [(mine.index, theirs.index) for mine, theirs in pairs] == [(i, i + 6) for i in range(8)]
-    assert inspect(part, Path(f"{footage}@0.2-0.4667")).frames == 8
-    facts = inspect_module.page_facts(part, Path(f"{footage}@0.2-0.4667"))
+    assert inspect(part, Path(f"{footage}@0.2-0.46")).frames == 8
+    facts = inspect_module.page_facts(part, Path(f"{footage}@0.2-0.46"))
     assert facts["reference_path"] == str(footage) and facts["reference_offset"] == pytest.approx(0.2)
     with pytest.raises(UsageError, match=r"8 frames.*20 frames.*a.mp4@00:10-01:20"):
         inspect(part, footage)
