@@ -34,6 +34,8 @@ class RenderOptions:
     masks: Path | None = option(None, "Also write every mask as a 16-bit PNG to this folder.", metavar="DIR")
     allow_hdr: bool = option(False, "Render HDR footage anyway, keeping its tags.", bare=True)
     tonemap: bool = option(False, "Render HDR footage (PQ, HLG) as SDR, BT.709 (ITU-R BT.2446).", bare=True)
+    lut: Path | None = option(None, "Colour table (.cube) for log footage; the render is graded, BT.709.",
+                              metavar="FILE")  # fmt: skip
     deinterlace: bool = option(False, "Render interlaced footage as progressive frames.", bare=True)
     key: Path | None = option(None, "Your signing key (PEM, PKCS#8, ES256).")
     cert: Path | None = option(None, "The certificate chain of --key (PEM).")
@@ -57,3 +59,5 @@ class RenderOptions:
             )
         if self.tonemap and self.allow_hdr:
             raise UsageError("--tonemap and --allow-hdr: give one of them")
+        if self.lut is not None and (self.tonemap or self.allow_hdr):
+            raise UsageError("--lut: already maps the footage to SDR; leave --tonemap and --allow-hdr out")

@@ -154,7 +154,7 @@ def _line(clip: Clip) -> Timeline:
 
 @functools.lru_cache(2)
 def _format_of(clip: Clip, view: View) -> FootageFormat:
-    return check_footage(Path(clip.path), True, view)
+    return check_footage(Path(clip.path), True, view, graded=bool(clip.lut))
 
 
 def segment(clip: Clip, frames: range) -> Segment:

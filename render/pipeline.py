@@ -21,7 +21,8 @@ import numpy as np
 
 from curate.dataset import consent
 from curate.errors import UsageError, WorkError
-from curate.footage import video
+from curate.footage import cube, video
+from curate.footage.flat import NOTE as LOOKS_LOG
 from curate.footage.paths import parse_footage
 from curate.footage.picture import View
 from curate.footage.timeline import timeline
@@ -116,7 +117,7 @@ def render(
         page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
     seconds = time.monotonic() - began
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
-    said = (*clip.notes, *notes, *lost)
+    said = (*_of_footage(clip), *notes, *lost)
     return RenderSummary(
         str(out), str(page), str(sidecar), identifier_text(made.identifier), len(times), swapped,
         len(report.findings), sound, resumed, said, pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
@@ -160,7 +161,7 @@ def still(run: Path, footage: Path, moment: str, out: Path, options: RenderOptio
         image = Marker(made.identifier, *footage_format.size).mark(part.labelled(made, composed))
         with atomic(out) as temporary:
             temporary.write_bytes(png(image, out.name, manifest.generator()))
-    notes = (*clip.notes, *_still_notes(composed))
+    notes = (*_of_footage(clip), *_still_notes(composed))
     return Still(str(out), first, part.shows_swap(composed), notes)
 
 
@@ -226,8 +227,10 @@ def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip
     clip = video.probe(footage)
     if clip.kind != "video":
         raise UsageError(f"--footage {footage}: photos cannot be rendered; give a video")
+    if options.lut is not None:
+        clip = replace(clip, lut=cube.read(str(options.lut)).path)
     view = View(square=False, sdr=options.tonemap, progressive=options.deinterlace)
-    found = check_footage(footage, options.allow_hdr, view)
+    found = check_footage(footage, options.allow_hdr, view, graded=bool(clip.lut))
     check_size(footage)
     return opened, clip, found, coding_for(found, options.codec, options.bits or None, options.crf, options.preset)
 
@@ -239,6 +242,7 @@ def _planned(run: Run, clip: Clip, coding: Coding, options: RenderOptions, ident
         str(run.path.resolve()), sha256, clip, first, end, options.settings, coding, options.device, identifier,
         _images(options), None if options.masks is None else str(options.masks.resolve()),
         tonemap=options.tonemap, deinterlace=options.deinterlace,
+        lut_sha256=file_sha256(Path(clip.lut)) if clip.lut else "",
     )  # fmt: skip
 
 
@@ -287,8 +291,9 @@ def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> A
     again = wanted.settings.faces == "all"
     own = None if run.drive is None else run.drive.calibrated()
     rows = follow(
-        Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end, calibrated=own, again=again
-    )
+        Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end, calibrated=own,
+        again=again, lut=clip.lut,
+    )  # fmt: skip
     if not len(rows):
         raise WorkError(
             f"{clip.path}: no frame shows the face of {run.target.subject.name}; check that it is the right clip"
@@ -331,6 +336,12 @@ def _beyond(folder: Path, run: Run) -> tuple[str, ...]:
     note = f"the footage goes beyond the source's range, so the swap stops at the source's limits: {shares}"
     log.warning("%s", note)
     return (note,)
+
+
+def _of_footage(clip: Clip) -> tuple[str, ...]:
+    """Notes on the footage that hold for the render as well: of the frames, log curves and alpha."""
+    kept = [note for note in clip.notes if "alpha channel" in note or (note == LOOKS_LOG and not clip.lut)]
+    return (*timeline(Path(clip.path)).notes, *kept)
 
 
 def _notes(made: plan.Plan, times: list[int], faces: int, swapped: int, several: int) -> tuple[str, ...]:

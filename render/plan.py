@@ -106,6 +106,8 @@ class Plan:
     tonemap: bool = False
     """HDR footage is mapped to SDR."""
     deinterlace: bool = False
+    lut_sha256: str = ""
+    """Hash of the colour table that the footage is read through; empty for none."""
     parts: tuple[RenderPart, ...] = field(init=False)
 
     def __post_init__(self) -> None:

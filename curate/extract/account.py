@@ -13,6 +13,7 @@ from pathlib import Path
 
 from curate.dataset.faceset import Faceset
 from curate.extract.segment import part_info
+from curate.footage.flat import NOTE as LOOKS_LOG
 from curate.footage.reader import Account, Gap, Size, unpacked
 from curate.types import Clip
 from curate.words import are, many
@@ -42,7 +43,8 @@ def of_clip(clip: Clip, parts: Sequence[Path]) -> Frames:
     announced = sum(info.planned or info.frames for info in infos)
     if clip.end is None:
         announced += max(clip.announced - clip.frames, 0)
-    notes = [*clip.notes, *_missing(clip, gaps, announced), *_changes(sizes)]
+    said = [note for note in clip.notes if not (clip.lut and note == LOOKS_LOG)]
+    notes = [*said, *_missing(clip, gaps, announced), *_changes(sizes)]
     return Frames(
         announced,
         sum(account.decoded for account in stored),

@@ -18,9 +18,11 @@ from curate.errors import FootageError, UsageError
 from curate.footage import photos
 from curate.footage.aperture import odd_size
 from curate.footage.deinterlace import progressive
+from curate.footage.flat import NOTE as LOOKS_LOG
+from curate.footage.flat import looks_log
 from curate.footage.opening import opened, video_stream
 from curate.footage.paths import PHOTO_SUFFIXES
-from curate.footage.picture import Look, View, hdr_kind, orientation, pixel_aspect, squared
+from curate.footage.picture import Look, View, hdr_kind, orientation, pixel_aspect, squared, to_rgb
 from curate.footage.reader import Account, Reader, Size
 from curate.footage.source import footage_sha256, stamp
 from curate.footage.timeline import Timeline, timeline
@@ -96,10 +98,12 @@ def _notes(stream: Any, frames: list[Any], stored: tuple[int, int], shown: tuple
         yield f"HDR ({kind}); its pictures are mapped to SDR on reading (ITU-R BT.2446, method A)"
     elif kind:
         yield f"HDR ({kind}) without a PQ or HLG picture; its colours are read as they are, and may be wrong"
+    if not kind and looks_log(to_rgb(frames[-1])):
+        yield LOOKS_LOG
     if stored != shown:
         yield f"its pixels are not square; {stored[0]}x{stored[1]} is read as {shown[0]}x{shown[1]}"
     if stream.metadata.get("alpha_mode") == "1" or any("alpha" in c for c in _components(frames[0])):
-        yield "its alpha channel is left out"
+        yield "its alpha channel is not read: transparent parts show the colours that are stored beneath them"
 
 
 def _components(frame: Any) -> list[str]:

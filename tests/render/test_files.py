@@ -180,6 +180,22 @@ def test_interlaced_and_hdr_footage_are_refused_or_converted_as_asked(make, stub
         RenderOptions(tonemap=True, allow_hdr=True)
 
 
+def test_log_footage_is_rendered_through_its_colour_table(make, stub, tmp_path) -> None:
+    rows = [f"{1 - r} {1 - g} {1 - b}" for b in (0, 1) for g in (0, 1) for r in (0, 1)]
+    table = tmp_path / "invert.cube"
+    table.write_text("LUT_3D_SIZE 2\n" + "\n".join(rows))
+    footage = make("a.mov", *X264, "-colorspace", "bt2020nc")
+    render(stub, footage, tmp_path / "out.mp4", lut=table, crf=4)
+    before, after = (next(video.decode(video.probe(p))).image.astype(int) for p in (footage, tmp_path / "out.mp4"))
+    assert np.abs(after[:10, :10] - (255 - before[:10, :10])).mean() < 3
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert int(next(container.decode(video=0)).colorspace) == 1, "the table gives BT.709"
+    with pytest.raises(UsageError, match=r"--lut .*a\.mov: cannot be read as a \.cube table"):
+        render(stub, footage, tmp_path / "other.mp4", lut=footage)
+    with pytest.raises(UsageError, match="--lut: already maps"):
+        RenderOptions(lut=table, tonemap=True)
+
+
 def tagged(make, tmp_path: Path, name: str, *more: str) -> Path:
     """Footage with chapters, names, two sounds of which the second is the default, and tags."""
     (tmp_path / "c.txt").write_text(
