@@ -5,6 +5,7 @@
     |   `-- ConsentError    a faceset without a subject or basis was about to be used
     `-- WorkError           the work failed (exit 1): footage, disk, network, a missing package
         |-- FootageError    a file cannot be read as footage; `reason` becomes a row in the summary
+        |-- StoppedError    Ctrl-C ended the work, which has saved its state (exit 130)
         |-- NobodyError     no face was found in the footage, or not the requested person
         |-- NoneEligibleError  no face passes the floors of a selection
         |-- WeightsError    weights are not in the cache and cannot be downloaded
@@ -42,6 +43,12 @@ class ConsentError(UsageError):
 
 class WorkError(FacesetError):
     """The call was right, the work failed."""
+
+
+class StoppedError(WorkError):
+    """Work that Ctrl-C ended after it had saved its state."""
+
+    exit_code = 130
 
 
 class FootageError(WorkError):

@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -77,6 +78,15 @@ def fail(message: str, code: int) -> int:
     if _as_json():
         typer.echo(to_json({"error": message, "exit": code}))
     return code
+
+
+def place_of(error: OSError) -> str:
+    """The file that an error is about; of a temporary file the folder that it was to be in."""
+    name = str(error.filename or "")
+    path = Path(name)
+    if not name:
+        return "writing"
+    return f"the folder {path.parent}" if path.name.startswith(".") else name
 
 
 def bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -29,7 +29,7 @@ from curate.footage.timeline import timeline
 from curate.runtime import jobs
 from curate.runtime.files import atomic, file_sha256
 from curate.types import Clip, Progress, no_progress
-from curate.words import many
+from curate.words import many, quoted
 from render import network, part, plan, publish, workdir
 from render.compositing.compose import RADIUS, Composed
 from render.options import RenderOptions
@@ -101,20 +101,19 @@ def render(
     with workdir.working_folder(out) as folder:
         sound = mux.check_sound(footage, out, folder / f"header{out.suffix}")
         made = _begun(folder, wanted, opened, out, options, progress)
-        _prepare_images(folder, writers, options.force)
-        resumed = _render_parts(folder, made, options, progress)
-        accounts = [plan.done(folder, each) or {} for each in made.parts]
-        report, offset = publish.artifact_report(folder, made)
-        times = [t for account in accounts for t in account["times"]]
-        swapped = sum(account["swapped"] for account in accounts)
-        several = sum(account.get("several", 0) for account in accounts)
-        faces = sum(account["faces"] for account in accounts)
-        notes = (*_notes(made, times, faces, swapped, several), *_beyond(folder, opened))
-        stated = publish.statement(opened, made, len(times), swapped)
-        lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
-        if options.tracking is not None:
-            publish.tracking_files(folder, made, footage_format, times, options.tracking)
-        page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
+        with publish.withdrawn_on_failure(made):
+            _prepare_images(folder, writers, options.force)
+            resumed = _render_parts(folder, made, options, progress)
+            accounts = [plan.done(folder, each) or {} for each in made.parts]
+            report, offset = publish.artifact_report(folder, made)
+            times = [t for account in accounts for t in account["times"]]
+            swapped, faces, several = (sum(a.get(n, 0) for a in accounts) for n in ("swapped", "faces", "several"))
+            notes = (*_notes(made, times, faces, swapped, several), *_beyond(folder, opened))
+            stated = publish.statement(opened, made, len(times), swapped)
+            lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
+            if options.tracking is not None:
+                publish.tracking_files(folder, made, footage_format, times, options.tracking)
+            page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
     seconds = time.monotonic() - began
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
     said = (*_of_footage(clip), *notes, *lost)
@@ -156,7 +155,7 @@ def still(run: Path, footage: Path, moment: str, out: Path, options: RenderOptio
         folder = Path(name)
         made = _begun(folder, wanted, opened, out, options, no_progress)
         (only,) = made.parts
-        with part.one_thread(made.device):
+        with publish.withdrawn_on_failure(made), part.one_thread(made.device):
             composed = next(part.composed_frames(made, folder, only, range(only.first, only.end)))
         image = Marker(made.identifier, *footage_format.size).mark(part.labelled(made, composed))
         with atomic(out) as temporary:
@@ -221,7 +220,9 @@ def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip
     resolve_device(options.device)
     opened = open_run(run)
     if opened.people:
-        raise UsageError(f"{run} is a prior, which cannot be rendered: faceset train --init {run} starts from it")
+        raise UsageError(
+            f"{run} is a prior, which cannot be rendered: faceset train --init {quoted(run)} starts from it"
+        )
     for side in (opened.source, opened.target):
         consent.require(side.subject, str(run))
     clip = video.probe(footage)
@@ -266,6 +267,7 @@ def _begun(
     earlier = workdir.resumable(folder, wanted, network.ended(run.path))
     if earlier is not None:
         log.info("%s: resuming an interrupted render", out)
+        publish.register(earlier, run, out, earlier.identifier)
         return earlier
     for pictures in filter(None, (options.frames, options.masks)):
         sequence.check(pictures, free=not options.force)
@@ -273,7 +275,8 @@ def _begun(
     wanted = replace(wanted, weights_sha256=network.keep(run.path, folder))
     face = _located(wanted, run, options.workers, progress)
     made = replace(wanted, identifier=publish.register(wanted, run, out))
-    workdir.fill(folder, made, face)
+    with publish.withdrawn_on_failure(made):
+        workdir.fill(folder, made, face)
     return made
 
 

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from curate.errors import StoppedError
 from curate.words import many, quoted
 from faceset import messages
 from tests.command import call
@@ -207,6 +209,41 @@ def test_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr("curate.extract.pipeline.curate", full)
     code, line = refused(capsys, "curate", tmp_path, "--out", tmp_path / "set", *ME)
     assert code == 1 and "/data/set/parts/a.parquet: No space left on device" in line
+
+
+def test_ctrl_c_at_any_moment_is_one_line(capsys, monkeypatch, tmp_path) -> None:
+    import importlib
+
+    started = importlib.import_module("faceset.__main__")
+    monkeypatch.setitem(sys.modules, "faceset.cli", Interrupting("cli"))
+    with pytest.raises(SystemExit) as end:
+        started.main()
+    assert (end.value.code, capsys.readouterr().err) == (130, "faceset: interrupted\n")
+    monkeypatch.undo()
+
+    def stopped(*_: object, **__: object) -> None:
+        raise StoppedError("stopped by SIGINT at step 9; a checkpoint was saved, continue with --resume")
+
+    monkeypatch.setattr("train.fit.train", stopped)
+    code, line = refused(capsys, "train", "--source", tmp_path, "--target", tmp_path, "--out", tmp_path / "run")
+    assert (code, line) == (130, f"faceset: {StoppedError('stopped by SIGINT at step 9; a checkpoint was saved')}"
+                            ", continue with --resume")  # fmt: skip
+
+
+class Interrupting(ModuleType):
+    """A module during whose import somebody presses Ctrl-C."""
+
+    def __getattr__(self, name: str) -> object:
+        raise KeyboardInterrupt
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_no_temporary_file(capsys, monkeypatch, tmp_path) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied", "/data/set/.faces.parquet.k3j2")
+
+    monkeypatch.setattr("curate.extract.pipeline.curate", refuse)
+    code, line = refused(capsys, "curate", tmp_path, "--out", tmp_path / "set", *ME)
+    assert (code, line) == (1, "faceset: the folder /data/set: Permission denied; finished work is kept")
 
 
 def test_the_module_runs_as_a_script() -> None:

@@ -23,6 +23,7 @@ from curate.errors import WorkError
 from curate.face import align
 from curate.runtime.files import atomic
 from curate.types import Progress
+from curate.words import quoted
 from train.config import TrainConfig
 from train.emphasis import emphasis
 
@@ -103,7 +104,7 @@ def _fill(
     if len(ids) < MIN_FACES:
         raise WorkError(
             f"{faceset.folder} has {len(ids)} usable faces, but training needs at least {MIN_FACES}: "
-            f"faceset select {faceset.folder} --budget 500"
+            f"faceset select {quoted(faceset.folder)} --budget 500"
         )
     with atomic(label) as temporary:
         temporary.write_text(json.dumps({"digest": digest, "size": size, "ids": ids}), encoding="utf-8")

@@ -31,6 +31,7 @@ from curate.dataset.faceset import Faceset, open_faceset
 from curate.dataset.lock import lock
 from curate.errors import MissingError, UsageError, WorkError
 from curate.runtime.cache import cache_folder, made_cache_folder
+from curate.words import quoted
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,8 @@ def _load_all(folders: Sequence[Path]) -> list[tuple[Any, Drawing | None]]:
     for faceset in facesets:
         if not faceset.table_path.is_file():
             raise WorkError(
-                f"{faceset.folder} has no faces.parquet: run faceset curate {faceset.folder} to make it from the parts"
+                f"{faceset.folder} has no faces.parquet: run faceset curate {quoted(faceset.folder)} to make "
+                "it from the parts"
             )
     fo = connect()
     loaded: list[tuple[Any, Drawing | None]] = []

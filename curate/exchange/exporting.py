@@ -21,12 +21,17 @@ from curate.exchange import cutting, dfl, faceswap, pak, plain
 from curate.exchange.importing import records_of
 from curate.exchange.layout import dfl_matrix, faceswap_matrix, ibug68
 from curate.exchange.record import BASIS, PICTURES
+from curate.face.align import hull_mask
 from curate.types import Failure, Floats, Image, Progress, Subject, no_progress
 
 Format = Literal["dfl", "faceswap", "folder", "webdataset"]
 FORMATS: tuple[Format, ...] = ("dfl", "faceswap", "folder", "webdataset")
 ALIGNED = ("dfl", "faceswap")
 """Formats whose faces are cropped again, in the program's own alignment."""
+MESH = 468
+"""Points of a face mesh; other landmarks are no outline of the whole face."""
+UNOCCLUDED = 0.9
+"""FaceOcclusionPrevention from which the outline is taken for the face."""
 FRAME_NAMES = ("number", "clip")
 SIZE = 512
 """Side in pixels of faces that are cropped again; the default of both programs."""
@@ -137,9 +142,10 @@ def _dfl(
     """Aligned JPEG files with DeepFaceLab's metadata, or one pack of them."""
     written: list[Path] = []
 
-    def make(row: cutting.Row, frame: Image | None, points: Floats, source: str) -> tuple[str, bytes]:
+    def make(row: cutting.Row, frame: Image | None, mesh: Floats, source: str) -> tuple[str, bytes]:
+        points = ibug68(mesh)
         matrix = dfl_matrix(points, size)
-        values = dfl.described(points, matrix, source, _box(row))
+        values = dfl.described(points, matrix, source, _box(row), _mask(row, mesh, matrix, size))
         return ".jpg", dfl.with_metadata(cutting.jpeg(cutting.cut(faceset, row, frame, matrix, size)), values)
 
     def write(name: str, data: bytes) -> None:
@@ -153,14 +159,24 @@ def _dfl(
             path.unlink()
 
 
+def _mask(row: cutting.Row, mesh: Floats, matrix: Floats, size: int) -> Image | None:
+    """(size, size) uint8: the face in DeepFaceLab's crop, from the mesh's outline; None without a mesh, or if something
+    lies in front of the face, which the outline would include."""
+    if len(mesh) < MESH or not row["FaceOcclusionPrevention"] >= UNOCCLUDED:
+        return None
+    points = mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    return np.asarray(np.rint(255 * hull_mask(points, size, size)), np.uint8)
+
+
 def _faceswap(
     faceset: Faceset, rows: pd.DataFrame, out: Path, done: Exported, _: bool, size: int, progress: Progress
 ) -> None:
     """Aligned PNG files with faceswap's header."""
     clips = cutting.clips_of(faceset)
 
-    def make(row: cutting.Row, frame: Image | None, points: Floats, source: str) -> tuple[str, bytes]:
+    def make(row: cutting.Row, frame: Image | None, mesh: Floats, source: str) -> tuple[str, bytes]:
         """Suffix and bytes of one face."""
+        points = ibug68(mesh)
         clip, face = clips[row["clip"]], row["face_id"]
         matrix = faceswap_matrix(points, size)
         shape = (clip.height, clip.width) if frame is None else frame.shape[:2]
@@ -199,7 +215,7 @@ def _aligned(
             else:
                 clip = clips[row["clip"]]
                 source = cutting.frame_name(clip, row["frame"], done.frame_names)
-                suffix, data = make(row, frame, ibug68(landmarks[face]), source)
+                suffix, data = make(row, frame, landmarks[face], source)
                 name = face + suffix
                 done.from_footage += frame is not None
                 done.from_crops += frame is None

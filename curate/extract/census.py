@@ -13,7 +13,7 @@ from curate.dataset.faceset import Faceset
 from curate.extract.subject import AGAIN, MISSING
 from curate.extract.tracks import DISSOLVE
 from curate.scores import identity
-from curate.words import many
+from curate.words import many, quoted
 
 LISTED = 4
 """People besides the subject who are named."""
@@ -91,14 +91,14 @@ def _notes(faceset: Faceset, table: pd.DataFrame, found: Sequence[Person]) -> li
         share = 100 * other.faces / max(len(table), 1)
         notes.append(
             f"person {other.person} ({share:.0f} % of the faces) is {other.distance:.2f} from the subject: if it is "
-            f"the same person, run faceset people {faceset.folder} --person {subject.person},{other.person}"
+            f"the same person, run faceset people {quoted(faceset.folder)} --person {subject.person},{other.person}"
         )
     rival = next((p for p in found if not p.subject), None)
     asked = faceset.anchor is not None and faceset.anchor.how != "majority"
     if rival is not None and not asked and rival.faces > RIVAL * subject.faces:
         notes.append(
             f"person {rival.person} has {_faces(rival.faces)}, the subject {subject.faces:,}, and nobody has named the "
-            f"subject: see faceset people {faceset.folder}; --person {rival.person} changes the subject"
+            f"subject: see faceset people {quoted(faceset.folder)}; --person {rival.person} changes the subject"
         )
     for status, words in ((AGAIN, "the subject seen a second time in a frame"), (DISSOLVE, "dissolves and fades")):
         number = int((table["status"] == status).sum())

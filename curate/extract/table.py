@@ -40,6 +40,7 @@ from curate.runtime.files import atomic
 from curate.schema import COLUMNS, table_schema
 from curate.scores.lighting import skin
 from curate.types import Progress, no_progress
+from curate.words import quoted
 
 A_WORKER = 10_000
 """Faces that are worth a worker's start."""
@@ -117,7 +118,7 @@ def calibration(faceset: Faceset) -> Own:
     """The subject's neutral, zero and skin, as `build` learns them from the parts; WorkError without any face."""
     parts, tracks = joined(faceset)
     if not tracks.tracks:
-        raise WorkError(f"{faceset.folder} has no parts with faces: run faceset curate {faceset.folder} again")
+        raise WorkError(f"{faceset.folder} has no parts with faces: run faceset curate {quoted(faceset.folder)} again")
     people = find_people(tracks, faceset)
     with threadpool_limits(1):
         return learn(_sample(parts, people))

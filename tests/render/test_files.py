@@ -19,6 +19,7 @@ from curate.footage import video
 from render import network, pipeline
 from render.options import RenderOptions
 from render.output import mux, tags
+from render.provenance import registry
 from render.provenance.verify import verify
 
 SOURCE = "testsrc2=size=128x96:rate=25:duration=1.2,gblur=sigma=8"
@@ -283,6 +284,7 @@ def test_an_error_at_the_end_is_one_line_and_the_render_can_be_finished(make, st
         broken.setattr(mux, "_write", lambda *given: (_ for _ in ()).throw(av.error.InvalidDataError(1, "wrong")))
         render(stub, footage, out)
     assert not out.exists()
+    assert registry.of_subject(stub.source.name) == [], "a render that failed is not in the list"
     again = render(stub, footage, out)
     assert again.resumed == again.frames == 30
     assert verify(out).state == "trusted"
