@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from curate.dataset import consent
 from curate.dataset.faceset import Faceset, open_faceset
@@ -159,7 +160,7 @@ def _dfl(
             path.unlink()
 
 
-def _mask(row: cutting.Row, mesh: Floats, matrix: Floats, size: int) -> Image | None:
+def _mask(row: cutting.Row, mesh: Floats, matrix: NDArray[np.float64], size: int) -> Image | None:
     """(size, size) uint8: the face in DeepFaceLab's crop, from the mesh's outline; None without a mesh, or if something
     lies in front of the face, which the outline would include."""
     if len(mesh) < MESH or not row["FaceOcclusionPrevention"] >= UNOCCLUDED:
