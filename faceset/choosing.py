@@ -27,6 +27,10 @@ def check(given: Given, target: Path | None) -> None:
         from curate.dataset.faceset import open_faceset
 
         open_faceset(target)
+    if options.learn is not None:
+        from curate.select.learned import check as check_run
+
+        check_run(Path(options.learn))
 
 
 def select(folder: Path, given: Given, target: Path | None, defaults: bool = False) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from curate.dataset import corrections
 from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
 from curate.face import align
@@ -71,6 +72,9 @@ def _paths(cache: Path, name: str) -> tuple[Path, Path]:
 def _digest(faceset: Faceset, rows: pd.DataFrame, size: int, config: TrainConfig) -> str:
     where, weights = str(faceset.folder.resolve()), [config.eyes_weight, config.mouth_weight]
     facts = [FORMAT, where, faceset.settings.digest(), size, rows["face_id"].tolist(), weights]
+    ours = set(rows["face_id"])
+    corrected = corrections.read(faceset.folder).values()
+    facts += [[row["face_id"], row["handles"], row["outline"]] for row in corrected if row["face_id"] in ours]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -114,7 +118,7 @@ def _decode(
     faceset: Faceset, rows: pd.DataFrame, size: int, config: TrainConfig
 ) -> Iterator[tuple[str, NDArray[np.uint8] | None]]:
     """Face id and (size, size, 5) uint8 of each row; None, with a warning, if its crop is unusable."""
-    landmarks = faceset.landmarks(rows["face_id"])
+    landmarks, outlines = faceset.landmarks(rows["face_id"]), corrections.outlines(faceset.folder)
 
     def one(face: str, crop: str, matrix: NDArray[np.floating]) -> NDArray[np.uint8] | None:
         """The crop with its mask and emphasis as further channels, or None."""
@@ -126,8 +130,13 @@ def _decode(
         except WorkError as error:
             log.warning("face %s is left out: %s", face, error)
             return None
-        points = align.transform(landmarks[face], np.asarray(matrix).reshape(2, 3))
-        mask = np.round(align.hull_mask(points, *image.shape[:2]) * 255).astype(np.uint8)
+        to_crop = np.asarray(matrix).reshape(2, 3)
+        points = align.transform(landmarks[face], to_crop)
+        if face in outlines:
+            inside = align.outline_mask(align.transform(outlines[face], to_crop), *image.shape[:2])
+        else:
+            inside = align.hull_mask(points, *image.shape[:2])
+        mask = np.round(inside * 255).astype(np.uint8)
         how = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC
         more = emphasis(points, image.shape[0], image.shape[1], config)
         return np.asarray(cv2.resize(np.dstack([image, mask, more]), (size, size), interpolation=how), np.uint8)

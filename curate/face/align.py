@@ -120,7 +120,12 @@ def hull(points: NDArray[np.floating]) -> NDArray[np.float32]:
 
 def hull_mask(points: NDArray[np.floating], height: int, width: int) -> NDArray[np.float32]:
     """(height, width) float32 0..1, the hull filled with antialiased edges."""
+    return outline_mask(hull(points), height, width)
+
+
+def outline_mask(outline: NDArray[np.floating], height: int, width: int) -> NDArray[np.float32]:
+    """(height, width) float32 0..1, the polygon (K, 2) filled with antialiased edges."""
     mask = np.zeros((height, width), np.uint8)
-    polygon = np.round(np.clip(hull(points), -(1 << 14), 1 << 14) * 16).astype(np.int32)
+    polygon = np.round(np.clip(outline, -(1 << 14), 1 << 14) * 16).astype(np.int32)
     cv2.fillPoly(mask, [polygon], 255, cv2.LINE_AA, 4)
     return np.asarray(mask, np.float32) / np.float32(255)
