@@ -49,14 +49,14 @@ def last(dataset: Any) -> SelectionOptions:
     return last_options(faceset_of(dataset)).options
 
 
-def propose(dataset: Any, wishes: SelectionOptions, target: Path | None = None) -> Choice:
+def propose(dataset: Any, options: SelectionOptions, target: Path | None = None) -> Choice:
     """A new choice, shown in the dataset; the faceset's files stay as they are until `write`.
 
     Raises as `choose` and `parse_budget` do.
     """
     faceset = faceset_of(dataset)
     wanted = open_faceset(target) if target else None
-    proposal = selection.propose(faceset, wishes, wanted, dataset.values("face_id"))
+    proposal = selection.propose(faceset, options, wanted, dataset.values("face_id"))
     show_selection(dataset, faceset, proposal.choice.rows, proposal.outcome, proposal.options)
     save_views(dataset)
     dataset.info[PROPOSED] = {"options": proposal.options, "outcome": to_json(proposal.outcome)}

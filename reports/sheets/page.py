@@ -124,7 +124,9 @@ def command(faceset: Faceset, options: Mapping[str, Any]) -> str:
     given = {**options, **(options.get("floors") or {}), **(options.get("weights") or {})}
     for one in (o for kind in (SelectionOptions, Floors, Weights) for o in options_of(kind)):
         value = given.get(one.name, one.default)
-        if value is not None and value != one.default:
+        if value is True:
+            words.append(one.flag)
+        elif value is not None and value != one.default:
             words += [one.flag, f"{value:g}" if isinstance(value, float) else str(value)]
     if options.get("target"):
         words += ["--for", str(options["target"])]
