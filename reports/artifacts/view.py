@@ -130,12 +130,16 @@ class Pyramid:
         self.grey: Grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
         self._shrunk: dict[int, Grey] = {}
 
+    def whole(self, factor: int) -> Grey:
+        """(H, W) luma of the frame, shrunk by an integer factor."""
+        if factor not in self._shrunk:
+            self._shrunk[factor] = shrunk(self.grey, factor)
+        return self._shrunk[factor]
+
     def piece(self, box: tuple[int, int, int, int], whole: int) -> Floats:
         """(h, w) float32 luma of a box of the frame, shrunk by `whole` on a grid that is fixed in the frame."""
-        if whole not in self._shrunk:
-            self._shrunk[whole] = shrunk(self.grey, whole)
         x, y, width, height = (n // whole for n in box)
-        return self._shrunk[whole][y : y + height, x : x + width].astype(np.float32)
+        return self.whole(whole)[y : y + height, x : x + width].astype(np.float32)
 
 
 class Colours:
