@@ -25,6 +25,7 @@ from reports.artifacts.events import Finding
 from reports.artifacts.kinds import by_name
 from reports.artifacts.parts import InspectedPart
 from reports.artifacts.report import ArtifactReport, merge
+from reports.page.page import clock
 
 ROUNDS = 3
 """Rounds at most; the settings of a round begin with the best of the one before."""
@@ -87,6 +88,13 @@ class Mended:
     before: int
     """Frames within findings."""
     after: int
+
+    def __str__(self) -> str:
+        kinds = ", ".join(by_name()[name].title for name in self.kinds)
+        return (
+            f"{clock(self.start)} to {clock(self.end)} ({kinds}): {self.settings}; affected frames {self.before}, "
+            f"now {self.after}"
+        )
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def render(
         lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
         if options.tracking is not None:
             publish.tracking_files(folder, made, footage_format, times, options.tracking)
-        page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
+        page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made, [str(m) for m in mended])
         settings = _settings_file(out, made) if mended else None
     seconds = time.monotonic() - began
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()

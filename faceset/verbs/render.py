@@ -39,4 +39,5 @@ def render(
         console.say(as_json, {"out": str(out), "frame": number}, lambda r: str(r["out"]))
         return
     done = pipeline.render(run, footage, out, options, console.progress(quiet))
-    console.say(as_json, asdict(done), lambda r: f"{r['out']}\n{r['report']}")
+    lines = [str(done.out), str(done.report), *(f"mended {one}" for one in done.mended)]
+    console.say(as_json, asdict(done), lambda r: "\n".join(lines))

@@ -45,7 +45,7 @@ class Reader:
 
     def identity(self, index: int, output: Image, landmarks: NDArray[np.floating] | None) -> Floats | None:
         """Embedding (128,) of the face with these landmarks (N, 3) in the output; None if not due or no face."""
-        if landmarks is None or index % self._seconds:
+        if landmarks is None or index % self._seconds != self._seconds // 2:
             return None
         self._identifier = self._identifier or IDENTIFIERS["dlib"]()
         return self._identifier.identify(self._identifier.chip(output, np.asarray(landmarks, np.float32)))
