@@ -311,7 +311,7 @@ class Injection:
 INJECTIONS: tuple[Injection, ...] = (
     Injection("colour +6 L*", "colour", _lighter(6)),
     Injection("colour +15 L*", "colour", _lighter(15)),
-    Injection("light 20 L* across", "light", _side_light, no_reference=False),
+    Injection("light 20 L* across", "light", _side_light),
     Injection("blur sigma 1", "soft", _blur(1)),
     Injection("blur sigma 3", "soft", _blur(3)),
     Injection("flicker 1 %", "flicker", _flicker(0.01)),

@@ -34,8 +34,8 @@ from render.compositing.settings import RenderSettings
 from render.compositing.swap import BATCH, WINDOW, Place, places
 from render.output.coding import Coding
 
-FORMAT = 2
-"""Version of the working folder. 2: a face may be seen several times at once."""
+FORMAT = 3
+"""Version of the working folder. 2: a face may be seen several times at once. 3: measures hold the coding noise."""
 MOST_FRAMES = 10_000_000
 """Limit for a clip: 46 hours at 60 fps."""
 MOST_TYPICAL = 1 << 26

@@ -146,6 +146,7 @@ class Inspector:
             row["line"] = edge.line(mine, at, math.degrees(math.atan2(-place[1, 0], place[0, 0])))
             row["fine"], row["fine_ring"] = fine
             row["middle"] = m.middle_band(mine, at)
+            row["tilt_x"], row["tilt_y"] = m.tilt(face.cells[..., 0], weight)
         else:
             row["noise"] = noise
             row["unsteady"] = 100 * coding.unsteady(noise, at.width, math.exp(row["light"]))

@@ -141,6 +141,8 @@ KINDS: tuple[Kind, ...] = (
          "use source faces in the same light, or relight the face in the grade",
          Limit("light", "L* across the face", 7.0, 12.0, 20.0, 3,
                "Slope of the brightness difference between output and reference across the face"),
+         Limit("light_jump", "L* across the face", 11.0, 15.0, 22.0, 3,
+               "Distance of the brightness's slope across the face from its usual one that came about by jumps"),
          explains=("edge", "colour", "flicker", "misaligned", "jitter"),
          independent=True),
     Kind("checkerboard", "checkerboard pattern", "a checkerboard pattern is visible",

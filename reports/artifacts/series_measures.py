@@ -74,6 +74,7 @@ def no_reference(
     less = [soft[n] - usual[n][0] - SPREAD * usual[n][1] for n in ("slope", "below_ring")]
     window = 2 * (min(round(LINE_SECONDS * fps), len(rows)) // 2) + 1
     return {
+        "light_jump": t.jumps(rows[["tilt_x", "tilt_y"]].to_numpy(), 2.0),
         "colour_jump": (np.fmin(*jumps) - FAST_COLOUR * fast).clip(0),
         "detail_lost": _softer(np.column_stack(less)),
         "edge_line": t.running_median(rows["line"].to_numpy(), window),
