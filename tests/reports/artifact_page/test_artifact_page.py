@@ -24,7 +24,8 @@ def test_the_verdict_says_where_to_look(artifacts):
     made = artifacts.finding
     jaw = made("edge", 300, 349, 5, region_name="jaw/chin")
     assert verdict(artifacts.report([jaw], 400)) == (
-        "Check one passage: 0:12.0–0:14.0 (the edge of the swap is visible at the jaw/chin). Looked at 400 of 400 frames."
+        "Check one passage: 0:12.0–0:14.0 (the edge of the swap is visible at the jaw/chin). "
+        "Looked at 400 of 400 frames."
     )
     found = [jaw, made("missed", 10, 12, 1.2), made("colour", 100, 124), made("soft", 200, 224, 1.1)]
     words = verdict(artifacts.report(found, 400))
