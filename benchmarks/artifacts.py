@@ -74,8 +74,8 @@ def _reader(fps: float) -> Reader:
     return Reader(fps, 1)
 
 
-def coded(frames: list[Image], fps: float) -> list[Image]:
-    """Frames encoded by x264 at CRF 23, preset medium, and decoded again."""
+def coded(frames: list[Image], fps: float, crf: int = 23) -> list[Image]:
+    """Frames encoded by x264 at this CRF, preset medium, and decoded again."""
     import av
 
     with tempfile.TemporaryDirectory() as folder:
@@ -83,7 +83,7 @@ def coded(frames: list[Image], fps: float) -> list[Image]:
         with av.open(str(path), "w") as out:
             stream = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
             stream.height, stream.width = frames[0].shape[:2]
-            stream.pix_fmt, stream.options = "yuv420p", {"crf": "23", "x264-params": "threads=1"}
+            stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "x264-params": "threads=1"}
             for image in frames:
                 frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
                     format="yuv420p", dst_colorspace="ITU709" if image.shape[0] >= 720 else "ITU601"

@@ -152,6 +152,19 @@ def _blur(sigma: float) -> Fault:
     return fault
 
 
+def drawn_with(pixels: int) -> Fault:
+    """Fault of a network whose face is only `pixels` wide: fine detail is missing in the face alone."""
+
+    def fault(scene: Scene, i: int, k: int) -> Image:
+        crop = _crop(scene, i)
+        size = crop.mask.shape[0]
+        small = max(round(size * pixels / float(np.sqrt(crop.mask.sum()))), 8)
+        less = cv2.resize(crop.rgb, (small, small), interpolation=cv2.INTER_AREA)
+        return _with(scene, i, rgb=np.clip(cv2.resize(less, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1))
+
+    return fault
+
+
 def _flicker(share: float) -> Fault:
     def fault(scene: Scene, i: int, k: int) -> Image:
         return _with(scene, i, rgb=_crop(scene, i).rgb * np.float32(1 + share * (-1) ** k))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curate.footage.shots import difference, thumbnail
 from curate.types import Floats, Image
-from reports.artifacts import coding, edge, spectrum
+from reports.artifacts import coding, edge, spectrum, texture
 from reports.artifacts import landmarks as face_landmarks
 from reports.artifacts import measures as m
 from reports.artifacts.kinds import limits
@@ -147,6 +147,8 @@ class Inspector:
             row["fine"], row["fine_ring"] = fine
             row["middle"] = m.middle_band(mine, at)
             row["tilt_x"], row["tilt_y"] = m.tilt(face.cells[..., 0], weight)
+            if index % 2 == 0:
+                row["texture"] = texture.texture(mine, at, view.points(landmarks))
         else:
             row["noise"] = noise
             row["unsteady"] = 100 * coding.unsteady(noise, at.width, math.exp(row["light"]))

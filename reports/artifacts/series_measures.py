@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from reports.artifacts import geometry
+from reports.artifacts import geometry, match, texture
 from reports.artifacts import temporal as t
 from reports.artifacts.kinds import FULL_REFERENCE_MOTION, NO_REFERENCE_MOTION
 from reports.artifacts.landmarks import FIRST, NAMES
@@ -25,6 +25,8 @@ LINE_SECONDS = 5.0
 FAST_SHAKING, FAST_LIGHT, FAST_COLOUR = 0.5, 0.5, 2.0
 """Allowance for fast movement, which blurs: jitter (per cent of the face's width), flicker (per cent) and colour
 (CIELAB) that are subtracted without a reference for each per cent of its width that the face moves per frame."""
+ECHOING = 25.0
+"""Luma levels of coding noise that double chance echoes in the spectrum; fitted on clips at CRF 34."""
 BLURRING = 4.0
 """Luma levels of coding noise that double the scatter of landmarks; fitted on clips at CRF 28 and 34."""
 LIPS_MOVE = 1.5
@@ -45,6 +47,7 @@ def full_reference(rows: pd.DataFrame, fps: float) -> tuple[dict[str, Doubles], 
         "ghost": t.running_median(t.hold_last(rows["ghost_now"].to_numpy()), 5),
         "jitter": t.sustained(shift),
     }
+    out["ghost"] /= 1 + rows["noise"].fillna(0).to_numpy() / ECHOING
     out["lips"] = _lips(rows, output, marks, fps)
     out["expression"] = t.running_median(np.abs(_less_usual(away[:, 3:6])).max(1), 3)
     out["gaze"] = 100 * t.running_median(np.linalg.norm(_less_usual(away[:, 6:8]), axis=1), 3)
@@ -74,6 +77,7 @@ def no_reference(
     less = [soft[n] - usual[n][0] - SPREAD * usual[n][1] for n in ("slope", "below_ring")]
     window = 2 * (min(round(LINE_SECONDS * fps), len(rows)) // 2) + 1
     return {
+        "unlike": match.unlike(stacked(rows, "texture", len(texture.NAMES)), fps),
         "light_jump": t.jumps(rows[["tilt_x", "tilt_y"]].to_numpy(), 2.0),
         "colour_jump": (np.fmin(*jumps) - FAST_COLOUR * fast).clip(0),
         "detail_lost": _softer(np.column_stack(less)),

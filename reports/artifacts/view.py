@@ -45,6 +45,11 @@ class View:
         """(2, 3) matrix that maps pixels of the view to where `place` maps those of the frame."""
         return matrix_in_box(place, self.box, 1 / self.zoom)
 
+    def points(self, landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(N, 2) landmarks in pixels of the view."""
+        corner = np.array(self.box[:2], np.float64)
+        return (np.asarray(landmarks, np.float64)[:, :2] - corner + 0.5) * self.zoom - 0.5
+
 
 def matrix_in_box(place: NDArray[np.float64], box: tuple[int, int, int, int], zoom: float) -> NDArray[np.float64]:
     """(2, 3) matrix for pixels of a box, each `zoom` pixels of the frame wide, from the frame's matrix `place`."""
