@@ -49,13 +49,17 @@ BLENDED, PANNED = -1, -2
 """Owners of frames in a dissolve or fade, and in a whip pan."""
 
 
+LOOKS = ("night", "blur", "beard", "plain")
+Owner = tuple[int, int, int]
+
+
 @dataclass
 class Film:
     """A film and whose its faces are."""
 
     path: Path
-    owner: list[tuple[int, int]] = field(default_factory=list)
-    """Of each frame: the person on the left half and on the right half."""
+    owner: list[Owner] = field(default_factory=list)
+    """Of each frame: the person on the left half, on the right half, and the look."""
 
 
 class Shots:
@@ -108,20 +112,7 @@ def _looks(images: list[Image], kind: int) -> list[Image]:
 
 def make_film(path: Path, shots: Shots, people: int, seed: int, seconds: float) -> Film:
     """Write a film; the same seed gives the same one."""
-    rng = np.random.default_rng(seed)
-    film, frames = Film(path), list[Image]()
-    while len(frames) < seconds * FPS:
-        length = round(FPS * rng.uniform(0.5, 3.0))
-        person, other = (int(p) for p in rng.choice(people, 2, replace=False))
-        images = _looks(shots.take(person, length), int(rng.integers(0, 8)))
-        owner = [(person, person)] * length
-        if rng.random() < 0.08:
-            quarter = SIZE[1] // 4
-            beside = shots.take(other, length)
-            pairs = zip(images, beside, strict=True)
-            images = [np.concatenate([i[:, quarter:-quarter], j[:, quarter:-quarter]], axis=1) for i, j in pairs]
-            owner = [(person, other)] * length
-        _append(frames, film.owner, images, owner, rng)
+    frames, owner = assembled(shots, people, seed, seconds)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=FPS)
         stream.height, stream.width = SIZE
@@ -131,14 +122,34 @@ def make_film(path: Path, shots: Shots, people: int, seed: int, seconds: float) 
             frame.pts, frame.time_base = number, Fraction(1, FPS)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    return film
+    return Film(path, owner)
+
+
+def assembled(shots: Shots, people: int, seed: int, seconds: float) -> tuple[list[Image], list[Owner]]:
+    """The pictures of a film and whose they are."""
+    rng = np.random.default_rng(seed)
+    frames, owners = list[Image](), list[Owner]()
+    while len(frames) < seconds * FPS:
+        length = round(FPS * rng.uniform(0.5, 3.0))
+        person, other = (int(p) for p in rng.choice(people, 2, replace=False))
+        kind = int(rng.integers(0, 8))
+        images = _looks(shots.take(person, length), kind)
+        owner = [(person, person, min(kind, 3))] * length
+        if rng.random() < 0.08:
+            quarter = SIZE[1] // 4
+            beside = shots.take(other, length)
+            pairs = zip(images, beside, strict=True)
+            images = [np.concatenate([i[:, quarter:-quarter], j[:, quarter:-quarter]], axis=1) for i, j in pairs]
+            owner = [(person, other, min(kind, 3))] * length
+        _append(frames, owners, images, owner, rng)
+    return frames, owners
 
 
 def _append(
     frames: list[Image],
-    owners: list[tuple[int, int]],
+    owners: list[Owner],
     images: list[Image],
-    owner: list[tuple[int, int]],
+    owner: list[Owner],
     rng: np.random.Generator,
 ) -> None:
     """The next shot, after a cut, a dissolve, a fade or a whip pan."""
@@ -149,7 +160,7 @@ def _append(
             share = (i + 1) / (length + 1)
             at = len(frames) - length + i
             frames[at] = cv2.addWeighted(frames[at], 1 - share, images[i], share, 0)
-            owners[at] = (BLENDED, BLENDED)
+            owners[at] = (BLENDED, BLENDED, owners[at][2])
         images, owner = images[length:], owner[length:]
     if kind == "fade":
         length = min(int(rng.integers(6, 21)), len(images) - 2, len(frames) - 2)
@@ -157,13 +168,13 @@ def _append(
             share = (i + 1) / (length + 1)
             frames[-length + i] = cv2.convertScaleAbs(frames[-length + i], alpha=1 - share)
             images[length - 1 - i] = cv2.convertScaleAbs(images[length - 1 - i], alpha=1 - share)
-            owners[-length + i] = owner[length - 1 - i] = (BLENDED, BLENDED)
+            owners[-length + i] = owner[length - 1 - i] = (BLENDED, BLENDED, -1)
     if kind == "whip":
         wide = np.concatenate([frames[-1], images[0]], axis=1)
         for i in range(6):
             x = round(SIZE[1] * (i + 1) / 7)
             frames.append(np.ascontiguousarray(cv2.blur(wide, (61, 1))[:, x : x + SIZE[1]]))
-            owners.append((PANNED, PANNED))
+            owners.append((PANNED, PANNED, -1))
     frames += images
     owners += owner
 

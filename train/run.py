@@ -55,6 +55,8 @@ class SideInfo:
     """Number of selected faces that were usable."""
     folder: str = ""
     """Folder of the faceset at the time."""
+    identifier: str = "dlib"
+    """Identity model that gave `identity`."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:
         identity,
         faces,
         str(faceset.folder.resolve()),
+        faceset.settings.identifier,
     )
 
 

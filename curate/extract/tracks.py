@@ -118,6 +118,21 @@ def _clip(faceset: Faceset, clip: Clip, paths: Sequence[Path]) -> _Clip:
     return found
 
 
+def cuts(faceset: Faceset, clip: Clip) -> tuple[int, ...]:
+    """Indexes of the frames at which the shots of a clip begin, in order, apart from its first frame."""
+    found: list[int] = []
+    before: PartInfo | None = None
+    for path in faceset.parts().get(clip.name, ()):
+        info = part_info(path)
+        if info is None or not info.read:
+            continue
+        if before is not None and not _goes_on(before, info):
+            found.append(info.read[0])
+        found += info.cuts
+        before = info
+    return tuple(found)
+
+
 def _goes_on(before: PartInfo, after: PartInfo) -> bool:
     """Whether the shot at the end of one segment goes on in the next."""
     if before.last_thumb is None or after.first_thumb is None:

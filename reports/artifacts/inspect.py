@@ -32,8 +32,8 @@ def inspect(
     """
     clip = probe(video)
     other = None if reference is None else _comparable(clip, probe(reference))
-    marks = _marks(follow(reference or video, None, workers, progress))
-    own = {} if other is None else _marks(follow(video, None, workers, progress))
+    marks = _marks(follow(reference or video, None, workers, progress).rows)
+    own = {} if other is None else _marks(follow(video, None, workers, progress).rows)
     inspector = Inspector(clip.fps, other is not None)
     for done, (mine, theirs) in enumerate(_pairs(clip, other), 1):
         label = mine.index if theirs is None else theirs.index
