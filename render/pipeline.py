@@ -250,8 +250,8 @@ def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> F
     again = wanted.settings.faces == "all"
     own = None if run.drive is None else run.drive.calibrated()
     face = follow(
-        Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end, calibrated=own, again=again,
-        identifier=run.target.identifier,
+        Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end, calibrated=own,
+        again=again, identifier=run.target.identifier,
     )  # fmt: skip
     rows = face.rows
     if not len(rows):

@@ -155,7 +155,7 @@ def load(folder: Path) -> Plan | None:
 
 
 def save_face(folder: Path, rows: pd.DataFrame) -> None:
-    """Write face.parquet from the rows of `curate.extract.follow.Followed`, with `scores` (K,) if they drive the run."""
+    """Write face.parquet from the rows of `curate.extract.follow.follow`, with `scores` (K,) if they drive the run."""
     kept = rows.reindex(columns=["frame", "shot", "yaw", "pitch", "roll"]).copy()
     if "scores" in rows:
         kept["scores"] = [np.asarray(own, np.float32).tobytes() for own in rows["scores"]]

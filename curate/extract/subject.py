@@ -22,6 +22,7 @@ from curate.types import Anchor
 
 OTHER_PERSON = "another person"
 NOBODY = "the track has no clear face"
+PASSING = "the track is too short to show whose face it is"
 AGAIN = "the subject again: another track is kept in this shot"
 REACH = 0.9
 """Distance of a person from a look, relative to the limit of one person, below which it is the subject."""
@@ -64,14 +65,12 @@ class People:
 def find_people(found: Tracks, faceset: Faceset) -> People:
     """Who is who among the tracks, and which of them the subject is. Raises UsageError and NobodyError."""
     tracks, same = found.tracks, faceset.grouping.same_person
-    known = [i for i, t in enumerate(tracks) if t.vector is not None]
-    if not known:
+    if all(t.vector is None for t in tracks):
         raise NobodyError(f"{faceset.folder}: no face in the footage is clear enough to tell people apart")
-    vectors = np.stack([t.vector for t in tracks if t.vector is not None]).astype(np.float64)
+    labelled = _labels(found, same)
+    known, labels = list(labelled), np.array(list(labelled.values()))
+    vectors = np.stack([t.vector for t in (tracks[i] for i in known) if t.vector is not None]).astype(np.float64)
     weights = np.array([tracks[i].frames for i in known], np.float64)
-    place = {track: i for i, track in enumerate(known)}
-    together = [(place[a], place[b]) for a, b in sorted(found.together) if a in place and b in place]
-    labels = identity.people(vectors, weights, same, together)
     groups = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
     centres = np.stack([identity.centre(vectors[g], weights[g]) for g in groups])
     if faceset.anchor is None:
@@ -90,6 +89,33 @@ def find_people(found: Tracks, faceset: Faceset) -> People:
     anchor = with_tracks(anchor, [tracks[known[i]] for i in np.flatnonzero(mine)])
     used = {track: vectors[i].astype(np.float32) for i, track in enumerate(known)}
     return _kept(tracks, person, used, own, anchor, int(ranked[mine][0]))
+
+
+def _labels(found: Tracks, same: float) -> dict[int, int]:
+    """Label of the person of each track, by track; without those that show nobody for sure.
+
+    Brief tracks join the nearest person of the others within reach with whom they are not seen, or nobody.
+    """
+    vectors = {i: np.asarray(t.vector, np.float64) for i, t in enumerate(found.tracks) if t.vector is not None}
+    proper = [i for i in vectors if not found.tracks[i].brief] or list(vectors)
+    place = {track: i for i, track in enumerate(proper)}
+    together = [(place[a], place[b]) for a, b in sorted(found.together) if a in place and b in place]
+    weights = np.array([found.tracks[i].frames for i in proper], np.float64)
+    people = identity.people(np.stack([vectors[i] for i in proper]), weights, same, together)
+    labels = dict(zip(proper, people.tolist(), strict=True))
+    members = [np.flatnonzero(people == k) for k in range(people.max() + 1)]
+    centres = [identity.centre(np.stack([vectors[proper[i]] for i in own]), weights[own]) for own in members]
+    beside: dict[int, set[int]] = {}
+    for pair in found.together:
+        for track, other in (pair, pair[::-1]):
+            if other in place:
+                beside.setdefault(track, set()).add(labels[other])
+    for track in sorted(vectors.keys() - place.keys()):
+        apart = np.linalg.norm(np.array(centres) - vectors[track], axis=1)
+        apart[list(beside.get(track, ()))] = np.inf
+        if apart.min() < REACH * same:
+            labels[track] = int(apart.argmin())
+    return dict(sorted(labels.items()))
 
 
 def _reached(centres: NDArray[np.float64], anchor: Anchor, same: float) -> NDArray[np.intp]:
@@ -145,7 +171,8 @@ def _kept(
     subject: int,
 ) -> People:
     """People with one track of the subject at a time in each shot: the larger and longer one."""
-    reasons = {i: t.reason or NOBODY for i, t in enumerate(tracks) if i not in vectors}
+    unclear = {i: NOBODY if t.vector is None else PASSING for i, t in enumerate(tracks) if i not in vectors}
+    reasons = {i: tracks[i].reason or word for i, word in unclear.items()}
     reasons |= {i: OTHER_PERSON for i in vectors if person[i] != subject}
     shots: dict[tuple[str, int], list[int]] = {}
     for i in vectors:

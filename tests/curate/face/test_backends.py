@@ -1,8 +1,8 @@
 """One conformance suite for all detectors, landmarkers and identifiers, a fake of each included.
 
-The networks look at rendered heads whose landmarks are known. Where optional weights (face-alignment's, SFace's) are not
-in the cache their backends are left out here (one skipped test each says so), and test_fan.py and test_sface.py run
-their plumbing on made-up weights.
+The networks look at rendered heads whose landmarks are known. Where optional weights (face-alignment's, SFace's) are
+not in the cache their backends are left out here (one skipped test each says so), and test_fan.py and test_sface.py
+run their plumbing on made-up weights.
 """
 
 from __future__ import annotations
