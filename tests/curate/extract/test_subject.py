@@ -7,7 +7,7 @@ import pytest
 
 from curate.dataset.faceset import Faceset
 from curate.errors import NobodyError, UsageError
-from curate.extract.subject import AGAIN, MISSING, NOBODY, OTHER_PERSON, find_people
+from curate.extract.subject import AGAIN, MISSING, NOBODY, OTHER_PERSON, PASSING, find_people
 from curate.extract.tracks import DISSOLVE, Track, Tracks
 from curate.settings import Grouping, Settings
 from curate.types import Anchor
@@ -87,6 +87,30 @@ def test_tracks_without_a_clear_face_are_nobodys() -> None:
     assert found.person == {0: 0, 1: MISSING, 2: MISSING}
     assert found.reasons == {1: NOBODY, 2: DISSOLVE}
     assert found.of([1]).person == {1: MISSING} and found.of([1]).vectors == {}
+
+
+def test_a_passing_track_is_nobody_of_its_own_but_may_be_somebody() -> None:
+    near = PEOPLE[0] + 0.3 / np.sqrt(128)
+    blur = PEOPLE[1] + (PEOPLE[0] - PEOPLE[1]) * 0.5
+    tracks = [track(0, 0, 59), track(0, 70, 72, vector=near, brief=True), track(1, 80, 80, vector=blur, brief=True)]
+    found = find_people(Tracks(tracks), faceset())
+    assert found.person == {0: 0, 1: 0, 2: MISSING if np.linalg.norm(blur - PEOPLE[0]) >= 0.45 else 0}
+    away = [*tracks, track(1, 90, 91, brief=True)]
+    found = find_people(Tracks(away), faceset())
+    assert found.person[3] == MISSING and found.reasons[3] == PASSING and 3 not in found.vectors
+    assert find_people(Tracks(away, {(0, 1)}), faceset()).person[1] == MISSING, (
+        "seen beside the only one that it is near"
+    )
+    assert find_people(Tracks(away[-1:]), faceset()).kept == {0}, "nobody else is there"
+
+
+def test_a_photo_is_not_ambiguous_because_of_a_face_in_passing() -> None:
+    photo = PEOPLE[0] + (PEOPLE[2] - PEOPLE[0]) * 0.55
+    assert 0.45 < np.linalg.norm(photo - PEOPLE[0]) < 0.6
+    ghost = PEOPLE[0] + (PEOPLE[1] - PEOPLE[0]) * 0.55
+    given = faceset(references=(tuple(map(float, photo)),))
+    tracks = [track(0, 0, 59), track(0, 70, 71, vector=PEOPLE[2] + (ghost - PEOPLE[2]) * 0.5, brief=True)]
+    assert find_people(Tracks(tracks), given).kept == {0}
 
 
 def test_an_anchor_is_carried_to_another_identity_model_by_its_tracks() -> None:
