@@ -27,7 +27,7 @@ AGAIN = "the subject again: another track is kept in this shot"
 REACH = 0.9
 """Distance of a person from a look, relative to the limit of one person, below which it is the subject."""
 STANDS_OUT = 0.1
-"""Distance by which the person nearest to a photo must be nearer than the next one, where neither is near."""
+"""Distance by which the person nearest to a photo must be nearer than the next one, unless it is within REACH."""
 MISSING = -1
 """Person of a track that shows nobody for sure."""
 
@@ -119,32 +119,44 @@ def _labels(found: Tracks, same: float) -> dict[int, int]:
 
 
 def _reached(centres: NDArray[np.float64], anchor: Anchor, same: float) -> NDArray[np.intp]:
-    """The people within reach of one of the anchor's looks; of a photo at least the nearest one, if it stands out."""
+    """The people within reach of one of the anchor's looks, or the nearest one if it is near enough.
+
+    One that is barely near enough to a photo must stand out. Raises NobodyError.
+    """
     apart = identity.distances(centres, np.array(anchor.looks))
     reached = set(np.flatnonzero((apart < REACH * same).any(axis=1)).tolist())
     photo = anchor.how == "reference"
-    limit = identity.NOT_THE_PERSON if photo else same
     for look in apart.T:
         order = np.argsort(look, kind="stable")[:2]
         alone = len(order) < 2 or look[order[1]] - look[order[0]] >= STANDS_OUT
-        if look[order[0]] <= limit and (alone or look[order[0]] < REACH * same or not photo):
+        if look[order[0]] <= same and (alone or not photo):
             reached.add(int(order[0]))
-    if reached:
-        return np.array(sorted(reached))
-    least = np.sort(apart.min(axis=1))
-    if photo and least[0] <= limit:
-        raise NobodyError(
+    if not reached:
+        raise NobodyError(_nobody(np.sort(apart.min(axis=1)), photo, same))
+    return np.array(sorted(reached))
+
+
+def _nobody(least: NDArray[np.float64], photo: bool, same: float) -> str:
+    """Why nobody is the subject; `least` (P,) distances of the people from it, in order."""
+    if not photo:
+        return (
+            f"nobody in the footage looks like the subject (identity distance {least[0]:.2f}, limit {same:g}): add "
+            "footage of the subject, or name another person with --person or --reference"
+        )
+    if least[0] <= same:
+        return (
             f"the --reference photo does not tell two people apart (identity distances {least[0]:.2f} and "
             f"{least[1]:.2f}): give a sharper photo of the uncovered face, or name the person with --person"
         )
-    if photo:
-        raise NobodyError(
-            f"nobody in the footage looks like the --reference photo (identity distance {least[0]:.2f}, limit "
-            f"{limit:g}): give another photo, or leave --reference out"
+    if least[0] <= identity.NOT_THE_PERSON:
+        return (
+            f"the person who is nearest to the --reference photo may be somebody else (identity distance "
+            f"{least[0]:.2f}, limit {same:g}): give a photo in which the face looks as in the footage, or name the "
+            "person with --person"
         )
-    raise NobodyError(
-        f"nobody in the footage looks like the subject (identity distance {least[0]:.2f}, limit {limit:g}): add "
-        "footage of the subject, or name another person with --person or --reference"
+    return (
+        f"nobody in the footage looks like the --reference photo (identity distance {least[0]:.2f}, limit {same:g}): "
+        "give another photo, or leave --reference out"
     )
 
 

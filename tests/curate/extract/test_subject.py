@@ -117,13 +117,15 @@ def test_an_anchor_is_carried_to_another_identity_model_by_its_tracks() -> None:
         find_people(Tracks(tracks[1:]), faceset(anchor=old))
 
 
-def test_a_photo_that_suits_two_people_is_not_guessed_from() -> None:
-    photo = (PEOPLE[0] + PEOPLE[1]) / 2
+def test_a_photo_that_suits_two_people_or_is_far_from_all_is_not_guessed_from() -> None:
     tracks = Tracks([track(0, 0, 59), track(1, 100, 219)])
-    apart = float(np.linalg.norm(photo - PEOPLE[0]))
-    assert 0.45 > apart > 0.36
-    photo += 0.5 * (PEOPLE[2] - photo)
-    assert 0.45 < float(np.linalg.norm(photo - PEOPLE[0])) < 0.6
-    with pytest.raises(NobodyError, match="does not tell two people apart"):
-        find_people(tracks, faceset(references=(tuple(map(float, photo)),)))
-    assert find_people(Tracks(tracks.tracks[:1]), faceset(references=(tuple(map(float, photo)),))).kept == {0}
+    middle = (PEOPLE[0] + PEOPLE[1]) / 2
+    across = np.array(PEOPLE[2] - middle, np.float64)
+    across /= np.linalg.norm(across)
+    for distance, told in ((0.47, "does not tell two people apart"), (0.56, "may be somebody else"), (0.7, "nobody")):
+        photo = middle + across * np.sqrt(distance**2 - np.linalg.norm(middle - PEOPLE[0]) ** 2)
+        given = faceset(references=(tuple(map(float, photo)),))
+        with pytest.raises(NobodyError, match=told):
+            find_people(tracks, given)
+        if distance < 0.5:
+            assert find_people(Tracks(tracks.tracks[:1]), given).kept == {0}, "nobody else is there"
