@@ -4,8 +4,9 @@
 
 The films have cuts of 0.5 to 3 s, dissolves, fades, whip pans, split screens, shots graded as another look, strong blur
 and beard-like occlusion. Printed for each film and person: precision and recall of the kept faces, with a photo as
-reference and without; recall in each look; tracks that hold two people; blended frames that are kept. Besides: CPU time
-of clustering 6,000 tracks (the film's own, repeated) and 10,000 made-up ones of 60 people and 3,000 strangers.
+reference and without; recall in each look; tracks that hold two people; blended frames that are kept; photos that find
+a stranger in the film without the person's own tracks. Besides: CPU time of clustering 6,000 tracks (the film's own,
+repeated) and 10,000 made-up ones of 60 people and 3,000 strangers.
 
 Limits were looked at with the first cast; the second one consists of other people.
 """
@@ -241,15 +242,16 @@ def measured(film: Film, faceset: Faceset, names: list[str], shots: Shots, work:
     usable = clear[clear["track"].map(people.person) >= 0]
     mixed = usable.groupby("track")["owner"].nunique().gt(1).mean()
     found: list[Row] = []
-    blended = set[int]()
+    blended, strangers = set[int](), 0
     for person, name in enumerate(names):
         mine = clear[clear["owner"] == person]
-        if len(mine) < FPS:
-            continue
-        number = int(mine["track"].map(people.person).mode().iloc[0])
         photo = work / "photo.png"
         cv2.imwrite(str(photo), shots.photo(person)[:, :, ::-1])
         vector = reference_vector(photo, faceset.settings)
+        strangers += _stranger(tracks, set(mine["track"]), replace(faceset, references=(vector,)))
+        if len(mine) < FPS:
+            continue
+        number = int(mine["track"].map(people.person).mode().iloc[0])
         for way, changes in (("none", {"persons": (number,)}), ("reference", {"references": (vector,)})):
             kept = rows.iloc[:0]
             with contextlib.suppress(NobodyError):
@@ -262,8 +264,20 @@ def measured(film: Film, faceset: Faceset, names: list[str], shots: Shots, work:
         "mixed_tracks": round(float(mixed), 4),
         "blended": int((rows["owner"] == BLENDED).sum()),
         "blended_kept": len(blended),
+        "photos": len(names),
+        "strangers_taken": strangers,
         "persons": len(set(people.person.values()) - {MISSING}),
     }
+
+
+def _stranger(tracks: Tracks, own: set[int], faceset: Faceset) -> bool:
+    """Whether a photo finds somebody else in the film without this person's own tracks."""
+    others = [t for i, t in enumerate(tracks.tracks) if i not in own]
+    try:
+        find_people(Tracks(others), faceset)
+    except NobodyError:
+        return False
+    return True
 
 
 def _row(film: Film, name: str, way: str, mine: pd.DataFrame, kept: pd.DataFrame, person: int) -> Row:

@@ -77,7 +77,8 @@ def find_people(found: Tracks, faceset: Faceset) -> People:
         anchor = elect(faceset, centres, [[tracks[known[i]] for i in g] for g in groups])
     else:
         anchor = translated(faceset.anchor, faceset.settings.identifier, tracks)
-    ours = _reached(centres, anchor, same)
+    long = np.array([not tracks[i].brief for i in known])
+    ours = _reached(centres, [vectors[g[long[g]]] if long[g].any() else vectors[g] for g in groups], anchor, same)
     mine = np.isin(labels, ours)
     if anchor.how == "reference":
         mine &= _near(vectors, mine, anchor, same)
@@ -118,12 +119,16 @@ def _labels(found: Tracks, same: float) -> dict[int, int]:
     return dict(sorted(labels.items()))
 
 
-def _reached(centres: NDArray[np.float64], anchor: Anchor, same: float) -> NDArray[np.intp]:
+def _reached(
+    centres: NDArray[np.float64], members: list[NDArray[np.float64]], anchor: Anchor, same: float
+) -> NDArray[np.intp]:
     """The people within reach of one of the anchor's looks, or the nearest one if it is near enough.
 
-    One that is barely near enough to a photo must stand out. Raises NobodyError.
+    One that is barely near enough to a photo must stand out. Where nobody's centre is near, one whose `members` (the
+    vectors of its tracks) come within reach may stand out by them. Raises NobodyError.
     """
-    apart = identity.distances(centres, np.array(anchor.looks))
+    looks = np.array(anchor.looks)
+    apart = identity.distances(centres, looks)
     reached = set(np.flatnonzero((apart < REACH * same).any(axis=1)).tolist())
     photo = anchor.how == "reference"
     for look in apart.T:
@@ -131,6 +136,13 @@ def _reached(centres: NDArray[np.float64], anchor: Anchor, same: float) -> NDArr
         alone = len(order) < 2 or look[order[1]] - look[order[0]] >= STANDS_OUT
         if look[order[0]] <= same and (alone or not photo):
             reached.add(int(order[0]))
+    if not reached:
+        closest = np.stack([identity.distances(own, looks).min(axis=0) for own in members])
+        closest[apart > identity.NOT_THE_PERSON] = np.inf
+        for look in closest.T:
+            order = np.argsort(look, kind="stable")[:2]
+            if look[order[0]] < REACH * same and (len(order) < 2 or look[order[1]] - look[order[0]] >= STANDS_OUT):
+                reached.add(int(order[0]))
     if not reached:
         raise NobodyError(_nobody(np.sort(apart.min(axis=1)), photo, same))
     return np.array(sorted(reached))

@@ -124,7 +124,7 @@ def _first(pictures: Floats, begin: int, ramp: int) -> int:
 
 
 def _bent(share: Floats, corner: int) -> tuple[float, float]:
-    """Root mean square error and bend of the shares (N,) as two lines that meet at `corner`; the first one is motion."""
+    """Root mean square error and bend of the shares (N,) as two lines that meet at `corner`; the first is motion."""
     times = np.arange(len(share)) - float(corner)
     terms = np.stack([np.ones(len(share)), times, np.maximum(times, 0)], axis=1)
     fit = np.linalg.lstsq(terms, share.astype(np.float64), rcond=None)[0]

@@ -1,5 +1,6 @@
 """Who is the subject: by anchor, photo or majority; which of its faces is kept."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,19 @@ def test_an_anchor_is_carried_to_another_identity_model_by_its_tracks() -> None:
     assert found.kept == {0} and found.anchor.identifier == "dlib" and found.anchor.looks[0][0] == PEOPLE[0][0]
     with pytest.raises(NobodyError, match="--identifier other"):
         find_people(Tracks(tracks[1:]), faceset(anchor=old))
+
+
+def test_a_photo_like_a_part_of_the_footage_finds_the_whole_person() -> None:
+    grimace = PEOPLE[0] - (PEOPLE[2] - PEOPLE[0]) * 0.2
+    photo = PEOPLE[0] + (PEOPLE[2] - PEOPLE[0]) * 0.5
+    given = faceset(references=(tuple(map(float, photo)),))
+    away = [np.linalg.norm(photo - vector) for vector in (PEOPLE[0], grimace)]
+    assert away[0] < 0.45 and 0.5 < away[1] < 0.6
+    tracks = [track(0, 0, 99, vector=grimace), track(0, 200, 219), track(1, 300, 400)]
+    assert find_people(Tracks(tracks), given).kept >= {1}
+    assert find_people(Tracks(tracks), given).person[2] == 1
+    with pytest.raises(NobodyError, match="may be somebody else"):
+        find_people(Tracks([tracks[0], tracks[2], replace(tracks[1], brief=True)]), given)
 
 
 def test_a_photo_that_suits_two_people_or_is_far_from_all_is_not_guessed_from() -> None:
