@@ -23,6 +23,10 @@ def check(given: Given, target: Path | None) -> None:
     )
     if options.cover == "target" and target is None:
         raise UsageError("--cover target: name the target with --for TARGETSET")
+    if options.learn is not None:
+        from curate.select.learned import check as check_run
+
+        check_run(Path(options.learn))
 
 
 def select(folder: Path, given: Given, target: Path | None, defaults: bool = False) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def removed(r: dict[str, Any]) -> str:
         for c in r["clips"]
     ]
     if not r["done"]:
-        return "\n".join([*lines, "nothing was removed yet; --yes removes it"])
+        return "\n".join([*lines, "nothing was removed yet; --yes removes it", r["sheet"]])
     return "\n".join([*lines, selected(r), r["report"]])
 
 

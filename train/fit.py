@@ -103,8 +103,8 @@ def train(
     accelerator = make_accelerator(config)
     old = prepare(out, config, subjects, resume, force) if accelerator.is_main_process else None
     accelerator.wait_for_everyone()
-    drive = open_run(out).drive if resume and is_run(out) else None
-    sides = load(facesets, config, cache or out / "cache", accelerator, progress, drive)
+    begun_before = open_run(out) if resume and is_run(out) else None
+    sides = load(facesets, config, cache or out / "cache", accelerator, progress, begun_before)
     training = setup(config, accelerator, sides)
     resumed_from = load_weights(training, out if resume else None, init)
     run = resumed(describe_run(training, facesets, subjects, out, init, cache), old, training)

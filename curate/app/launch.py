@@ -245,6 +245,15 @@ def remember(dataset: Any, faceset: Faceset) -> None:
     dataset.save()
 
 
+def shown_dataset(faceset: Faceset) -> Any | None:
+    """The dataset that shows a faceset's files as they are; None if none does."""
+    import fiftyone as fo
+
+    name = dataset_name(faceset.folder)
+    dataset = fo.load_dataset(name) if fo.dataset_exists(name) else None
+    return dataset if dataset is not None and dataset.info.get(INFO) == _fingerprint(faceset) else None
+
+
 def load_clips(folder: Path) -> str:
     """The faceset's footage with its faces as frame labels, as a dataset of its own; its name.
 

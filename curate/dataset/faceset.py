@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import tomli_w
 from numpy.typing import NDArray
 
-from curate.dataset import selection_file
+from curate.dataset import corrections, selection_file
 from curate.errors import UsageError, WorkError
 from curate.records import checked, record, safe_name
 from curate.runtime.files import atomic
@@ -126,7 +126,7 @@ class Faceset:
         return rows.sort_values("rank", ignore_index=True)
 
     def landmarks(self, face_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-        """Face id to landmarks (478, 3) or (68, 3), frame pixels, out of the parts."""
+        """Face id to landmarks (478, 3) or (68, 3), frame pixels, out of the parts, or as they were corrected."""
         wanted = set(face_ids)
         found: dict[str, NDArray[np.float32]] = {}
         for path in sorted((self.folder / "parts").glob("*.parquet")):
@@ -136,7 +136,7 @@ class Faceset:
             for face, points in zip(part["face_id"], part["landmarks"], strict=True):
                 if face in wanted and points is not None and len(points) % 3 == 0:
                     found[face] = points.reshape(-1, 3)
-        return found
+        return found | corrections.landmarks(self.folder, found)
 
     def crop(self, path: str) -> Image:
         """Crop at a path from the table: (S, S, 3) uint8 RGB."""

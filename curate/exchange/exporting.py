@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from curate.dataset import consent
+from curate.dataset import consent, corrections
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import UsageError, WorkError
 from curate.exchange import cutting, dfl, faceswap, pak, plain
@@ -151,7 +151,7 @@ def _faceswap(
     faceset: Faceset, rows: pd.DataFrame, out: Path, done: Exported, _: bool, size: int, progress: Progress
 ) -> None:
     """Aligned PNG files with faceswap's header."""
-    clips = cutting.clips_of(faceset)
+    clips, outlines = cutting.clips_of(faceset), corrections.outlines(faceset.folder)
 
     def make(row: cutting.Row, frame: Image | None, points: Floats, source: str) -> tuple[str, bytes]:
         """Suffix and bytes of one face."""
@@ -159,7 +159,7 @@ def _faceswap(
         matrix = faceswap_matrix(points, size)
         shape = (clip.height, clip.width) if frame is None else frame.shape[:2]
         place = (source, int(face.rsplit("-", 1)[1]), clip.kind == "video", (int(shape[0]), int(shape[1])))
-        found = faceswap.described(points, _box(row), f"{face}.png", place)
+        found = faceswap.described(points, _box(row), f"{face}.png", place, outlines.get(face))
         return ".png", faceswap.with_header(cutting.png(cutting.cut(faceset, row, frame, matrix, size)), found)
 
     def write(name: str, data: bytes) -> None:

@@ -19,7 +19,7 @@ from curate.dataset.consent import make_subject
 from curate.dataset.faceset import Faceset, check_new, create, is_faceset, open_faceset
 from curate.dataset.lock import lock
 from curate.errors import FacesetError, UsageError, WorkError
-from curate.extract import account, anchor
+from curate.extract import account, anchor, correct
 from curate.extract.census import Person, people
 from curate.extract.engine import any_done, extract, tell_disk
 from curate.extract.intake import probe_all
@@ -146,6 +146,7 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
             faceset = faceset.changed(clips=usable)
             if not faceset.clips:
                 raise WorkError(f"none of the footage is usable: {failed[0].reason}")
+            correct.again(faceset)
             counts = build(faceset, request.workers, progress, request.engine)
             faceset = open_faceset(out)
     except FacesetError:

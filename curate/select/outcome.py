@@ -127,7 +127,6 @@ def _space_to_json(space: Space) -> dict[str, Any]:
         "weights": asdict(space.weights),
         "pose": space.neutral.pose.tolist(),
         "lighting": space.neutral.lighting.tolist(),
-        "used": space.used.tolist(),
         "scale": space.scale,
         "width": space.width,
     }
@@ -169,13 +168,13 @@ def _of_json(found: dict[str, Any], curve: Floats) -> Outcome:
 
 
 def _space_of_json(found: dict[str, Any]) -> Space:
-    pose, lighting, used = (np.array(found[name]) for name in ("pose", "lighting", "used"))
-    if (pose.shape, lighting.shape, used.shape, set(found["scale"])) != ((3,), (6,), (45,), set(BLOCKS)):
+    pose, lighting = (np.array(found[name]) for name in ("pose", "lighting"))
+    if (pose.shape, lighting.shape, set(found["scale"])) != ((3,), (6,), set(BLOCKS)):
         raise ValueError("the space has other axes")
     weights = record(Weights, found["weights"])
     scale = checked(found["scale"], dict[str, float], "scale")
     neutral = Neutral(pose.astype(np.float64), lighting.astype(np.float64))
-    return Space(weights, neutral, used.astype(np.bool_), scale, checked(found["width"], float, "width"))
+    return Space(weights, neutral, scale, checked(found["width"], float, "width"))
 
 
 def target_folder(faceset: Faceset) -> Path | None:

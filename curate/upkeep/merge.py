@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.dataset import consent
+from curate.dataset import consent, corrections
 from curate.dataset.faceset import Faceset, check_new, create, open_faceset, write_table
 from curate.dataset.lock import lock
 from curate.dataset.pins import Pins, read_pins, write_pins
@@ -58,6 +58,7 @@ def merge(first: Path, second: Path, out: Path, workers: int = 1, progress: Prog
                 references=facesets[0].references,
                 merged=tuple(s for s in others if s != subjects[0]),
             )
+            _merge_corrections(facesets, made)
             build(made, workers, progress)
             _merge_pins(facesets, made)
     except BaseException:
@@ -133,6 +134,12 @@ def _renamed(part: pa.Table, old: str, new: str) -> pa.Table:
         at = part.column_names.index(column)
         part = part.set_column(at, part.schema.field(column), pa.array(values, pa.string()))
     return part
+
+
+def _merge_corrections(facesets: tuple[Faceset, Faceset], made: Faceset) -> None:
+    first, second = (corrections.read(faceset.folder) for faceset in facesets)
+    if first or second:
+        corrections.write(made.folder, second | first)
 
 
 def _merge_pins(facesets: tuple[Faceset, Faceset], made: Faceset) -> None:

@@ -98,7 +98,10 @@ def test_nothing_is_pickled(undisturbed: tuple[Path, Summary, TrainConfig]) -> N
         if path.is_file():
             head = path.read_bytes()[:2]
             assert head != b"PK" and not (head[:1] == b"\x80" and 2 <= head[1] <= 5), path
-            assert path.suffix in {".json", ".safetensors", ".csv", ".png", ".u8", ".html"} or "tfevents" in path.name
+            assert (
+                path.suffix in {".json", ".safetensors", ".csv", ".png", ".u8", ".f32", ".html"}
+                or "tfevents" in path.name
+            )
 
 
 def test_the_swapper_is_the_mean_of_the_weights(undisturbed: tuple[Path, Summary, TrainConfig]) -> None:
