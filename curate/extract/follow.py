@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,19 +56,20 @@ def follow(
     calibrated: Own | None = None,
     again: bool = False,
     identifier: str = "dlib",
+    lut: str = "",
 ) -> Followed:
     """One person's face in every frame; with `again` each time that it is seen there.
 
     A face goes on into a dissolve until its half. `identity` (128,) picks the person; None: the one with the most
     faces. `start` and `end`, in seconds from the first frame, limit it. `calibrated`: the person's own neutral and
-    zero, if more footage than this is known. `identifier`: the identity model that gave `identity`.
-    No row at all when nobody, or nobody like the identity, is seen.
+    zero, if more footage than this is known. `identifier`: the identity model that gave `identity`. `lut`: colour table
+    that the footage is read through. No row at all when nobody, or nobody like the identity, is seen.
     """
     with tempfile.TemporaryDirectory(prefix="faceset-follow-") as folder:
         settings = Settings(crop_size=0, segment_seconds=SEGMENT_SECONDS, identifier=identifier)
         faceset = create(Path(folder) / "set", None, settings)
         references = () if identity is None else (tuple(float(v) for v in identity),)
-        clip = probe(video, start, end)
+        clip = replace(probe(video, start, end), lut=lut)
         faceset = faceset.changed(clips=(clip,), references=references)
         failures = extract(faceset, workers, progress=progress)
         if failures:
