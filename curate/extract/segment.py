@@ -25,12 +25,12 @@ from curate.footage.dissolves import blended, packed, trace
 from curate.footage.reader import Account
 from curate.footage.reader import packed as account_text
 from curate.footage.shots import Shots, thumbnail
-from curate.footage.skip import Watch
+from curate.footage.skip import Parts, Watch
 from curate.footage.video import decode
 from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED
 from curate.schema import STATUS_OK, part_schema
-from curate.scores import expression, lighting, quality
+from curate.scores import expression, lighting, quality, steadiness
 from curate.settings import AUTO, Settings
 from curate.types import Clip, Floats, Frame, Image, Segment
 
@@ -74,6 +74,8 @@ class _Reader:
     shot: int = 0
     read: list[int] = field(default_factory=list)
     """Indexes of the frames that were not skipped."""
+    cuts: list[int] = field(default_factory=list)
+    """Indexes of those that begin a shot, apart from the first frame."""
     thumbs: list[Image] = field(default_factory=list)
     """Of the first and the last of them."""
     traces: list[Image] = field(default_factory=list)
@@ -95,11 +97,13 @@ class _Reader:
         self.traces.append(trace(thumb))
         if self.shots.cut(thumb) or (self.photos and self.read):
             self.shot += 1
+            self.cuts.append(frame.index)
             self.tracker.cut()
+        passed = frame.index - self.read[-1] if self.watch is not None and self.read else 1
         self.read.append(frame.index)
-        faces = self.tracker.step(frame.image)
+        faces = self.tracker.step(frame.image, passed)
         if self.watch is not None:
-            self.watch.remember(frame.luma, [seen.box for seen in faces])
+            self.watch.remember(frame.luma, [Parts(seen.box, seen.details) for seen in faces])
         return faces
 
 
@@ -135,6 +139,7 @@ def extract_segment(
             _remember(chips.setdefault(seen.track, Chips()), len(rows) - 1, row, frame, seen, backends.identifier)
     _identify(rows, chips, reader, backends.identifier)
     _stand_for(rows, reader.read, end)
+    _steady(rows, clip)
     check()
     _write(folder, clip, segment, settings, rows, frames, reader, account_text(account))
     return frames
@@ -150,6 +155,19 @@ def _stand_for(rows: list[Row], read: list[int], end: int) -> None:
     lasts = {a: b - a for a, b in itertools.pairwise([*read, end])}
     for row in rows:
         row["stands_for"] = lasts[row["frame"]]
+
+
+def _steady(rows: list[Row], clip: Clip) -> None:
+    """How far the landmarks of each face jump; photos and other landmarkers have no such score."""
+    tracks: dict[tuple[int, int], list[Row]] = {}
+    for row in rows if clip.kind == "video" else []:
+        if len(row["landmarks"]) >= 3 * 468:
+            tracks.setdefault((row["shot"], row["track"]), []).append(row)
+    for own in tracks.values():
+        points = np.stack([row["landmarks"].reshape(-1, 3) for row in own])
+        found = steadiness.jumps(points, np.array([row["time"] for row in own]))
+        for row, jump in zip(own, found, strict=True):
+            row["LandmarkJump"] = jump if np.isfinite(jump) else None
 
 
 def _row(clip: Clip, segment: Segment, frame: Frame, index: int, shot: int, seen: Seen) -> Row:
@@ -265,6 +283,7 @@ def _write(
     extra = {k.encode(): v.encode() for k, v in metadata.items()}
     if thumbs and not reader.photos:
         extra |= {b"traces": packed(np.stack(reader.traces)), b"read": np.asarray(reader.read, "<i8").tobytes()}
+        extra |= {b"cuts": np.asarray(reader.cuts, "<i8").tobytes()}
     if thumbs:
         extra |= {b"first_thumb": thumbs[0].tobytes(), b"last_thumb": thumbs[-1].tobytes()}
     table = pa.table(columns, schema=schema.with_metadata(extra))
@@ -297,6 +316,8 @@ class PartInfo:
     """Of the frames that were read, as `curate.footage.dissolves.packed` gives them; empty for photos."""
     read: tuple[int, ...] = ()
     """Indexes of these frames."""
+    cuts: tuple[int, ...] = ()
+    """Those of them that begin a shot, apart from the first one; none in parts of older versions."""
 
 
 def part_info(path: Path) -> PartInfo | None:
@@ -329,4 +350,5 @@ def _info(rows: int, extra: dict[bytes, bytes]) -> PartInfo:
         thumb(b"last_thumb"),
         extra.get(b"traces", b""),
         tuple(np.frombuffer(extra.get(b"read", b""), "<i8").tolist()),
+        tuple(np.frombuffer(extra.get(b"cuts", b""), "<i8").tolist()),
     )

@@ -8,14 +8,13 @@ pixels as the whole.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.footage.shots import Shots, thumbnail
 from curate.types import Floats, Frame
 from render.compositing import blend, colour, detail, occlusion
 from render.compositing.schedule import Schedule
@@ -77,13 +76,15 @@ def compose(
     typical: occlusion.Typical | None = None,
     deep: bool = False,
     wanted: range | None = None,
+    cuts: Collection[int] = (),
 ) -> Iterator[Composed]:
     """Every frame in order, composited, or those whose index is in `wanted`; `deep` reads and gives 16 bits.
 
+    `cuts`: indexes of the frames at which shots begin, as `curate.extract.follow` found them.
     Keeps 2 * RADIUS + 1 frames in memory.
     """
     schedule = settings if isinstance(settings, Schedule) else Schedule(settings)
-    for window, centre in _windows(_items(faces, schedule, typical)):
+    for window, centre in _windows(_items(faces, schedule, typical, cuts)):
         item = window[centre]
         if wanted is not None and item.frame.index not in wanted:
             continue
@@ -103,16 +104,18 @@ def compose(
 
 
 def _items(
-    faces: Iterable[tuple[Frame, Swapped | None]], schedule: Schedule, typical: occlusion.Typical | None
+    faces: Iterable[tuple[Frame, Swapped | None]],
+    schedule: Schedule,
+    typical: occlusion.Typical | None,
+    cuts: Collection[int],
 ) -> Iterator[_Item]:
-    shots = Shots()
     for frame, face in faces:
-        cut, settings = shots.cut(thumbnail(frame.image)), schedule.at(frame.index)
+        settings = schedule.at(frame.index)
         mask = None if face is None else face.mask
         if face is not None and mask is not None and face.error is not None and typical and settings.occlusion:
             mask = mask * occlusion.visible(face.error, typical, mask)
         change = None if face is None or mask is None else _change(face, mask, settings)
-        yield _Item(frame, face, mask, change, cut, settings)
+        yield _Item(frame, face, mask, change, frame.index in cuts, settings)
 
 
 def _change(face: Swapped, mask: Floats, settings: RenderSettings) -> Change:

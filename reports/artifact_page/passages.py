@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curate.words import many
 from reports.artifacts.events import Finding
 from reports.artifacts.kinds import SEVERITIES, by_name
 from reports.artifacts.report import ArtifactReport
@@ -88,7 +89,7 @@ def verdict(report: ArtifactReport, found: tuple[Passage, ...] | None = None) ->
 
 def looked(report: ArtifactReport) -> str:
     """A sentence on the number of frames that were measured; the others show no face that could be."""
-    return f"Looked at {count(report.faces)} of {count(report.frames)} frames."
+    return f"Looked at {count(report.faces)} of {many(report.frames, 'frame')}."
 
 
 def _check(found: tuple[Passage, ...]) -> str:

@@ -1,8 +1,8 @@
 """One conformance suite for all detectors, landmarkers and identifiers, a fake of each included.
 
-The networks look at rendered heads whose landmarks are known. Where face-alignment's weights are not in the torch hub
-cache it is left out here (one skipped test each says so) and tests/curate/face/test_fan.py runs its plumbing on made-up
-weights.
+The networks look at rendered heads whose landmarks are known. Where optional weights (face-alignment's, SFace's) are
+not in the cache their backends are left out here (one skipped test each says so), and test_fan.py and test_sface.py
+run their plumbing on made-up weights.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import pytest
 
 from curate.errors import MissingError, UsageError
 from curate.extract.pipeline import Request, curate
+from curate.face import weights as models
 from curate.face.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, fan_weights, make
-from curate.face.mesh import AT, canonical
+from curate.face.mesh import AT, canonical, mirrored
 from curate.face.pose68 import FIRST, MESH_OF_68
 from curate.face.track import overlap, region_of, region_of_detection
 from curate.settings import Settings
@@ -84,8 +85,17 @@ FAKES = {"--detector": FakeDetector, "--landmarker": FakeLandmarker, "--identifi
 
 
 def at_hand(flag: str) -> list[str]:
-    """The backends whose weights are here; the other packages' are fetched."""
-    return [n for n in TABLES[flag] if f"{flag} {n}" not in fan_weights.NEEDS or not fan_weights.missing(f"{flag} {n}")]
+    """The backends whose weights are here; those of the defaults are fetched."""
+    return [n for n in TABLES[flag] if not lacking(f"{flag} {n}")]
+
+
+def lacking(choice: str) -> list[str]:
+    """Optional weights of a choice that are not here."""
+    optional = [name for name, file in models.WEIGHTS.items() if file.choice == choice and models.cached(name) is None]
+    return [*optional, *(file.name for file in fan_weights.missing(choice))] if choice in OPTIONAL else []
+
+
+OPTIONAL = (*fan_weights.NEEDS, *(file.choice for file in models.WEIGHTS.values() if file.choice))
 
 
 def every(flag: str) -> pytest.MarkDecorator:
@@ -379,11 +389,10 @@ def test_a_missing_package_is_told_with_the_command(
         make(TABLES[flag], name, flag)
 
 
-@pytest.mark.parametrize("choice", fan_weights.NEEDS)
+@pytest.mark.parametrize("choice", OPTIONAL)
 def test_the_suite_ran_on_the_real_weights_of(choice: str) -> None:
-    lacking = fan_weights.missing(choice)
-    if lacking:
-        pytest.skip(f"{', '.join(f.name for f in lacking)}: not in {fan_weights.folder()}; see test_fan.py")
+    if files := lacking(choice):
+        pytest.skip(f"{', '.join(files)}: not in the cache; see test_fan.py and test_sface.py")
     flag, name = choice.split()
     assert name in at_hand(flag)
 
@@ -403,3 +412,24 @@ def test_a_faceset_is_made_with_dlibs_detector(tmp_path: Path) -> None:
     assert done.table["frame"].tolist() == list(range(4)) and done.table["kept"].all()
     assert done.table["track"].nunique() == 1 and (done.table["detection_score"] > 0.5).all()
     assert np.abs(done.table["yaw"] - 4 * np.arange(4)).mean() < 5
+
+
+def test_a_turned_head_is_read_in_a_mirror_too_and_a_frontal_one_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    landmarker, read = make(LANDMARKERS, "litert", "--landmarker"), list[int]()
+    plain = landmarker._read
+    monkeypatch.setattr(landmarker, "_read", lambda crop: (read.append(1), plain(crop))[1])
+    head, found = hopper(), {}
+    for yaw in (0.0, 50.0):
+        image = render(head, View(yaw=yaw), (240, 240))
+        points = truth(head, View(yaw=yaw), (240, 240))
+        low, high = points[:, :2].min(0), points[:, :2].max(0)
+        region = np.array([*(low + high) / 2, *(1.5 * (high - low)), 0])
+        read.clear()
+        seen = landmarker.landmark(image, region).points
+        found[yaw] = len(read)
+        # A picture and its mirror image have the same landmarks, but for rounding.
+        flipped = np.ascontiguousarray(image[:, ::-1])
+        other = landmarker.landmark(flipped, region * (-1, 1, 1, 1, 1) + (239, 0, 0, 0, 0)).points[mirrored()]
+        if yaw:
+            assert np.abs(other * (-1, 1, 1) + (239, 0, 0) - seen)[:468, :2].max() < 1.5
+    assert found == {0.0: 1, 50.0: 2}
