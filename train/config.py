@@ -19,6 +19,15 @@ BEFORE = {"blur": 0.0, "compress": 0.0, "drive": "picture", "eyes_weight": 1.0, 
 """Values with which a run from before these fields was trained."""
 
 
+def _batch(text: str) -> int:
+    """Batch size on the command line: a number above 0, or auto, which is 0. Raises UsageError."""
+    if text == "auto":
+        return 0
+    if not text.isdecimal() or not int(text):
+        raise UsageError(f"--batch {text}: must be a number from 1 to 65,536, or auto")
+    return int(text)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides how a training runs. The defaults are the preset `small`."""
@@ -47,7 +56,9 @@ class TrainConfig:
     modulation: bool = option(False, "Let scores also scale and shift each decoder level, with --drive scores.")
 
     steps: int = option(100_000, "Optimiser steps of the whole run.", low=1, high=100_000_000)
-    batch: int = option(16, "Batch size per side and process.", low=1, high=65_536)
+    batch: int = option(16, "Batch size per side and process; auto: the largest that fits in memory.", low=0,
+                        high=65_536, metavar="N|auto", suggestions=("auto",), parse=_batch)  # fmt: skip
+    """0: auto, which `train.room.choose` replaces before the first step."""
     accumulate: int = option(1, "Gradient accumulation steps (saves memory).", low=1, high=65_536)
     lr: float = option(2e-4, "Peak learning rate.", low=1e-8, high=1)
     final_lr: float = option(0.05, "Learning rate at the last step, as a fraction of --lr.", low=0, high=1)

@@ -28,9 +28,10 @@ from train.drive import drive_of
 from train.fit import Summary, finish, fit, summary
 from train.model import SIDES, parameter_counts
 from train.processes import from_main
+from train.room import choose
 from train.run import Run, SideInfo, describe, is_run, open_run
 from train.split import Split
-from train.start import load_weights, prepare, restarted, resumed
+from train.start import after_restart, launch, load_weights, prepare, resumed, with_batch_of
 from train.state import make_accelerator, setup
 
 LEAST = 2
@@ -51,7 +52,8 @@ def pretrain(
     Raises ConsentError if a faceset has no subject or basis, UsageError for a wrong call, WorkError if the work fails.
     """
     begun = time.perf_counter()
-    resume = resume or (not force and restarted() and is_run(out))
+    resume, force = after_restart(out, resume, force)
+    config = with_batch_of(out, config) if resume else config
     facesets = [open_faceset(folder) for folder in folders]
     subjects = [consent.require(faceset.subject, str(faceset.folder)) for faceset in facesets]
     _check(facesets, resume, force)
@@ -66,13 +68,16 @@ def pretrain(
     if config.drive == "scores":
         side = replace(side, drive=drive or drive_of(side.scores, side.scores, side.rest))
     training = setup(config, accelerator, {name: replace(side, name=name) for name in SIDES}, one_decoder=True)
+    if not config.batch:
+        choose(training)
     resumed_from = load_weights(training, out if resume else None, None)
     people = tuple(describe(*each) for each in zip(facesets, subjects, counts, strict=True))
     whole = SideInfo(everyone, (), "", (), sum(counts))
     held = tuple(side.ids[i] for i in side.split.held_out)
     run = Run(
-        out, config, config.size, facesets[0].settings.framing, whole, whole, training.step,
+        out, training.config, config.size, facesets[0].settings.framing, whole, whole, training.step,
         parameter_counts(training.model)["all"], held_out=dict.fromkeys(SIDES, held), drive=side.drive, people=people,
+        launch=launch(),
     )  # fmt: skip
     run = resumed(run, old, training)
     if accelerator.is_main_process:

@@ -1,4 +1,4 @@
-"""Agreement between the processes of a run: values of rank 0, a flag of any process, the mean of a tensor."""
+"""Agreement between the processes of a run: values of rank 0, a flag of any, the least value, a mean."""
 
 from __future__ import annotations
 
@@ -25,6 +25,13 @@ def any_process(accelerator: Accelerator, flag: bool) -> bool:
         return flag
     own = torch.tensor([float(flag)], device=accelerator.device)
     return bool(accelerator.reduce(own, reduction="sum").item() > 0)
+
+
+def least(accelerator: Accelerator, value: float) -> float:
+    """The smallest of the processes' values, in every process; all processes have to call it."""
+    if accelerator.num_processes == 1:
+        return value
+    return min(cast(list[float], accelerator.gather(torch.tensor([value], device=accelerator.device)).tolist()))
 
 
 def mean_over(accelerator: Accelerator) -> Callable[[Tensor], Tensor] | None:

@@ -38,7 +38,7 @@ def check_call(facesets: dict[str, Faceset], resume: bool, force: bool, init: Pa
     """Raise UsageError for flags or facesets that exclude each other, WorkError for a faceset without faces."""
     if resume and force:
         raise UsageError("--resume and --force exclude each other: one continues the run, the other replaces it")
-    if resume and init is not None:
+    if resume and init is not None and not restarted():
         raise UsageError("--resume and --init exclude each other: a resumed run has its encoder already")
     framing = {name: f.settings.framing for name, f in facesets.items()}
     if framing["source"] != framing["target"]:
@@ -98,6 +98,27 @@ def clear(out: Path) -> None:
 def restarted() -> bool:
     """Whether torchrun has restarted this process after one of them failed."""
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
+
+
+def after_restart(out: Path, resume: bool, force: bool) -> tuple[bool, bool]:
+    """`--resume` and `--force` as they are meant after torchrun has restarted the processes: both only once.
+
+    The run that this launch began is resumed, any other is treated as at the first start.
+    """
+    if not restarted() or not is_run(out):
+        return resume, force
+    begun = open_run(out).launch == launch()
+    return resume or begun, force and not begun
+
+
+def launch() -> str:
+    """Name of this launch, the same after a restart; empty without torchrun."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "")
+
+
+def with_batch_of(out: Path, config: TrainConfig) -> TrainConfig:
+    """The configuration with the batch of the run in `out` instead of `--batch auto`."""
+    return config if config.batch else replace(config, batch=open_run(out).config.batch)
 
 
 def load(
@@ -163,11 +184,16 @@ def driven(
 
 
 def load_weights(training: Training, out: Path | None, init: Path | None) -> int | None:
-    """Load the newest checkpoint of the run in `out`, or else the encoder of the run `init`; the checkpoint's step."""
+    """Load the newest checkpoint of the run in `out`, or else the encoder of the run `init`; the checkpoint's step.
+
+    A run in `out` without a checkpoint is initialised as it was when it began.
+    """
     saved = checkpoint.newest(out / "checkpoints") if out is not None else None
     if saved is not None:
         restore(training, saved)
         return saved.step
+    if out is not None and is_run(out) and (begun := open_run(out).init):
+        init = Path(begun)
     if init is not None:
         take_encoder(training, init)
     return None
@@ -215,6 +241,7 @@ def describe_run(
         guard={name: sides[name].split.guard for name in SIDES},
         drive=sides["source"].drive,
         caches=_places(cache),
+        launch=launch(),
     )
 
 
