@@ -78,6 +78,8 @@ class TrainConfig:
     device: str = option("auto", "Device; auto uses a GPU if there is one.", choices=("auto", "cpu", "cuda", "mps"))
     precision: str = option("auto", "Precision; auto is bf16 on CUDA and fp32 elsewhere.",
                             choices=("auto", "fp32", "bf16", "fp16"))  # fmt: skip
+    gradients: str = option("auto", "Gradients between processes; auto is bf16 with bf16, fp32 otherwise.",
+                            choices=("auto", "fp32", "bf16"))  # fmt: skip
     compile: bool = option(False, "Compile the network: a slower start, faster steps on a GPU.")
     stop: str = option("steps", "steps: after --steps; auto: when held-out quality stops rising.",
                        choices=("steps", "auto"))  # fmt: skip

@@ -26,7 +26,7 @@ from train.identity import Judge, judge_for
 from train.journal import Journal
 from train.people import check_people
 from train.performance import AXES, Stage, stage_for
-from train.processes import any_process, from_main
+from train.processes import any_process, from_main, together
 from train.room import choose, too_large
 from train.run import Run, is_run, open_run
 from train.schedule import end, should_cool
@@ -112,22 +112,23 @@ def train(
     config = with_batch_of(out, config) if resume else config
     check_people(facesets, open_run(out) if resume else None)
     accelerator = make_accelerator(config)
-    old = prepare(out, config, subjects, resume, force) if accelerator.is_main_process else None
-    accelerator.wait_for_everyone()
-    drive = open_run(out).drive if resume and is_run(out) else None
-    sides = load(facesets, config, cache or out / "cache", accelerator, progress, drive)
-    training = setup(config, accelerator, sides)
-    if not config.batch:
-        choose(training)
-    resumed_from = load_weights(training, out if resume else None, init)
-    run = resumed(describe_run(training, facesets, subjects, out, init, cache), old, training)
-    if accelerator.is_main_process:
-        run.save()
-        if training.step < config.steps:
-            (out / "model.safetensors").unlink(missing_ok=True)
-    judges = _judges(training, facesets) if accelerator.is_main_process else ()
-    run = finish(training, fit(training, run, judges, begun, progress))
-    return summary(training, run, resumed_from, begun)
+    with together(accelerator):
+        old = prepare(out, config, subjects, resume, force) if accelerator.is_main_process else None
+        accelerator.wait_for_everyone()
+        drive = open_run(out).drive if resume and is_run(out) else None
+        sides = load(facesets, config, cache or out / "cache", accelerator, progress, drive, cache is None)
+        training = setup(config, accelerator, sides)
+        if not config.batch:
+            choose(training)
+        resumed_from = load_weights(training, out if resume else None, init)
+        run = resumed(describe_run(training, facesets, subjects, out, init, cache), old, training)
+        if accelerator.is_main_process:
+            run.save()
+            if training.step < config.steps:
+                (out / "model.safetensors").unlink(missing_ok=True)
+        judges = _judges(training, facesets) if accelerator.is_main_process else ()
+        run = finish(training, fit(training, run, judges, begun, progress))
+        return summary(training, run, resumed_from, begun)
 
 
 def fit(training: Training, run: Run, judges: Sequence[Judge | Stage], begun: float, progress: Progress) -> Run:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -121,8 +122,8 @@ def by_estimate(training: Training) -> int:
     the process instead of raising an error."""
     config = replace(training.config, accumulate=1)
     one, two = (estimate(replace(config, batch=n)) for n in (1, 2))
-    here = max(1, training.accelerator.num_processes // max(1, training.accelerator.state.num_machines))
-    return int((FREE * psutil.virtual_memory().available / here - (2 * one - two)) // (two - one))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(0, int((FREE * psutil.virtual_memory().available / here - (2 * one - two)) // (two - one)))
 
 
 def _pass(training: Training, faces: int) -> None:

@@ -17,16 +17,16 @@ from curate.errors import UsageError, WorkError
 from curate.extract.normalise import Own
 from curate.extract.table import calibration
 from curate.types import Progress, Subject
-from train import checkpoint
 from train.clarity import clarity
 from train.config import TrainConfig, check_resume, flag
 from train.data import Side, load_side, usable_rows
 from train.drive import EXPRESSION, Drive, drive_of
 from train.gaps import by_gaps
 from train.model import SIDES, parameter_counts
+from train.processes import newest
 from train.run import OWN, Run, describe, is_run, open_run
 from train.schedule import end
-from train.state import Training, restore, take_encoder
+from train.state import Training, restore, synchronise, take_encoder
 
 log = logging.getLogger(__name__)
 
@@ -128,10 +128,12 @@ def load(
     accelerator: Accelerator,
     progress: Progress,
     drive: Drive | None = None,
+    shared: bool = False,
 ) -> dict[str, Side]:
     """Both sides; the first process of each machine decodes the crops, the others wait for it.
 
-    `drive`: that of the run that is resumed, if it has one.
+    drive: that of the run that is resumed, if it has one. shared: other machines may write the same folder, so that the
+    first process of all decodes before them; they find it done, or decode into their own folder of that name.
     """
     sides: dict[str, Side] = {}
     footage = clarity(usable_rows(facesets["target"]))
@@ -141,9 +143,16 @@ def load(
         raise UsageError(
             f"--cache {cache}: cannot be made ({error.strerror}): give a folder that can be written"
         ) from None
-    with accelerator.local_main_process_first():
+
+    def loaded(build: bool) -> None:
         for name, faceset in facesets.items():
-            sides[name] = load_side(name, faceset, config, cache, accelerator.is_local_main_process, progress, footage)
+            sides[name] = load_side(name, faceset, config, cache, build, progress, footage)
+
+    if shared and accelerator.is_main_process:
+        loaded(True)
+    accelerator.wait_for_everyone()
+    with accelerator.local_main_process_first():
+        loaded(accelerator.is_local_main_process)
     if config.sampling == "gaps":
         sides["source"] = by_gaps(sides["source"], sides["target"])
     if config.drive == "picture":
@@ -188,14 +197,16 @@ def load_weights(training: Training, out: Path | None, init: Path | None) -> int
 
     A run in `out` without a checkpoint is initialised as it was when it began.
     """
-    saved = checkpoint.newest(out / "checkpoints") if out is not None else None
+    saved = newest(training.accelerator, out / "checkpoints") if out is not None else None
     if saved is not None:
         restore(training, saved)
+        synchronise(training)
         return saved.step
     if out is not None and is_run(out) and (begun := open_run(out).init):
         init = Path(begun)
     if init is not None:
         take_encoder(training, init)
+    synchronise(training)
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor, nn
 
 from curate.errors import UsageError, WorkError
@@ -22,6 +23,7 @@ from train.journal import TERMS
 from train.measure import Evaluation
 from train.memory import estimate
 from train.model import SIDES, Swap, build, parameter_counts, share_decoder
+from train.processes import PATIENCE, check_equal, newest, same_everywhere
 from train.run import Run, load_swapper, open_run, resolve_device
 
 log = logging.getLogger(__name__)
@@ -82,7 +84,21 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     """Accelerate's handle on processes, device and precision; raises UsageError if the device is not available."""
     device = resolve_device(config.device)
     precision = precision_of(config, device)
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="no" if precision == "fp32" else precision)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, where autocast leaves float32
+        torch.backends.cudnn.allow_tf32 = True
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="no" if precision == "fp32" else precision,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE), gradients(config, precision)],
+    )
+
+
+def gradients(config: TrainConfig, precision: str) -> DistributedDataParallelKwargs:
+    """How gradients travel between processes: buckets are the gradients themselves, in bf16 where the network is."""
+    half = config.gradients == "bf16" or (config.gradients == "auto" and precision == "bf16")
+    hook = DDPCommunicationHookType.BF16 if half else DDPCommunicationHookType.NO
+    return DistributedDataParallelKwargs(gradient_as_bucket_view=True, comm_hook=hook)
 
 
 def precision_of(config: TrainConfig, device: torch.device) -> str:
@@ -175,6 +191,20 @@ def _take_all(training: Training, prior: Run) -> None:
         model.load_state_dict(weights)
 
 
+def weights_of(training: Training) -> dict[str, Tensor]:
+    """All that has to be the same in every process: weights, their mean, the discriminators."""
+    found = {f"model.{k}": v for k, v in training.model.state_dict().items()}
+    found |= {f"ema.{k}": v for k, v in training.ema.state_dict().items()}
+    if training.adversary is not None:
+        found |= {f"adversary.{k}": v for k, v in training.adversary.networks.state_dict().items()}
+    return found
+
+
+def synchronise(training: Training) -> None:
+    """Give every process the weights of rank 0; all processes have to call it."""
+    same_everywhere(training.accelerator, list(weights_of(training).values()))
+
+
 def means(training: Training) -> dict[str, float]:
     """Means over the steps since the last log line and over all processes; every process has to call it."""
     if training.sums is None or not training.counted:
@@ -187,6 +217,7 @@ def save(training: Training, run: Run, seconds: float) -> Run:
     """Write a checkpoint and run.json; returns the run as written. Every process has to call it; rank 0 writes."""
     sums = None if training.sums is None else training.accelerator.reduce(training.sums, reduction="mean").tolist()
     run = replace(run, step=training.step)
+    check_equal(training.accelerator, weights_of(training))
     if not training.accelerator.is_main_process:
         return run
     tensors = {f"model.{k}": v for k, v in training.model.state_dict().items()}
@@ -238,7 +269,7 @@ def rewind(training: Training, folder: Path, init: Path | None) -> None:
     """Return to the last checkpoint, or to the beginning if there is none, at half the learning rate."""
     lr_factor, rewinds = training.lr_factor / 2, training.rewinds + 1
     failed_at = training.step + 1
-    last = checkpoint.newest(folder)
+    last = newest(training.accelerator, folder)
     training.sums, training.counted, training.skipped, training.health = None, 0, 0, None
     if last is not None:
         restore(training, last)
@@ -251,4 +282,5 @@ def rewind(training: Training, folder: Path, init: Path | None) -> None:
         training.step, training.cooling = 0, None
         if init is not None:
             take_encoder(training, init)
+    synchronise(training)
     training.lr_factor, training.rewinds, training.failed_at = lr_factor, rewinds, failed_at

@@ -35,7 +35,8 @@ import torch
 from train import fit
 from train.config import from_json
 torch.set_num_threads(1)
-honest = fit.step
+honest, place = fit.step, Path(sys.argv[6])
+(place / ("start-" + os.environ["TORCHELASTIC_RESTART_COUNT"])).touch()
 def step(training):
     if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and os.environ["RANK"] == "1" and training.step == 4:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -119,11 +120,11 @@ def test_torchrun_restarts_after_a_worker_was_killed(
     (tmp_path / "program.py").write_text(PROGRAM)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     launch += ["--max-restarts", "1", "--monitor-interval", "0.1", str(tmp_path / "program.py")]
-    arguments = [*map(str, (*pair, tmp_path / "run", prior)), json.dumps(config.to_json())]
+    arguments = [*map(str, (*pair, tmp_path / "run", prior)), json.dumps(config.to_json()), str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([*launch, *arguments], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "Signal 9 (SIGKILL)" in done.stderr
+    assert (tmp_path / "start-0").is_file() and (tmp_path / "start-1").is_file()
     train(replace(config, batch=4, accumulate=2), *pair, tmp_path / "one", init=prior)
     assert weights(tmp_path / "run", 6) == weights(tmp_path / "one", 6)
 
@@ -163,13 +164,13 @@ def test_a_huge_loss_is_no_finished_run(
 def test_failures_long_ago_do_not_count(
     pair: Pair, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Five divergences in a run, each of them overcome."""
-    bad = {first + i for first in range(6, 100, 20) for i in range(MAX_SKIPPED)}
+    """Four divergences in a run, more than MAX_REWINDS, each of them overcome."""
+    bad = {first + i for first in range(6, 80, 20) for i in range(MAX_SKIPPED)}
     changed_losses(monkeypatch, lambda step: float("nan") if step in bad else 1.0)
     monkeypatch.setattr(health, "RECOVERED", 5)
     assert train(replace(config, steps=60), *pair, tmp_path / "run").steps == 60
     facts = checkpoint.read(tmp_path / "run/checkpoints/step-60.safetensors").facts
-    assert facts["slow"] == 0.5 ** len(range(6, 100, 20)) and facts["returns"] <= 1
+    assert facts["slow"] == 0.5 ** len(range(6, 80, 20)) and facts["returns"] <= 1
 
 
 def test_counts_on_the_device_are_read_every_few_steps(
