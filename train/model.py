@@ -246,4 +246,4 @@ def squeezed(layers: Encoder | Intermediate, x: Tensor, performed: Tensor | None
     if performed is not None:
         code = torch.cat([code if seen is None else code * seen, performed], 1)
     values = F.leaky_relu(layers.expand(code), SLOPE)
-    return values.view(len(values), -1, layers.base, layers.base)
+    return values.view(values.shape[0], -1, layers.base, layers.base)

@@ -84,7 +84,7 @@ with together(accelerator):
     spoiled = equal()
     state.synchronise(training)
     restored = equal()
-    saved = start.newest(accelerator, sys.argv[5] if rank == 0 else out / "nowhere")
+    saved = start.newest(accelerator, Path(sys.argv[5]) if rank == 0 else out / "nowhere")
     honest_losses = stepping.losses
     def losses(output, *rest):
         if len(output) > 1:
