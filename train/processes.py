@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import torch
 from accelerate import Accelerator
@@ -27,8 +28,6 @@ PATIENCE = timedelta(hours=4)
 Processes that have failed are noticed otherwise, see `together`."""
 POLL = 1.0
 """Seconds between two looks for a failure in another process."""
-FAILED = "faceset/failed"
-"""Key under which a process tells the others why it failed."""
 
 
 def from_main(accelerator: Accelerator, values: list[float]) -> list[float]:
@@ -69,8 +68,10 @@ def together(accelerator: Accelerator) -> Iterator[None]:
         yield
         return
     store = distributed.distributed_c10d._get_default_store()
+    key = [f"faceset/failed/{uuid4()}"]  # torchrun may keep the store, and what is in it, over a restart
+    broadcast_object_list(key)
     over = threading.Event()
-    watch = threading.Thread(target=_watch, args=(store, over), name="failures", daemon=True)
+    watch = threading.Thread(target=_watch, args=(store, key[0], over), name="failures", daemon=True)
     watch.start()
     try:
         yield
@@ -78,17 +79,17 @@ def together(accelerator: Accelerator) -> Iterator[None]:
         # torchrun ends the other processes itself, but not always, and SLURM and Ray do not.
         reason = str(error) if isinstance(error, FacesetError) else f"{type(error).__name__}: {error}"
         over.set()
-        store.set(FAILED, f"process {accelerator.process_index}: {reason}")
+        store.set(key[0], f"process {accelerator.process_index}: {reason}")
         raise
     finally:
         over.set()
 
 
-def _watch(store: Any, over: threading.Event) -> None:
+def _watch(store: Any, key: str, over: threading.Event) -> None:
     """Wait for a failure elsewhere, and end this process: its main thread may stand in a call that never returns."""
     while not over.wait(POLL):
         try:
-            failed = store.check([FAILED]) and store.get(FAILED).decode()
+            failed = store.check([key]) and store.get(key).decode()
         except RuntimeError:  # the process that keeps the store has ended
             return
         if failed and not over.is_set():
