@@ -5,7 +5,7 @@
 A whole step of the trainer runs on torch's `meta` device, which computes nothing, under a mode that sees every
 operation: kernels are operations that are no views (a fused or grouped one counts once, so it is a lower bound), bytes
 are what they read and write in float32, copies are tensors that go from the CPU to the device, reads are values that
-come back. A step cannot be quicker than any of: floating-point operations over the peak of the matrix units, bytes over the
+come back. A step cannot be quicker than any of: operations over the peak of the matrix units, bytes over the
 bandwidth (half of the bytes, as if all were bf16), kernels times the time of a launch. The peaks are those of the
 vendor's data sheets, dense, with 16-bit inputs.
 """
