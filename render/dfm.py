@@ -170,9 +170,10 @@ def _check(run: Run, out: Path, force: bool) -> None:
         raise UsageError(f"{run.path} is a prior, which draws nobody: export a run that was initialised from it")
     consent.require(run.source.subject, str(run.path))
     consent.require(run.target.subject, str(run.path))
-    if run.drive is not None:
+    if run.config.drive != "picture":
         raise UsageError(
-            f"{run.path} is driven by scores, which other programs do not measure: train with --drive picture to export"
+            f"{run.path} is driven by {run.config.drive}, which other programs do not measure: train with "
+            "--drive picture to export it"
         )
     if out.suffix != ".dfm":
         raise UsageError(f"--out {out}: the name of a DFM ends with .dfm")

@@ -74,7 +74,7 @@ class _Account:
         self.times.append(composed.frame.pts)
         self.frames.append(composed.frame.index)
         self.faces += composed.face is not None
-        self.swapped += composed.face is not None and float(composed.face.mask.max()) > SHOWN
+        self.swapped += shows_swap(composed)
         self.several += composed.more > 0
 
     def save(self, path: Path) -> None:
@@ -84,6 +84,11 @@ class _Account:
         }  # fmt: skip
         with atomic(path) as temporary:
             temporary.write_text(json.dumps({**values, "pixels_sha256": self.pixels.hexdigest()}))
+
+
+def shows_swap(composed: Composed) -> bool:
+    """Whether a frame shows the swapped face."""
+    return composed.face is not None and float(composed.face.mask.max()) > SHOWN
 
 
 def render_part(task: PartTask) -> None:
@@ -149,7 +154,7 @@ def _line(clip: Clip) -> Timeline:
 
 @functools.lru_cache(2)
 def _format_of(clip: Clip, view: View) -> FootageFormat:
-    return check_footage(Path(clip.path), True, view)
+    return check_footage(Path(clip.path), True, view, graded=bool(clip.lut))
 
 
 def segment(clip: Clip, frames: range) -> Segment:

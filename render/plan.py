@@ -33,6 +33,7 @@ from render.compositing.settings import RenderSettings
 from render.compositing.swap import BATCH, Place, places
 from render.output.coding import Coding
 
+FILE = "plan.json"
 FORMAT = 2
 """Version of the working folder. 2: a face may be seen several times at once."""
 MOST_FRAMES = 10_000_000
@@ -106,6 +107,8 @@ class Plan:
     tonemap: bool = False
     """HDR footage is mapped to SDR."""
     deinterlace: bool = False
+    lut_sha256: str = ""
+    """Hash of the colour table that the footage is read through; empty for none."""
     parts: tuple[RenderPart, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -127,7 +130,7 @@ class Plan:
 
     def save(self, folder: Path) -> None:
         """Write plan.json."""
-        with atomic(folder / "plan.json") as temporary:
+        with atomic(folder / FILE) as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, **_values(self)}, indent=1), encoding="utf-8")
 
 
@@ -149,7 +152,7 @@ def _values(plan: Plan) -> dict[str, Any]:
 def load(folder: Path) -> Plan | None:
     """The plan in a folder; None if there is none that this version can read."""
     try:
-        values = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if values.pop("format") != FORMAT:
             return None
         if not 0 <= values["first"] < values["end"] <= values["clip"]["frames"] <= MOST_FRAMES:

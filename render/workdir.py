@@ -24,13 +24,18 @@ from render.plan import Plan, RenderPart
 LOCK = "lock"
 
 
+def folder_of(out: Path) -> Path:
+    """The working folder of a render to `out`."""
+    return out.parent / f".{out.name}.render"
+
+
 @contextmanager
 def working_folder(out: Path) -> Iterator[Path]:
     """The working folder, locked by this process; removed at the end, kept for resuming if the render was interrupted.
 
     Raises UsageError if another process renders to `out`, WorkError if the disk cannot be written.
     """
-    folder = out.parent / f".{out.name}.render"
+    folder = folder_of(out)
     lock = _locked(folder, out)
     finished = False
     try:

@@ -30,13 +30,13 @@ class Batch:
     """One process's faces of one side for one step or one pass of it, on the CPU or, after packing, on any device."""
 
     crops: Tensor
-    """(B, 5, C, C) uint8: RGB, mask and emphasis."""
+    """(B, 5 or more, C, C) uint8: RGB, mask, emphasis and outlines."""
     changes: Changes
     """Augmentation of these faces."""
     scores: Tensor | None = None
-    """(B, K) their scores as the network reads them; None: the picture drives it."""
+    """(B, K) their scores as the network reads them; None: they do not drive it."""
     seen: Tensor | None = None
-    """(B, 1) 0 for faces that are drawn from their scores alone, else 1."""
+    """(B, 1) 0 for faces that are drawn from their scores alone, else 1; None: scores do not drive the network."""
 
     def part(self, rows: slice) -> Batch:
         """Some rows, on the CPU, with their augmentation planned."""
@@ -48,9 +48,9 @@ class Batch:
         read, truth, mask = augment.apply(self.crops, self.changes, size)
         return read.contiguous(memory_format=torch.channels_last), truth, mask
 
-    def driven(self) -> tuple[Tensor, Tensor] | None:
-        """`scores` and `seen`; None: the picture drives the network."""
-        return None if self.scores is None or self.seen is None else (self.scores, self.seen)
+    def driven(self) -> tuple[Tensor, ...]:
+        """`scores` and `seen`; nothing if scores do not drive the network."""
+        return tuple(own for own in (self.scores, self.seen) if own is not None)
 
 
 def batch_of(side: Side, step: int, config: TrainConfig, rank: int, world: int, warped: bool = True) -> Batch:

@@ -35,7 +35,7 @@ class Judge:
     landmarks: tuple[Floats, ...]
     """(478, 3) or (68, 3) in each crop's pixels."""
     inputs: Tensor | None = None
-    """(N, K) scores that drive the swaps; None: the picture does."""
+    """(N, K) scores, or outlines, that drive the swaps; None: the picture does."""
 
     def evaluate(self, model: Swap, size: int, device: torch.device) -> dict[str, float]:
         """Identity figures of the swaps of all crops.

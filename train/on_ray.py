@@ -55,7 +55,7 @@ def train_on_ray(
     facesets = {"source": open_faceset(source), "target": open_faceset(target)}
     for faceset in facesets.values():
         consent.require(faceset.subject, str(faceset.folder))
-    check_call(facesets, resume, force, init)
+    check_call(facesets, config, resume, force, init)
     check_people(facesets, open_run(out) if resume else None)
     if not resume:
         check_free(out, force)

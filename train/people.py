@@ -10,6 +10,7 @@ import numpy as np
 from curate.dataset.faceset import Faceset
 from curate.errors import UsageError, WorkError
 from curate.scores.identity import SAME_PERSON
+from curate.words import quoted
 from train.run import Run
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def check_people(facesets: Mapping[str, Faceset], run: Run | None) -> None:
             raise UsageError(
                 f"--resume: {facesets[name].folder} shows another person than the {name} of this run (identity "
                 f"distance {apart:.2f}, limit {SAME_PERSON:g}): start a new run with --out, or name the subject with "
-                f"faceset people {facesets[name].folder}"
+                f"faceset people {quoted(facesets[name].folder)}"
             )
     both = _apart(looks["source"], looks["target"])
     if both is not None and both < SAME_PERSON and facesets["source"].folder != facesets["target"].folder:

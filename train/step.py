@@ -70,10 +70,12 @@ def terms_of(
     """Outputs of both sides, the pictures that they should be, the loss terms of each side, and the total loss."""
     config = training.config
     read, truth, masks = zip(*(batches[name].pictures(config.size) for name in SIDES), strict=True)
-    driven = [found for name in SIDES if (found := batches[name].driven()) is not None]
+    acts = [batches[name].driven() for name in SIDES]
+    if config.drive == "outlines":
+        acts = [(mask[:, 2:],) for mask in masks]
     with training.accelerator.autocast():
-        outputs = network(*read, *(torch.cat(both) for both in zip(*driven, strict=True)))
-    terms = [losses(o, t, m, config) for o, t, m in zip(outputs, truth, masks, strict=True)]
+        outputs = network(*read, *(torch.cat(both) for both in zip(*acts, strict=True)))
+    terms = [losses(o, t, m[:, :2], config) for o, t, m in zip(outputs, truth, masks, strict=True)]
     return outputs, truth, terms, sound(terms[0]["total"] + terms[1]["total"], config)
 
 

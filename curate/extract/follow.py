@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,19 +41,20 @@ def follow(
     end: float | None = None,
     calibrated: Own | None = None,
     again: bool = False,
+    lut: str = "",
 ) -> pd.DataFrame:
     """One row per frame in which the face is, in order of frame; with `again` one for each time it is seen there.
 
     Columns as in the table, `landmarks`: (478, 3) float32 in frame pixels, and `layer`: 0 for the face that is kept, 1
     and more where the same person is seen again. A face goes on into a dissolve until its half. `identity` (128,) picks
     the person; None: the one with the most faces. `start` and `end`, in seconds from the first frame, limit it.
-    `calibrated`: the person's own neutral and zero, if more footage than this is known. No row at all when nobody, or
-    nobody like the identity, is seen.
+    `calibrated`: the person's own neutral and zero, if more footage than this is known. `lut`: colour table that the
+    footage is read through. No row at all when nobody, or nobody like the identity, is seen.
     """
     with tempfile.TemporaryDirectory(prefix="faceset-follow-") as folder:
         faceset = create(Path(folder) / "set", None, Settings(crop_size=0, segment_seconds=SEGMENT_SECONDS))
         references = () if identity is None else (tuple(float(v) for v in identity),)
-        faceset = faceset.changed(clips=(probe(video, start, end),), references=references)
+        faceset = faceset.changed(clips=(replace(probe(video, start, end), lut=lut),), references=references)
         failures = extract(faceset, workers, progress=progress)
         if failures:
             raise WorkError(f"{failures[0].path}: {failures[0].reason}")

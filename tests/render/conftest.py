@@ -104,10 +104,10 @@ class Network:
     passes: int = 0
     fail_at: int = 0
 
-    def swap_and_reconstruct(self, crops, scores=None):
+    def swap_and_reconstruct(self, crops, scores=None, marks=None):
         return *self.swap(crops), crops
 
-    def swap(self, crops, scores=None):
+    def swap(self, crops, scores=None, marks=None):
         import torch
 
         self.passes += 1

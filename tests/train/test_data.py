@@ -9,12 +9,13 @@ import pytest
 
 from curate.dataset.faceset import open_faceset, write_selection
 from curate.errors import WorkError
-from curate.scores.quality import detail
+from curate.scores.quality import sharpness
 from curate.types import no_progress
 from tests.tables import write_rows
 from train.augment import Limits
 from train.clarity import CLARITY, HARSHEST, MOST_BLUR, SCORED, clarity, matched
 from train.config import TrainConfig
+from train.crop_cache import channels
 from train.data import Side, load_side, usable_rows
 from train.split import chance, split
 
@@ -118,7 +119,7 @@ def test_too_few_faces_or_none(make_faceset: object, config: TrainConfig, tmp_pa
 
 def test_crops_smaller_than_the_network_are_enlarged(make_faceset: object, config: TrainConfig, tmp_path: Path) -> None:
     make_faceset(tmp_path / "a", size=48)  # type: ignore[operator]  # a fixture that is a function
-    assert load(tmp_path / "a", replace(config), tmp_path).crops(np.arange(2)).shape == (2, 5, 64, 64)
+    assert load(tmp_path / "a", replace(config), tmp_path).crops(np.arange(2)).shape == (2, channels(config), 64, 64)
 
 
 def medians(sharpness: float, compression: float) -> dict[str, float]:
@@ -146,7 +147,7 @@ def test_the_blur_between_two_sharpnesses_is_found(config: TrainConfig, sigma: f
     grey = np.fft.irfft2(noise / np.maximum(far, 1 / SCORED)).astype(np.float32)
     grey *= 40 / grey.std()
     inside = np.ones(grey.shape, bool)
-    sharp, soft = (detail(g, inside)[0] for g in (grey, cv2.GaussianBlur(grey, (0, 0), sigma)))
+    sharp, soft = (sharpness(g, inside) for g in (grey, cv2.GaussianBlur(grey, (0, 0), sigma)))
     limit = matched(replace(config, blur=1e-9), medians(sharp, 0.0), medians(soft, 0.0)).blur
     drawn = np.linspace(0, limit, 1001) * SCORED
     assert np.sqrt((drawn**2).mean()) == pytest.approx(sigma, rel=0.15)

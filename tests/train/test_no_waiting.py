@@ -32,6 +32,7 @@ MADE = {"lift_fresh", "lift"}
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
     "scores": {"drive": "scores", "modulation": True},
+    "outlines": {"drive": "outlines"},
     "accumulated": {"batch": 4, "accumulate": 2},
     "adversary": {"adversarial_weight": 0.1, "perceptual_weight": 0.1, "ssim_windows": "two"},
     "liae": {"arch": "liae", "flip": "all"},
@@ -70,7 +71,6 @@ def watched(training: Training) -> Watched:
     step(training)
     with Watched() as watch:
         step(training)
-    training.feed.close()
     return watch
 
 
@@ -109,9 +109,10 @@ def test_a_step_copies_once_to_the_device(
 ) -> None:
     training = training_of(pair, changed(config, kind), tmp_path, elsewhere)
     found = watched(training)
-    pixels = 2 * training.config.batch * 5 * 128 * 128
+    pixels = training.feed.get(3)["source"].crops.nbytes * 2
     assert len(found.copies) == 1 and found.reads == {}
     assert pixels < found.copies[0] < pixels + 20_000
+    training.feed.close()
 
 
 def test_the_watch_sees_what_would_wait() -> None:

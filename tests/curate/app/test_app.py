@@ -185,6 +185,7 @@ def story(folder: Path) -> dict[str, object]:
         told["other faces"] = look(fo, name, drawn)
         told["other yaw"] = fo.load_dataset(name).distinct("yaw")
         told["acted"] = acted(fo, name, folder)
+        told["corrected"] = corrected(fo, name, folder)
         told["failures"] = failures(fo, folder)
         told["footage"] = footage(fo, folder)
         told["two"] = launch.load([folder, copied(folder)])
@@ -252,6 +253,29 @@ def details(fo, name: str) -> dict[str, object]:
 def copied(folder: Path) -> Path:
     """The faceset again, elsewhere."""
     return Path(shutil.copytree(folder, folder.parent / "elsewhere" / folder.name))
+
+
+def corrected(fo, name: str, folder: Path) -> dict[str, object]:
+    """A row that changed alone, shown without loading anything again; a whole track that is banned."""
+    from curate.app import actions
+
+    faceset, dataset = open_faceset(folder), fo.load_dataset(name)
+    table = faceset.table()
+    with actions._in_step(faceset) as shown:
+        table.loc[table["frame"] == 20, "yaw"] = -33.0
+        write_rows(faceset, table)
+        app_dataset.show_face(shown, faceset, "0123456789ab-0000020-0")
+    ids = dict(zip(*dataset.values(["frame", "id"]), strict=True))
+    track = int(table.loc[table["frame"] == 20, "track"].iloc[0])
+    count = actions.ban_tracks(dataset, [ids[20]])
+    dataset.reload()
+    pages = actions.correction_pages(dataset, [ids[20]])
+    return {
+        "yaw": dict(zip(*dataset.values(["frame", "yaw"]), strict=True)),
+        "in step": launch.shown_dataset(faceset) is not None,
+        "banned": [count, int((table["track"] == track).sum())],
+        "page": next(iter(pages.values())),
+    }
 
 
 def acted(fo, name: str, folder: Path) -> dict[str, object]:
@@ -426,6 +450,13 @@ def told(folder: Path, database_server: None, tmp_path_factory: pytest.TempPathF
     done = subprocess.run(script, env=cleared | mine, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((database / "told.json").read_text(encoding="utf-8")) | {"database": str(database)}
+
+
+def test_a_corrected_face_is_shown_alone_and_a_track_is_banned(told: dict[str, dict]) -> None:
+    corrected = told["corrected"]
+    assert {frame for frame, yaw in corrected["yaw"].items() if yaw != 12.5} == {"20"} and corrected["in step"]
+    assert corrected["banned"][0] == corrected["banned"][1] > 0
+    assert unquote(corrected["page"]).startswith("/correct?folder=") and "0123456789ab-0000020-0" in corrected["page"]
 
 
 def test_people_choose_again_pin_ban_and_write(told: dict[str, dict]) -> None:
