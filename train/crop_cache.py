@@ -25,6 +25,7 @@ from curate.errors import WorkError
 from curate.face import align
 from curate.runtime.files import atomic
 from curate.types import Floats, Progress
+from curate.words import quoted
 from train.config import TrainConfig
 from train.emphasis import emphasis
 from train.outlines import MAPS, draw
@@ -122,7 +123,7 @@ def _fill(
     if len(ids) < MIN_FACES:
         raise WorkError(
             f"{faceset.folder} has {len(ids)} usable faces, but training needs at least {MIN_FACES}: "
-            f"faceset select {faceset.folder} --budget 500"
+            f"faceset select {quoted(faceset.folder)} --budget 500"
         )
     with atomic(store.with_suffix(".f32")) as temporary:
         np.stack(marks).tofile(temporary)

@@ -17,6 +17,7 @@ from torch import Tensor
 from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
 from curate.types import Floats, Progress
+from curate.words import quoted
 from train import crop_cache
 from train.augment import Limits
 from train.clarity import CLARITY, clarity, matched
@@ -160,15 +161,21 @@ def usable_rows(faceset: Faceset) -> pd.DataFrame:
     rows["group"] = rows["group"].fillna("")
     folder = faceset.folder
     if rows.empty:
-        raise WorkError(f"{folder} has no selected faces: select some with faceset select {folder} --budget 500")
-    bare, again = int(rows["crop"].isna().sum()), f"restore them from the footage with faceset prune {folder} --restore"
+        raise WorkError(
+            f"{folder} has no selected faces: select some with faceset select {quoted(folder)} --budget 500"
+        )
+    bare, again = (
+        int(rows["crop"].isna().sum()),
+        f"restore them from the footage with faceset prune {quoted(folder)} --restore",
+    )
     if faceset.settings.crop_size and bare == len(rows):
         raise WorkError(f"{folder}: the selected faces have no crops: {again}")
     if faceset.settings.crop_size and bare:
         log.warning("%s: %d of %d selected faces have no crop and are left out: %s", folder, bare, len(rows), again)
     if faceset.settings.crop_size == 0:
         raise WorkError(
-            f"{folder} was curated without crops: add them with faceset curate FOOTAGE --out {folder} --crop-size 256"
+            f"{folder} was curated without crops: add them with faceset curate FOOTAGE --out {quoted(folder)} "
+            "--crop-size 256"
         )
     rows = rows[rows["crop"].notna() & rows["matrix"].notna()]
     return rows.sort_values(["clip", "time", "face_id"], ignore_index=True)

@@ -28,6 +28,7 @@ from curate.runtime.files import atomic, file_sha256
 from curate.safe_io import DAMAGED, one_line
 from curate.settings import FRAMINGS
 from curate.types import Floats, Subject
+from curate.words import quoted
 from train import checkpoint
 from train.config import TrainConfig, from_json
 from train.drive import Drive
@@ -58,6 +59,8 @@ class SideInfo:
     """Number of selected faces that were usable."""
     folder: str = ""
     """Folder of the faceset at the time."""
+    identifier: str = "dlib"
+    """Identity model that gave `identity`."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,7 @@ def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:
         identity,
         faces,
         str(faceset.folder.resolve()),
+        faceset.settings.identifier,
     )
 
 
@@ -197,7 +201,7 @@ def is_run(path: Path) -> bool:
 def open_run(path: Path) -> Run:
     """The run in `path`; raises UsageError if there is none, WorkError if it is damaged."""
     if not is_run(path):
-        raise UsageError(f"{path} is no run (it has no run.json): create one with faceset train --out {path}")
+        raise UsageError(f"{path} is no run (it has no run.json): create one with faceset train --out {quoted(path)}")
     try:
         values: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
         if values["format"] == FORMAT:
@@ -242,7 +246,9 @@ def load_swapper(run: Run, device: str = "auto") -> Swapper:
         else:
             last = checkpoint.newest(run.path / "checkpoints")
             if last is None:
-                raise WorkError(f"{run.path} has no network yet: continue with faceset train --out {run.path} --resume")
+                raise WorkError(
+                    f"{run.path} has no network yet: continue with faceset train --out {quoted(run.path)} --resume"
+                )
             log.warning("%s has not ended: using its network of step %d", run.path, last.step)
             tensors = last.part("ema")
         if (run.drive is not None, run.outlines is not None) != tuple(run.config.drive == d for d in RECORDED):
@@ -260,8 +266,9 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     kind = name.partition(":")[0]
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(kind, False):
+    number = name.partition(":")[2]
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if not int(number or 0) < counts.get(kind, 0):
         raise UsageError(f"--device {name}: this machine has no such device; --device cpu always works")
     return torch.device(name)
 

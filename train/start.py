@@ -28,7 +28,7 @@ from train.outlines import Outlines
 from train.retarget import shape_of
 from train.run import OWN, Run, describe, is_run, open_run
 from train.schedule import end
-from train.state import Training, restore, take_encoder
+from train.state import Training, check_init, restore, take_encoder
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +36,14 @@ TOLD_AT_MOST = 6
 """Scores that are named in one message."""
 
 
-def check_call(facesets: dict[str, Faceset], resume: bool, force: bool, init: Path | None) -> None:
+def check_call(facesets: dict[str, Faceset], config: TrainConfig, resume: bool, force: bool, init: Path | None) -> None:
     """Raise UsageError for flags or facesets that exclude each other, WorkError for a faceset without faces."""
     if resume and force:
         raise UsageError("--resume and --force exclude each other: one continues the run, the other replaces it")
     if resume and init is not None:
         raise UsageError("--resume and --init exclude each other: a resumed run has its encoder already")
+    if init is not None:
+        check_init(init, config)
     framing = {name: f.settings.framing for name, f in facesets.items()}
     if framing["source"] != framing["target"]:
         raise UsageError(
@@ -181,7 +183,7 @@ def driven(
             "expression and gaze do not drive the swap, since a faceset has none: curate both with --landmarker litert"
         )
     if report:
-        _tell(drive, trained["target"], "swaps hold these scores at its edge")
+        _tell(drive, trained["target"], "swaps stop at its limits")
     return {name: replace(side, drive=drive) for name, side in sides.items()}
 
 

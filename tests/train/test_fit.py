@@ -417,7 +417,8 @@ def progress(stage, done, total):
 try:
     train(from_json(json.loads(sys.argv[4])), *map(Path, sys.argv[1:4]), progress=progress)
 except WorkError as error:
-    sys.exit(str(error))
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
 """
 
 
@@ -463,7 +464,7 @@ def test_a_signal_saves_and_leaves(pair: Pair, config: TrainConfig, tmp_path: Pa
         time.sleep(0.2)
         process.send_signal(number)
         _, errors = process.communicate(timeout=300)
-    assert process.returncode == 1
+    assert process.returncode == {signal.SIGTERM: 1, signal.SIGINT: 130}[number]
     assert f"stopped by {number.name} at step" in errors and "--resume" in errors and "Traceback" not in errors
     step = open_run(out).step
     assert step >= 3
