@@ -74,7 +74,7 @@ class _Account:
         self.times.append(composed.frame.pts)
         self.frames.append(composed.frame.index)
         self.faces += composed.face is not None
-        self.swapped += composed.face is not None and float(composed.face.mask.max()) > SHOWN
+        self.swapped += shows_swap(composed)
         self.several += composed.more > 0
 
     def save(self, path: Path) -> None:
@@ -84,6 +84,11 @@ class _Account:
         }  # fmt: skip
         with atomic(path) as temporary:
             temporary.write_text(json.dumps({**values, "pixels_sha256": self.pixels.hexdigest()}))
+
+
+def shows_swap(composed: Composed) -> bool:
+    """Whether a frame shows the swapped face."""
+    return composed.face is not None and float(composed.face.mask.max()) > SHOWN
 
 
 def render_part(task: PartTask) -> None:
@@ -109,12 +114,12 @@ def finished(made: Plan, folder: Path, part: RenderPart) -> bool:
 def composed_frames(made: Plan, folder: Path, part: RenderPart, wanted: range) -> Iterator[Composed]:
     """The wanted frames of a part, composited, without the watermark."""
     swapper, framing = network(str(folder), made.weights_sha256, made.device)
-    frames = video.decode(made.clip, segment(made.clip, part.decoded), 16 if made.coding.deep else 8, made.view)
-    typical = plan.load_typical(folder)
+    frames = video.decode(made.clip, segment(made.clip, part.with_neighbours), 16 if made.coding.deep else 8, made.view)
+    typical, cuts = plan.load_typical(folder), plan.load_cuts(folder)
 
     def layer(where: dict[int, Place], frames: Iterable[Frame]) -> Iterator[Composed]:
         faces = swap_frames(frames, where, swapper, framing, made.settings.mask, made.batch, typical is not None)
-        return compose(faces, made.settings, typical, made.coding.deep, wanted)
+        return compose(faces, made.settings, typical, made.coding.deep, wanted, cuts)
 
     layers = plan.load_faces(folder, part.with_neighbours)
     return in_layers(frames, [functools.partial(layer, where) for where in layers])
@@ -149,7 +154,7 @@ def _line(clip: Clip) -> Timeline:
 
 @functools.lru_cache(2)
 def _format_of(clip: Clip, view: View) -> FootageFormat:
-    return check_footage(Path(clip.path), True, view)
+    return check_footage(Path(clip.path), True, view, graded=bool(clip.lut))
 
 
 def segment(clip: Clip, frames: range) -> Segment:

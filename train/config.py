@@ -37,9 +37,9 @@ class TrainConfig:
     """liae has a second one of the same size for the target."""
     residuals: int = option(1, "Residual blocks at each decoder size except the largest.", low=0, high=8)
 
-    drive: str = option("picture", "What drives the swap: scores (expression, gaze, pose, light) or the picture.",
-                        choices=("scores", "picture"))  # fmt: skip
-    """See train/drive.py."""
+    drive: str = option("outlines", "What drives the swap: outlines of eyes and mouth, scores, or only the picture.",
+                        choices=("outlines", "scores", "picture"))  # fmt: skip
+    """See train/outlines.py and train/drive.py."""
     picture_share: float = option(0.1875, "Fraction of the bottleneck read from the crop, with --drive scores.",
                                   low=0.01, high=0.99)  # fmt: skip
     picture_dropout: float = option(0.5, "Fraction of faces drawn from their scores alone, with --drive scores.",
@@ -209,5 +209,6 @@ def check_resume(begun: TrainConfig, asked: TrainConfig) -> tuple[str, ...]:
 
 def same_encoder(one: TrainConfig, other: TrainConfig) -> bool:
     """Whether the weights of one's encoder fit the other's."""
-    shape = ("arch", "size", "encoder_width", "decoder_width", "latent", "drive", "picture_share")
-    return all(getattr(one, name) == getattr(other, name) for name in shape)
+    shape = ("arch", "size", "encoder_width", "decoder_width", "latent")
+    shares = [config.picture_share if config.drive == "scores" else 1.0 for config in (one, other)]
+    return shares[0] == shares[1] and all(getattr(one, name) == getattr(other, name) for name in shape)

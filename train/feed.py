@@ -25,13 +25,13 @@ class Batch:
     """One process's faces of one side for one step, on the CPU."""
 
     crops: Tensor
-    """(B, 5, C, C) uint8: RGB, mask and emphasis."""
+    """(B, 5 or more, C, C) uint8: RGB, mask, emphasis and outlines."""
     changes: Changes
     """Augmentation of these faces."""
     scores: Tensor | None = None
-    """(B, K) their scores as the network reads them; None: the picture drives it."""
+    """(B, K) their scores as the network reads them; None: they do not drive it."""
     seen: Tensor | None = None
-    """(B, 1) 0 for faces that are drawn from their scores alone, else 1."""
+    """(B, 1) 0 for faces that are drawn from their scores alone, else 1; None: scores do not drive the network."""
 
     def part(self, rows: slice, device: torch.device, size: int) -> tuple[Tensor, Tensor, Tensor]:
         """Some rows on the device: the network's input, the picture it has to draw, the masks; see `augment.apply`."""
@@ -39,11 +39,9 @@ class Batch:
         read, truth, mask = augment.apply(crops, self.changes.part(rows, device), size)
         return read.contiguous(memory_format=torch.channels_last), truth, mask
 
-    def driven(self, rows: slice, device: torch.device) -> tuple[Tensor, Tensor] | None:
-        """`scores` and `seen` of some rows on the device; None: the picture drives the network."""
-        if self.scores is None or self.seen is None:
-            return None
-        return self.scores[rows].to(device, non_blocking=True), self.seen[rows].to(device, non_blocking=True)
+    def driven(self, rows: slice, device: torch.device) -> tuple[Tensor, ...]:
+        """`scores` and `seen` of some rows on the device; nothing if scores do not drive the network."""
+        return tuple(own[rows].to(device, non_blocking=True) for own in (self.scores, self.seen) if own is not None)
 
 
 def batch_of(

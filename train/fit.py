@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from curate.dataset import consent
 from curate.dataset.faceset import Faceset, open_faceset
-from curate.errors import WorkError
+from curate.errors import StoppedError, WorkError
 from curate.runtime.files import file_sha256
 from curate.types import Progress, no_progress
 from train import checkpoint, page
@@ -98,13 +99,13 @@ def train(
     resume = resume or (not force and restarted() and is_run(out))
     facesets = {"source": open_faceset(source), "target": open_faceset(target)}
     subjects = {name: consent.require(f.subject, str(f.folder)) for name, f in facesets.items()}
-    check_call(facesets, resume, force, init)
+    check_call(facesets, config, resume, force, init)
     check_people(facesets, open_run(out) if resume else None)
     accelerator = make_accelerator(config)
     old = prepare(out, config, subjects, resume, force) if accelerator.is_main_process else None
     accelerator.wait_for_everyone()
-    drive = open_run(out).drive if resume and is_run(out) else None
-    sides = load(facesets, config, cache or out / "cache", accelerator, progress, drive)
+    begun_before = open_run(out) if resume and is_run(out) else None
+    sides = load(facesets, config, cache or out / "cache", accelerator, progress, begun_before)
     training = setup(config, accelerator, sides)
     resumed_from = load_weights(training, out if resume else None, init)
     run = resumed(describe_run(training, facesets, subjects, out, init, cache), old, training)
@@ -144,7 +145,7 @@ def fit(training: Training, run: Run, judges: Sequence[Judge | Stage], begun: fl
                 if main and due.ended:
                     page.write(run, training, journal)
                 if due.ended.startswith("stopped"):
-                    raise WorkError(
+                    raise (StoppedError if signal.SIGINT in caught else WorkError)(
                         f"{due.ended} at step {training.step}; a checkpoint was saved, continue with --resume"
                     )
     finally:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from train.config import TrainConfig
 from train.drive import NAMES
+from train.outlines import MAPS
 
 SLOPE = 0.1
 HIDDEN = 128
@@ -41,19 +42,31 @@ class Residual(nn.Module):
 class Upsample(nn.Module):
     """Upsampling from (B, C, H, W) to (B, out, 2H, 2W): 3x3 convolution, pixel shuffle, residual blocks."""
 
-    def __init__(self, channels: int, out: int, residuals: int, modulated: bool = False) -> None:
+    def __init__(
+        self, channels: int, out: int, residuals: int, modulated: bool = False, outlined: bool = False
+    ) -> None:
         super().__init__()
         self.expand = nn.Conv2d(channels, out * 4, 3, padding=1)
         self.refine = nn.Sequential(*(Residual(out) for _ in range(residuals)))
         self.modulate = nn.Linear(HIDDEN, 2 * out) if modulated else None
+        self.outline = nn.Conv2d(len(MAPS), out, 3, padding=1, bias=False) if outlined else None
         icnr(self.expand)
+        if self.outline is not None:
+            nn.init.zeros_(self.outline.weight)
         if self.modulate is not None:
             nn.init.zeros_(self.modulate.weight)
             nn.init.zeros_(self.modulate.bias)
 
-    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) to (B, out, 2H, 2W), scaled and shifted by a performance's hidden layer (B, HIDDEN)."""
-        shuffled = F.leaky_relu(F.pixel_shuffle(self.expand(x), 2), SLOPE)
+    def forward(self, x: Tensor, hidden: Tensor | None = None, maps: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) to (B, out, 2H, 2W), scaled and shifted by a performance's hidden layer (B, HIDDEN).
+
+        maps: (B, M, S, S) outlines in 0..1, which are averaged to this size and added through a convolution.
+        """
+        shuffled = F.pixel_shuffle(self.expand(x), 2)
+        if self.outline is not None and maps is not None:
+            factor = maps.shape[-1] // shuffled.shape[-1]
+            shuffled = shuffled + self.outline(F.avg_pool2d(maps, factor) if factor > 1 else maps)
+        shuffled = F.leaky_relu(shuffled, SLOPE)
         if self.modulate is not None and hidden is not None:
             scale, shift = self.modulate(hidden)[:, :, None, None].chunk(2, 1)
             shuffled = shuffled * (1 + scale) + shift
@@ -104,7 +117,7 @@ class Performance(nn.Module):
 
 def picture_code(config: TrainConfig) -> int:
     """Number of values in the bottleneck that are read from the crop."""
-    if config.drive == "picture":
+    if config.drive != "scores":
         return config.latent
     return min(max(1, round(config.picture_share * config.latent)), config.latent - 1)
 

@@ -37,6 +37,8 @@ class Encoded(NamedTuple):
     """(B, N) code of the performance."""
     seen: Tensor | None = None
     """(B, 1) 0 where the crop's own code is dropped, else 1."""
+    maps: Tensor | None = None
+    """(B, M, S, S) outlines in 0..1, if they drive the run."""
 
     def part(self, rows: slice) -> Encoded:
         """Some rows."""
@@ -89,21 +91,21 @@ class Decoder(nn.Module):
         first, *others = reversed(widths(config.decoder_width, config.size))
         channels = first * codes
         blocks: list[nn.Module] = []
-        modulated = config.drive == "scores" and config.modulation
+        more = {"modulated": config.drive == "scores" and config.modulation, "outlined": config.drive == "outlines"}
         for out in others:
-            blocks.append(Upsample(channels, out, config.residuals, modulated))
+            blocks.append(Upsample(channels, out, config.residuals, **more))
             channels = out
         last = max(config.decoder_width // 2, 4)
-        blocks.append(Upsample(channels, last, 0, modulated))
+        blocks.append(Upsample(channels, last, 0, **more))
         self.body = nn.Sequential(*blocks)
         self.head = nn.Conv2d(last, 4, 3, padding=1)
         he(self.head, 0.1)
         nn.init.constant_(cast(nn.Parameter, self.head.bias)[:3], 0.5)
 
-    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """(B, codes * C, base, base) to (B, 4, S, S); `hidden` (B, HIDDEN) modulates every level."""
+    def forward(self, x: Tensor, hidden: Tensor | None = None, maps: Tensor | None = None) -> Tensor:
+        """(B, codes * C, base, base) to (B, 4, S, S); `hidden` (B, HIDDEN), `maps` (B, M, S, S) enter every level."""
         for block in self.body:
-            x = block(x, hidden)
+            x = block(x, hidden, maps)
         return cast(Tensor, self.head(x))
 
 
@@ -112,7 +114,9 @@ class Swap(nn.Module, ABC):
 
     encoder: Trunk
     performance: Performance | None
-    """None: driven by the picture."""
+    """None: not driven by scores."""
+    outlined: bool
+    """Whether outlines drive it."""
 
     def forward(
         self, source: Tensor, target: Tensor, scores: Tensor | None = None, seen: Tensor | None = None
@@ -132,9 +136,13 @@ class Swap(nn.Module, ABC):
     def encode(self, crops: Tensor, scores: Tensor | None = None, seen: Tensor | None = None) -> Encoded:
         """Crops (B, 3, S, S) encoded.
 
-        scores: (B, K) inputs of `train.drive.Drive`; None: unknown, each counts as 0. seen: (B, 1) factor of the crop's
-        own part of the bottleneck, None: 1. Neither is read by a network that the picture drives.
+        scores: (B, K) inputs of `train.drive.Drive`, or outlines (B, M, S, S), uint8 or in 0..1; None: unknown, each
+        counts as 0. seen: (B, 1) factor of the crop's own part of the bottleneck, None: 1. Neither is read by a network
+        that the picture drives.
         """
+        if self.outlined:
+            maps = scores if scores is None or scores.is_floating_point() else scores.float() / 255
+            return self.combine(crops, Encoded(crops, seen=seen, maps=maps))
         if self.performance is None:
             return self.combine(crops, Encoded(crops))
         known = crops.new_zeros(len(crops), len(NAMES)) if scores is None else scores
@@ -163,6 +171,7 @@ class Df(Swap):
         self.source = Decoder(config)
         self.target = Decoder(config)
         self.performance = Performance(config) if config.drive == "scores" else None
+        self.outlined = config.drive == "outlines"
 
     def combine(self, crops: Tensor, performance: Encoded) -> Encoded:
         """The code is what the decoders read, (B, C, base, base)."""
@@ -171,7 +180,7 @@ class Df(Swap):
 
     def draw(self, encoded: Encoded, side: str) -> Tensor:
         """(B, C, base, base) to (B, 4, S, S)."""
-        return cast(Tensor, self.parts(side)[0](encoded.code, encoded.hidden))
+        return cast(Tensor, self.parts(side)[0](encoded.code, encoded.hidden, encoded.maps))
 
     def parts(self, side: str) -> tuple[nn.Module, ...]:
         """The side's decoder."""
@@ -188,6 +197,7 @@ class Liae(Swap):
         self.inter_b = Intermediate(config, driven=False)
         self.decoder = Decoder(config, codes=2)
         self.performance = Performance(config) if config.drive == "scores" else None
+        self.outlined = config.drive == "outlines"
 
     def combine(self, crops: Tensor, performance: Encoded) -> Encoded:
         """The code is the trunk's, (B, N)."""
@@ -197,7 +207,7 @@ class Liae(Swap):
         """(B, N) to (B, 4, S, S): from the codes (ab, ab) as the source, from (b, ab) as the target."""
         shared = self.inter_ab(encoded.code, encoded.performed, encoded.seen)
         own = shared if side == "source" else self.inter_b(encoded.code)
-        return cast(Tensor, self.decoder(torch.cat([own, shared], 1), encoded.hidden))
+        return cast(Tensor, self.decoder(torch.cat([own, shared], 1), encoded.hidden, encoded.maps))
 
     def parts(self, side: str) -> tuple[nn.Module, ...]:
         """The intermediates that a side uses, and the decoder."""
@@ -243,7 +253,9 @@ def _count(module: nn.Module) -> int:
 def squeezed(layers: Encoder | Intermediate, x: Tensor, performed: Tensor | None, seen: Tensor | None) -> Tensor:
     """(B, N) through a bottleneck to (B, C, base, base); see `Intermediate`."""
     code = layers.squeeze(x)
+    if seen is not None:
+        code = code * seen
     if performed is not None:
-        code = torch.cat([code if seen is None else code * seen, performed], 1)
+        code = torch.cat([code, performed], 1)
     values = F.leaky_relu(layers.expand(code), SLOPE)
     return values.view(len(values), -1, layers.base, layers.base)

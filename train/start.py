@@ -16,7 +16,7 @@ from curate.dataset.faceset import MANIFEST, Faceset
 from curate.errors import UsageError, WorkError
 from curate.extract.normalise import Own
 from curate.extract.table import calibration
-from curate.types import Progress, Subject
+from curate.types import Floats, Progress, Subject
 from train import checkpoint
 from train.clarity import clarity
 from train.config import TrainConfig, check_resume, flag
@@ -24,9 +24,11 @@ from train.data import Side, load_side, usable_rows
 from train.drive import EXPRESSION, Drive, drive_of
 from train.gaps import by_gaps
 from train.model import SIDES, parameter_counts
+from train.outlines import Outlines
+from train.retarget import shape_of
 from train.run import OWN, Run, describe, is_run, open_run
 from train.schedule import end
-from train.state import Training, restore, take_encoder
+from train.state import Training, check_init, restore, take_encoder
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +36,14 @@ TOLD_AT_MOST = 6
 """Scores that are named in one message."""
 
 
-def check_call(facesets: dict[str, Faceset], resume: bool, force: bool, init: Path | None) -> None:
+def check_call(facesets: dict[str, Faceset], config: TrainConfig, resume: bool, force: bool, init: Path | None) -> None:
     """Raise UsageError for flags or facesets that exclude each other, WorkError for a faceset without faces."""
     if resume and force:
         raise UsageError("--resume and --force exclude each other: one continues the run, the other replaces it")
     if resume and init is not None:
         raise UsageError("--resume and --init exclude each other: a resumed run has its encoder already")
+    if init is not None:
+        check_init(init, config)
     framing = {name: f.settings.framing for name, f in facesets.items()}
     if framing["source"] != framing["target"]:
         raise UsageError(
@@ -106,11 +110,11 @@ def load(
     cache: Path,
     accelerator: Accelerator,
     progress: Progress,
-    drive: Drive | None = None,
+    begun: Run | None = None,
 ) -> dict[str, Side]:
     """Both sides; the first process of each machine decodes the crops, the others wait for it.
 
-    `drive`: that of the run that is resumed, if it has one.
+    `begun`: the run that is resumed, which has its scores or outlines already.
     """
     sides: dict[str, Side] = {}
     footage = clarity(usable_rows(facesets["target"]))
@@ -125,10 +129,35 @@ def load(
             sides[name] = load_side(name, faceset, config, cache, accelerator.is_local_main_process, progress, footage)
     if config.sampling == "gaps":
         sides["source"] = by_gaps(sides["source"], sides["target"])
+    if config.drive == "outlines":
+        return outlined(sides, config.size, None if begun is None else begun.outlines, accelerator.is_main_process)
     if config.drive == "picture":
         return sides
+    drive = None if begun is None else begun.drive
     own = calibrated(facesets["target"]) if drive is None else None
     return driven(sides, drive, own, accelerator.is_main_process)
+
+
+def outlined(
+    sides: dict[str, Side], size: int, outlines: Outlines | None = None, report: bool = True
+) -> dict[str, Side]:
+    """Both sides driven by outlines: `outlines`, or else with the shapes of their training faces.
+
+    Raises UsageError if their landmarks differ in number.
+    """
+    counts = {side.marks.shape[1] for side in sides.values()}
+    if len(counts) > 1:
+        raise UsageError(
+            f"--drive outlines: the facesets have {min(counts)} and {max(counts)} landmarks: curate both with the same "
+            "--landmarker, or use --drive picture"
+        )
+    shapes = {name: shape_of(side.marks[side.split.train]) for name, side in sides.items()}
+    outlines = outlines or Outlines(size, shapes["source"], shapes["target"], counts.pop())
+    if report:
+        trained = {name: side.scores[side.split.train] for name, side in sides.items()}
+        ranges = drive_of(trained["source"], trained["target"], sides["target"].rest)
+        _tell(ranges, trained["target"], "what swaps show there is extrapolated")
+    return {name: replace(side, outlines=outlines) for name, side in sides.items()}
 
 
 def calibrated(faceset: Faceset) -> Own | None:
@@ -153,13 +182,18 @@ def driven(
         log.warning(
             "expression and gaze do not drive the swap, since a faceset has none: curate both with --landmarker litert"
         )
-    if report and (beyond := drive.beyond(trained["target"])):
+    if report:
+        _tell(drive, trained["target"], "swaps stop at its limits")
+    return {name: replace(side, drive=drive) for name, side in sides.items()}
+
+
+def _tell(drive: Drive, scores: Floats, consequence: str) -> None:
+    """Warn of scores of the target's faces that lie beyond the source's range."""
+    if beyond := drive.beyond(scores):
         told = [f"{name} {100 * share:.0f} %" for name, share in beyond.items()][:TOLD_AT_MOST]
         log.warning(
-            "the target goes beyond the source's range, and swaps hold these scores at its edge (share of faces): %s",
-            ", ".join(told),
+            "the target goes beyond the source's range, and %s (share of faces): %s", consequence, ", ".join(told)
         )
-    return {name: replace(side, drive=drive) for name, side in sides.items()}
 
 
 def load_weights(training: Training, out: Path | None, init: Path | None) -> int | None:
@@ -214,6 +248,7 @@ def describe_run(
         held_out={name: tuple(sides[name].ids[i] for i in sides[name].split.held_out) for name in SIDES},
         guard={name: sides[name].split.guard for name in SIDES},
         drive=sides["source"].drive,
+        outlines=sides["source"].outlines,
         caches=_places(cache),
     )
 

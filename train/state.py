@@ -22,7 +22,7 @@ from train.journal import TERMS
 from train.measure import Evaluation
 from train.memory import estimate
 from train.model import SIDES, Swap, build, parameter_counts, share_decoder
-from train.run import Run, load_swapper, open_run, resolve_device
+from train.run import Run, is_run, load_swapper, open_run, resolve_device
 
 log = logging.getLogger(__name__)
 
@@ -115,19 +115,27 @@ def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side],
     return Training(config, accelerator, model, wrapped, ema, optimizer, prepared, sides, feed, adversary)
 
 
+def check_init(init: Path, config: TrainConfig) -> Run:
+    """The run or prior of --init. Raises UsageError if there is none, or a run's encoder has another shape."""
+    if not is_run(init):
+        raise UsageError(f"--init {init}: is neither a run nor a prior (it has no run.json)")
+    run = open_run(init)
+    if not run.people and not same_encoder(run.config, config):
+        raise UsageError(
+            f"--init {init}: its encoder has another shape ({run.config.preset}, {run.size} px): use that preset"
+        )
+    return run
+
+
 def take_encoder(training: Training, init: Path) -> None:
     """Initialise the encoder from another run; its decoders are left out, since they draw other people.
 
     From a prior the whole network. Raises UsageError if the weights have another shape.
     """
-    run = open_run(init)
+    run = check_init(init, training.config)
     if run.people:
         _take_all(training, run)
         return
-    if not same_encoder(run.config, training.config):
-        raise UsageError(
-            f"--init {init}: its encoder has another shape ({run.config.preset}, {run.size} px): use that preset"
-        )
     found = load_swapper(run, "cpu").model
     for model in (training.model, training.ema):
         model.encoder.load_state_dict(found.encoder.state_dict())

@@ -62,10 +62,12 @@ def _forward_backward(training: Training, batches: dict[str, Batch], rows: slice
     config, accelerator = training.config, training.accelerator
     device = accelerator.device
     read, truth, masks = zip(*(batches[name].part(rows, device, config.size) for name in SIDES), strict=True)
-    driven = [found for name in SIDES if (found := batches[name].driven(rows, device)) is not None]
+    acts = [batches[name].driven(rows, device) for name in SIDES]
+    if config.drive == "outlines":
+        acts = [(mask[:, 2:],) for mask in masks]
     with accelerator.autocast():
-        outputs = training.wrapped(*read, *(torch.cat(both) for both in zip(*driven, strict=True)))
-    terms = [losses(o, t, m, config) for o, t, m in zip(outputs, truth, masks, strict=True)]
+        outputs = training.wrapped(*read, *(torch.cat(both) for both in zip(*acts, strict=True)))
+    terms = [losses(o, t, m[:, :2], config) for o, t, m in zip(outputs, truth, masks, strict=True)]
     total = terms[0]["total"] + terms[1]["total"]
     weight = adversarial(config, training.step, training.cooling)
     if training.adversary is not None and weight:

@@ -21,9 +21,11 @@ def export(
     out: Annotated[Path, typer.Option(metavar="PATH", help="Folder to write, new or empty.", callback=local_only)],
     everything: Annotated[bool, typer.Option("--all", help="Export all kept faces, not only the selected.")] = False,
     pack: Annotated[bool, typer.Option("--pak", help="dfl: write one faceset.pak instead of pictures.")] = False,
-    size: Annotated[int, typer.Option(metavar="N", help="dfl, faceswap: side of the faces, in pixels.")] = 512,
+    size: Annotated[
+        int | None, typer.Option(metavar="N", help="dfl, faceswap: side of the faces, in pixels. [default: 512]")
+    ] = None,
     frame_names: Annotated[
-        str | None, one_of("How metadata name frames: number (as DeepFaceLab) or clip.", ("number", "clip"))
+        str | None, one_of("dfl, faceswap: names of frames in the metadata: number or clip.", ("number", "clip"))
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
