@@ -114,12 +114,12 @@ def finished(made: Plan, folder: Path, part: RenderPart) -> bool:
 def composed_frames(made: Plan, folder: Path, part: RenderPart, wanted: range) -> Iterator[Composed]:
     """The wanted frames of a part, composited, without the watermark."""
     swapper, framing = network(str(folder), made.weights_sha256, made.device)
-    frames = video.decode(made.clip, segment(made.clip, part.decoded), 16 if made.coding.deep else 8, made.view)
-    typical = plan.load_typical(folder)
+    frames = video.decode(made.clip, segment(made.clip, part.with_neighbours), 16 if made.coding.deep else 8, made.view)
+    typical, cuts = plan.load_typical(folder), plan.load_cuts(folder)
 
     def layer(where: dict[int, Place], frames: Iterable[Frame]) -> Iterator[Composed]:
         faces = swap_frames(frames, where, swapper, framing, made.settings.mask, made.batch, typical is not None)
-        return compose(faces, made.settings, typical, made.coding.deep, wanted)
+        return compose(faces, made.settings, typical, made.coding.deep, wanted, cuts)
 
     layers = plan.load_faces(folder, part.with_neighbours)
     return in_layers(frames, [functools.partial(layer, where) for where in layers])

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -44,6 +44,7 @@ from render.provenance.watermark_code import identifier_text
 from train.drive import scores_of
 
 if TYPE_CHECKING:
+    from curate.extract.follow import Followed
     from train.run import Run
 
 log = logging.getLogger(__name__)
@@ -280,8 +281,8 @@ def _begun(
     return made
 
 
-def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> Any:
-    """Rows of the frames with the target's face. Raises WorkError if there are none."""
+def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> Followed:
+    """The target's face in the footage. Raises WorkError if there are none."""
     from curate.extract.follow import follow
 
     clip = wanted.clip
@@ -293,10 +294,11 @@ def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> A
     identity = run.target.identity or None
     again = wanted.settings.faces == "all"
     own = None if run.drive is None else run.drive.calibrated()
-    rows = follow(
+    face = follow(
         Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end, calibrated=own,
-        again=again, lut=clip.lut,
+        again=again, identifier=run.target.identifier, lut=clip.lut,
     )  # fmt: skip
+    rows = face.rows
     if not len(rows):
         raise WorkError(
             f"{clip.path}: no frame shows the face of {run.target.subject.name}; check that it is the right clip"
@@ -305,7 +307,7 @@ def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> A
         rows["scores"] = list(run.drive.counted(scores_of(rows)))
     inside = rows["frame"].between(wanted.first, wanted.end - 1)
     log.info("%s: %d of %d frames show the face", clip.name, int(inside.sum()), wanted.end - wanted.first)
-    return rows
+    return face
 
 
 def _prepare_images(folder: Path, writers: Sequence[SequenceWriter | MaskWriter], force: bool) -> None:

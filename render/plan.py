@@ -3,6 +3,7 @@
 The working folder is `.OUT.render`, next to the output OUT:
 plan.json        this plan; a later call with the same plan resumes, with another one it starts again
 face.parquet     positions of the face: frame, layer (1 and more where it is seen again), shot, head pose, landmarks
+shots.json       the frames at which shots begin, as the face was tracked
 run/             the network, see `render.network`
 typical.npz      reconstruction error of the target's decoder where nothing occludes the face
 part-N.mp4 .parquet .json    a part's video, measures and account; the account is written last: the part is complete
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ import pandas as pd
 
 from curate.errors import UsageError, WorkError
 from curate.footage.picture import View
-from curate.footage.shots import MEMORY
 from curate.records import record
 from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED, one_line, read_parquet
@@ -34,8 +34,8 @@ from render.compositing.swap import BATCH, Place, places
 from render.output.coding import Coding
 
 FILE = "plan.json"
-FORMAT = 2
-"""Version of the working folder. 2: a face may be seen several times at once."""
+FORMAT = 3
+"""Version of the working folder. 2: a face may be seen several times at once. 3: shots.json."""
 MOST_FRAMES = 10_000_000
 """Limit for a clip: 46 hours at 60 fps."""
 MOST_TYPICAL = 1 << 26
@@ -64,11 +64,6 @@ class RenderPart:
     def with_neighbours(self) -> range:
         """Frames that are decoded for the part."""
         return range(max(self.first - RADIUS, 0), self.end + RADIUS)
-
-    @property
-    def decoded(self) -> range:
-        """The frames that are decoded for it; the first ones only tell where shots begin."""
-        return range(max(self.first - RADIUS - MEMORY, 0), self.end + RADIUS)
 
 
 @dataclass(frozen=True)
@@ -172,6 +167,25 @@ def save_face(folder: Path, rows: pd.DataFrame) -> None:
     kept["landmarks"] = [np.asarray(p, np.float32).tobytes() for p in rows["landmarks"]]
     with atomic(folder / "face.parquet") as temporary:
         kept.to_parquet(temporary, index=False, row_group_size=1000)
+
+
+def save_cuts(folder: Path, cuts: Iterable[int]) -> None:
+    """Write shots.json: the frames at which shots begin."""
+    with atomic(folder / "shots.json") as temporary:
+        temporary.write_text(json.dumps(sorted(cuts)), encoding="utf-8")
+
+
+def load_cuts(folder: Path) -> frozenset[int]:
+    """The frames at which shots begin. Raises WorkError."""
+    try:
+        found = json.loads((folder / "shots.json").read_text(encoding="utf-8"))
+        if not isinstance(found, list) or not all(isinstance(frame, int) for frame in found):
+            raise ValueError("not a list of frames")
+        return frozenset(found)
+    except DAMAGED as error:
+        raise WorkError(
+            f"{folder}: the shots cannot be read ({one_line(error)}); delete the folder and render again"
+        ) from None
 
 
 def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from curate.errors import UsageError, WorkError
@@ -20,6 +20,9 @@ from curate.types import Progress
 from render import network, part, plan
 from render.output.mux import DISK
 from render.plan import Plan, RenderPart
+
+if TYPE_CHECKING:
+    from curate.extract.follow import Followed
 
 LOCK = "lock"
 
@@ -79,9 +82,10 @@ def resumable(folder: Path, wanted: Plan, ended: bool = True) -> Plan | None:
     return found if found.same(like) else None
 
 
-def fill(folder: Path, made: Plan, face: pd.DataFrame) -> None:
-    """Write the plan and the files that all parts read; `face` has the rows of `curate.extract.follow.follow`."""
-    plan.save_face(folder, face)
+def fill(folder: Path, made: Plan, face: Followed) -> None:
+    """Write the plan and the files that all parts read."""
+    plan.save_face(folder, face.rows)
+    plan.save_cuts(folder, face.cuts)
     if made.settings.occlusion:
         plan.save_typical(folder, part.learn(made, folder))
     made.save(folder)  # last: a plan means that the other files are complete

@@ -59,6 +59,8 @@ class SideInfo:
     """Number of selected faces that were usable."""
     folder: str = ""
     """Folder of the faceset at the time."""
+    identifier: str = "dlib"
+    """Identity model that gave `identity`."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,7 @@ def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:
         identity,
         faces,
         str(faceset.folder.resolve()),
+        faceset.settings.identifier,
     )
 
 

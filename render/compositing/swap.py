@@ -85,7 +85,7 @@ class Swapped:
 
 
 def places(rows: pd.DataFrame) -> dict[int, Place]:
-    """Position of the face by frame index, from the rows of `curate.extract.follow.follow`.
+    """Position of the face by frame index, from the rows of `curate.extract.follow.Followed`.
 
     Landmarks are stabilised within a shot; short gaps in the middle of a shot are interpolated.
     """

@@ -37,8 +37,8 @@ def inspect(
     clip = probe(video)
     asked = Footage(video) if reference is None else parse_footage(str(reference))
     other = None if reference is None else _comparable(clip, _reference(asked))
-    marks = _marks(follow(asked.path, None, workers, progress, asked.start, asked.end))
-    own = {} if other is None else _marks(follow(video, None, workers, progress))
+    marks = _marks(follow(asked.path, None, workers, progress, asked.start, asked.end).rows)
+    own = {} if other is None else _marks(follow(video, None, workers, progress).rows)
     inspector = Inspector(clip.fps, other is not None)
     for done, (mine, theirs) in enumerate(_pairs(clip, other), 1):
         label = mine.index if theirs is None else theirs.index

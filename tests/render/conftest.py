@@ -127,7 +127,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"weights")
-    side = {"faceset_sha256": "00" * 32, "identity": (0.0,) * 128, "faces": 9, "folder": ""}
+    side = {"faceset_sha256": "00" * 32, "identity": (0.0,) * 128, "faces": 9, "folder": "", "identifier": "dlib"}
     made = SimpleNamespace(
         path=folder,
         network=Network(),
@@ -147,9 +147,9 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             target=SimpleNamespace(subject=made.target, clips=(("bob.mp4", "bb" * 32),), **side),
         )
 
-    def follow(video: Path, identity: object = None, **_: object) -> pd.DataFrame:
+    def follow(video: Path, identity: object = None, **_: object) -> curate.extract.follow.Followed:
         rows = [{"frame": i, "shot": 0, "landmarks": face_points(64 + i / 4, 48, 3.5)} for i in made.frames]
-        return pd.DataFrame(rows, columns=["frame", "shot", "landmarks"])
+        return curate.extract.follow.Followed(pd.DataFrame(rows, columns=["frame", "shot", "landmarks"]), ())
 
     render.part.network.cache_clear()
     monkeypatch.setattr(train.run, "open_run", open_run)

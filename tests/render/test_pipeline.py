@@ -115,7 +115,7 @@ def test_a_face_that_is_lost_in_a_shot_fades(clip, stub):
 def composed(clip, stub, batch):
     import curate.extract.follow
 
-    where = places(curate.extract.follow.follow(clip))
+    where = places(curate.extract.follow.follow(clip).rows)
     frames = video.decode(video.probe(clip))
     faces = swap_frames(frames, where, stub.network, "full", MaskSettings(), batch)
     return list(compose(faces, RenderSettings()))

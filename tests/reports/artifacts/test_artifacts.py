@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from curate.errors import UsageError
+from curate.extract.follow import Followed
 from curate.face.align import hull_mask
 from curate.face.mesh import canonical
 from curate.face.pose import matrix
@@ -356,7 +357,7 @@ def followed(monkeypatch, landmarks):
     """The face tracker, replaced: landmarks in all frames of a video."""
 
     def follow(video, identity, workers=1, progress=None, start=None, end=None):
-        return pd.DataFrame({"frame": range(COUNT), "landmarks": [landmarks] * COUNT})
+        return Followed(pd.DataFrame({"frame": range(COUNT), "landmarks": [landmarks] * COUNT}), ())
 
     monkeypatch.setattr(inspect_module, "follow", follow)
 
