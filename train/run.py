@@ -59,6 +59,8 @@ class SideInfo:
     """Number of selected faces that were usable."""
     folder: str = ""
     """Folder of the faceset at the time."""
+    identifier: str = "dlib"
+    """Identity model that gave `identity`."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class Run:
     """Whose faces a prior (`train.pretrain`) was trained on; empty for a run of two subjects."""
     caches: tuple[tuple[str, str], ...] | None = None
     """(machine, folder) of every --cache with decoded faces outside of the run; None: not noted by an older version."""
+    launch: str = ""
+    """torchrun's name of the launch that last trained it; empty without torchrun."""
     ended: str = ""
     """finished, plateau, or stopped by SIGTERM ...; empty while it trains."""
 
@@ -187,6 +191,7 @@ def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:
         identity,
         faces,
         str(faceset.folder.resolve()),
+        faceset.settings.identifier,
     )
 
 

@@ -172,7 +172,10 @@ def _weights() -> list[Check]:
     found = []
     for name, weights in models.WEIGHTS.items():
         path = models.cached(name)
-        if path is None:
+        if path is None and weights.choice:
+            fetched = f"optional; {weights.choice} fetches it into {cache_folder()}"
+            found.append(Check(name, "warn", fetched))
+        elif path is None:
             found.append(Check(name, "missing", f"not in {cache_folder()}: {weights.what}", FIX))
         else:
             found.append(Check(name, "ok", f"{path}, hash verified"))

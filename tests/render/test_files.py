@@ -336,15 +336,16 @@ def test_head_pose_and_points_are_written_for_nuke_and_blender(make, stub, tmp_p
     plain = curate.extract.follow.follow
 
     def posed(*given: object, **more: object):
-        rows = plain(*given, **more)
-        return rows.assign(yaw=rows["frame"] * 1.5, pitch=-2.25, roll=rows["frame"] / 4)
+        found = plain(*given, **more)
+        frames = found.rows["frame"]
+        return found._replace(rows=found.rows.assign(yaw=frames * 1.5, pitch=-2.25, roll=frames / 4))
 
     monkeypatch.setattr(curate.extract.follow, "follow", posed)
     footage = make("a.mp4", *X264)
     render(stub, footage, tmp_path / "out.mp4", tracking=tmp_path / "track")
     lines = (tmp_path / "track" / "head.chan").read_text().splitlines()
     assert len(lines) == len(stub.frames)
-    table = posed(footage)
+    table = posed(footage).rows
     for line, row in zip(lines, table.itertuples(), strict=True):
         frame, x, y, z, pitch, yaw, roll = map(float, line.split())
         assert (frame, z) == (row.frame, 0)
