@@ -12,37 +12,44 @@ import hashlib
 import logging
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from curate.dataset import consent
 from curate.errors import UsageError, WorkError
-from curate.footage import video
+from curate.footage import cube, video
+from curate.footage.flat import NOTE as LOOKS_LOG
 from curate.footage.paths import parse_footage
 from curate.footage.picture import View
+from curate.footage.timeline import timeline
 from curate.runtime import jobs
 from curate.runtime.files import atomic, file_sha256
 from curate.types import Clip, Progress, no_progress
-from render import network, part, plan, publish, workdir
-from render.compositing.compose import RADIUS
+from curate.words import many, quoted
+from render import mend, network, part, plan, publish, stretches, workdir
+from render.compositing.compose import RADIUS, Composed
 from render.options import RenderOptions
-from render.output import mux, tracking
+from render.output import mux, sequence, tracking
 from render.output.coding import Coding, check_coding, coding_for
 from render.output.footage_format import FootageFormat, check_footage, check_size
 from render.output.png import png
+from render.output.sequence import MaskWriter, SequenceWriter
 from render.provenance import keys, manifest
 from render.provenance.watermark import Marker
 from render.provenance.watermark_code import identifier_text
 from train.drive import scores_of
 
 if TYPE_CHECKING:
+    from curate.extract.follow import Followed
     from train.run import Run
 
 log = logging.getLogger(__name__)
 
+EMPTY_MASK = "the mask is nearly empty; train longer, or try --mask hull"
 MOST_TOLD = 6
 """Scores beyond the source's range that a note names."""
 
@@ -72,6 +79,10 @@ class RenderSummary:
     seconds: float
     fps: float
     """Frames rendered per second, including everything."""
+    settings: str | None = None
+    """Settings file that --mend wrote; None if it changed nothing."""
+    mended: tuple[mend.Mended, ...] = ()
+    """What --mend changed."""
 
 
 def render(
@@ -90,34 +101,50 @@ def render(
     opened, clip, footage_format, coding = _opened(run, footage, options)
     check_coding(coding, out)
     key = keys.signing_key(options.key, options.cert)
+    wanted = _planned(opened, clip, coding, options, 0)
+    writers = [writer for writer in part.writers(wanted, footage_format) if writer is not None]
     with workdir.working_folder(out) as folder:
         sound = mux.check_sound(footage, out, folder / f"header{out.suffix}")
-        made = _begun(folder, _planned(opened, clip, coding, options, 0), opened, out, options, progress)
-        _prepare_images(folder, made, footage_format, options.force)
-        resumed = _render_parts(folder, made, options, progress)
-        accounts = [plan.done(folder, each) or {} for each in made.parts]
-        report, offset = publish.artifact_report(folder, made)
-        times = [t for account in accounts for t in account["times"]]
-        swapped = sum(account["swapped"] for account in accounts)
-        several = sum(account.get("several", 0) for account in accounts)
-        faces = sum(account["faces"] for account in accounts)
-        notes = (*_notes(made, times, faces, swapped, several), *_beyond(folder, opened))
-        stated = publish.statement(opened, made, len(times), swapped)
-        lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
-        if options.tracking is not None:
-            publish.tracking_files(folder, made, footage_format, times, options.tracking)
-        page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
+        made = _begun(folder, wanted, opened, out, options, progress)
+        with publish.withdrawn_on_failure(made):
+            _prepare_images(folder, writers, options.force)
+            resumed = _render_parts(folder, made, options, progress)
+            made, mended = _mended(folder, made, options, progress) if options.mend else (made, ())
+            accounts = [plan.done(folder, each) or {} for each in made.parts]
+            report, offset = publish.artifact_report(folder, made)
+            times = [t for account in accounts for t in account["times"]]
+            swapped, faces, several = (sum(a.get(n, 0) for a in accounts) for n in ("swapped", "faces", "several"))
+            notes = (*_notes(made, times, faces, swapped, several), *_beyond(folder, opened))
+            stated = publish.statement(opened, made, len(times), swapped)
+            lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
+            if options.tracking is not None:
+                publish.tracking_files(folder, made, footage_format, times, options.tracking)
+            page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made, [str(m) for m in mended])
+            settings = _settings_file(out, made) if mended else None
     seconds = time.monotonic() - began
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
-    told = (*clip.notes, *notes, *lost)
+    said = (*_of_footage(clip), *notes, *lost)
     return RenderSummary(
         str(out), str(page), str(sidecar), identifier_text(made.identifier), len(times), swapped,
-        len(report.findings), sound, resumed, told, pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
+        len(report.findings), sound, resumed, said, pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
+        settings, mended,
     )  # fmt: skip
 
 
-def still(run: Path, footage: Path, moment: str, out: Path, options: RenderOptions | None = None) -> int:
-    """Write `out` (.png): the rendered frame at a time such as `00:12.5`; its number in the footage.
+@dataclass(frozen=True)
+class Still:
+    """A frame that was rendered alone."""
+
+    out: str
+    frame: int
+    """Its number in the footage."""
+    swapped: bool
+    """Whether it shows the swapped face."""
+    notes: tuple[str, ...]
+
+
+def still(run: Path, footage: Path, moment: str, out: Path, options: RenderOptions | None = None) -> Still:
+    """Write `out` (.png): the rendered frame at a time such as `00:12.5`.
 
     It is watermarked like every frame, and its metadata marks it as synthetic. Raises as `render` does.
     """
@@ -136,12 +163,25 @@ def still(run: Path, footage: Path, moment: str, out: Path, options: RenderOptio
         folder = Path(name)
         made = _begun(folder, wanted, opened, out, options, no_progress)
         (only,) = made.parts
-        with part.one_thread(made.device):
+        with publish.withdrawn_on_failure(made), part.one_thread(made.device):
             composed = next(part.composed_frames(made, folder, only, range(only.first, only.end)))
         image = Marker(made.identifier, *footage_format.size).mark(part.labelled(made, composed))
         with atomic(out) as temporary:
             temporary.write_bytes(png(image, out.name, manifest.generator()))
-    return first
+    notes = (*_of_footage(clip), *_still_notes(composed))
+    return Still(str(out), first, part.shows_swap(composed), notes)
+
+
+def _still_notes(composed: Composed) -> list[str]:
+    """A sentence where the frame does not show the swapped face."""
+    if composed.face is None:
+        note = f"frame {composed.frame.index} does not show the target's face, so nothing is swapped in it"
+    elif not part.shows_swap(composed):
+        note = f"frame {composed.frame.index} shows the target's own face because {EMPTY_MASK}"
+    else:
+        return []
+    log.warning("%s", note)
+    return [note]
 
 
 def _resolved(options: RenderOptions | None) -> RenderOptions:
@@ -170,6 +210,8 @@ def _check_call(out: Path, footage: Path, options: RenderOptions) -> None:
     if out.exists() and out.samefile(footage):
         raise UsageError(f"--out {out}: is the footage itself; choose another file")
     _check_free(out, options.force)
+    for pictures in filter(None, (options.frames, options.masks)):
+        sequence.check(pictures)
     if options.tracking is not None:
         tracking.check(options.tracking, options.force)
 
@@ -181,18 +223,23 @@ def _check_free(out: Path, force: bool) -> None:
 
 def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip, FootageFormat, Coding]:
     """The run, whose subjects may be used; the footage, which can be rendered; its format and the coding."""
-    from train.run import open_run
+    from train.run import open_run, resolve_device
 
+    resolve_device(options.device)
     opened = open_run(run)
     if opened.people:
-        raise UsageError(f"{run} is a prior, which cannot be rendered: faceset train --init {run} starts from it")
+        raise UsageError(
+            f"{run} is a prior, which cannot be rendered: faceset train --init {quoted(run)} starts from it"
+        )
     for side in (opened.source, opened.target):
         consent.require(side.subject, str(run))
     clip = video.probe(footage)
     if clip.kind != "video":
         raise UsageError(f"--footage {footage}: photos cannot be rendered; give a video")
+    if options.lut is not None:
+        clip = replace(clip, lut=cube.read(str(options.lut)).path)
     view = View(square=False, sdr=options.tonemap, progressive=options.deinterlace)
-    found = check_footage(footage, options.allow_hdr, view)
+    found = check_footage(footage, options.allow_hdr, view, graded=bool(clip.lut))
     check_size(footage)
     return opened, clip, found, coding_for(found, options.codec, options.bits or None, options.crf, options.preset)
 
@@ -200,11 +247,19 @@ def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip
 def _planned(run: Run, clip: Clip, coding: Coding, options: RenderOptions, identifier: int) -> plan.Plan:
     first, end = _frames(clip, options.span)
     sha256 = file_sha256(network.weights_of(run.path))
+    own = () if options.stretches is None else stretches.read(options.stretches, options.settings, _times(clip))
     return plan.Plan(
         str(run.path.resolve()), sha256, clip, first, end, options.settings, coding, options.device, identifier,
         _images(options), None if options.masks is None else str(options.masks.resolve()),
-        tonemap=options.tonemap, deinterlace=options.deinterlace,
+        tonemap=options.tonemap, deinterlace=options.deinterlace, stretches=own,
+        lut_sha256=file_sha256(Path(clip.lut)) if clip.lut else "",
     )  # fmt: skip
+
+
+def _times(clip: Clip) -> list[float]:
+    """Seconds of every frame from the first one."""
+    line = timeline(Path(clip.path))
+    return [float((t - line.times[0]) * line.base) for t in line.times]
 
 
 def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
@@ -214,43 +269,50 @@ def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
     asked = parse_footage(f"{clip.path}@{span}")
     if asked.start is None and asked.end is None:
         raise UsageError(f"--range {span}: must be START-END, such as 00:10-01:20")
-    cut = video.segments(replace(clip, start=asked.start, end=asked.end), 1e9)
-    if not cut:
+    frames = timeline(Path(clip.path)).between(asked.start, asked.end)
+    if not frames:
         raise UsageError(f"--range {span}: contains no frame; the footage lasts {clip.duration:.2f} s")
-    return cut[0].first_frame, cut[-1].first_frame + len(cut[-1].pts)
+    return frames.start, frames.stop
 
 
 def _begun(
     folder: Path, wanted: plan.Plan, run: Run, out: Path, options: RenderOptions, progress: Progress
 ) -> plan.Plan:
     """The plan in the folder if it can be resumed; else the wanted one, with the face located and an identifier."""
-    earlier = workdir.resumable(folder, wanted, network.ended(run.path))
+    earlier = workdir.resumable(folder, wanted, network.ended(run.path), options.mend)
     if earlier is not None:
         log.info("%s: resuming an interrupted render", out)
+        publish.register(earlier, run, out, earlier.identifier)
         return earlier
+    for pictures in filter(None, (options.frames, options.masks)):
+        sequence.check(pictures, free=not options.force)
     workdir.clear(folder)
     wanted = replace(wanted, weights_sha256=network.keep(run.path, folder))
     face = _located(wanted, run, options.workers, progress)
     made = replace(wanted, identifier=publish.register(wanted, run, out))
-    workdir.fill(folder, made, face)
+    with publish.withdrawn_on_failure(made):
+        workdir.fill(folder, made, face)
     return made
 
 
-def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> Any:
-    """Rows of the frames with the target's face. Raises WorkError if there are none."""
+def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> Followed:
+    """The target's face in the footage. Raises WorkError if there are none."""
     from curate.extract.follow import follow
 
     clip = wanted.clip
     start = end = None
     if not wanted.whole:
-        rate = clip.fps or 25.0
-        start, end = max(wanted.first - 4 * RADIUS, 0) / rate, (wanted.end + 4 * RADIUS) / rate
+        line = timeline(Path(clip.path))
+        near = line.times[max(wanted.first - 4 * RADIUS, 0) : wanted.end + 4 * RADIUS]
+        start, end = (float((time - line.times[0]) * line.base) for time in (near[0], near[-1] + 1))
     identity = run.target.identity or None
     again = wanted.settings.faces == "all"
     own = None if run.drive is None else run.drive.calibrated()
-    rows = follow(
-        Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end, calibrated=own, again=again
-    )
+    face = follow(
+        Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end, calibrated=own,
+        again=again, identifier=run.target.identifier, lut=clip.lut,
+    )  # fmt: skip
+    rows = face.rows
     if not len(rows):
         raise WorkError(
             f"{clip.path}: no frame shows the face of {run.target.subject.name}; check that it is the right clip"
@@ -259,15 +321,14 @@ def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> A
         rows["scores"] = list(run.drive.counted(scores_of(rows)))
     inside = rows["frame"].between(wanted.first, wanted.end - 1)
     log.info("%s: %d of %d frames show the face", clip.name, int(inside.sum()), wanted.end - wanted.first)
-    return rows
+    return face
 
 
-def _prepare_images(folder: Path, made: plan.Plan, footage_format: FootageFormat, force: bool) -> None:
+def _prepare_images(folder: Path, writers: Sequence[SequenceWriter | MaskWriter], force: bool) -> None:
     """Folders of the image sequences; those of an interrupted render are kept."""
     begun = folder / "pictures"
-    for writer in part.writers(made, footage_format):
-        if writer is not None:
-            writer.prepare(force, resume=begun.exists())
+    for writer in writers:
+        writer.prepare(force, resume=begun.exists())
     begun.touch()
 
 
@@ -284,6 +345,36 @@ def _render_parts(folder: Path, made: plan.Plan, options: RenderOptions, progres
     return made.end - made.first - sum(each.end - each.first for each in unfinished)
 
 
+def _mended(
+    folder: Path, made: plan.Plan, options: RenderOptions, progress: Progress
+) -> tuple[plan.Plan, tuple[mend.Mended, ...]]:
+    """The plan after mending, whose parts are rendered, and what was changed."""
+
+    def run(work: Callable[[mend.Trial], None], trials: Sequence[mend.Trial]) -> None:
+        for done, (_, problem) in enumerate(jobs.run(work, trials, options.workers, options.engine), 1):
+            if problem is not None:
+                raise problem
+            progress("mending", done, len(trials))
+
+    before, _ = publish.artifact_report(folder, made)
+    better = mend.search(folder, made, run)
+    if better == made:
+        return made, ()
+    better.save(folder)
+    for each in mend.touched(made, better):
+        each.path(folder, ".json").unlink(missing_ok=True)
+        each.path(folder, ".count").unlink(missing_ok=True)
+    _render_parts(folder, better, options, progress)
+    after, _ = publish.artifact_report(folder, better)
+    return better, mend.account(before, after, better)
+
+
+def _settings_file(out: Path, made: plan.Plan) -> str:
+    path = out.with_suffix(".settings.toml")
+    stretches.write(path, made.stretches, made.settings, _times(made.clip))
+    return str(path)
+
+
 def _beyond(folder: Path, run: Run) -> tuple[str, ...]:
     """A note on scores of the footage that go beyond the source's range, where swaps hold them at its edge."""
     acted = [place.scores for place in plan.load_face(folder).values() if place.scores is not None]
@@ -291,9 +382,15 @@ def _beyond(folder: Path, run: Run) -> tuple[str, ...]:
     if not found:
         return ()
     shares = ", ".join(f"{name} in {100 * share:.0f} % of frames" for name, share in [*found.items()][:MOST_TOLD])
-    note = f"the footage goes beyond the source's range, and the swap stops at its edge: {shares}"
+    note = f"the footage goes beyond the source's range, so the swap stops at the source's limits: {shares}"
     log.warning("%s", note)
     return (note,)
+
+
+def _of_footage(clip: Clip) -> tuple[str, ...]:
+    """Notes on the footage that hold for the render as well: of the frames, log curves and alpha."""
+    kept = [note for note in clip.notes if "alpha channel" in note or (note == LOOKS_LOG and not clip.lut)]
+    return (*timeline(Path(clip.path)).notes, *kept)
 
 
 def _notes(made: plan.Plan, times: list[int], faces: int, swapped: int, several: int) -> tuple[str, ...]:
@@ -301,19 +398,22 @@ def _notes(made: plan.Plan, times: list[int], faces: int, swapped: int, several:
     frames = made.end - made.first
     if len(times) != frames:
         notes.append(
-            f"{frames - len(times)} of {frames} announced frames cannot be decoded and are missing; the picture before "
-            "each stays on for as long"
+            f"{frames - len(times)} of {many(frames, 'announced frame')} cannot be decoded; the frame before each is "
+            "shown for longer instead"
         )
     if made.clip.announced > made.clip.frames and made.end == made.clip.frames:
-        notes.append(f"the footage announces {made.clip.announced} frames and contains {made.clip.frames}")
+        notes.append(f"the footage announces {many(made.clip.announced, 'frame')} but contains {made.clip.frames}")
     if swapped < 0.5 * faces:
         notes.append(
-            f"{faces - swapped} of {faces} frames with a face show the target's own face because their mask is nearly "
-            "empty; train longer, or try --mask hull"
+            f"the target's own face is shown in {faces - swapped} of {many(faces, 'frame')} with a face, because "
+            f"{EMPTY_MASK}"
         )
     for note in notes:
         log.warning("%s: %s", made.clip.path, note)
     if several:
-        notes.append(f"{several} frames show the face more than once; all are swapped (--faces one swaps one)")
+        shows = "shows" if several == 1 else "show"
+        notes.append(
+            f"{many(several, 'frame')} {shows} the face more than once; all are swapped (--faces one swaps one)"
+        )
         log.info("%s", notes[-1])
     return tuple(notes)

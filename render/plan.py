@@ -3,6 +3,7 @@
 The working folder is `.OUT.render`, next to the output OUT:
 plan.json        this plan; a later call with the same plan resumes, with another one it starts again
 face.parquet     positions of the face: frame, layer (1 and more where it is seen again), shot, head pose, landmarks
+shots.json       the frames at which shots begin, as the face was tracked
 run/             the network, see `render.network`
 typical.npz      reconstruction error of the target's decoder where nothing occludes the face
 part-N.mp4 .parquet .json    a part's video, measures and account; the account is written last: the part is complete
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,19 +23,20 @@ import pandas as pd
 
 from curate.errors import UsageError, WorkError
 from curate.footage.picture import View
-from curate.footage.shots import MEMORY
 from curate.records import record
 from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED, one_line, read_parquet
 from curate.types import Clip
 from render.compositing.compose import RADIUS
 from render.compositing.occlusion import Typical
+from render.compositing.schedule import Schedule, Stretch
 from render.compositing.settings import RenderSettings
-from render.compositing.swap import BATCH, Place, places
+from render.compositing.swap import BATCH, WINDOW, Place, places
 from render.output.coding import Coding
 
-FORMAT = 2
-"""Version of the working folder. 2: a face may be seen several times at once."""
+FILE = "plan.json"
+FORMAT = 3
+"""Version of the working folder. 2: a face may be seen several times at once. 3: shots.json, noise of the coding."""
 MOST_FRAMES = 10_000_000
 """Limit for a clip: 46 hours at 60 fps."""
 MOST_TYPICAL = 1 << 26
@@ -63,11 +65,6 @@ class RenderPart:
     def with_neighbours(self) -> range:
         """Frames that are decoded for the part."""
         return range(max(self.first - RADIUS, 0), self.end + RADIUS)
-
-    @property
-    def decoded(self) -> range:
-        """The frames that are decoded for it; the first ones only tell where shots begin."""
-        return range(max(self.first - RADIUS - MEMORY, 0), self.end + RADIUS)
 
 
 @dataclass(frozen=True)
@@ -106,6 +103,10 @@ class Plan:
     tonemap: bool = False
     """HDR footage is mapped to SDR."""
     deinterlace: bool = False
+    stretches: tuple[Stretch, ...] = ()
+    """Frames with other settings."""
+    lut_sha256: str = ""
+    """Hash of the colour table that the footage is read through; empty for none."""
     parts: tuple[RenderPart, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,6 +116,16 @@ class Plan:
     def view(self) -> View:
         """How the footage is read: as it is stored, but for what was asked."""
         return View(square=False, sdr=self.tonemap, progressive=self.deinterlace)
+
+    @property
+    def schedule(self) -> Schedule:
+        """Settings of every frame."""
+        return Schedule(self.settings, self.stretches)
+
+    @property
+    def occlusion(self) -> bool:
+        """Whether any frame keeps what occludes the face."""
+        return any(settings.occlusion for settings in (self.settings, *(s.settings for s in self.stretches)))
 
     @property
     def whole(self) -> bool:
@@ -127,7 +138,7 @@ class Plan:
 
     def save(self, folder: Path) -> None:
         """Write plan.json."""
-        with atomic(folder / "plan.json") as temporary:
+        with atomic(folder / FILE) as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, **_values(self)}, indent=1), encoding="utf-8")
 
 
@@ -149,7 +160,7 @@ def _values(plan: Plan) -> dict[str, Any]:
 def load(folder: Path) -> Plan | None:
     """The plan in a folder; None if there is none that this version can read."""
     try:
-        values = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if values.pop("format") != FORMAT:
             return None
         if not 0 <= values["first"] < values["end"] <= values["clip"]["frames"] <= MOST_FRAMES:
@@ -171,15 +182,34 @@ def save_face(folder: Path, rows: pd.DataFrame) -> None:
         kept.to_parquet(temporary, index=False, row_group_size=1000)
 
 
+def save_cuts(folder: Path, cuts: Iterable[int]) -> None:
+    """Write shots.json: the frames at which shots begin."""
+    with atomic(folder / "shots.json") as temporary:
+        temporary.write_text(json.dumps(sorted(cuts)), encoding="utf-8")
+
+
+def load_cuts(folder: Path) -> frozenset[int]:
+    """The frames at which shots begin. Raises WorkError."""
+    try:
+        found = json.loads((folder / "shots.json").read_text(encoding="utf-8"))
+        if not isinstance(found, list) or not all(isinstance(frame, int) for frame in found):
+            raise ValueError("not a list of frames")
+        return frozenset(found)
+    except DAMAGED as error:
+        raise WorkError(
+            f"{folder}: the shots cannot be read ({one_line(error)}); delete the folder and render again"
+        ) from None
+
+
 def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
     """Position of the face in all frames or those of a span, where it is seen again the main one. Raises WorkError."""
     return load_faces(folder, span)[0]
 
 
-def load_faces(folder: Path, span: range | None = None) -> list[dict[int, Place]]:
+def load_faces(folder: Path, span: range | None = None, smooth: int = WINDOW) -> list[dict[int, Place]]:
     """Positions of the face in all frames or those of a span, a layer for each time that it is seen at once.
 
-    There is always a first layer. Raises WorkError.
+    `smooth` is the number of frames over which landmarks are smoothed. There is always a first layer. Raises WorkError.
     """
     limits = None if span is None else [("frame", ">=", span.start - AROUND), ("frame", "<", span.stop + AROUND)]
     try:
@@ -194,12 +224,24 @@ def load_faces(folder: Path, span: range | None = None) -> list[dict[int, Place]
         if not 0 <= last <= MOST_LAYERS:
             raise WorkError(f"{last} faces at once")
         if "layer" not in rows:
-            return [places(rows)]
-        return [places(rows[rows["layer"] == layer]) for layer in range(last + 1)]
+            return [places(rows, smooth)]
+        return [places(rows[rows["layer"] == layer], smooth) for layer in range(last + 1)]
     except (*DAMAGED, WorkError) as error:
         raise WorkError(
             f"{folder}: the face positions cannot be read ({one_line(error)}); delete the folder and render again"
         ) from None
+
+
+def load_scheduled(folder: Path, made: Plan, span: range) -> list[dict[int, Place]]:
+    """Positions of the face in a span of frames, as `load_faces`, smoothed as the plan says. Raises WorkError."""
+    layers = load_faces(folder, span, made.settings.smooth)
+    for stretch in made.stretches:
+        frames = range(max(stretch.first, span.start), min(stretch.end, span.stop))
+        if stretch.settings.smooth == made.settings.smooth or not frames:
+            continue
+        for layer, other in zip(layers, load_faces(folder, span, stretch.settings.smooth), strict=True):
+            layer |= {frame: other[frame] for frame in frames if frame in other}
+    return layers
 
 
 def load_heads(folder: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
@@ -29,13 +30,24 @@ STORE = "manifest.c2pa"
 SIGNED = "signed"
 
 
-def register(made: Plan, run: Run, out: Path) -> int:
-    """Identifier of a new watermark, entered into the installation's registry. Raises WorkError."""
+def register(made: Plan, run: Run, out: Path, identifier: int | None = None) -> int:
+    """Identifier of a new watermark, entered into the installation's registry; or that one again. Raises WorkError."""
     subject = run.source.subject
     return registry.new_entry(
         title=out.name, subject=subject.name, basis=subject.basis, model_sha256=made.weights_sha256,
-        out=str(out.resolve()), source_sha256s=tuple(sha256 for _, sha256 in run.source.clips),
+        out=str(out.resolve()), source_sha256s=tuple(sha256 for _, sha256 in run.source.clips), identifier=identifier,
     )  # fmt: skip
+
+
+@contextmanager
+def withdrawn_on_failure(made: Plan) -> Iterator[None]:
+    """Take the entry of a render that fails out of the registry, unless pictures with its watermark are there."""
+    try:
+        yield
+    except BaseException:
+        if made.frames is None:
+            registry.withdraw(made.identifier)
+        raise
 
 
 def artifact_report(folder: Path, made: Plan) -> tuple[ArtifactReport, float]:
@@ -108,12 +120,16 @@ def tracking_files(folder: Path, made: Plan, footage_format: FootageFormat, time
 
 
 def move_into_place(
-    folder: Path, report: ArtifactReport, offset: float, out: Path, run: Run, made: Plan
+    folder: Path, report: ArtifactReport, offset: float, out: Path, run: Run, made: Plan, mended: Sequence[str] = ()
 ) -> tuple[Path, Path]:
-    """Write the report's page and move sidecar and video to their names, the video last; paths of page and sidecar."""
+    """Write the report's page and move sidecar and video to their names, the video last; paths of page and sidecar.
+
+    `mended` are sentences about what --mend changed.
+    """
     from reports.artifact_page import page as artifact_page
 
-    page = artifact_page.write(report, out.with_suffix(".artifacts.html"), _page_facts(offset, out, run, made))
+    facts = _page_facts(offset, out, run, made) | ({"mended": "; ".join(mended)} if mended else {})
+    page = artifact_page.write(report, out.with_suffix(".artifacts.html"), facts)
     sidecar = manifest.sidecar_path(out)
     os.replace(folder / STORE, sidecar)
     with (folder / SIGNED).open("rb+") as stream:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from curate.errors import UsageError, WorkError
@@ -21,7 +21,15 @@ from render import network, part, plan
 from render.output.mux import DISK
 from render.plan import Plan, RenderPart
 
+if TYPE_CHECKING:
+    from curate.extract.follow import Followed
+
 LOCK = "lock"
+
+
+def folder_of(out: Path) -> Path:
+    """The working folder of a render to `out`."""
+    return out.parent / f".{out.name}.render"
 
 
 @contextmanager
@@ -30,7 +38,7 @@ def working_folder(out: Path) -> Iterator[Path]:
 
     Raises UsageError if another process renders to `out`, WorkError if the disk cannot be written.
     """
-    folder = out.parent / f".{out.name}.render"
+    folder = folder_of(out)
     lock = _locked(folder, out)
     finished = False
     try:
@@ -62,22 +70,25 @@ def _locked(folder: Path, out: Path) -> FileLock:
     return lock
 
 
-def resumable(folder: Path, wanted: Plan, ended: bool = True) -> Plan | None:
+def resumable(folder: Path, wanted: Plan, ended: bool = True, mend: bool = False) -> Plan | None:
     """The plan of an interrupted render with the wanted pixels; None if there is none.
 
-    A run that has not `ended` has newer weights by now; the render goes on with those that it began with.
+    A run that has not `ended` has newer weights by now; the render goes on with those that it began with. One that
+    is to `mend` goes on with the settings that it found.
     """
     found = plan.load(folder)
     if found is None or not (folder / "face.parquet").is_file() or not (folder / network.FOLDER).is_dir():
         return None
     like = wanted if ended else replace(wanted, weights_sha256=found.weights_sha256)
+    like = replace(like, stretches=found.stretches) if mend else like
     return found if found.same(like) else None
 
 
-def fill(folder: Path, made: Plan, face: pd.DataFrame) -> None:
-    """Write the plan and the files that all parts read; `face` has the rows of `curate.extract.follow.follow`."""
-    plan.save_face(folder, face)
-    if made.settings.occlusion:
+def fill(folder: Path, made: Plan, face: Followed) -> None:
+    """Write the plan and the files that all parts read."""
+    plan.save_face(folder, face.rows)
+    plan.save_cuts(folder, face.cuts)
+    if made.occlusion:
         plan.save_typical(folder, part.learn(made, folder))
     made.save(folder)  # last: a plan means that the other files are complete
 

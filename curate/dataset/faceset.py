@@ -27,6 +27,7 @@ from curate.safe_io import DAMAGED, one_line, read_arrow, read_groups, read_parq
 from curate.schema import IDENTITY, part_schema, table_schema
 from curate.settings import Grouping, Settings
 from curate.types import Anchor, Clip, Image, Subject
+from curate.words import quoted
 
 FORMAT = 2
 """Version of the manifest. 2: clips have a size in bytes."""
@@ -98,12 +99,13 @@ class Faceset:
         """Add the remedy to the error of a missing or damaged table."""
         if not self.table_path.is_file():
             raise WorkError(
-                f"{self.folder} has no faces.parquet: rebuild it from the parts with faceset curate {self.folder}"
+                f"{self.folder} has no faces.parquet: rebuild it from the parts with faceset curate "
+                f"{quoted(self.folder)}"
             )
         try:
             yield
         except WorkError as error:
-            raise WorkError(f"{error}: rebuild it from the parts with faceset curate {self.folder}") from None
+            raise WorkError(f"{error}: rebuild it from the parts with faceset curate {quoted(self.folder)}") from None
 
     def selection(self) -> pd.DataFrame:
         """selection.parquet in order of rank, with the columns of `curate.schema.SELECTION_COLUMNS`."""
@@ -121,7 +123,7 @@ class Faceset:
             rows = chosen.merge(self.table(wanted), on="face_id", how="inner", validate="one_to_one")
         except pd.errors.MergeError:
             raise WorkError(
-                f"{self.folder} contains a face twice: rebuild its table with faceset curate {self.folder}"
+                f"{self.folder} contains a face twice: rebuild its table with faceset curate {quoted(self.folder)}"
             ) from None
         return rows.sort_values("rank", ignore_index=True)
 
@@ -146,7 +148,9 @@ class Faceset:
         except DAMAGED:
             image = None
         if image is None:
-            raise WorkError(f"crop {target} cannot be read: restore it with faceset prune {self.folder} --restore")
+            raise WorkError(
+                f"crop {target} cannot be read: restore it with faceset prune {quoted(self.folder)} --restore"
+            )
         return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
     def identity(self) -> NDArray[np.float32]:
@@ -222,7 +226,8 @@ def open_faceset(folder: Path) -> Faceset:
     path = folder / MANIFEST
     if not path.is_file():
         raise UsageError(
-            f"{folder} is not a faceset (it has no {MANIFEST}): create one with faceset curate FOOTAGE --out {folder}"
+            f"{folder} is not a faceset (it has no {MANIFEST}): create one with faceset curate FOOTAGE --out "
+            f"{quoted(folder)}"
         )
     try:
         manifest = tomllib.loads(path.read_text(encoding="utf-8"))

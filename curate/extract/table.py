@@ -45,6 +45,7 @@ from curate.schema import COLUMNS, table_schema
 from curate.scores.expression import never_rests
 from curate.scores.lighting import skin
 from curate.types import Progress, no_progress
+from curate.words import quoted
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ def calibration(faceset: Faceset) -> Own:
     """The subject's neutral, zero and skin, as `build` learns them from the parts; WorkError without any face."""
     parts, tracks = joined(faceset)
     if not tracks.tracks:
-        raise WorkError(f"{faceset.folder} has no parts with faces: run faceset curate {faceset.folder} again")
+        raise WorkError(f"{faceset.folder} has no parts with faces: run faceset curate {quoted(faceset.folder)} again")
     people = find_people(tracks, faceset)
     with threadpool_limits(1):
         return learn(_sample(parts, people))

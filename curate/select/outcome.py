@@ -29,6 +29,7 @@ from curate.select.persist import INVALID, options_then
 from curate.select.pool import Pool, pool_of
 from curate.select.space import BLOCKS, SPACE_COLUMNS, Neutral, Space, neutral_of, posed
 from curate.types import Floats
+from curate.words import quoted
 
 EARLIER = "effective"
 """A key of outcomes of versions that measured the footage otherwise: they are assessed again."""
@@ -148,7 +149,7 @@ def read_outcome(faceset: Faceset) -> Outcome:
 
 
 def _damaged(faceset: Faceset, error: BaseException) -> WorkError:
-    again = f"faceset select {faceset.folder} makes a new one"
+    again = f"faceset select {quoted(faceset.folder)} makes a new one"
     return WorkError(f"{faceset.selection_path} is damaged ({one_line(error)}): {again}")
 
 
@@ -257,7 +258,7 @@ def remarks_on(
 
     `table` is the faceset's table as it is now; `target` is the one shown next to the selection, `wanted` its faces.
     """
-    again = f"run faceset select {faceset.folder} to select again."
+    again = f"run faceset select {quoted(faceset.folder)} to select again."
     if not outcome.stored:
         return (f"The coverage was not stored with this selection and was computed from its options; {again}",)
     found = []

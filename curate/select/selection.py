@@ -29,6 +29,7 @@ from curate.select.pool import Pool, pool_of
 from curate.select.similarity import leaders
 from curate.select.space import Space, neutral_of, posed
 from curate.types import Floats
+from curate.words import quoted
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +157,8 @@ def summary(
     bare = len(without_crop(faceset))
     if bare:
         found["notes"].append(
-            f"{bare} selected faces have no crop: run faceset prune {faceset.folder} --restore to make them from the "
+            f"{bare} selected faces have no crop: run faceset prune {quoted(faceset.folder)} --restore to "
+            "make them from the "
             "footage"
         )
     if target is not None and stored.target is not None:

@@ -24,6 +24,7 @@ from curate.extract.segment import part_info
 from curate.extract.table import build
 from curate.safe_io import DAMAGED, one_line
 from curate.types import Progress, Subject, no_progress
+from curate.words import quoted
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,8 @@ def _check(facesets: tuple[Faceset, Faceset], subjects: tuple[Subject, ...]) -> 
         )
     if one.settings.digest() != other.settings.digest():
         raise UsageError(
-            f"{other.folder} was made with other settings or an older version: run faceset curate {other.folder} with "
+            f"{other.folder} was made with other settings or an older version: run faceset curate "
+            f"{quoted(other.folder)} with "
             f"the settings of {one.folder} first"
         )
     apart = float(np.linalg.norm(one.identity() - other.identity()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.face.align import crop_matrix, transform, warp
+from curate.face.align import crop_matrix, in_crop, transform, warp
 from curate.settings import Framing
 from curate.types import Floats, Frame, Image
 from render.compositing import occlusion
@@ -39,14 +39,17 @@ class Swapper(Protocol):
     def size(self) -> int:
         """Side of the crops in pixels."""
 
-    def swap(self, crops: torch.Tensor, scores: Floats | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def swap(
+        self, crops: torch.Tensor, scores: Floats | None = None, marks: Floats | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Swapped crops (B, 3, S, S) and masks (B, 1, S, S) of crops (B, 3, S, S), float32 in 0..1, on their device.
 
-        scores: (B, K) of the faces, see train/drive.py; None: unknown.
+        scores: (B, K) of the faces, see train/drive.py; None: unknown. marks: (B, P, 3) their landmarks in units of the
+        crop's side.
         """
 
     def swap_and_reconstruct(
-        self, crops: torch.Tensor, scores: Floats | None = None
+        self, crops: torch.Tensor, scores: Floats | None = None, marks: Floats | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `swap`, and the crops reconstructed by the target's decoder (B, 3, S, S)."""
 
@@ -81,10 +84,10 @@ class Swapped:
     """(S, S) reconstruction error of the target's decoder; None if it was not computed."""
 
 
-def places(rows: pd.DataFrame) -> dict[int, Place]:
-    """Position of the face by frame index, from the rows of `curate.extract.follow.follow`.
+def places(rows: pd.DataFrame, window: int = WINDOW) -> dict[int, Place]:
+    """Position of the face by frame index, from the rows of `curate.extract.follow.Followed`.
 
-    Landmarks are stabilised within a shot; short gaps in the middle of a shot are interpolated.
+    Landmarks are stabilised over `window` frames within a shot; short gaps in the middle of a shot are interpolated.
     """
     found: dict[int, Place] = {}
     for number in sorted(int(n) for n in rows["shot"].unique()):
@@ -97,7 +100,7 @@ def places(rows: pd.DataFrame) -> dict[int, Place]:
         for run in np.split(np.arange(len(frames)), np.flatnonzero(lost) + 1):
             whole = np.arange(frames[run[0]], frames[run[-1]] + 1)
             turned = np.interp(whole, frames[run], yaws[run])
-            steady = stabilised(_bridged(points[run], frames[run], whole))
+            steady = stabilised(_bridged(points[run], frames[run], whole), window)
             acted = [None] * len(whole) if scores is None else steadied(scores[run], frames[run], whole)
             for frame, marks, yaw, own in zip(whole, steady, turned, acted, strict=True):
                 found[int(frame)] = Place(marks, number, _opacity(float(yaw)), own)
@@ -139,13 +142,14 @@ def _opacity(yaw: float) -> float:
     return float(np.clip((PROFILE[1] - abs(yaw)) / (PROFILE[1] - PROFILE[0]), 0, 1))
 
 
-def stabilised(points: Floats) -> Floats:
+def stabilised(points: Floats, most: int = WINDOW) -> Floats:
     """Landmarks (N, K, 3) of consecutive frames, smoothed in time without lag.
 
-    A local parabola over seven frames (Savitzky and Golay 1964) removes the detector's jitter and keeps speed and
-    acceleration. Runs shorter than five frames stay unchanged; uneven frame times count as even.
+    A local parabola over `most` frames, or one less if that is even (Savitzky and Golay 1964), removes the
+    detector's jitter and keeps speed and acceleration. Runs shorter than five frames stay unchanged; uneven frame times
+    count as even.
     """
-    window = min(WINDOW, len(points) - (1 - len(points) % 2))
+    window = min(most - (1 - most % 2), len(points) - (1 - len(points) % 2))
     if window <= ORDER + 1:
         return points
     half = window // 2
@@ -165,13 +169,14 @@ def swap_frames(
     where: Mapping[int, Place],
     swapper: Swapper,
     framing: Framing,
-    mask: MaskSettings,
+    mask: MaskSettings | Callable[[int], MaskSettings],
     batch: int = BATCH,
     reconstruct: bool = False,
 ) -> Iterator[tuple[Frame, Swapped | None]]:
     """Every frame in order, with its swapped face or None. Keeps `batch` frames in memory.
 
-    `reconstruct` also computes `Swapped.error`, which costs a pass of the target's decoder.
+    `mask` are the settings of all frames, or a function that gives those of a frame's number. `reconstruct` also
+    computes `Swapped.error`, which costs a pass of the target's decoder.
     """
     waiting: list[Frame] = []
     for frame in frames:
@@ -188,7 +193,7 @@ def _swap_batch(
     where: Mapping[int, Place],
     swapper: Swapper,
     framing: Framing,
-    settings: MaskSettings,
+    settings: MaskSettings | Callable[[int], MaskSettings],
     reconstruct: bool,
 ) -> list[tuple[Frame, Swapped | None]]:
     faces = [f for f in frames if f.index in where and where[f.index].opacity > 0]
@@ -197,10 +202,12 @@ def _swap_batch(
     matrices = [_from_stored(m, f.square) for f, m in zip(faces, squares, strict=True)]
     crops = [_unit(warp(f.image, m, size)) for f, m in zip(faces, matrices, strict=True)]
     done: dict[int, Swapped] = {}
-    passed = _pass(swapper, crops, [where[f.index].scores for f in faces], reconstruct)
+    marks = [in_crop(where[f.index].landmarks, m, size) for f, m in zip(faces, squares, strict=True)]
+    passed = _pass(swapper, crops, [where[f.index].scores for f in faces], marks, reconstruct)
     for frame, square, matrix, crop, (rgb, model, given) in zip(faces, squares, matrices, crops, passed, strict=True):
         place = where[frame.index]
-        alpha = face_mask(model, transform(place.landmarks, square), settings)
+        own = settings(frame.index) if callable(settings) else settings
+        alpha = face_mask(model, transform(place.landmarks, square), own)
         error = None if given is None else occlusion.error(given, crop)
         done[frame.index] = Swapped(place, matrix, crop, rgb, alpha, error)
     return [(f, done.get(f.index)) for f in frames]
@@ -227,7 +234,7 @@ def _unit(image: Image) -> Floats:
 
 
 def _pass(
-    swapper: Swapper, crops: list[Floats], acted: list[Floats | None], reconstruct: bool
+    swapper: Swapper, crops: list[Floats], acted: list[Floats | None], marks: list[Floats], reconstruct: bool
 ) -> list[tuple[Floats, Floats, Floats | None]]:
     """RGB (S, S, 3), mask (S, S) and reconstructed target of each crop (S, S, 3); all in 0..1."""
     import torch
@@ -239,10 +246,10 @@ def _pass(
     known = [own for own in acted if own is not None]
     scores = np.stack(known) if len(known) == len(crops) else None
     if reconstruct:
-        rgb, mask, back = swapper.swap_and_reconstruct(stacked, scores)
+        rgb, mask, back = swapper.swap_and_reconstruct(stacked, scores, np.stack(marks))
         given = list(_pictures(back))
     else:
-        rgb, mask = swapper.swap(stacked, scores)
+        rgb, mask = swapper.swap(stacked, scores, np.stack(marks))
     masks = mask.float().clamp(0, 1)[:, 0].contiguous().cpu().numpy()
     return list(zip(_pictures(rgb), masks, given, strict=True))
 

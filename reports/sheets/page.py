@@ -16,6 +16,7 @@ from curate.options import options_of
 from curate.select.left_out import LIKE, failing, left_out, proposed
 from curate.select.options import Floors, SelectionOptions, Weights
 from curate.select.selection import Proposal
+from curate.words import are, many
 from reports.page.album import Album
 from reports.page.page import count, write_page
 
@@ -63,8 +64,8 @@ def write_left_out(faceset: Faceset, proposal: Proposal | None = None) -> Path:
     """
     rows = left_out(faceset) if proposal is None else proposed(faceset, proposal)
     chosen = len(faceset.selection() if proposal is None else proposal.choice.rows)
-    would = "are" if proposal is None else "would be"
-    words = f"{count(chosen)} faces {would} selected; {count(len(rows))} {would} left out"
+    would, rest = (are(n) if proposal is None else "would be" for n in (chosen, len(rows)))
+    words = f"{many(chosen, 'face')} {would} selected; {count(len(rows))} {rest} left out"
     options = faceset.selection_options() if proposal is None else proposal.options
     return _write(faceset, rows, LEFT_OUT, f"Left out: {_title(faceset)}", words, options)
 
@@ -79,8 +80,8 @@ def write_prune(faceset: Faceset, crops: set[str], done: bool) -> Path:
     """Write reports/prune.html: the faces whose crops, at these paths in the faceset, are deleted."""
     rows = left_out(faceset)
     rows = rows[rows["crop"].isin(crops)].reset_index(drop=True)
-    verb = "are deleted" if done else "would be deleted"
-    words = f"{count(len(crops))} crops {verb}"
+    verb = f"{are(len(crops))} deleted" if done else "would be deleted"
+    words = f"{many(len(crops), 'crop')} {verb}"
     return _write(faceset, rows, PRUNE, f"Prune: {_title(faceset)}", words, faceset.selection_options())
 
 

@@ -114,6 +114,7 @@ def read_work(folder: Path) -> None:
     for part in made.parts[:3]:
         plan.done(folder, part)
     plan.load_face(folder, range(0, 12))
+    plan.load_cuts(folder)
     plan.load_typical(folder)
     InspectedPart.load(folder / "part-00000.parquet")
 

@@ -220,6 +220,7 @@ def render(folder: Path) -> None:
     made.save(work)
     places = [np.random.default_rng(i).random((478, 3)).astype(np.float32) * 40 for i in range(12)]
     plan.save_face(work, pd.DataFrame({"frame": range(12), "shot": 0, "yaw": 1.0, "landmarks": places}))
+    plan.save_cuts(work, [5])
     np.savez(work / "typical.npz", middle=np.zeros((8, 8), np.float32), spread=np.ones((8, 8), np.float32))
     account = {"times": list(range(12)), "swapped": 12, "pixels_sha256": "aa"}
     made.parts[0].path(work, ".json").write_text(json.dumps(account))

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from curate.face.mesh import canonical
-from curate.types import Subject
+from curate.types import Landmarks, Subject
 
 SIZE = (96, 128)
 BASE = Fraction(1, 12_800)
@@ -39,6 +39,27 @@ def config_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "config"
     monkeypatch.setenv("FACESET_CONFIG", str(folder))
     return folder
+
+
+class Networks:
+    """Stands for landmarker and identifier of the artifact report: the canonical face, and always the same person."""
+
+    def landmark(self, image: np.ndarray, region: np.ndarray) -> Landmarks:
+        return Landmarks(face_points(region[0], region[1], region[2] / 23), 0.9, None)
+
+    def chip(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        return image
+
+    def identify(self, chip: np.ndarray) -> np.ndarray:
+        return np.eye(128, dtype=np.float32)[0]
+
+
+@pytest.fixture(autouse=True)
+def networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from reports.artifacts import reading
+
+    monkeypatch.setitem(reading.LANDMARKERS, "litert", Networks)
+    monkeypatch.setitem(reading.IDENTIFIERS, "dlib", Networks)
 
 
 @pytest.fixture(scope="session")
@@ -104,10 +125,10 @@ class Network:
     passes: int = 0
     fail_at: int = 0
 
-    def swap_and_reconstruct(self, crops, scores=None):
+    def swap_and_reconstruct(self, crops, scores=None, marks=None):
         return *self.swap(crops), crops
 
-    def swap(self, crops, scores=None):
+    def swap(self, crops, scores=None, marks=None):
         import torch
 
         self.passes += 1
@@ -127,7 +148,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"weights")
-    side = {"faceset_sha256": "00" * 32, "identity": (0.0,) * 128, "faces": 9, "folder": ""}
+    side = {"faceset_sha256": "00" * 32, "identity": (0.0,) * 128, "faces": 9, "folder": "", "identifier": "dlib"}
     made = SimpleNamespace(
         path=folder,
         network=Network(),
@@ -147,9 +168,9 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             target=SimpleNamespace(subject=made.target, clips=(("bob.mp4", "bb" * 32),), **side),
         )
 
-    def follow(video: Path, identity: object = None, **_: object) -> pd.DataFrame:
+    def follow(video: Path, identity: object = None, **_: object) -> curate.extract.follow.Followed:
         rows = [{"frame": i, "shot": 0, "landmarks": face_points(64 + i / 4, 48, 3.5)} for i in made.frames]
-        return pd.DataFrame(rows, columns=["frame", "shot", "landmarks"])
+        return curate.extract.follow.Followed(pd.DataFrame(rows, columns=["frame", "shot", "landmarks"]), ())
 
     render.part.network.cache_clear()
     monkeypatch.setattr(train.run, "open_run", open_run)

@@ -98,8 +98,9 @@ def test_a_drawn_mask_reaches_training_and_no_score(faceset: Faceset) -> None:
     correct.correct(faceset, face, Correction({}, left))
     pd.testing.assert_frame_equal(faceset.table(), before)
     assert _digest(faceset, rows, 64, config) != digest
-    ((_, pixels),) = _decode(faceset, rows, 256, config)
-    assert pixels is not None
+    ((_, decoded),) = _decode(faceset, rows, 256, config)
+    assert decoded is not None
+    pixels, _ = decoded
     middle, reach = (outline.min(0) + outline.max(0)) / 2, np.ptp(outline[:, 0]) / 4
     sides = middle + np.array([(-reach, 0), (reach, 0)])
     kept, cut = np.round(transform(sides, found.matrix)).astype(int)
