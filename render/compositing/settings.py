@@ -46,7 +46,7 @@ class RenderSettings:
     """A face that has too much detail is softened by the same share."""
     grain: bool = option(True, "Add the footage's grain to the face.")
     occlusion: bool = option(True, "Keep hands and objects in front of the face visible.")
-    faces: Literal["all", "one"] = option("all", "Where the person is seen twice at once (a mirror): swap all, or one.",
+    faces: Literal["all", "one"] = option("all", "If the person is visible twice at once (a mirror): swap all, or one.",
                                           choices=("all", "one"))  # fmt: skip
     label: bool = option(False, "Add a visible line that says a face was replaced.")
 
