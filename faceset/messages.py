@@ -78,6 +78,11 @@ def exported(r: dict[str, Any]) -> str:
     return "\n".join([*lines, f"{many(r['faces'], 'face')} ({counts})", r["out"]])
 
 
+def exported_model(r: dict[str, Any]) -> str:
+    """Of `export --format dfm`."""
+    return f"{r['size']} px, watermark {r['watermark']} in every swap\n{r['out']}\n{r['statement']} (signed statement)"
+
+
 def trained(out: Path) -> Any:
     """Of `train` into the run `out`."""
 

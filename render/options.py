@@ -16,6 +16,9 @@ class RenderOptions:
     """Everything `faceset render` can be given; raises UsageError that names the flag."""
 
     settings: RenderSettings = field(default_factory=RenderSettings)
+    mend: bool = option(False, "Composite faulty passages again with better settings.", bare=True)
+    stretches: Path | None = option(None, "Other settings for some passages; --mend writes such a file.",
+                                    flag="--settings", metavar="FILE")  # fmt: skip
     span: str | None = option(None, "Render only this part of the footage, as 00:10-01:20.",
                               flag="--range", metavar="START-END")  # fmt: skip
     codec: str = option("h264", "Codec; ProRes needs a .mov output.", choices="render.output.coding:ENCODERS")

@@ -120,12 +120,16 @@ def tracking_files(folder: Path, made: Plan, footage_format: FootageFormat, time
 
 
 def move_into_place(
-    folder: Path, report: ArtifactReport, offset: float, out: Path, run: Run, made: Plan
+    folder: Path, report: ArtifactReport, offset: float, out: Path, run: Run, made: Plan, mended: Sequence[str] = ()
 ) -> tuple[Path, Path]:
-    """Write the report's page and move sidecar and video to their names, the video last; paths of page and sidecar."""
+    """Write the report's page and move sidecar and video to their names, the video last; paths of page and sidecar.
+
+    `mended` are sentences about what --mend changed.
+    """
     from reports.artifact_page import page as artifact_page
 
-    page = artifact_page.write(report, out.with_suffix(".artifacts.html"), _page_facts(offset, out, run, made))
+    facts = _page_facts(offset, out, run, made) | ({"mended": "; ".join(mended)} if mended else {})
+    page = artifact_page.write(report, out.with_suffix(".artifacts.html"), facts)
     sidecar = manifest.sidecar_path(out)
     os.replace(folder / STORE, sidecar)
     with (folder / SIGNED).open("rb+") as stream:

@@ -73,22 +73,22 @@ class Upsample(nn.Module):
         return cast(Tensor, self.refine(shuffled))
 
 
-def layout(size: int) -> tuple[int, int]:
-    """Side of the smallest feature map, and the number of halvings from the crop to it."""
-    base = max(4, size // 32)
+def layout(size: int, base: int = 0) -> tuple[int, int]:
+    """Side of the smallest feature map, `base` or by the size, and the number of halvings from the crop to it."""
+    base = base or max(4, size // 32)
     return base, int(math.log2(size // base))
 
 
-def widths(width: int, size: int) -> list[int]:
+def widths(width: int, size: int, base: int = 0) -> list[int]:
     """Channels after each halving of a crop: they double with every one, up to eight times."""
-    return [width * min(2**level, 8) for level in range(layout(size)[1])]
+    return [width * min(2**level, 8) for level in range(layout(size, base)[1])]
 
 
 def convolutions(config: TrainConfig) -> nn.Sequential:
     """Convolutions from (B, 3, S, S) to (B, C, base, base), each halving the size."""
     layers: list[nn.Module] = []
     channels = 3
-    for level, out in enumerate(widths(config.encoder_width, config.size)):
+    for level, out in enumerate(widths(config.encoder_width, config.size, config.base)):
         kernel = 5 if level == 0 else 3
         layers += [nn.Conv2d(channels, out, kernel, 2, kernel // 2), nn.LeakyReLU(SLOPE)]
         channels = out
@@ -124,9 +124,9 @@ def picture_code(config: TrainConfig) -> int:
 
 def bottleneck(config: TrainConfig, values: int | None = None) -> tuple[nn.Linear, nn.Linear]:
     """Linear layers from the smallest feature map to `values` numbers, and from `latent` to a decoder's input."""
-    cells = layout(config.size)[0] ** 2
-    squeeze = nn.Linear(widths(config.encoder_width, config.size)[-1] * cells, values or config.latent)
-    expand = nn.Linear(config.latent, widths(config.decoder_width, config.size)[-1] * cells)
+    cells = layout(config.size, config.base)[0] ** 2
+    squeeze = nn.Linear(widths(config.encoder_width, config.size, config.base)[-1] * cells, values or config.latent)
+    expand = nn.Linear(config.latent, widths(config.decoder_width, config.size, config.base)[-1] * cells)
     # torch's default would shrink what passes each of the two by a factor of three.
     nn.init.normal_(squeeze.weight, std=squeeze.in_features**-0.5)
     nn.init.kaiming_normal_(expand.weight, a=SLOPE)
@@ -141,10 +141,10 @@ def he(layer: nn.Conv2d, gain: float = 1.0) -> None:
     nn.init.zeros_(cast(nn.Parameter, layer.bias))
 
 
-def icnr(layer: nn.Conv2d) -> None:
-    """Initialise a convolution so that pixel shuffle starts as nearest-neighbour upsampling."""
+def icnr(layer: nn.Conv2d, gain: float = 1.0) -> None:
+    """Initialise a convolution, times a gain, so that pixel shuffle starts as nearest-neighbour upsampling."""
     quarter = torch.empty(layer.out_channels // 4, *layer.weight.shape[1:])
     nn.init.kaiming_normal_(quarter, a=SLOPE)
     with torch.no_grad():
-        layer.weight.copy_(quarter.repeat_interleave(4, dim=0))
+        layer.weight.copy_(quarter.repeat_interleave(4, dim=0)).mul_(gain)
     nn.init.zeros_(cast(nn.Parameter, layer.bias))

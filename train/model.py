@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from train.config import TrainConfig
 from train.drive import NAMES
-from train.layers import SLOPE, Performance, Upsample, bottleneck, convolutions, he, layout, picture_code, widths
+from train.layers import SLOPE, Performance, Upsample, bottleneck, convolutions, he, icnr, layout, picture_code, widths
 
 SIDES = ("source", "target")
 
@@ -62,7 +62,7 @@ class Intermediate(nn.Module):
 
     def __init__(self, config: TrainConfig, driven: bool) -> None:
         super().__init__()
-        self.base = layout(config.size)[0]
+        self.base = layout(config.size, config.base)[0]
         self.squeeze, self.expand = bottleneck(config, picture_code(config) if driven else config.latent)
 
     def forward(self, x: Tensor, performed: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
@@ -75,7 +75,7 @@ class Encoder(Trunk):
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
-        self.base = layout(config.size)[0]
+        self.base = layout(config.size, config.base)[0]
         self.squeeze, self.expand = bottleneck(config, picture_code(config))
 
     def forward(self, x: Tensor, performed: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
@@ -88,25 +88,32 @@ class Decoder(nn.Module):
 
     def __init__(self, config: TrainConfig, codes: int = 1) -> None:
         super().__init__()
-        first, *others = reversed(widths(config.decoder_width, config.size))
+        first, *others = reversed(widths(config.decoder_width, config.size, config.base))
         channels = first * codes
         blocks: list[nn.Module] = []
         more = {"modulated": config.drive == "scores" and config.modulation, "outlined": config.drive == "outlines"}
         for out in others:
             blocks.append(Upsample(channels, out, config.residuals, **more))
             channels = out
-        last = max(config.decoder_width // 2, 4)
-        blocks.append(Upsample(channels, last, 0, **more))
+        self.factor = 2 if config.head == "shuffle" else 1
+        if self.factor == 1:
+            last = max(config.decoder_width // 2, 4)
+            blocks.append(Upsample(channels, last, 0, **more))
+            channels = last
         self.body = nn.Sequential(*blocks)
-        self.head = nn.Conv2d(last, 4, 3, padding=1)
-        he(self.head, 0.1)
-        nn.init.constant_(cast(nn.Parameter, self.head.bias)[:3], 0.5)
+        self.head = nn.Conv2d(channels, 4 * self.factor**2, 3, padding=1)
+        if self.factor == 1:
+            he(self.head, 0.1)
+        else:
+            icnr(self.head, 0.1)
+        nn.init.constant_(cast(nn.Parameter, self.head.bias)[: 3 * self.factor**2], 0.5)
 
     def forward(self, x: Tensor, hidden: Tensor | None = None, maps: Tensor | None = None) -> Tensor:
         """(B, codes * C, base, base) to (B, 4, S, S); `hidden` (B, HIDDEN), `maps` (B, M, S, S) enter every level."""
         for block in self.body:
             x = block(x, hidden, maps)
-        return cast(Tensor, self.head(x))
+        drawn = cast(Tensor, self.head(x))
+        return drawn if self.factor == 1 else F.pixel_shuffle(drawn, self.factor)
 
 
 class Swap(nn.Module, ABC):
@@ -258,4 +265,4 @@ def squeezed(layers: Encoder | Intermediate, x: Tensor, performed: Tensor | None
     if performed is not None:
         code = torch.cat([code, performed], 1)
     values = F.leaky_relu(layers.expand(code), SLOPE)
-    return values.view(len(values), -1, layers.base, layers.base)
+    return values.view(values.shape[0], -1, layers.base, layers.base)

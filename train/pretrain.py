@@ -28,11 +28,12 @@ from train.drive import drive_of
 from train.fit import Summary, finish, fit, summary
 from train.model import SIDES, parameter_counts
 from train.outlines import Outlines
-from train.processes import from_main
+from train.processes import from_main, together
+from train.room import choose
 from train.run import Run, SideInfo, describe, is_run, open_run
 from train.split import Split
-from train.start import load_weights, prepare, restarted, resumed
-from train.state import make_accelerator, setup
+from train.start import after_restart, launch, load_weights, prepare, resumed, with_batch_of
+from train.state import Training, make_accelerator, setup
 
 LEAST = 2
 """Facesets that a prior needs."""
@@ -52,38 +53,49 @@ def pretrain(
     Raises ConsentError if a faceset has no subject or basis, UsageError for a wrong call, WorkError if the work fails.
     """
     begun = time.perf_counter()
-    resume = resume or (not force and restarted() and is_run(out))
+    resume, force = after_restart(out, resume, force)
+    config = with_batch_of(out, config) if resume else config
     facesets = [open_faceset(folder) for folder in folders]
     subjects = [consent.require(faceset.subject, str(faceset.folder)) for faceset in facesets]
     _check(facesets, resume, force)
     everyone = _everyone(subjects)
     accelerator = make_accelerator(config)
-    old = None
-    if accelerator.is_main_process:
-        old = prepare(out, config, dict.fromkeys(SIDES, everyone), resume, force)
-    accelerator.wait_for_everyone()
-    drive = open_run(out).drive if resume and is_run(out) else None
-    side, counts = _pool(facesets, config, cache or out / "cache", accelerator, progress)
-    if config.drive == "scores":
-        side = replace(side, drive=drive or drive_of(side.scores, side.scores, side.rest))
-    if config.drive == "outlines":
-        side = replace(side, outlines=Outlines(config.size, points=side.marks.shape[1]))
-    training = setup(config, accelerator, {name: replace(side, name=name) for name in SIDES}, one_decoder=True)
-    resumed_from = load_weights(training, out if resume else None, None)
+    with together(accelerator):
+        old = None
+        if accelerator.is_main_process:
+            old = prepare(out, config, dict.fromkeys(SIDES, everyone), resume, force)
+        accelerator.wait_for_everyone()
+        drive = open_run(out).drive if resume and is_run(out) else None
+        side, counts = _pool(facesets, config, cache or out / "cache", accelerator, progress)
+        if config.drive == "scores":
+            side = replace(side, drive=drive or drive_of(side.scores, side.scores, side.rest))
+        if config.drive == "outlines":
+            side = replace(side, outlines=Outlines(config.size, points=side.marks.shape[1]))
+        training = setup(config, accelerator, {name: replace(side, name=name) for name in SIDES}, one_decoder=True)
+        if not config.batch:
+            choose(training)
+        resumed_from = load_weights(training, out if resume else None, None)
+        run = resumed(_run_of(out, training, facesets, subjects, counts), old, training)
+        if accelerator.is_main_process:
+            run.save()
+        run = finish(training, fit(training, run, (), begun, progress))
+        from_main(accelerator, [0.0])
+        return summary(training, run, resumed_from, begun)
+
+
+def _run_of(
+    out: Path, training: Training, facesets: Sequence[Faceset], subjects: Sequence[Subject], counts: Sequence[int]
+) -> Run:
+    """The record of a prior at its start."""
+    config, side, everyone = training.config, training.sides[SIDES[0]], _everyone(subjects)
     people = tuple(describe(*each) for each in zip(facesets, subjects, counts, strict=True))
     whole = SideInfo(everyone, (), "", (), sum(counts))
     held = tuple(side.ids[i] for i in side.split.held_out)
-    run = Run(
+    return Run(
         out, config, config.size, facesets[0].settings.framing, whole, whole, training.step,
         parameter_counts(training.model)["all"], held_out=dict.fromkeys(SIDES, held), drive=side.drive,
-        outlines=side.outlines, people=people,
+        outlines=side.outlines, people=people, launch=launch(),
     )  # fmt: skip
-    run = resumed(run, old, training)
-    if accelerator.is_main_process:
-        run.save()
-    run = finish(training, fit(training, run, (), begun, progress))
-    from_main(accelerator, [0.0])
-    return summary(training, run, resumed_from, begun)
 
 
 def _check(facesets: Sequence[Faceset], resume: bool, force: bool) -> None:

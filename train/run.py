@@ -95,6 +95,8 @@ class Run:
     """Whose faces a prior (`train.pretrain`) was trained on; empty for a run of two subjects."""
     caches: tuple[tuple[str, str], ...] | None = None
     """(machine, folder) of every --cache with decoded faces outside of the run; None: not noted by an older version."""
+    launch: str = ""
+    """torchrun's name of the launch that last trained it; empty without torchrun."""
     ended: str = ""
     """finished, plateau, or stopped by SIGTERM ...; empty while it trains."""
 

@@ -74,9 +74,10 @@ def serve(port: int, address: str) -> None:
 
 def guarded(app: Any, rules: guard.Rules) -> guard.Guard:
     """FiftyOne's application and our page behind the guard, without the pages of its debugger."""
-    from curate.app import correcting  # whose actions need `launch`, which needs this module
+    from curate.app import correcting, panels  # whose actions need `launch`, which needs this module
 
     app.debug = False
+    panels.media[:] = rules.folders
     return guard.Guard(correcting.Pages(app, rules.folders), rules)
 
 

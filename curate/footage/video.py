@@ -181,13 +181,13 @@ def _decoded(path: Path, clip: Clip, segment: Segment, depth: int, view: View, a
         seen.add(time)
         if shape != (frame.width, frame.height):
             look, shape = None, (frame.width, frame.height)
-            since = float((time - segment.origin) * reader.stream.time_base)
+            since = float((time - segment.origin) * reader.base)
             account.sizes.append(Size(since, *shape))
         look = look or Look.of(reader.stream, frame, clip, view)
         index = segment.first_frame + bisect.bisect_left(segment.pts, time)
         account.decoded += 1
-        yield _frame(clip.path, index, time, time * Fraction(reader.stream.time_base), frame, look, depth)
-    account.close(segment, seen, Fraction(reader.stream.time_base))
+        yield _frame(clip.path, index, time, time * reader.base, frame, look, depth)
+    account.close(segment, seen, reader.base)
 
 
 def _frame(path: str, index: int, pts: int, time: Fraction, frame: Any, look: Look, depth: int) -> Frame:

@@ -343,7 +343,6 @@ def test_too_little_memory_names_the_batch_that_fits(
         return honest(output, *args)
 
     monkeypatch.setattr(stepping, "losses", losses)
-    monkeypatch.setattr(health, "losses", losses)
     with pytest.raises(WorkError, match=rf"4 faces per side and pass at 64 px \(--batch 4\) do not fit.*{said}"):
         train(replace(config, batch=4), *pair, tmp_path / "run")
 
@@ -387,7 +386,7 @@ def test_two_processes_share_what_one_would_do(pair: Pair, config: TrainConfig, 
 
     def share(size: int, rank: int, world: int) -> torch.Tensor:
         batch = batch_of(sides["source"], 9, replace(config, batch=size), rank, world)
-        return batch.part(slice(None), torch.device("cpu"), config.size)[0]
+        return batch.part(slice(None)).pictures(config.size)[0]
 
     assert torch.equal(share(4, 0, 1), torch.cat([share(2, 0, 2), share(2, 1, 2)]))
 

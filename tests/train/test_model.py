@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from curate.errors import UsageError
 from curate.options import option_of
 from train.config import PRESETS, TrainConfig, same_encoder
 from train.drive import NAMES
@@ -227,3 +228,29 @@ def test_no_checkerboard_at_the_start(config: TrainConfig, codes: int) -> None:
         if isinstance(block, Upsample):
             nn.init.kaiming_normal_(block.expand.weight)
     assert checkerboard(decoder, wide, codes) > 3
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_draws_its_size(preset: str) -> None:
+    with torch.device("meta"):
+        crops = torch.empty(2, 3, PRESETS[preset].size, PRESETS[preset].size)
+        model = build(PRESETS[preset])
+        drawn = model(crops, crops)
+    assert [tuple(d.shape) for d in drawn] == [(2, 4, *crops.shape[2:])] * 2
+
+
+def test_shuffled_heads_start_with_flat_pixels_and_learn(config: TrainConfig) -> None:
+    shuffled = replace(config, head="shuffle", size=64, base=8, drive="picture")
+    model = build(shuffled)
+    assert model.encode(torch.rand(1, 3, 64, 64)).code.shape[2:] == (8, 8)
+    drawn = model.through(torch.rand(1, 3, 64, 64), "source")
+    pairs = drawn.unfold(2, 2, 2).unfold(3, 2, 2)
+    assert drawn.shape == (1, 4, 64, 64) and torch.allclose(pairs, pairs[..., :1, :1].expand_as(pairs))
+    drawn.sum().backward()
+    weight = model.parts("source")[0].head.weight
+    assert weight.grad is not None and weight.grad.abs().sum() > 0
+
+
+def test_a_base_must_fit_the_size(config: TrainConfig) -> None:
+    with pytest.raises(UsageError, match="--base 12: --size 64 must be the base times a power of 2"):
+        replace(config, base=12)

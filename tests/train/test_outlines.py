@@ -160,7 +160,7 @@ def test_a_batch_has_the_outlines_of_what_is_to_be_drawn(
     own = replace(config, drive="outlines", batch=4)
     side = load_side("source", open_faceset(pair[0]), own, tmp_path, True, lambda *_: None)
     batch = batch_of(replace(side, outlines=Outlines(64)), 0, own, 0, 1)
-    _, _, masks = batch.part(slice(None), torch.device("cpu"), 64)
+    _, _, masks = batch.part(slice(None)).pictures(64)
     assert masks.shape[1] == 2 + len(MAPS)
     assert overlap(masks[:, :1], masks[:, 2 + AT_MAP["face"]][:, None]).min() > 0.95
     plain = Outlines(64).plain(side.marks[:3])[:, AT_MAP["face"]][:, None] / 255

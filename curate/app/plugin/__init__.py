@@ -267,12 +267,13 @@ class GapsPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
             return
         try:
             faceset = actions.faceset_of(ctx.dataset)
-            found = gaps_for(faceset, open_faceset(target), read_outcome(faceset).weights)
+            wanted = open_faceset(target)
+            found = gaps_for(faceset, wanted, read_outcome(faceset).weights)
         except FacesetError as error:
             ctx.panel.state.said = panels.escaped(str(error))
             return
         ctx.panel.state.gaps = [
-            {"text": panels.gap_text(i, gap), "near": list(gap.nearest)} for i, gap in enumerate(found, 1)
+            {"text": panels.gap_text(i, gap, wanted.clips), "near": list(gap.nearest)} for i, gap in enumerate(found, 1)
         ]
         number = "1 gap:" if len(found) == 1 else f"{len(found)} gaps, the largest first:"
         ctx.panel.state.said = number if found else NO_GAP

@@ -28,8 +28,8 @@ from curate.types import Detection, Floats, Image, Landmarks
 MIN_SCORE = 0.5
 OVERLAP = 0.3
 MIRROR_YAW, MIRROR_RANGE = 35.0, 10.0
-"""Degrees of yaw from which on the mirror image of a face is read as well, and over which it gains its full weight: on
-968 pictures of AFLW2000-3D that makes pitch and roll of turned heads 7 % more accurate."""
+"""Degrees of yaw from which on the mirror image of a face is read as well, and over which it gains its full weight: of
+138 heads past 45 degrees in AFLW2000-3D the mean error falls from 8.0 to 7.4 degrees."""
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 import cv2
 import numpy as np
@@ -26,6 +26,7 @@ from curate.dataset.faceset import Faceset, create, open_faceset, write_selectio
 from curate.errors import MissingError, UsageError, WorkError
 from curate.schema import COLUMNS, SELECTION_SCHEMA
 from curate.select.cluster import map2d
+from curate.select.gaps import Gap
 from curate.select.space import Space
 from curate.settings import Settings
 from curate.types import Clip, Subject
@@ -505,6 +506,17 @@ def test_a_cell_of_the_panel_holds_the_faces_that_it_counts() -> None:
         assert inside.sum() == found[row, column]
     with pytest.raises(UsageError, match="the chart covers"):
         panels.bounds(chart, 200, 0)
+
+
+def test_time_codes_of_a_gap_open_only_clips_that_may_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = [Clip(n, str(tmp_path / f"{n}.mp4"), n, "video", 64, 48, 9, 25, 9 / 25) for n in ("here (1)", "there")]
+    spans = (("here (1)", 62.0, 64.0), ("there", 1.0, 2.0))
+    gap = Gap("smiling", 0.5, None, None, None, 0.1, 1.0, spans, (), ())
+    assert "Play" not in panels.gap_text(1, gap, clips)
+    monkeypatch.setattr(panels, "media", [clips[0].path])
+    text = panels.gap_text(1, gap, clips)
+    assert text.count("/media?") == 1
+    assert text.endswith(f" 01:02.0](/media?{urlencode({'filepath': clips[0].path})}#t=62.00).")
 
 
 def test_markdown_shows_names_as_they_are() -> None:

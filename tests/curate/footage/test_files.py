@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -18,7 +18,7 @@ from curate.footage import picture, video
 from curate.footage.flat import NOTE as LOOKS_LOG
 from curate.footage.paths import Footage, expand
 from curate.footage.picture import View
-from curate.footage.reader import Account, packed, unpacked
+from curate.footage.reader import Account, Reader, packed, unpacked
 from curate.footage.sizes import sizes
 from curate.footage.timeline import timeline
 from curate.srgb import encoded8
@@ -233,6 +233,21 @@ def test_interlaced_footage_is_deinterlaced_on_reading(tmp_path) -> None:
     assert combing(None) < 0.8 * combing(View(progressive=False))
     segments = video.segments(clip, 0.3)
     assert [f.index for s in segments for f in video.decode(clip, s)] == list(range(25))
+
+
+def test_nothing_is_asked_of_a_container_that_is_closed(tmp_path, monkeypatch) -> None:
+    """The deinterlacer gives its last pictures after the last frame was read."""
+    source = "testsrc2=size=64x48:rate=50:duration=0.4,tinterlace=interleave_top,fieldorder=tff"
+    path = tmp_path / "i.mp4"
+    ffmpeg("-f", "lavfi", "-i", source, "-c:v", "libx264", "-flags", "+ildct+ilme", path)
+    clip, read, account = video.probe(path), Reader.frames, Account()
+
+    def closed(reader: Reader) -> Iterator[tuple[int, object]]:
+        yield from read(reader)
+        reader.stream = None
+
+    monkeypatch.setattr(Reader, "frames", closed)
+    assert len(list(video.decode(clip, account=account))) == clip.frames == account.decoded
 
 
 HDR = "setparams=color_primaries=bt2020:color_trc={}:colorspace=bt2020nc:range=limited"
