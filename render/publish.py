@@ -96,7 +96,7 @@ def mux_and_sign(
     except (av.error.FFmpegError, ValueError) as error:
         raise WorkError(
             f"--out {out}: the rendered frames cannot be joined with the sound of {footage} ({one_line(error)}); they "
-            "are kept: the same command goes on from here, for example with --out of another type (.mov)"
+            "are kept: convert the sound or remove it, then run the same command again to resume"
         ) from None
     store = manifest.sign(unsigned, folder / SIGNED, out.name, stated, footage, key, tsa)
     (folder / STORE).write_bytes(store)
