@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
@@ -46,7 +46,8 @@ def withdrawn_on_failure(made: Plan) -> Iterator[None]:
         yield
     except BaseException:
         if made.frames is None:
-            registry.withdraw(made.identifier)
+            with suppress(WorkError):  # what failed is what is to be reported
+                registry.withdraw(made.identifier)
         raise
 
 
