@@ -186,7 +186,8 @@ def _write(made: Plan, folder: Path, part: RenderPart, frames: Iterable[Composed
     clip, footage_format = made.clip, _format_of(made.clip, made.view)
     rate = Fraction(clip.fps or 25).limit_denominator(1001)
     size = footage_format.size
-    marker, inspector = Marker(made.identifier, *size), Inspector(clip.fps, has_reference=True)
+    marker = Marker(made.identifier, *size, made.slot)
+    inspector = Inspector(clip.fps, has_reference=True)
     sequences, account = writers(made, footage_format), _Account()
     with (
         atomic(part.path(folder, made.coding.suffix)) as path,

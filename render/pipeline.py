@@ -138,7 +138,7 @@ def still(run: Path, footage: Path, moment: str, out: Path, options: RenderOptio
         (only,) = made.parts
         with part.one_thread(made.device):
             composed = next(part.composed_frames(made, folder, only, range(only.first, only.end)))
-        image = Marker(made.identifier, *footage_format.size).mark(part.labelled(made, composed))
+        image = Marker(made.identifier, *footage_format.size, made.slot).mark(part.labelled(made, composed))
         with atomic(out) as temporary:
             temporary.write_bytes(png(image, out.name, manifest.generator()))
     return first
@@ -231,7 +231,9 @@ def _begun(
     workdir.clear(folder)
     wanted = replace(wanted, weights_sha256=network.keep(run.path, folder))
     face = _located(wanted, run, options.workers, progress)
-    made = replace(wanted, identifier=publish.register(wanted, run, out))
+    slot, over = publish.free_slot(Path(wanted.clip.path))
+    made = replace(wanted, slot=slot, over=over)
+    made = replace(made, identifier=publish.register(made, run, out))
     workdir.fill(folder, made, face)
     return made
 

@@ -33,8 +33,8 @@ from render.compositing.settings import RenderSettings
 from render.compositing.swap import BATCH, Place, places
 from render.output.coding import Coding
 
-FORMAT = 2
-"""Version of the working folder. 2: a face may be seen several times at once."""
+FORMAT = 3
+"""Version of the working folder. 2: a face may be seen several times at once. 3: watermarks have slots."""
 MOST_FRAMES = 10_000_000
 """Limit for a clip: 46 hours at 60 fps."""
 MOST_TYPICAL = 1 << 26
@@ -106,6 +106,10 @@ class Plan:
     tonemap: bool = False
     """HDR footage is mapped to SDR."""
     deinterlace: bool = False
+    slot: int = 0
+    """Slot of the watermark: one that is free in the footage."""
+    over: tuple[str, ...] = ()
+    """Watermarks that the footage carries already."""
     parts: tuple[RenderPart, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,7 +127,8 @@ class Plan:
 
     def same(self, other: Plan) -> bool:
         """Whether both give the same pixels except for the watermark."""
-        return {**_values(self), "identifier": 0} == {**_values(other), "identifier": 0}
+        own = {"identifier": 0, "slot": 0, "over": []}
+        return {**_values(self), **own} == {**_values(other), **own}
 
     def save(self, folder: Path) -> None:
         """Write plan.json."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -20,10 +21,15 @@ from render.output import mux, tracking
 from render.output.footage_format import FootageFormat
 from render.plan import Plan, load_heads
 from render.provenance import keys, manifest, mp4_boxes, registry
+from render.provenance.watermark import SLOTS
+from render.provenance.watermark_code import identifier_text
+from render.provenance.watermark_video import find_watermarks
 
 if TYPE_CHECKING:
     from reports.artifacts.report import ArtifactReport
     from train.run import Run
+
+log = logging.getLogger(__name__)
 
 STORE = "manifest.c2pa"
 SIGNED = "signed"
@@ -35,7 +41,23 @@ def register(made: Plan, run: Run, out: Path) -> int:
     return registry.new_entry(
         title=out.name, subject=subject.name, basis=subject.basis, model_sha256=made.weights_sha256,
         out=str(out.resolve()), source_sha256s=tuple(sha256 for _, sha256 in run.source.clips),
+        over=made.over,
     )  # fmt: skip
+
+
+def free_slot(footage: Path) -> tuple[int, tuple[str, ...]]:
+    """Slot for a new watermark, and the texts of those that the footage carries: a free one, else the weakest mark's.
+
+    Footage that was cropped or padded after it was rendered counts as unmarked: its marks do not lie where the new one
+    does.
+    """
+    found = find_watermarks(footage, moved=False)
+    if found:
+        log.info("%s: carries the mark of %s", footage, ", ".join(identifier_text(r.identifier) for r in found))
+    taken = {r.slot: r.score for r in found if r.slot is not None}
+    free = [slot for slot in range(SLOTS) if slot not in taken]
+    slot = free[0] if free else min(taken, key=lambda s: taken[s])
+    return slot, tuple(identifier_text(r.identifier) for r in found)
 
 
 def artifact_report(folder: Path, made: Plan) -> tuple[ArtifactReport, float]:
@@ -55,8 +77,9 @@ def statement(run: Run, made: Plan, frames: int, swapped: int) -> manifest.Rende
     sources = [manifest.Source("source", name, sha256) for name, sha256 in run.source.clips]
     sources.append(manifest.Source("target", Path(made.clip.path).name, made.clip.sha256))
     return manifest.RenderStatement(
-        run.source.subject, run.target.subject, tuple(sources), made.weights_sha256, frames, swapped, made.identifier
-    )
+        run.source.subject, run.target.subject, tuple(sources), made.weights_sha256, frames, swapped,
+        made.identifier, made.over,
+    )  # fmt: skip
 
 
 def mux_and_sign(

@@ -27,8 +27,10 @@ log = logging.getLogger(__name__)
 LABEL = "faceset.render"
 """Label of the assertion with subject, basis, model and sources."""
 SOFT_BINDING = "c2pa.soft-binding"
-WATERMARK = "com.faceset.watermark.1"
+WATERMARK = "com.faceset.watermark.2"
 """Algorithm of the watermark in the soft binding; not on the C2PA list of algorithms."""
+WATERMARKS = ("com.faceset.watermark.1", WATERMARK)
+"""All that are read."""
 NO_STAMP = "internal error"
 """Error of c2pa-rs for any failure of a time-stamp authority."""
 MIME = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
@@ -58,6 +60,8 @@ class RenderStatement:
     swapped: int
     watermark: int | None = None
     """Identifier of the watermark in every frame, 0 .. 2^48 - 1; None: no watermark."""
+    over: tuple[str, ...] = ()
+    """Watermarks that the footage carried already."""
 
 
 def generator() -> str:
@@ -179,7 +183,12 @@ def _statement(stated: RenderStatement) -> dict[str, Any]:
         "frames": stated.frames,
         "swapped": stated.swapped,
         "sealed": True,
-    } | ({} if stated.watermark is None else {"watermark": identifier_text(stated.watermark)})
+    } | _marks(stated)
+
+
+def _marks(stated: RenderStatement) -> dict[str, Any]:
+    marks: dict[str, Any] = {"earlier_watermarks": list(stated.over)} if stated.over else {}
+    return marks if stated.watermark is None else marks | {"watermark": identifier_text(stated.watermark)}
 
 
 def _subject(subject: Subject) -> dict[str, str]:

@@ -44,6 +44,8 @@ class Entry:
     out: str
     """Path of the video."""
     source_sha256s: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
+    """Watermarks that the footage carried already."""
 
 
 def path() -> Path:
@@ -59,12 +61,13 @@ def new_entry(
     model_sha256: str,
     out: str,
     source_sha256s: tuple[str, ...] = (),
+    over: tuple[str, ...] = (),
 ) -> int:
     """A new identifier, 48 random bits never used here before, stored on disk when this returns.
 
     Raises WorkError if the config folder cannot be written.
     """
-    return _locked(lambda: _append(title, subject, basis, model_sha256, out, source_sha256s))
+    return _locked(lambda: _append(Entry("", "", title, subject, basis, model_sha256, out, source_sha256s, over)))
 
 
 def find(identifier: int) -> Entry | None:
@@ -86,15 +89,14 @@ def forget(subject: str) -> int:
     return _locked(lambda: _forget(subject))
 
 
-def _append(
-    title: str, subject: str, basis: str | None, model_sha256: str, out: str, source_sha256s: tuple[str, ...]
-) -> int:
+def _append(entry: Entry) -> int:
+    """Add the entry with a new identifier and the time."""
     used = {entry.identifier for entry in _entries()}
     identifier = secrets.randbits(IDENTIFIER_BITS)
     while identifier_text(identifier) in used:
         identifier = secrets.randbits(IDENTIFIER_BITS)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    entry = Entry(identifier_text(identifier), created, title, subject, basis, model_sha256, out, source_sha256s)
+    entry = replace(entry, identifier=identifier_text(identifier), created=created)
     handle = os.open(path(), os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(handle, "rb+") as stream:
         end = stream.seek(0, os.SEEK_END)
