@@ -12,6 +12,7 @@ import hashlib
 import logging
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,20 @@ MOST_TOLD = 6
 
 
 @dataclass(frozen=True)
+class PersonSummary:
+    """One of several people who are replaced."""
+
+    run: str
+    subject: str
+    target: str
+    report: str
+    faces: int
+    """Frames in which the target was found."""
+    swapped: int
+    findings: int
+
+
+@dataclass(frozen=True)
 class RenderSummary:
     """Files and figures of a finished render."""
 
@@ -72,51 +87,86 @@ class RenderSummary:
     seconds: float
     fps: float
     """Frames rendered per second, including everything."""
+    people: tuple[PersonSummary, ...] = ()
+    """Each person, where there are several."""
 
 
 def render(
-    run: Path, footage: Path, out: Path, options: RenderOptions | None = None, progress: Progress = no_progress
+    run: Path,
+    footage: Path,
+    out: Path,
+    options: RenderOptions | None = None,
+    progress: Progress = no_progress,
+    also: Sequence[Path] = (),
 ) -> RenderSummary:
     """Write `out` (.mp4, .m4v or .mov): the footage with the target's face swapped for the source's.
 
     Size, frame count, timestamps, colour tags and sound are the footage's; frames without the face pass through, apart
-    from the watermark. OUT.c2pa, OUT.artifacts.html and OUT.artifacts.json are written next to it. The same call
-    resumes an interrupted render. Raises ConsentError if the run names no subject or basis, UsageError for wrong
+    from the watermark. OUT.c2pa, OUT.artifacts.html and OUT.artifacts.json are written next to it. `also` has further
+    runs, whose targets are replaced in the same pass; each has its own report. The same call resumes an interrupted
+    render. Raises ConsentError if the run names no subject or basis, UsageError for wrong
     options, WorkError for problems of the footage or machine.
     """
     began = time.monotonic()
     options = _resolved(options)
     _check_call(out, footage, options)
-    opened, clip, footage_format, coding = _opened(run, footage, options)
+    runs = _runs([run, *also], options)
+    clip, footage_format, coding = _opened(footage, options)
     check_coding(coding, out)
     key = keys.signing_key(options.key, options.cert)
     with workdir.working_folder(out) as folder:
         sound = mux.check_sound(footage, out, folder / f"header{out.suffix}")
-        made = _begun(folder, _planned(opened, clip, coding, options, 0), opened, out, options, progress)
+        made = _begun(folder, _planned(runs, clip, coding, options), runs, out, options, progress)
         _prepare_images(folder, made, footage_format, options.force)
         resumed = _render_parts(folder, made, options, progress)
         accounts = [plan.done(folder, each) or {} for each in made.parts]
-        report, offset = publish.artifact_report(folder, made)
+        reports, offset = publish.artifact_reports(folder, made)
         times = [t for account in accounts for t in account["times"]]
+        counts = _counts(accounts, made.people)
         swapped = sum(account["swapped"] for account in accounts)
-        several = sum(account.get("several", 0) for account in accounts)
-        faces = sum(account["faces"] for account in accounts)
-        notes = (*_notes(made, times, faces, swapped, several), *_beyond(folder, opened))
-        stated = publish.statement(opened, made, len(times), swapped)
+        notes = (*_notes(made, times, counts, accounts), *_beyond(folder, runs))
+        stated = publish.statement(runs, made, len(times), [own for _, own in counts])
         lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
         if options.tracking is not None:
             publish.tracking_files(folder, made, footage_format, times, options.tracking)
-        page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
+        pages, sidecar = publish.move_into_place(folder, reports, offset, out, runs, made)
     seconds = time.monotonic() - began
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
-    told = (*clip.notes, *notes, *lost)
+    found = [len(report.findings) for report in reports]
     return RenderSummary(
-        str(out), str(page), str(sidecar), identifier_text(made.identifier), len(times), swapped,
-        len(report.findings), sound, resumed, told, pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
+        str(out), str(pages[0]), str(sidecar), identifier_text(made.identifier), len(times), swapped, sum(found), sound,
+        resumed, (*clip.notes, *notes, *lost), pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
+        _people(runs, pages, counts, found),
     )  # fmt: skip
 
 
-def still(run: Path, footage: Path, moment: str, out: Path, options: RenderOptions | None = None) -> int:
+def _counts(accounts: Sequence[dict[str, Any]], people: int) -> list[tuple[int, int]]:
+    """Frames with a face and with the swapped face, of each person."""
+    if people == 1:
+        return [(sum(a["faces"] for a in accounts), sum(a["swapped"] for a in accounts))]
+    rows = [a["people"] for a in accounts]
+    return [(sum(r[n][0] for r in rows), sum(r[n][1] for r in rows)) for n in range(people)]
+
+
+def _people(
+    runs: Sequence[Run], pages: Sequence[Path], counts: Sequence[tuple[int, int]], found: Sequence[int]
+) -> tuple[PersonSummary, ...]:
+    rows = zip(runs, pages, counts, found, strict=True)
+    made = tuple(
+        PersonSummary(str(run.path), run.source.subject.name, run.target.subject.name, str(page), faces, swapped, n)
+        for run, page, (faces, swapped), n in rows
+    )
+    return made if len(made) > 1 else ()
+
+
+def still(
+    run: Path,
+    footage: Path,
+    moment: str,
+    out: Path,
+    options: RenderOptions | None = None,
+    also: Sequence[Path] = (),
+) -> int:
     """Write `out` (.png): the rendered frame at a time such as `00:12.5`; its number in the footage.
 
     It is watermarked like every frame, and its metadata marks it as synthetic. Raises as `render` does.
@@ -125,16 +175,17 @@ def still(run: Path, footage: Path, moment: str, out: Path, options: RenderOptio
     if out.suffix.lower() != ".png":
         raise UsageError(f"--out {out}: a still must be a .png file")
     _check_free(out, options.force)
-    opened, clip, footage_format, coding = _opened(run, footage, options)
+    runs = _runs([run, *also], options)
+    clip, footage_format, coding = _opened(footage, options)
     try:
         first, _ = _frames(clip, f"{moment}-")
     except UsageError:
         length = f"the footage lasts {clip.duration:.2f} s"
         raise UsageError(f"--still {moment}: is not a time in the footage; {length}") from None
-    wanted = replace(_planned(opened, clip, coding, options, 0), first=first, end=first + 1)
+    wanted = replace(_planned(runs, clip, coding, options), first=first, end=first + 1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made = _begun(folder, wanted, opened, out, options, no_progress)
+        made = _begun(folder, wanted, runs, out, options, no_progress)
         (only,) = made.parts
         with part.one_thread(made.device):
             composed = next(part.composed_frames(made, folder, only, range(only.first, only.end)))
@@ -179,31 +230,48 @@ def _check_free(out: Path, force: bool) -> None:
         raise UsageError(f"--out {out}: already exists; use --force to overwrite it")
 
 
-def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip, FootageFormat, Coding]:
-    """The run, whose subjects may be used; the footage, which can be rendered; its format and the coding."""
+def _runs(paths: Sequence[Path], options: RenderOptions) -> list[Run]:
+    """The runs, whose subjects may be used, and whose targets are told apart."""
     from train.run import open_run
 
-    opened = open_run(run)
-    if opened.people:
-        raise UsageError(f"{run} is a prior, which cannot be rendered: faceset train --init {run} starts from it")
-    for side in (opened.source, opened.target):
-        consent.require(side.subject, str(run))
+    found = []
+    for path in paths:
+        opened = open_run(path)
+        if opened.people:
+            raise UsageError(f"{path} is a prior, which cannot be rendered: faceset train --init {path} starts from it")
+        for side in (opened.source, opened.target):
+            consent.require(side.subject, str(path))
+        found.append(opened)
+    if len(found) == 1:
+        return found
+    if options.layers:
+        raise UsageError("--layers: is for one person; render one run at a time, or leave it out")
+    for number, opened in enumerate(found):
+        if not opened.target.identity:
+            raise UsageError(f"--and: {opened.path} has no identity of its target, which tells people apart")
+        if any(opened.path.resolve() == other.path.resolve() for other in found[:number]):
+            raise UsageError(f"--and {opened.path}: is given twice; each run replaces one person")
+    return found
+
+
+def _opened(footage: Path, options: RenderOptions) -> tuple[Clip, FootageFormat, Coding]:
+    """The footage, which can be rendered; its format and the coding."""
     clip = video.probe(footage)
     if clip.kind != "video":
         raise UsageError(f"--footage {footage}: photos cannot be rendered; give a video")
     view = View(square=False, sdr=options.tonemap, progressive=options.deinterlace)
     found = check_footage(footage, options.allow_hdr, view)
     check_size(footage)
-    return opened, clip, found, coding_for(found, options.codec, options.bits or None, options.crf, options.preset)
+    return clip, found, coding_for(found, options.codec, options.bits or None, options.crf, options.preset)
 
 
-def _planned(run: Run, clip: Clip, coding: Coding, options: RenderOptions, identifier: int) -> plan.Plan:
+def _planned(runs: Sequence[Run], clip: Clip, coding: Coding, options: RenderOptions) -> plan.Plan:
     first, end = _frames(clip, options.span)
-    sha256 = file_sha256(network.weights_of(run.path))
+    casts = [plan.Cast(str(run.path.resolve()), file_sha256(network.weights_of(run.path))) for run in runs]
     return plan.Plan(
-        str(run.path.resolve()), sha256, clip, first, end, options.settings, coding, options.device, identifier,
+        casts[0].run, casts[0].weights_sha256, clip, first, end, options.settings, coding, options.device, 0,
         _images(options), None if options.masks is None else str(options.masks.resolve()),
-        tonemap=options.tonemap, deinterlace=options.deinterlace,
+        tonemap=options.tonemap, deinterlace=options.deinterlace, others=tuple(casts[1:]),
     )  # fmt: skip
 
 
@@ -221,47 +289,48 @@ def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
 
 
 def _begun(
-    folder: Path, wanted: plan.Plan, run: Run, out: Path, options: RenderOptions, progress: Progress
+    folder: Path, wanted: plan.Plan, runs: Sequence[Run], out: Path, options: RenderOptions, progress: Progress
 ) -> plan.Plan:
-    """The plan in the folder if it can be resumed; else the wanted one, with the face located and an identifier."""
-    earlier = workdir.resumable(folder, wanted, network.ended(run.path))
+    """The plan in the folder if it can be resumed; else the wanted one, with the faces located and an identifier."""
+    earlier = workdir.resumable(folder, wanted, all(network.ended(run.path) for run in runs))
     if earlier is not None:
         log.info("%s: resuming an interrupted render", out)
         return earlier
     workdir.clear(folder)
-    wanted = replace(wanted, weights_sha256=network.keep(run.path, folder))
-    face = _located(wanted, run, options.workers, progress)
+    hashes = [network.keep(run.path, plan.folder_of(folder, number)) for number, run in enumerate(runs)]
+    others = tuple(replace(cast, weights_sha256=own) for cast, own in zip(wanted.others, hashes[1:], strict=True))
+    wanted = replace(wanted, weights_sha256=hashes[0], others=others)
+    faces = _located(wanted, runs, options.workers, progress)
     slot, over = publish.free_slot(Path(wanted.clip.path))
     made = replace(wanted, slot=slot, over=over)
-    made = replace(made, identifier=publish.register(made, run, out))
-    workdir.fill(folder, made, face)
+    made = replace(made, identifier=publish.register(made, runs, out))
+    workdir.fill(folder, made, faces)
     return made
 
 
-def _located(wanted: plan.Plan, run: Run, workers: int, progress: Progress) -> Any:
-    """Rows of the frames with the target's face. Raises WorkError if there are none."""
-    from curate.extract.follow import follow
+def _located(wanted: plan.Plan, runs: Sequence[Run], workers: int, progress: Progress) -> list[Any]:
+    """Rows of the frames with the targets' faces, of each run. Raises WorkError if one of them has none."""
+    from curate.extract.follow import follow_people
 
     clip = wanted.clip
     start = end = None
     if not wanted.whole:
         rate = clip.fps or 25.0
         start, end = max(wanted.first - 4 * RADIUS, 0) / rate, (wanted.end + 4 * RADIUS) / rate
-    identity = run.target.identity or None
-    again = wanted.settings.faces == "all"
-    own = None if run.drive is None else run.drive.calibrated()
-    rows = follow(
-        Path(clip.path), identity, workers=workers, progress=progress, start=start, end=end, calibrated=own, again=again
-    )
-    if not len(rows):
-        raise WorkError(
-            f"{clip.path}: no frame shows the face of {run.target.subject.name}; check that it is the right clip"
-        )
-    if run.drive is not None:
-        rows["scores"] = list(run.drive.counted(scores_of(rows)))
-    inside = rows["frame"].between(wanted.first, wanted.end - 1)
-    log.info("%s: %d of %d frames show the face", clip.name, int(inside.sum()), wanted.end - wanted.first)
-    return rows
+    found = follow_people(
+        Path(clip.path), [run.target.identity or None for run in runs], workers=workers, progress=progress,
+        start=start, end=end, calibrated=[None if run.drive is None else run.drive.calibrated() for run in runs],
+        again=wanted.settings.faces == "all",
+    )  # fmt: skip
+    for run, rows in zip(runs, found, strict=True):
+        name = run.target.subject.name
+        if not len(rows):
+            raise WorkError(f"{clip.path}: no frame shows the face of {name}; check that it is the right clip")
+        if run.drive is not None:
+            rows["scores"] = list(run.drive.counted(scores_of(rows)))
+        inside = int(rows["frame"].between(wanted.first, wanted.end - 1).sum())
+        log.info("%s: %d of %d frames show the face of %s", clip.name, inside, wanted.end - wanted.first, name)
+    return found
 
 
 def _prepare_images(folder: Path, made: plan.Plan, footage_format: FootageFormat, force: bool) -> None:
@@ -286,20 +355,27 @@ def _render_parts(folder: Path, made: plan.Plan, options: RenderOptions, progres
     return made.end - made.first - sum(each.end - each.first for each in unfinished)
 
 
-def _beyond(folder: Path, run: Run) -> tuple[str, ...]:
-    """A note on scores of the footage that go beyond the source's range, where swaps hold them at its edge."""
-    acted = [place.scores for place in plan.load_face(folder).values() if place.scores is not None]
-    found = run.drive.beyond(np.stack(acted)) if run.drive is not None and acted else {}
-    if not found:
-        return ()
-    shares = ", ".join(f"{name} in {100 * share:.0f} % of frames" for name, share in [*found.items()][:MOST_TOLD])
-    note = f"the footage goes beyond the source's range, and the swap stops at its edge: {shares}"
-    log.warning("%s", note)
-    return (note,)
-
-
-def _notes(made: plan.Plan, times: list[int], faces: int, swapped: int, several: int) -> tuple[str, ...]:
+def _beyond(folder: Path, runs: Sequence[Run]) -> tuple[str, ...]:
+    """Notes on scores of the footage that go beyond a source's range, where swaps hold them at its edge."""
     notes = []
+    for number, run in enumerate(runs):
+        where = plan.load_face(plan.folder_of(folder, number))
+        acted = [place.scores for place in where.values() if place.scores is not None]
+        found = run.drive.beyond(np.stack(acted)) if run.drive is not None and acted else {}
+        if found:
+            shares = ", ".join(
+                f"{name} in {100 * share:.0f} % of frames" for name, share in [*found.items()][:MOST_TOLD]
+            )
+            notes.append(f"the footage goes beyond the source's range, and the swap stops at its edge: {shares}")
+            log.warning("%s", notes[-1])
+    return tuple(notes)
+
+
+def _notes(
+    made: plan.Plan, times: list[int], counts: Sequence[tuple[int, int]], accounts: Sequence[dict[str, Any]]
+) -> tuple[str, ...]:
+    notes = []
+    several = sum(account.get("several", 0) for account in accounts)
     frames = made.end - made.first
     if len(times) != frames:
         notes.append(
@@ -308,11 +384,13 @@ def _notes(made: plan.Plan, times: list[int], faces: int, swapped: int, several:
         )
     if made.clip.announced > made.clip.frames and made.end == made.clip.frames:
         notes.append(f"the footage announces {made.clip.announced} frames and contains {made.clip.frames}")
-    if swapped < 0.5 * faces:
-        notes.append(
-            f"{faces - swapped} of {faces} frames with a face show the target's own face because their mask is nearly "
-            "empty; train longer, or try --mask hull"
-        )
+    for number, (faces, swapped) in enumerate(counts):
+        if swapped < 0.5 * faces:
+            whose = f" of {made.person(number).run}" if made.others else ""
+            notes.append(
+                f"{faces - swapped} of {faces} frames with a face{whose} show the target's own face because their mask "
+                "is nearly empty; train longer, or try --mask hull"
+            )
     for note in notes:
         log.warning("%s: %s", made.clip.path, note)
     if several:

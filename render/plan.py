@@ -5,6 +5,7 @@ plan.json        this plan; a later call with the same plan resumes, with anothe
 face.parquet     positions of the face: frame, layer (1 and more where it is seen again), shot, head pose, landmarks
 run/             the network, see `render.network`
 typical.npz      reconstruction error of the target's decoder where nothing occludes the face
+and-N/           face.parquet, run/ and typical.npz of the N-th further person
 part-N.mp4 .parquet .json    a part's video, measures and account; the account is written last: the part is complete
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,14 @@ class Frames:
 
 
 @dataclass(frozen=True)
+class Cast:
+    """Run of another person in the same footage."""
+
+    run: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """Plan of a render: everything that its pixels and bytes depend on."""
 
@@ -110,6 +119,8 @@ class Plan:
     """Slot of the watermark: one that is free in the footage."""
     over: tuple[str, ...] = ()
     """Watermarks that the footage carries already."""
+    others: tuple[Cast, ...] = ()
+    """Further runs, each with the target that it replaces."""
     parts: tuple[RenderPart, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -119,6 +130,18 @@ class Plan:
     def view(self) -> View:
         """How the footage is read: as it is stored, but for what was asked."""
         return View(square=False, sdr=self.tonemap, progressive=self.deinterlace)
+
+    @property
+    def people(self) -> int:
+        """Number of people whose faces are replaced."""
+        return 1 + len(self.others)
+
+    def person(self, number: int) -> Plan:
+        """The plan of one person alone, 0 for the first."""
+        if number == 0:
+            return replace(self, others=())
+        cast = self.others[number - 1]
+        return replace(self, run=cast.run, weights_sha256=cast.weights_sha256, others=())
 
     @property
     def whole(self) -> bool:
@@ -134,6 +157,16 @@ class Plan:
         """Write plan.json."""
         with atomic(folder / "plan.json") as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, **_values(self)}, indent=1), encoding="utf-8")
+
+
+def folder_of(folder: Path, number: int) -> Path:
+    """The folder in the working folder with a person's face.parquet, run/ and typical.npz; its own for the first."""
+    return folder if number == 0 else folder / f"and-{number}"
+
+
+def measures(number: int) -> str:
+    """Suffix of a part's measures of one person."""
+    return ".parquet" if number == 0 else f".and-{number}.parquet"
 
 
 def cut(first: int, end: int) -> tuple[RenderPart, ...]:

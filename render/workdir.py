@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -68,17 +68,27 @@ def resumable(folder: Path, wanted: Plan, ended: bool = True) -> Plan | None:
     A run that has not `ended` has newer weights by now; the render goes on with those that it began with.
     """
     found = plan.load(folder)
-    if found is None or not (folder / "face.parquet").is_file() or not (folder / network.FOLDER).is_dir():
+    if found is None or not all(_filled(plan.folder_of(folder, number)) for number in range(found.people)):
         return None
-    like = wanted if ended else replace(wanted, weights_sha256=found.weights_sha256)
+    like = wanted
+    if not ended and wanted.people == found.people:
+        others = zip(wanted.others, found.others, strict=True)
+        kept = tuple(replace(own, weights_sha256=old.weights_sha256) for own, old in others)
+        like = replace(wanted, weights_sha256=found.weights_sha256, others=kept)
     return found if found.same(like) else None
 
 
-def fill(folder: Path, made: Plan, face: pd.DataFrame) -> None:
-    """Write the plan and the files that all parts read; `face` has the rows of `curate.extract.follow.follow`."""
-    plan.save_face(folder, face)
-    if made.settings.occlusion:
-        plan.save_typical(folder, part.learn(made, folder))
+def _filled(folder: Path) -> bool:
+    return (folder / "face.parquet").is_file() and (folder / network.FOLDER).is_dir()
+
+
+def fill(folder: Path, made: Plan, faces: Sequence[pd.DataFrame]) -> None:
+    """Write the plan and the files that all parts read; `faces` has each person's rows of `curate.extract.follow`."""
+    for number, face in enumerate(faces):
+        own = plan.folder_of(folder, number)
+        plan.save_face(own, face)
+        if made.settings.occlusion:
+            plan.save_typical(own, part.learn(made.person(number), own))
     made.save(folder)  # last: a plan means that the other files are complete
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.dataset.faceset import create
+from curate.dataset.faceset import Faceset, create
 from curate.errors import NobodyError, WorkError
 from curate.extract.engine import extract
 from curate.extract.normalise import Own
@@ -49,24 +49,73 @@ def follow(
     `calibrated`: the person's own neutral and zero, if more footage than this is known. No row at all when nobody, or
     nobody like the identity, is seen.
     """
+    (found,) = follow_people(video, [identity], workers, progress, start, end, [calibrated], again)
+    return found
+
+
+def follow_people(
+    video: Path,
+    identities: Sequence[Sequence[float] | NDArray[np.floating] | None],
+    workers: int = 1,
+    progress: Progress = no_progress,
+    start: float | None = None,
+    end: float | None = None,
+    calibrated: Sequence[Own | None] = (None,),
+    again: bool = False,
+) -> list[pd.DataFrame]:
+    """The rows of `follow` for each of several people, from one pass over the video.
+
+    A track that looks like two of them belongs to the one whose identity is nearer to it.
+    """
     with tempfile.TemporaryDirectory(prefix="faceset-follow-") as folder:
         faceset = create(Path(folder) / "set", None, Settings(crop_size=0, segment_seconds=SEGMENT_SECONDS))
-        references = () if identity is None else (tuple(float(v) for v in identity),)
-        faceset = faceset.changed(clips=(probe(video, start, end),), references=references)
+        faceset = faceset.changed(clips=(probe(video, start, end),))
         failures = extract(faceset, workers, progress=progress)
         if failures:
             raise WorkError(f"{failures[0].path}: {failures[0].reason}")
-        try:
-            build(faceset, workers, calibrated=calibrated)
-        except NobodyError:
-            return pd.DataFrame(columns=[*COLUMNS, "layer", "landmarks"])
-        table = faceset.table([*COLUMNS, "status", "kept"])
-        layers = _layers(table, again) + _into_dissolves(table)
-        kept = table.assign(layer=layers - 1).loc[layers > 0, [*COLUMNS, "layer"]]
-        kept = kept.sort_values(["frame", "layer"], ignore_index=True)
-        landmarks = faceset.landmarks(kept["face_id"])
-        kept["landmarks"] = pd.Series([landmarks[i] for i in kept["face_id"]], index=kept.index, dtype=object)
-        return kept
+        pairs = zip(identities, calibrated, strict=True)
+        return apart([_one(faceset, identity, own, workers, again) for identity, own in pairs])
+
+
+def _one(
+    faceset: Faceset,
+    identity: Sequence[float] | NDArray[np.floating] | None,
+    own: Own | None,
+    workers: int,
+    again: bool,
+) -> pd.DataFrame:
+    references = () if identity is None else (tuple(float(v) for v in identity),)
+    faceset = faceset.changed(references=references, anchor=None, persons=())
+    try:
+        build(faceset, workers, calibrated=own)
+    except NobodyError:
+        return pd.DataFrame(columns=[*COLUMNS, "layer", "landmarks"])
+    table = faceset.table([*COLUMNS, "status", "kept"])
+    layers = _layers(table, again) + _into_dissolves(table)
+    kept = table.assign(layer=layers - 1).loc[layers > 0, [*COLUMNS, "layer"]]
+    kept = kept.sort_values(["frame", "layer"], ignore_index=True)
+    landmarks = faceset.landmarks(kept["face_id"])
+    kept["landmarks"] = pd.Series([landmarks[i] for i in kept["face_id"]], index=kept.index, dtype=object)
+    return kept
+
+
+def apart(people: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The rows of several people, each track only with the one to whom it is nearest in identity (median).
+
+    A person's main layer is the lowest that is left to them in a frame.
+    """
+    if len(people) < 2:
+        return people
+    near = [rows.groupby("track")["identity_distance"].median().fillna(np.inf).to_dict() for rows in people]
+    owner = {
+        track: min((number for number, own in enumerate(near) if track in own), key=lambda n: near[n][track])
+        for track in sorted({track for own in near for track in own})
+    }
+    kept = [rows[rows["track"].map(owner) == number] for number, rows in enumerate(people)]
+    return [
+        rows.assign(layer=rows.groupby("frame").cumcount()).reset_index(drop=True) if len(rows) < len(whole) else rows
+        for rows, whole in zip(kept, people, strict=True)
+    ]
 
 
 def _layers(table: pd.DataFrame, again: bool) -> NDArray[np.int64]:

@@ -46,6 +46,17 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Swap:
+    """A further person who is replaced in the same render."""
+
+    subject: Subject
+    target: Subject
+    model_sha256: str
+    swapped: int
+    """Frames that show the face."""
+
+
+@dataclass(frozen=True)
 class RenderStatement:
     """Statement of a manifest about a render."""
 
@@ -62,6 +73,7 @@ class RenderStatement:
     """Identifier of the watermark in every frame, 0 .. 2^48 - 1; None: no watermark."""
     over: tuple[str, ...] = ()
     """Watermarks that the footage carried already."""
+    others: tuple[Swap, ...] = ()
 
 
 def generator() -> str:
@@ -174,16 +186,29 @@ def _soft_binding(identifier: int) -> dict[str, Any]:
 
 
 def _statement(stated: RenderStatement) -> dict[str, Any]:
-    return {
-        "generator": generator(),
-        "subject": _subject(stated.subject),
-        "target": _subject(stated.target),
-        "sources": [asdict(s) for s in stated.sources],
-        "model_sha256": stated.model_sha256,
-        "frames": stated.frames,
-        "swapped": stated.swapped,
-        "sealed": True,
-    } | _marks(stated)
+    return (
+        {
+            "generator": generator(),
+            "subject": _subject(stated.subject),
+            "target": _subject(stated.target),
+            "sources": [asdict(s) for s in stated.sources],
+            "model_sha256": stated.model_sha256,
+            "frames": stated.frames,
+            "swapped": stated.swapped,
+            "sealed": True,
+        }
+        | _marks(stated)
+        | _others(stated)
+    )
+
+
+def _others(stated: RenderStatement) -> dict[str, Any]:
+    if not stated.others:
+        return {}
+    rows = [
+        asdict(swap) | {"subject": _subject(swap.subject), "target": _subject(swap.target)} for swap in stated.others
+    ]
+    return {"others": rows}
 
 
 def _marks(stated: RenderStatement) -> dict[str, Any]:

@@ -28,6 +28,15 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Face:
+    """A further person whose face a render shows."""
+
+    subject: str
+    """Name, or `sha256:...` of it once it was forgotten."""
+    basis: str | None
+
+
+@dataclass(frozen=True)
 class Entry:
     """One render in the registry."""
 
@@ -46,6 +55,12 @@ class Entry:
     source_sha256s: tuple[str, ...] = ()
     over: tuple[str, ...] = ()
     """Watermarks that the footage carried already."""
+    others: tuple[Face, ...] = ()
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Everybody whose face is shown."""
+        return (self.subject, *(face.subject for face in self.others))
 
 
 def path() -> Path:
@@ -62,12 +77,14 @@ def new_entry(
     out: str,
     source_sha256s: tuple[str, ...] = (),
     over: tuple[str, ...] = (),
+    others: tuple[Face, ...] = (),
 ) -> int:
     """A new identifier, 48 random bits never used here before, stored on disk when this returns.
 
     Raises WorkError if the config folder cannot be written.
     """
-    return _locked(lambda: _append(Entry("", "", title, subject, basis, model_sha256, out, source_sha256s, over)))
+    entry = Entry("", "", title, subject, basis, model_sha256, out, source_sha256s, over, others)
+    return _locked(lambda: _append(entry))
 
 
 def find(identifier: int) -> Entry | None:
@@ -78,7 +95,7 @@ def find(identifier: int) -> Entry | None:
 
 def of_subject(subject: str) -> list[Entry]:
     """The renders of this installation with the subject's face. Raises WorkError."""
-    return [entry for entry in _entries() if entry.subject == subject]
+    return [entry for entry in _entries() if subject in entry.subjects]
 
 
 def forget(subject: str) -> int:
@@ -109,7 +126,7 @@ def _append(entry: Entry) -> int:
 
 def _forget(subject: str) -> int:
     entries = list(_entries())
-    kept = [_hashed(entry) if entry.subject == subject else entry for entry in entries]
+    kept = [_hashed(entry, subject) if subject in entry.subjects else entry for entry in entries]
     changed = sum(a != b for a, b in zip(entries, kept, strict=True))
     content = b"".join(map(_line, kept))
     if path().is_file() and path().read_bytes() != content:  # a damaged line may contain the name too: it is dropped
@@ -117,10 +134,15 @@ def _forget(subject: str) -> int:
     return changed
 
 
-def _hashed(entry: Entry) -> Entry:
+def _hashed(entry: Entry, subject: str) -> Entry:
+    def hidden(name: str) -> str:
+        return forgotten_name(name) if name == subject else name
+
+    others = tuple(replace(face, subject=hidden(face.subject)) for face in entry.others)
     return replace(
-        entry, subject=forgotten_name(entry.subject), title=forgotten_name(entry.title), out=forgotten_name(entry.out)
-    )
+        entry, subject=hidden(entry.subject), others=others, title=forgotten_name(entry.title),
+        out=forgotten_name(entry.out),
+    )  # fmt: skip
 
 
 def _line(entry: Entry) -> bytes:

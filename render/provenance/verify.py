@@ -21,6 +21,7 @@ from curate.safe_io import DAMAGED, printable
 from render.provenance import mp4_boxes, registry
 from render.provenance.keys import trusted_roots
 from render.provenance.manifest import LABEL, MIME, SOFT_BINDING, WATERMARKS, Source, first_line, sidecar_path
+from render.provenance.registry import Face
 from render.provenance.watermark import Reading
 from render.provenance.watermark_code import identifier_text
 from render.provenance.watermark_video import find_watermarks
@@ -51,6 +52,7 @@ class Mark:
     created: str | None = None
     subject: str | None = None
     basis: str | None = None
+    others: tuple[Face, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Verification:
     """When this installation rendered it, UTC, ISO 8601."""
     time_stamp: str | None = None
     """Time stamp of the signature by a time-stamp authority, ISO 8601; None without one."""
+    others: tuple[Face, ...] = ()
+    """Further people whose faces the render shows, by its manifest or else by the registry."""
     watermarks: tuple[Mark, ...] = ()
     """All marks read from the frames, the latest first: a render over a render carries both."""
 
@@ -119,7 +123,7 @@ def _with_watermarks(found: Verification, readings: Sequence[Reading]) -> Verifi
     if latest is not None:
         found = replace(
             found, subject=latest.subject, basis=latest.basis, model_sha256=latest.model_sha256,
-            title=latest.title, created=latest.created,
+            title=latest.title, created=latest.created, others=latest.others,
         )  # fmt: skip
     story = f"it carries {', over '.join(map(_story, marks))}; {FORGEABLE}"
     missing = found.state == "missing"
@@ -137,7 +141,7 @@ def _mark(reading: Reading, entry: registry.Entry | None) -> Mark:
         return Mark(text, score, reading.chance, reading.frames, reading.moved)
     return Mark(
         text, score, reading.chance, reading.frames, reading.moved, entry.title, entry.created, entry.subject,
-        entry.basis,
+        entry.basis, entry.others,
     )  # fmt: skip
 
 
@@ -146,8 +150,14 @@ def _story(mark: Mark) -> str:
     sure = f"{mark.watermark} (chance of a false reading at most {mark.chance:.0e})"
     if mark.title is None or mark.created is None:
         return f"the mark of a render by another installation, {sure}"
-    face = f"with the face of {mark.subject} ({mark.basis or 'no basis'})"
-    return f"the mark of a render made here on {mark.created[:10]} as {mark.title}, {face}, {sure}"
+    faces = _faces(mark.subject, mark.basis, mark.others)
+    return f"the mark of a render made here on {mark.created[:10]} as {mark.title}, {faces}, {sure}"
+
+
+def _faces(subject: str | None, basis: str | None, others: tuple[Face, ...]) -> str:
+    """Whose faces are shown: `with the face of Ann (release) and of Ben (self)`."""
+    people = [(subject, basis), *((face.subject, face.basis) for face in others)]
+    return "with the face of " + " and of ".join(f"{name} ({own or 'no basis'})" for name, own in people)
 
 
 def _compared(found: Verification, marks: tuple[Mark, ...]) -> Verification:
@@ -202,6 +212,8 @@ def _judge(path: Path, store: dict[str, Any], state: str | None) -> Verification
     if statement is not None:
         made |= {"generator": statement["generator"], "model_sha256": statement["model_sha256"]}
         made |= {"subject": statement["subject"]["name"], "basis": statement["subject"].get("basis")}
+        others = (swap["subject"] for swap in statement.get("others", ()))
+        made["others"] = tuple(registry.Face(other["name"], other.get("basis")) for other in others)
     if wrong:
         made["details"] = (wrong,)
     origin = _origin(made) + (", but its statement cannot be read" if wrong else "")
@@ -225,6 +237,8 @@ def _statement(active: dict[str, Any]) -> tuple[dict[str, Any] | None, str | Non
         texts = [
             data["subject"].get("basis") or "",
             *(s[k] for s in data["sources"] for k in ("role", "name", "sha256")),
+            *(s["subject"][k] or "" for s in data.get("others", ()) for k in ("name", "basis") if k in s["subject"]),
+            *(s["subject"]["name"] for s in data.get("others", ())),
         ]
         return (data, None) if right and all(isinstance(t, str) for t in texts) else (None, "faceset.statement")
     except DAMAGED:
@@ -235,7 +249,7 @@ def _origin(made: dict[str, Any]) -> str:
     """Origin in one line: program, face and clips."""
     line = f"made by {made['generator'] or 'an unnamed program'}"
     if made.get("subject"):
-        line += f" with the face of {made['subject']} ({made.get('basis') or 'no basis'})"
+        line += f" {_faces(made['subject'], made.get('basis'), made.get('others', ()))}"
     for role, word in (("source", "from"), ("target", "on")):
         names = [s.name or "an unnamed clip" for s in made["sources"] if s.role == role]
         if names:
