@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import multiprocessing
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -162,7 +163,16 @@ def network(folder: str, weights_sha256: str, device: str) -> tuple[Swapper, Fra
     from train.run import load_swapper, open_run
 
     opened = open_run(kept(Path(folder), weights_sha256))
-    return load_swapper(opened, device), cast(Framing, opened.framing)
+    return load_swapper(opened, own_device(device)), cast(Framing, opened.framing)
+
+
+def own_device(device: str) -> str:
+    """The device of this process: of several GPUs the worker processes take one each, in turn."""
+    import torch
+
+    number = multiprocessing.current_process().name.rpartition("-")[2]
+    gpus = torch.cuda.device_count() if device in ("auto", "cuda") and torch.cuda.is_available() else 0
+    return f"cuda:{int(number) % gpus}" if gpus > 1 and number.isdecimal() else device
 
 
 @functools.lru_cache(2)

@@ -13,11 +13,9 @@ import logging
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from curate.dataset import consent
 from curate.errors import UsageError, WorkError
@@ -37,58 +35,13 @@ from render.output.png import png
 from render.provenance import keys, manifest
 from render.provenance.watermark import Marker
 from render.provenance.watermark_code import identifier_text
+from render.summary import RenderSummary, beyond, counted, notes_of, people_of
 from train.drive import scores_of
 
 if TYPE_CHECKING:
     from train.run import Run
 
 log = logging.getLogger(__name__)
-
-MOST_TOLD = 6
-"""Scores beyond the source's range that a note names."""
-
-
-@dataclass(frozen=True)
-class PersonSummary:
-    """One of several people who are replaced."""
-
-    run: str
-    subject: str
-    target: str
-    report: str
-    faces: int
-    """Frames in which the target was found."""
-    swapped: int
-    findings: int
-
-
-@dataclass(frozen=True)
-class RenderSummary:
-    """Files and figures of a finished render."""
-
-    out: str
-    report: str
-    """Page of the artifact report; its figures are next to it as .json."""
-    sidecar: str
-    """The manifest as a separate file."""
-    watermark: str
-    frames: int
-    swapped: int
-    """Frames with the swapped face; the others pass through."""
-    findings: int
-    sound: int
-    """Sound and subtitle streams copied."""
-    resumed: int
-    """Frames that an earlier call had finished."""
-    notes: tuple[str, ...]
-    """Problems that the figures alone do not show."""
-    pixels_sha256: str
-    """Hash of all frames without watermark, before encoding: equal for equal pixels."""
-    seconds: float
-    fps: float
-    """Frames rendered per second, including everything."""
-    people: tuple[PersonSummary, ...] = ()
-    """Each person, where there are several."""
 
 
 def render(
@@ -122,9 +75,9 @@ def render(
         accounts = [plan.done(folder, each) or {} for each in made.parts]
         reports, offset = publish.artifact_reports(folder, made)
         times = [t for account in accounts for t in account["times"]]
-        counts = _counts(accounts, made.people)
+        counts = counted(accounts, made.people)
         swapped = sum(account["swapped"] for account in accounts)
-        notes = (*_notes(made, times, counts, accounts), *_beyond(folder, runs))
+        notes = (*notes_of(made, times, counts, accounts), *beyond(folder, runs))
         stated = publish.statement(runs, made, len(times), [own for _, own in counts])
         lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
         if options.tracking is not None:
@@ -136,27 +89,8 @@ def render(
     return RenderSummary(
         str(out), str(pages[0]), str(sidecar), identifier_text(made.identifier), len(times), swapped, sum(found), sound,
         resumed, (*clip.notes, *notes, *lost), pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
-        _people(runs, pages, counts, found),
+        people_of(runs, pages, counts, found),
     )  # fmt: skip
-
-
-def _counts(accounts: Sequence[dict[str, Any]], people: int) -> list[tuple[int, int]]:
-    """Frames with a face and with the swapped face, of each person."""
-    if people == 1:
-        return [(sum(a["faces"] for a in accounts), sum(a["swapped"] for a in accounts))]
-    rows = [a["people"] for a in accounts]
-    return [(sum(r[n][0] for r in rows), sum(r[n][1] for r in rows)) for n in range(people)]
-
-
-def _people(
-    runs: Sequence[Run], pages: Sequence[Path], counts: Sequence[tuple[int, int]], found: Sequence[int]
-) -> tuple[PersonSummary, ...]:
-    rows = zip(runs, pages, counts, found, strict=True)
-    made = tuple(
-        PersonSummary(str(run.path), run.source.subject.name, run.target.subject.name, str(page), faces, swapped, n)
-        for run, page, (faces, swapped), n in rows
-    )
-    return made if len(made) > 1 else ()
 
 
 def still(
@@ -178,7 +112,7 @@ def still(
     runs = _runs([run, *also], options)
     clip, footage_format, coding = _opened(footage, options)
     try:
-        first, _ = _frames(clip, f"{moment}-")
+        first, _ = frames_of(clip, f"{moment}-")
     except UsageError:
         length = f"the footage lasts {clip.duration:.2f} s"
         raise UsageError(f"--still {moment}: is not a time in the footage; {length}") from None
@@ -266,7 +200,7 @@ def _opened(footage: Path, options: RenderOptions) -> tuple[Clip, FootageFormat,
 
 
 def _planned(runs: Sequence[Run], clip: Clip, coding: Coding, options: RenderOptions) -> plan.Plan:
-    first, end = _frames(clip, options.span)
+    first, end = frames_of(clip, options.span)
     casts = [plan.Cast(str(run.path.resolve()), file_sha256(network.weights_of(run.path))) for run in runs]
     return plan.Plan(
         casts[0].run, casts[0].weights_sha256, clip, first, end, options.settings, coding, options.device, 0,
@@ -275,7 +209,7 @@ def _planned(runs: Sequence[Run], clip: Clip, coding: Coding, options: RenderOpt
     )  # fmt: skip
 
 
-def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
+def frames_of(clip: Clip, span: str | None) -> tuple[int, int]:
     """Frames [first, end) of START-END, or all."""
     if span is None:
         return 0, clip.frames
@@ -349,51 +283,12 @@ def _render_parts(folder: Path, made: plan.Plan, options: RenderOptions, progres
         each.path(folder, ".json").unlink(missing_ok=True)
     with workdir.progress_shown(folder, made, progress):
         tasks = [part.PartTask(folder, each) for each in unfinished]
-        for _, problem in jobs.run(part.render_part, tasks, options.workers, options.engine):
+        for _, problem in jobs.run(part.render_part, tasks, options.workers, options.engine, gpus=_gpus(options)):
             if problem is not None:
                 raise problem
     return made.end - made.first - sum(each.end - each.first for each in unfinished)
 
 
-def _beyond(folder: Path, runs: Sequence[Run]) -> tuple[str, ...]:
-    """Notes on scores of the footage that go beyond a source's range, where swaps hold them at its edge."""
-    notes = []
-    for number, run in enumerate(runs):
-        where = plan.load_face(plan.folder_of(folder, number))
-        acted = [place.scores for place in where.values() if place.scores is not None]
-        found = run.drive.beyond(np.stack(acted)) if run.drive is not None and acted else {}
-        if found:
-            shares = ", ".join(
-                f"{name} in {100 * share:.0f} % of frames" for name, share in [*found.items()][:MOST_TOLD]
-            )
-            notes.append(f"the footage goes beyond the source's range, and the swap stops at its edge: {shares}")
-            log.warning("%s", notes[-1])
-    return tuple(notes)
-
-
-def _notes(
-    made: plan.Plan, times: list[int], counts: Sequence[tuple[int, int]], accounts: Sequence[dict[str, Any]]
-) -> tuple[str, ...]:
-    notes = []
-    several = sum(account.get("several", 0) for account in accounts)
-    frames = made.end - made.first
-    if len(times) != frames:
-        notes.append(
-            f"{frames - len(times)} of {frames} announced frames cannot be decoded and are missing; the picture before "
-            "each stays on for as long"
-        )
-    if made.clip.announced > made.clip.frames and made.end == made.clip.frames:
-        notes.append(f"the footage announces {made.clip.announced} frames and contains {made.clip.frames}")
-    for number, (faces, swapped) in enumerate(counts):
-        if swapped < 0.5 * faces:
-            whose = f" of {made.person(number).run}" if made.others else ""
-            notes.append(
-                f"{faces - swapped} of {faces} frames with a face{whose} show the target's own face because their mask "
-                "is nearly empty; train longer, or try --mask hull"
-            )
-    for note in notes:
-        log.warning("%s: %s", made.clip.path, note)
-    if several:
-        notes.append(f"{several} frames show the face more than once; all are swapped (--faces one swaps one)")
-        log.info("%s", notes[-1])
-    return tuple(notes)
+def _gpus(options: RenderOptions) -> float:
+    """GPUs that a worker asks for on Ray."""
+    return options.gpus if options.device == "auto" or options.device.startswith("cuda") else 0.0

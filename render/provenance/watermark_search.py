@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import Any
 
 import cv2
@@ -22,6 +23,8 @@ SIDE = 288
 """Side of the whitened frames that are searched, cells: finer than the grid, because they are resampled."""
 SCALES = tuple(round(0.86 + 0.01 * i, 2) for i in range(27))
 """Width or height of the marked frame in those of the frame at hand that are tried: 0.86 (bars) to 1.12 (crops)."""
+SKEW = 0.085
+"""Largest difference of the two scales: bars are found beforehand, and crops are small."""
 PADDED = 256
 """Side of the Fourier transforms: the grid, and room for offsets."""
 CANDIDATES = 8
@@ -79,8 +82,8 @@ def fine(image: NDArray[np.uint8]) -> Floats:
 def places(total: Floats) -> list[Edges]:
     """Likely places of the marked frame, the best first, of a sum (SIDE, SIDE) of whitened frames."""
     found: list[tuple[float, Edges]] = []
-    for wide in SCALES:
-        for high in SCALES:
+    for wide, high in product(SCALES, SCALES):
+        if abs(wide - high) <= SKEW:
             found.append(_offset(total, wide, high))
     found.sort(key=lambda f: -f[0])
     chosen: list[Edges] = []

@@ -158,3 +158,18 @@ def test_a_track_belongs_to_the_nearer_person():
     assert set(second["layer"]) == {0}, "what is left is the main layer"
     alone = rows({1: 0.2})
     assert apart([alone])[0] is alone
+
+
+def test_workers_take_the_gpus_in_turn(monkeypatch):
+    import torch
+
+    def device(number: str, wanted: str, gpus: int) -> str:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.setattr("multiprocessing.current_process", lambda: SimpleNamespace(name=number))
+        return pipeline.part.own_device(wanted)
+
+    assert [device(f"SpawnProcess-{n}", "auto", 4) for n in range(1, 6)] == [f"cuda:{n}" for n in (1, 2, 3, 0, 1)]
+    assert device("SpawnProcess-3", "cuda", 1) == "cuda" and device("SpawnProcess-3", "auto", 0) == "auto"
+    assert device("MainProcess", "cuda", 4) == "cuda" and device("SpawnProcess-3", "cuda:2", 4) == "cuda:2"
+    assert [pipeline._gpus(RenderOptions(device=d)) for d in ("auto", "cuda:1", "cpu")] == [0.25, 0.25, 0]

@@ -1,0 +1,129 @@
+"""Summary of a finished render: files, figures, and notes on what the figures alone do not show."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from render import plan
+
+if TYPE_CHECKING:
+    from train.run import Run
+
+log = logging.getLogger(__name__)
+
+MOST_TOLD = 6
+"""Scores beyond the source's range that a note names."""
+
+
+@dataclass(frozen=True)
+class PersonSummary:
+    """One of several people who are replaced."""
+
+    run: str
+    subject: str
+    target: str
+    report: str
+    faces: int
+    """Frames in which the target was found."""
+    swapped: int
+    findings: int
+
+
+@dataclass(frozen=True)
+class RenderSummary:
+    """Files and figures of a finished render."""
+
+    out: str
+    report: str
+    """Page of the artifact report; its figures are next to it as .json."""
+    sidecar: str
+    """The manifest as a separate file."""
+    watermark: str
+    frames: int
+    swapped: int
+    """Frames with the swapped face; the others pass through."""
+    findings: int
+    sound: int
+    """Sound and subtitle streams copied."""
+    resumed: int
+    """Frames that an earlier call had finished."""
+    notes: tuple[str, ...]
+    """Problems that the figures alone do not show."""
+    pixels_sha256: str
+    """Hash of all frames without watermark, before encoding: equal for equal pixels."""
+    seconds: float
+    fps: float
+    """Frames rendered per second, including everything."""
+    people: tuple[PersonSummary, ...] = ()
+    """Each person, where there are several."""
+
+
+def counted(accounts: Sequence[dict[str, Any]], people: int) -> list[tuple[int, int]]:
+    """Frames with a face and with the swapped face, of each person."""
+    if people == 1:
+        return [(sum(a["faces"] for a in accounts), sum(a["swapped"] for a in accounts))]
+    rows = [a["people"] for a in accounts]
+    return [(sum(r[n][0] for r in rows), sum(r[n][1] for r in rows)) for n in range(people)]
+
+
+def people_of(
+    runs: Sequence[Run], pages: Sequence[Path], counts: Sequence[tuple[int, int]], found: Sequence[int]
+) -> tuple[PersonSummary, ...]:
+    """Each person where there are several; else none."""
+    rows = zip(runs, pages, counts, found, strict=True)
+    made = tuple(
+        PersonSummary(str(run.path), run.source.subject.name, run.target.subject.name, str(page), faces, swapped, n)
+        for run, page, (faces, swapped), n in rows
+    )
+    return made if len(made) > 1 else ()
+
+
+def beyond(folder: Path, runs: Sequence[Run]) -> tuple[str, ...]:
+    """Notes on scores of the footage that go beyond a source's range, where swaps hold them at its edge."""
+    notes = []
+    for number, run in enumerate(runs):
+        where = plan.load_face(plan.folder_of(folder, number))
+        acted = [place.scores for place in where.values() if place.scores is not None]
+        found = run.drive.beyond(np.stack(acted)) if run.drive is not None and acted else {}
+        if found:
+            shares = ", ".join(
+                f"{name} in {100 * share:.0f} % of frames" for name, share in [*found.items()][:MOST_TOLD]
+            )
+            notes.append(f"the footage goes beyond the source's range, and the swap stops at its edge: {shares}")
+            log.warning("%s", notes[-1])
+    return tuple(notes)
+
+
+def notes_of(
+    made: plan.Plan, times: list[int], counts: Sequence[tuple[int, int]], accounts: Sequence[dict[str, Any]]
+) -> tuple[str, ...]:
+    """Notes on frames that are missing, faces that are not shown, and faces that are seen several times."""
+    notes = []
+    several = sum(account.get("several", 0) for account in accounts)
+    frames = made.end - made.first
+    if len(times) != frames:
+        notes.append(
+            f"{frames - len(times)} of {frames} announced frames cannot be decoded and are missing; the picture before "
+            "each stays on for as long"
+        )
+    if made.clip.announced > made.clip.frames and made.end == made.clip.frames:
+        notes.append(f"the footage announces {made.clip.announced} frames and contains {made.clip.frames}")
+    for number, (faces, swapped) in enumerate(counts):
+        if swapped < 0.5 * faces:
+            whose = f" of {made.person(number).run}" if made.others else ""
+            notes.append(
+                f"{faces - swapped} of {faces} frames with a face{whose} show the target's own face because their mask "
+                "is nearly empty; train longer, or try --mask hull"
+            )
+    for note in notes:
+        log.warning("%s: %s", made.clip.path, note)
+    if several:
+        notes.append(f"{several} frames show the face more than once; all are swapped (--faces one swaps one)")
+        log.info("%s", notes[-1])
+    return tuple(notes)
