@@ -176,20 +176,24 @@ def positives(name: str, number: int, frames: Frames) -> list[dict[str, object]]
         "vmaf_same": vmaf(frames[:30], frames[:30]),
         "ms": round(float(np.median(spent)) * 1e3, 2),
     }
-    rows: list[dict[str, object]] = []
-    for condition in CONDITIONS:
-        rows.append({"condition": condition.name, **counted(treated(after, condition), first, condition.moved)})
+    print(f"{name[:20]:21}seen: {shown}", flush=True)
+    rows = [
+        _shown(name, condition.name, counted(treated(after, condition), first, condition.moved))
+        for condition in CONDITIONS
+    ]
     again = Marker(second, frames.shape[2], frames.shape[1], 1)
     twice = treated(np.stack([again.mark(f) for f in through(after, CONDITIONS[0])]), CONDITIONS[1])
-    pairs = ((1, first, second), (2, second, first))
-    rows += [{"condition": f"two passes: {n}", **counted(twice, own, False, other)} for n, own, other in pairs]
-    for row in rows:
-        print(
-            f"{name[:20]:21}{row['condition']:18}{row['windows']:8}{row['exact']:7}{row['wrong']:7}{row['whole']!s:>7}",
-            flush=True,
-        )
-    print(f"{name[:20]:21}seen: {shown}", flush=True)
+    for mark, own, other in ((1, first, second), (2, second, first)):
+        rows.append(_shown(name, f"two passes: {mark}", counted(twice, own, False, other)))
     return [{"clip": name, **row, **shown} for row in rows]
+
+
+def _shown(name: str, condition: str, row: dict[str, object]) -> dict[str, object]:
+    """The row, printed."""
+    print(
+        f"{name[:20]:21}{condition:18}{row['windows']:8}{row['exact']:7}{row['wrong']:7}{row['whole']!s:>7}", flush=True
+    )
+    return {"condition": condition, **row}
 
 
 def seen(before: Frames, after: Frames) -> dict[str, float]:

@@ -239,8 +239,8 @@ def _acted(found: Sequence[Landmarks]) -> dict[str, NDArray[np.float64]]:
     read = expression.apply(expression.neutral_of(shapes, gazes, lengths, turned), shapes, gazes, lengths, turned)
     return {
         "pose": np.column_stack([pose.yaw, pose.pitch, pose.roll]),
-        "expression": np.asarray(read.expression, np.float64),
-        "gaze": np.asarray(read.gaze, np.float64),
+        "expression": read.shapes,
+        "gaze": read.gaze,
     }
 
 
