@@ -178,9 +178,8 @@ def _read(
                 missed = measures.warping_error((before[0], own.image), (before[1], footage.image), face)
                 readings.add(warping=missed[0], warping_floor=missed[1])
             if identifier is not None and number % max(second // EVERY * EVERY, EVERY) == 0:
-                readings.vectors.append(
-                    tuple(_vector(identifier, i, f) for i, f in zip(images[:2], found[:2], strict=True))
-                )
+                pair = _vector(identifier, images[0], found[0]), _vector(identifier, images[1], found[1])
+                readings.vectors.append(pair)
         before = (own.image, footage.image)
         progress("evaluate", number + 1, 0)
 

@@ -106,7 +106,8 @@ def apart(people: list[pd.DataFrame]) -> list[pd.DataFrame]:
     """
     if len(people) < 2:
         return people
-    near = [rows.groupby("track")["identity_distance"].median().fillna(np.inf).to_dict() for rows in people]
+    medians = [rows.groupby("track")["identity_distance"].median().fillna(np.inf) for rows in people]
+    near = [{int(str(track)): float(value) for track, value in own.items()} for own in medians]
     owner = {
         track: min((number for number, own in enumerate(near) if track in own), key=lambda n: near[n][track])
         for track in sorted({track for own in near for track in own})

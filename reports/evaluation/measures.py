@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.types import Floats, Image
+from reports.artifacts.measures import flow
 
 EYES = (33, 133, 362, 263)
 """Corners of both eyes in the mesh: right outer and inner, left inner and outer."""
@@ -52,14 +53,14 @@ def warping_error(
     The frame before is moved along the reference's optical flow; the mean absolute difference to the frame in `face`
     (H, W), where the flow explains the reference to within SEEN levels or its median. NaN where nothing is left.
     """
-    before, now = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in reference)
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(now, before, None)  # type: ignore[call-overload]
+    before, now = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) for image in reference)
+    moves = flow(before, now)
     rows, columns = np.mgrid[: now.shape[0], : now.shape[1]].astype(np.float32)
-    at: tuple[Floats, Floats] = (columns + flow[..., 0], rows + flow[..., 1])
+    at: tuple[Floats, Floats] = (columns + moves[..., 0], rows + moves[..., 1])
 
     def missed(pair: tuple[Image, Image]) -> Floats:
         moved = cv2.remap(pair[0], *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(cv2.absdiff(moved, pair[1]), np.float32).mean(axis=2)
+        return np.asarray(cv2.absdiff(moved, pair[1]).mean(axis=2), np.float32)
 
     own, footage = missed(output), missed(reference)
     if not face.any():
