@@ -43,7 +43,9 @@ MOST_TYPICAL = 1 << 26
 MOST_LAYERS = 1000
 """Limit for the faces of one person at once."""
 PART = 240
-"""Frames per part."""
+"""Frames per part, at least: 2 * RADIUS more are decoded and swapped for each."""
+PARTS, LONGEST = 32, 4
+"""Long footage has so many parts, each of up to LONGEST * PART frames, so that fewer frames are swapped twice."""
 AROUND = 40
 """Frames beyond a part whose landmarks are read: more than smoothing needs."""
 
@@ -170,9 +172,10 @@ def measures(number: int) -> str:
 
 
 def cut(first: int, end: int) -> tuple[RenderPart, ...]:
-    """Parts of PART frames that cover [first, end); a short remainder joins the last one."""
-    starts = list(range(first, end, PART))
-    if len(starts) > 1 and end - starts[-1] < PART // 3:
+    """Parts of equal length that cover [first, end); a short remainder joins the last one."""
+    length = max(PART, min((end - first) // PARTS, LONGEST * PART))
+    starts = list(range(first, end, length))
+    if len(starts) > 1 and end - starts[-1] < length // 3:
         starts.pop()
     return tuple(RenderPart(i, s, e) for i, (s, e) in enumerate(zip(starts, [*starts[1:], end], strict=True)))
 
