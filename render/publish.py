@@ -51,7 +51,7 @@ def free_slot(footage: Path) -> tuple[int, tuple[str, ...]]:
     Footage that was cropped or padded after it was rendered counts as unmarked: its marks do not lie where the new one
     does.
     """
-    found = find_watermarks(footage, moved=False)
+    found = find_watermarks(footage, moved=False, known=registry.identifiers())
     if found:
         log.info("%s: carries the mark of %s", footage, ", ".join(identifier_text(r.identifier) for r in found))
     taken = {r.slot: r.score for r in found if r.slot is not None}

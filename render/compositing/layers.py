@@ -78,7 +78,7 @@ def together(group: Sequence[Composed], near: Sequence[float]) -> Composed:
 def _over(front: Composed, back: Composed) -> Composed:
     """Two people in one frame. Alpha compositing: front + (1 - cover) * (back - footage)."""
     assert front.mask is not None and back.mask is not None
-    if not np.any((front.mask > 0) & (back.mask > 0)) and not np.any(_cover(front)[back.mask > 0]):
+    if not _meet(front, back.mask):
         image = np.where(front.mask[..., None] > 0, front.image, back.image)
         return replace(back, image=image, mask=np.maximum(front.mask, back.mask))
     open_ = (1 - _cover(front)) * (back.mask > 0)
@@ -86,6 +86,17 @@ def _over(front: Composed, back: Composed) -> Composed:
     mixed = front.image.astype(np.float32) + open_[..., None] * (back.image.astype(np.float32) - plate)
     image = np.clip(np.rint(mixed), 0, np.iinfo(front.image.dtype).max).astype(front.image.dtype)
     return replace(back, image=image, mask=np.maximum(front.mask, back.mask * open_))
+
+
+def _meet(front: Composed, behind: Floats) -> bool:
+    """Whether the nearer face, or the box around its outline, lies over a mask (H, W)."""
+    assert front.mask is not None
+    if front.face is not None:
+        points = stored_points(front.face.place.landmarks, front.frame.square)[:, :2]
+        (left, top), (right, bottom) = np.maximum(points.min(0) - 6, 0).astype(int), np.maximum(points.max(0) + 7, 0)
+        if behind[top : int(bottom), left : int(right)].any():
+            return True
+    return bool(np.any((front.mask > 0) & (behind > 0)))
 
 
 def _cover(front: Composed) -> Floats:

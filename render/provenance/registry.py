@@ -93,6 +93,11 @@ def find(identifier: int) -> Entry | None:
     return next((entry for entry in _entries() if entry.identifier == wanted), None)
 
 
+def identifiers() -> list[int]:
+    """The watermarks of all renders of this installation. Raises WorkError."""
+    return [parse_identifier(entry.identifier) for entry in _entries()]
+
+
 def of_subject(subject: str) -> list[Entry]:
     """The renders of this installation with the subject's face. Raises WorkError."""
     return [entry for entry in _entries() if subject in entry.subjects]

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.types import Floats
-from render.provenance.watermark_code import BITS, codeword, decode
+from render.provenance.watermark_code import BITS, Known, codeword, decode
 
 OLD_KEY, KEY = b"faceset watermark 1", b"faceset watermark 2"
 """Part of the format: another key is another watermark."""
@@ -47,17 +47,21 @@ TILT = 0.75
 """Weight of a coefficient: radius to this power; images have less of their own at higher frequencies."""
 BLUR = 2.0
 """Standard deviation of the high-pass and of the local deviation, cells."""
-FLOOR = 0.7
+FLOOR = 1.5
 """Least local deviation, levels."""
 FLAT = 0.17
 """Standard deviation of the pattern on flat areas, CIEDE2000."""
-TEXTURE = 0.25
-"""Share of the local deviation that the pattern's standard deviation adds to it in texture."""
+DARK = 0.5
+"""CIEDE2000 of a level on a dark colour, such as brown hair or a coat."""
+ENERGY = 1.5
+"""Standard deviation of the pattern over the whole frame that texture makes up for, levels (44.6 dB)."""
+TEXTURE = (0.1, 0.7)
+"""Least and largest share of the local deviation that the pattern's standard deviation has in texture."""
 MOST = 4.0
 """Largest standard deviation of the pattern, levels."""
 PEAK = 1.7
 """Largest value of the pattern, in its standard deviations."""
-AROUND = 5
+AROUND = 9
 """Side of the area whose least deviation counts as texture, cells: edges do not hide a pattern beside them."""
 WINDOW = 30
 """Frames per reading."""
@@ -77,7 +81,7 @@ class Reading:
 
     identifier: int
     score: float
-    """Cosine of the measurement and the identifier's codeword, 0.90 .. 1."""
+    """Cosine of the measurement and the identifier's codeword: 0.90 .. 1, or from 0.75 for a known identifier."""
     frames: int
     """Number of frames that it was read from."""
     start: int
@@ -151,17 +155,24 @@ def visibility(grid: Floats) -> Floats:
     least = cv2.GaussianBlur(cv2.erode(deviation, np.ones((AROUND, AROUND), np.uint8)), (0, 0), 1.0)
     shade = np.clip((grid - 2) / 12, 0, 1) * np.clip((254 - grid) / 12, 0, 1)
     plain = cv2.GaussianBlur(_flat()[np.clip(grid, 0, 255).astype(np.uint8)], (0, 0), 1.0)
-    return np.asarray(np.minimum(plain + TEXTURE * least, MOST) * shade, np.float32)
+    cross, square = 2 * float((plain * least).mean()), max(float((least * least).mean()), 1e-6)
+    missing = ENERGY**2 - float((plain * plain).mean())
+    share = (np.sqrt(max(cross * cross + 4 * square * missing, 0.0)) - cross) / (2 * square)
+    return np.asarray(np.minimum(plain + np.clip(share, *TEXTURE) * least, MOST) * shade, np.float32)
 
 
 @cache
 def _flat() -> Floats:
-    """(256,) float32 levels that are FLAT of CIEDE2000 on a grey of each level (lightness alone, CIE 142-2001)."""
+    """(256,) float32 levels that are FLAT of CIEDE2000 on a grey of each level (CIE 142-2001).
+
+    Dark colours count as more: the same levels on all channels change their chroma, up to DARK per level.
+    """
     value = np.arange(256) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     light = np.where(linear > 0.008856, 116 * np.cbrt(linear) - 16, 903.3 * linear)
     off = (light - 50) ** 2
-    return np.asarray(FLAT / (np.gradient(light) / (1 + 0.015 * off / np.sqrt(20 + off))), np.float32)
+    apart = np.gradient(light) / (1 + 0.015 * off / np.sqrt(20 + off))
+    return np.asarray(FLAT / np.maximum(apart, np.interp(np.arange(256), (30, 60), (DARK, 0))), np.float32)
 
 
 def measure(image: NDArray[np.uint8]) -> Floats:
@@ -193,13 +204,17 @@ def read(frames: Iterable[NDArray[np.uint8]]) -> Reading | None:
     return next(iter(decoded(recent, count - len(recent))), None)
 
 
-def decoded(measured: Iterable[Floats], start: int = 0) -> list[Reading]:
-    """The watermarks in the sum of measurements (5, 64) of consecutive frames, the latest slot first."""
+def decoded(measured: Iterable[Floats], start: int = 0, known: Known | None = None) -> list[Reading]:
+    """The watermarks in the sum of measurements (5, 64) of consecutive frames, the latest slot first.
+
+    `known` identifiers are also recognised where the identifier alone cannot be decoded.
+    """
     rows = list(measured)
     if not rows:
         return []
     total: NDArray[np.float64] = np.asarray(np.sum(rows, axis=0, dtype=np.float64))
-    hits = [(number, found) for number, soft in enumerate(total) if (found := decode(soft)) is not None]
+    read = ((number, decode(soft) or (known and known.nearest(soft))) for number, soft in enumerate(total))
+    hits = [(number, found) for number, found in read if found]
     return [Reading(f.identifier, f.score, len(rows), start, n - 1 if n else None) for n, f in reversed(hits)]
 
 

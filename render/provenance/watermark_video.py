@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from curate.footage.timeline import timeline
 from curate.types import Clip, Floats, Segment
 from render.provenance import watermark_search as search
 from render.provenance.watermark import SLOTS, STEP, WINDOW, Reading, decoded, measure, projected
-from render.provenance.watermark_code import false_positive_bound
+from render.provenance.watermark_code import THRESHOLD, Known, false_positive_bound
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,9 @@ DAMAGED = (FacesetError, OSError, ValueError, LookupError, ArithmeticError, Runt
 class _Search:
     """Sums and results over the spans of one video."""
 
-    def __init__(self, moved: bool) -> None:
+    def __init__(self, moved: bool, known: Known) -> None:
         self.moved = moved
+        self.known = known
         self.found: dict[int, Reading] = {}
         self.tries = 0
         self.totals: dict[bool, Floats] = {}
@@ -74,7 +75,7 @@ class _Search:
     def _add(self, rows: dict[bool, deque[Floats]], start: int, frames: int | None = None) -> None:
         for barred, measured in rows.items():
             self.tries += SLOTS + 1
-            for reading in decoded(measured, start):
+            for reading in decoded(measured, start, self.known):
                 self._keep(replace(reading, frames=frames or reading.frames, moved=barred))
 
     def _keep(self, reading: Reading) -> None:
@@ -82,30 +83,32 @@ class _Search:
         if earlier is None or reading.score > earlier.score:
             self.found[reading.identifier] = reading
 
+    def _bound(self, score: float) -> float:
+        return false_positive_bound(score) if score >= THRESHOLD else self.known.bound(score)
+
     def anywhere(self) -> None:
         """Look for the frame at other places and scales, in the sums of all frames."""
         for total in self.totals.values():
             for edges in search.places(total):
                 self.tries += SLOTS + 1
-                for reading in decoded([projected(search.moved(total, edges))]):
+                for reading in decoded([projected(search.moved(total, edges))], 0, self.known):
                     self._keep(replace(reading, frames=self.frames, moved=True))
 
     def result(self) -> tuple[Reading, ...]:
         """The watermarks found, the latest first, each with the chance that it is none."""
-        readings = [
-            replace(r, chance=min(1.0, self.tries * false_positive_bound(r.score))) for r in self.found.values()
-        ]
+        readings = [replace(r, chance=min(1.0, self.tries * self._bound(r.score))) for r in self.found.values()]
         return tuple(sorted(readings, key=lambda r: (-1 if r.slot is None else r.slot, r.score), reverse=True))
 
 
-def find_watermarks(path: Path, moved: bool = True) -> tuple[Reading, ...]:
+def find_watermarks(path: Path, moved: bool = True, known: Sequence[int] = ()) -> tuple[Reading, ...]:
     """The watermarks in a video or photo, the latest first; none if it cannot be decoded.
 
     `start` of a reading is the frame's index in the video. In up to 1800 frames every window of 30 frames is read, and
     every span at once; in a longer video a marked part may be missed if it is shorter than one sixtieth of it. If
-    nothing is found, `moved` looks for a cropped or padded frame, in the sum of all frames read.
+    nothing is found, `moved` looks for a cropped or padded frame, in the sum of all frames read. `known` identifiers
+    are recognised in worse copies.
     """
-    state = _Search(moved)
+    state = _Search(moved, Known(known))
     try:
         clip = video.probe(path)
         for segment in _spans(clip):

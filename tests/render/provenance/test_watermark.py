@@ -17,6 +17,7 @@ from render.provenance import watermark, watermark_code, watermark_search
 from render.provenance.watermark import GRID, Marker, decoded, measure, read
 from render.provenance.watermark_code import (
     THRESHOLD,
+    Known,
     codeword,
     decode,
     false_positive_bound,
@@ -316,3 +317,20 @@ def test_a_render_over_a_render_takes_a_free_slot(footage, marked, tmp_path):
     assert publish.free_slot(encoded(tmp_path / "plain.mp4", footage)) == (0, ())
     over = publish.free_slot(encoded(tmp_path / "marked.mp4", marked))
     assert over == (1, (identifier_text(IDENTIFIER),))
+
+
+def test_known_identifiers_are_recognised_where_bits_are_lost():
+    """Noise of 0.8 of a bit's strength: several bits are wrong, and still only this identifier is near."""
+    generator = np.random.default_rng(5)
+    known = Known([7, IDENTIFIER, 99])
+    for _ in range(20):
+        soft = codeword(IDENTIFIER) + generator.normal(0, 0.75, 64)
+        found = known.nearest(soft)
+        assert found is None or found.identifier == IDENTIFIER
+    soft = codeword(IDENTIFIER).astype(np.float64)
+    soft[:7] *= -1
+    assert decode(soft) is None and known.nearest(soft).identifier == IDENTIFIER
+    assert known.nearest(soft).score == pytest.approx(1 - 14 / 64)
+    assert Known([]).nearest(soft) is None and Known([1]).nearest(np.zeros(64)) is None
+    assert known.bound(0.75) < 2e-11 and false_positive_bound(0.75) > 1e-3
+    assert all(known.nearest(noise) is None for noise in generator.normal(size=(20_000, 64)))
