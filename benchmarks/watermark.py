@@ -3,17 +3,17 @@ and how far it can be seen.
 
     python -m benchmarks.watermark --clips DIR [--clip-names d0,d3,...] [--frames 90] [--negatives 10000] [--walls]
 
-Each clip gets its own identifier, is treated, encoded by x264 (preset medium) and decoded. `exact` counts windows of 30
-consecutive frames whose identifier is right, `wrong` those with another one; where the frame has to be found first
-(crops, bars), three windows are searched. `known` counts windows in which a known identifier is recognised. `whole` says whether all frames at once are read. `two passes` marks the
-clip, encodes it at CRF 18, marks it again in the next slot, and encodes at CRF 23: its rows are the first and the
-second mark. `ms` is CPU time per marked frame, one thread.
+Each clip gets its own identifier, is treated, encoded by x264 (preset medium) and decoded. `exact` counts windows of
+30 consecutive frames whose identifier is right, `wrong` those with another one; where the frame has to be found first
+(crops, bars), three windows are searched. `known` counts windows in which a known identifier is recognised. `whole`
+says whether all frames at once are read. `two passes` marks the clip, encodes it at CRF 18, marks it again in the next
+slot, and encodes at CRF 23: its rows are the first and the second mark. `ms` is CPU time per marked frame, one thread.
 
 Seen: CIEDE2000 of marked and unmarked frames after a mean over 8 x 8 pixels, its maximum where the unmarked frame is
 flat (standard deviation below 2 levels over 17 x 17 pixels), the per cent of flat pixels above 0.5, and the 99th
-percentile everywhere; VMAF of the marked against the unmarked frames, and of these against themselves. `--walls` measures plain walls, skin and sky that the
-benchmark makes. False positives: windows of unmarked frames as they are, re-encoded, halved, upside down, cropped, and
-as negatives.
+percentile everywhere; VMAF of the marked against the unmarked frames, and of these against themselves. `--walls`
+measures plain walls, skin and sky that the benchmark makes. False positives: windows of unmarked frames as they are,
+re-encoded, halved, upside down, cropped, and as negatives.
 """
 
 from __future__ import annotations
