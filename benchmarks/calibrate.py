@@ -25,7 +25,11 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="folder with aflw2000/ and yaleb/")
     folder = parser.parse_args().real
     if folder is not None:
-        print(f"GAINS = {tuple(round(gain, 3) for gain in real_fits.fit_gains(read_aflw(folder)))}")
+        faces = read_aflw(folder)
+        gains = real_fits.fit_gains(faces)
+        print(f"GAINS = {tuple(round(gain, 3) for gain in gains)}")
+        weights = real_fits.fit_weights(faces, gains, real_fits.calibration_faces())
+        print(f"WEIGHTS = {tuple(tuple(round(x, 2) for x in axis) for axis in weights)}")
         data = read_yale(folder)
         truth = np.einsum("nji,nj->ni", data.upright, data.truth)
         bias = real_fits.fit_bias(real_fits.raw_light(data), truth)

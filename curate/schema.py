@@ -154,7 +154,23 @@ COLUMNS: tuple[Column, ...] = (
         True,
         "Log ratio of fine to coarse gradient energy on the face, in the sharpest direction",
     ),
-    Score("MotionBlur", "", 0, None, False, "Sharpness in the sharpest direction minus the least sharp direction"),
+    Score(
+        "MotionBlur",
+        "",
+        0,
+        None,
+        False,
+        "Log ratio of fine to coarse gradients across a streak minus along it; defocus leaves it",
+    ),
+    Score(
+        "LandmarkJump",
+        "cm",
+        0,
+        None,
+        False,
+        "Distance of the rigid landmarks from their mean in the frames before and after, in the head's own axes; null "
+        "without both frames",
+    ),
     Score(
         "CompressionArtifacts", "", 0, None, False, "Luma steps at 8-pixel block borders relative to neighbouring steps"
     ),

@@ -25,12 +25,12 @@ from curate.footage.dissolves import blended, packed, trace
 from curate.footage.reader import Account
 from curate.footage.reader import packed as account_text
 from curate.footage.shots import Shots, thumbnail
-from curate.footage.skip import Watch
+from curate.footage.skip import Parts, Watch
 from curate.footage.video import decode
 from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED
 from curate.schema import STATUS_OK, part_schema
-from curate.scores import expression, lighting, quality
+from curate.scores import expression, lighting, quality, steadiness
 from curate.settings import AUTO, Settings
 from curate.types import Clip, Floats, Frame, Image, Segment
 
@@ -96,10 +96,11 @@ class _Reader:
         if self.shots.cut(thumb) or (self.photos and self.read):
             self.shot += 1
             self.tracker.cut()
+        passed = frame.index - self.read[-1] if self.watch is not None and self.read else 1
         self.read.append(frame.index)
-        faces = self.tracker.step(frame.image)
+        faces = self.tracker.step(frame.image, passed)
         if self.watch is not None:
-            self.watch.remember(frame.luma, [seen.box for seen in faces])
+            self.watch.remember(frame.luma, [Parts(seen.box, seen.details) for seen in faces])
         return faces
 
 
@@ -135,6 +136,7 @@ def extract_segment(
             _remember(chips.setdefault(seen.track, Chips()), len(rows) - 1, row, frame, seen, backends.identifier)
     _identify(rows, chips, reader, backends.identifier)
     _stand_for(rows, reader.read, end)
+    _steady(rows, clip)
     check()
     _write(folder, clip, segment, settings, rows, frames, reader, account_text(account))
     return frames
@@ -150,6 +152,19 @@ def _stand_for(rows: list[Row], read: list[int], end: int) -> None:
     lasts = {a: b - a for a, b in itertools.pairwise([*read, end])}
     for row in rows:
         row["stands_for"] = lasts[row["frame"]]
+
+
+def _steady(rows: list[Row], clip: Clip) -> None:
+    """How far the landmarks of each face jump; photos and other landmarkers have no such score."""
+    tracks: dict[tuple[int, int], list[Row]] = {}
+    for row in rows if clip.kind == "video" else []:
+        if len(row["landmarks"]) >= 3 * 468:
+            tracks.setdefault((row["shot"], row["track"]), []).append(row)
+    for own in tracks.values():
+        points = np.stack([row["landmarks"].reshape(-1, 3) for row in own])
+        found = steadiness.jumps(points, np.array([row["time"] for row in own]))
+        for row, jump in zip(own, found, strict=True):
+            row["LandmarkJump"] = jump if np.isfinite(jump) else None
 
 
 def _row(clip: Clip, segment: Segment, frame: Frame, index: int, shot: int, seen: Seen) -> Row:

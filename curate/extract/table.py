@@ -7,6 +7,7 @@ who is who; then an even sample of the subject's faces, which says what is its o
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -38,8 +39,11 @@ from curate.extract.tracks import joined
 from curate.runtime import jobs
 from curate.runtime.files import atomic
 from curate.schema import COLUMNS, table_schema
+from curate.scores.expression import never_rests
 from curate.scores.lighting import skin
 from curate.types import Progress, no_progress
+
+log = logging.getLogger(__name__)
 
 A_WORKER = 10_000
 """Faces that are worth a worker's start."""
@@ -85,11 +89,12 @@ def build(
     if not tracks.tracks:
         raise NobodyError(
             f"{faceset.folder}: no face was found in the footage: "
-            "check that it shows a person whose face is at least 24 px wide and not covered"
+            "check that it shows a person whose face is at least 40 px wide and not covered"
         )
     people = find_people(tracks, faceset)
     with threadpool_limits(1):  # sums are taken in the same order everywhere
         own = learn(_sample(parts, people))
+    _tell_rest(faceset, own)
     own = own if calibrated is None else replace(calibrated, skin=own.skin)
     for left in faceset.folder.glob(f"{PIECES}*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -111,6 +116,17 @@ def build(
     if faceset.anchor != people.anchor:
         faceset.changed(anchor=people.anchor, persons=())
     return counts
+
+
+def _tell_rest(faceset: Faceset, own: Own) -> None:
+    does = never_rests(own.neutral)
+    if does:
+        log.warning(
+            "%s: the subject is never at rest in this footage: its calmest faces, which count as neutral, show %s. "
+            "Add footage with a resting face",
+            faceset.folder,
+            " and ".join(does),
+        )
 
 
 def calibration(faceset: Faceset) -> Own:

@@ -53,6 +53,8 @@ LIPS: tuple[int, ...] = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409,
 INNER_LIPS: tuple[int, ...] = (
     78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191,
 )  # fmt: skip
+MIRRORED_IRISES = (473, 476, 475, 474, 477, 468, 471, 470, 469, 472)
+"""What a mirror makes of the irises' points 468..477."""
 RIGHT_BROW: tuple[int, ...] = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
 LEFT_BROW: tuple[int, ...] = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 
@@ -128,6 +130,14 @@ def canonical() -> Mesh:
         np.array(basis, np.int32),
         np.array(weights),
     )
+
+
+@functools.cache
+def mirrored() -> NDArray[np.int64]:
+    """(478,) the point that each of the landmarker's points becomes in a mirror."""
+    vertices = canonical().vertices
+    there = np.square(vertices[:, None] - vertices * (-1, 1, 1)).sum(2).argmin(1)
+    return np.concatenate([there, MIRRORED_IRISES])
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:

@@ -10,15 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.face import shape_bias
 from curate.face.mesh import canonical
 
 Doubles = NDArray[np.float64]
 Gains = tuple[float, float, float]
-GAINS: Gains = (1.085, 0.976, -1.19)
+GAINS: Gains = (1.085, 0.984, -1.016)
 """True over fitted yaw, fitted on the turntable's calibration heads; true over fitted pitch, and degrees added to it,
 fitted by `benchmarks/calibrate.py --real` on 968 pictures of AFLW2000-3D; at two folds in docs/accuracy.md."""
 SURE = 60.0
 """Degrees of yaw up to which a well fitted pose is trusted fully."""
+TURNED, FIT_POWER = 18.0, 0.7
+"""Degrees beyond SURE over which confidence falls, and how much the mesh's fit counts in it: chosen so that 93 % of
+968 pictures of AFLW2000-3D are above 0.5; docs/accuracy.md shows the error at each confidence."""
 ZERO_YAW = 45.0
 LEVEL, LEVEL_SHARE = 10.0, 0.04
 """Degrees by which the pitch of a level head may differ from 0, about twice the scatter between people, and the share
@@ -90,6 +94,17 @@ def matrix(
     return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
 
 
+def about(vectors: NDArray[np.floating]) -> Doubles:
+    """Rotations (N, 3, 3) about axes (N, 3) by as many degrees as these are long (Rodrigues)."""
+    v = np.radians(np.asarray(vectors, np.float64))
+    angle = np.linalg.norm(v, axis=1)[:, None, None]
+    x, y, z = v.T
+    none = np.zeros_like(x)
+    cross = np.moveaxis(np.array([[none, -z, y], [z, none, -x], [-y, x, none]]), -1, 0)
+    once, twice = np.sinc(angle / np.pi), np.sinc(angle / 2 / np.pi) ** 2 / 2
+    return np.asarray(np.eye(3) + once * cross + twice * (cross @ cross))
+
+
 @dataclass(frozen=True)
 class HeadPose:
     """Poses of N faces."""
@@ -106,14 +121,24 @@ class HeadPose:
 def head_pose(points: NDArray[np.floating]) -> HeadPose:
     """Poses of landmarks (N, 478, 3) or (N, 468, 3), degrees.
 
-    The landmarker flattens turned heads and overstates their pitch; GAINS undo that. Confidence falls with the fit's
+    The landmarker flattens turned heads and overstates their pitch; GAINS undo that, and `curate.face.shape_bias` what
+    the mesh's own shape says about the error. Confidence falls with the fit's
     residual (people differ from the canonical mesh by about 0.35 cm, a mesh that has lost the face by more than 1 cm)
     and past SURE degrees of yaw: there half of the face is guessed. From about 78 degrees on the landmarker itself no
     longer believes in a face (such profiles are kept and marked, see `curate.face.track`), and angles between 75 and 90
     are distinguished only roughly, up to 15 degrees small.
     """
     fit = fit_mesh(points)
-    return trusted(fit, *corrected(*euler(fit.rotation)))
+    return trusted(fit, *unbiased(points, fit))
+
+
+def unbiased(
+    points: NDArray[np.floating], fit: Fit, gains: Gains | None = None, weights: shape_bias.Weights | None = None
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Yaw, pitch and roll (N,) in degrees of landmarks and their fit, by GAINS and the shape's WEIGHTS, or others."""
+    angles = euler(fit.rotation)
+    found = shape_bias.terms(points, fit.scale, fit.rotation, fit.shift, angles[0])
+    return euler(matrix(*corrected(*angles, gains)) @ about(shape_bias.turns(found, weights)))
 
 
 def corrected(
@@ -127,8 +152,8 @@ def corrected(
 def trusted(fit: Fit, yaw: Doubles, pitch: Doubles, roll: Doubles) -> HeadPose:
     """Poses (N,) with the confidence that their fit and their yaw deserve."""
     fits = np.exp(-np.square(np.maximum(fit.residual - 0.35, 0) / 0.5))
-    seen = np.exp(-np.square(np.maximum(np.abs(yaw) - SURE, 0) / 15))
-    return HeadPose(yaw, pitch, roll, fits * seen, fits)
+    seen = np.exp(-np.square(np.maximum(np.abs(yaw) - SURE, 0) / TURNED))
+    return HeadPose(yaw, pitch, roll, fits**FIT_POWER * seen, fits)
 
 
 def zero(pitch: NDArray[np.floating], yaw: NDArray[np.floating], confidence: NDArray[np.floating]) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.face.backends import Detector, Landmarker
-from curate.face.mesh import AT
+from curate.face.mesh import AT, LEFT_EYE, LIPS, RIGHT_EYE
 from curate.face.pose import head_pose
 from curate.face.search import search
 from curate.types import Detection, Floats, Image, Landmarks
@@ -26,8 +26,12 @@ PROFILE_FIT = 0.01
 """Least fit of a profile's mesh (`curate.face.pose.HeadPose.fits`): below, the landmarks have left the face."""
 SEARCH_EVERY = 25
 """Frames without a face between two searches that take longer (`curate.face.search`); each shot begins with one."""
+DETECT_WITHIN = 25
+"""Frames of the footage within which the detector runs again, however many of them are skipped as still."""
 MIN_SIDE = 24
 """Smallest box in pixels that is used."""
+DETAIL = 0.6
+"""Least height of an eye's or the mouth's box over its width: lids and lips move within it."""
 MARGIN = 1.5
 """Side of the landmarker's region over the longer side of the box."""
 
@@ -42,6 +46,13 @@ class Seen:
     landmarks: Landmarks
     detection_score: float
     """Of the detection that the track goes back to, or the landmarker's presence since then, whichever is lower."""
+
+    @property
+    def details(self) -> tuple[NDArray[np.float64], ...]:
+        """Boxes as `box` of both eyes, and of the mouth."""
+        points = self.landmarks.points
+        groups = (RIGHT_EYE, LEFT_EYE, LIPS) if len(points) >= 468 else (range(36, 42), range(42, 48), range(48, 68))
+        return tuple(_around(points[list(group), :2]) for group in groups)
 
     @property
     def profile(self) -> bool:
@@ -59,6 +70,8 @@ class Tracker:
     _active: dict[int, Seen] = field(default_factory=dict)
     _next: int = 0
     _since: int = 0
+    _passed: int = 0
+    """Frames of the footage since the last detection, with those that were skipped."""
     _looked: bool = False
     _empty: int = 0
     """Frames since the last longer search."""
@@ -68,20 +81,21 @@ class Tracker:
         self._active = {}
         self._looked, self._empty = False, 0
 
-    def step(self, image: Image) -> list[Seen]:
-        """The faces of the next frame, by track."""
+    def step(self, image: Image, passed: int = 1) -> list[Seen]:
+        """The faces of the next frame, by track; `passed` frames lie between it and the one before, with itself."""
         before = self._active
         self._active = {}
         for track, seen in before.items():
             self._try(image, track, region_of(seen.landmarks), seen.detection_score)
-        self._since += 1
+        self._since, self._passed = self._since + 1, self._passed + passed
         lost = {t: s for t, s in before.items() if t not in self._active}
-        if not self._looked or not self._active or lost or self._since >= self.detect_every:
+        due = self._since >= self.detect_every or self._passed >= max(self.detect_every, DETECT_WITHIN)
+        if not self._looked or not self._active or lost or due:
             self._detect(image, lost)
         return [self._active[t] for t in sorted(self._active)]
 
     def _detect(self, image: Image, lost: dict[int, Seen]) -> None:
-        self._since, self._looked = 0, True
+        self._since, self._passed, self._looked = 0, 0, True
         self._take(image, self.detector.detect(image), lost)
         if self._active:
             self._empty = 0
@@ -133,6 +147,14 @@ class Tracker:
             track, box, landmarks, score if landmarks.score < MIN_PRESENCE else min(score, landmarks.score)
         )
         return True
+
+
+def _around(points: Floats) -> NDArray[np.float64]:
+    """(4,) box around some points, at least DETAIL of its width high, with a margin of an eighth of its width."""
+    low, high = points.min(0).astype(np.float64), points.max(0).astype(np.float64)
+    width = max(float(high[0] - low[0]), 1.0)
+    middle, size = (low + high) / 2, np.array([1.25 * width, max(float(high[1] - low[1]) + width / 4, DETAIL * width)])
+    return np.concatenate([middle - size / 2, size])
 
 
 def _turns_away(seen: Seen, box: NDArray[np.float64]) -> bool:

@@ -45,6 +45,11 @@ REST_SHARE, REST_ROOM, REST_FACES = 0.03, 0.06, 10
 than REST_FACES are not enough."""
 SUSTAINED = 8
 """Faces in order over which liveliness is averaged at most: noise alone does not make a face calm."""
+RESTLESS: dict[str, tuple[tuple[str, ...], float, str, float]] = {
+    "an open mouth": (("jawOpen",), 0.2, "mouth opening", 0.6),
+    "a smile": (("mouthSmileLeft", "mouthSmileRight"), 0.4, "mouth width", 6.5),
+}
+"""Blendshapes whose mean is beyond a limit, or a distance (cm) beyond its own, in no face at rest."""
 WINSOR = 0.05
 """Values beyond these quantiles count as if they were at them."""
 RIDGE = 0.02
@@ -135,6 +140,16 @@ def neutral_of(
     usual, resting = _winsorised(rest), _winsorised(rest[at_rest(rest)])
     resting[52:54] = usual[52:54]  # gaze
     return Neutral(slopes, resting, level)
+
+
+def never_rests(neutral: Neutral) -> tuple[str, ...]:
+    """What even the calmest faces of a neutral do, of RESTLESS: then the neutral is not the face at rest."""
+    return tuple(
+        name
+        for name, (blendshapes, limit, distance, furthest) in RESTLESS.items()
+        if np.mean([neutral.level[INDEX[part]] for part in blendshapes]) > limit
+        or neutral.level[54 + DISTANCES.index(distance)] > furthest
+    )
 
 
 def liveliness(values: NDArray[np.floating]) -> Doubles:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from curate.face.align import hull_mask
 from curate.face.mesh import AT
+from curate.scores import motion
 from curate.types import Floats, Image
 
 Mask = NDArray[np.bool_]
@@ -27,7 +28,8 @@ CHEEK_BINS, CHEEK_SOFT = 64, 20.0
 """Bins of a cheek's histogram, and luma levels over which it is softened."""
 SCALARS: dict[str, tuple[float, float]] = {
     "Sharpness": (0.0, 0.3),
-    "MotionBlur": (0.8, -0.2),
+    "MotionBlur": (0.4, -0.08),
+    "LandmarkJump": (0.15, -0.04),
     "CompressionArtifacts": (0.5, -0.12),
     "UnderExposurePrevention": (0.6, 0.1),
     "OverExposurePrevention": (0.6, 0.1),
@@ -68,10 +70,9 @@ def measure(
     size = crop.shape[0]
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
     skin: Mask = hull_mask(points, size, size) > 0.5
-    sharp, motion = detail(grey, skin)
     values = {
-        "Sharpness": sharp,
-        "MotionBlur": motion,
+        "Sharpness": sharpness(grey, skin),
+        "MotionBlur": motion.blur(grey, points),
         "CompressionArtifacts": max(blockiness(grey), blockiness(_patch(frame, landmarks))),
         "UnderExposurePrevention": _share(grey[skin] - DARK),
         "OverExposurePrevention": _share(BRIGHT - grey[skin]),
@@ -89,16 +90,13 @@ def measure(
     return values
 
 
-def detail(grey: Floats, skin: Mask) -> tuple[float, float]:
-    """Sharpness and motion blur of the face.
+def sharpness(grey: Floats, skin: Mask) -> float:
+    """Natural logarithm of the energy of fine over coarse gradients in the direction where it is largest.
 
-    Sharpness: natural logarithm of the energy of fine over coarse gradients in the direction where it is largest;
-    exposure and contrast cancel, and a streak leaves it as it is. Motion blur: the same in the best direction minus the
-    worst, 0 and more; a streak takes the fine gradients along it away, and the ratio to the coarse ones takes out that
-    faces have more horizontal edges than vertical ones.
+    Exposure and contrast cancel, and a streak leaves it as it is (see `curate.scores.motion` for that).
     """
     if not skin.any():
-        return 0.0, 0.0
+        return 0.0
     turn = np.arange(DIRECTIONS) * np.pi / DIRECTIONS
     energy = []
     for width in (FINE, COARSE):
@@ -108,7 +106,7 @@ def detail(grey: Floats, skin: Mask) -> tuple[float, float]:
         xx, yy, xy = (along @ along) / len(along), (down @ down) / len(along), (along @ down) / len(along)
         energy.append(np.cos(turn) ** 2 * xx + np.sin(turn) ** 2 * yy + np.sin(2 * turn) * xy)
     ratio = np.log(np.maximum(energy[0] - energy[1], 1e-3)) - np.log(np.maximum(energy[1], 1e-2))
-    return float(ratio.max()), float(ratio.max() - ratio.min())
+    return float(ratio.max())
 
 
 def blockiness(grey: Floats) -> float:

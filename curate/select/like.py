@@ -17,7 +17,7 @@ Doubles = NDArray[np.float64]
 MEASURES = {
     "Sharpness": 3.0, "MotionBlur": -1.0, "FaceOcclusionPrevention": 1.0, "InterEyeDistance": 0.25,
     "UnderExposurePrevention": 0.25, "OverExposurePrevention": 0.25, "pose_confidence": 0.25,
-    "landmark_confidence": 0.25, "CompressionArtifacts": -0.25,
+    "landmark_confidence": 0.25, "CompressionArtifacts": -0.25, "LandmarkJump": -0.25,
 }  # fmt: skip
 """How much each measure counts per spread of the footage; below 0 where less is better."""
 QUALITY_PULL = 0.15

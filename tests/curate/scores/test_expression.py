@@ -8,7 +8,7 @@ from curate.face.mesh import BLENDSHAPES, canonical
 from curate.face.pose import LEVEL, matrix, zero
 from curate.schema import COLUMNS
 from curate.scores import expression
-from curate.scores.expression import AXES, DISTANCES, FULL, INDEX, LIPS, apply, neutral_of, untilted
+from curate.scores.expression import AXES, DISTANCES, FULL, INDEX, LIPS, apply, neutral_of, never_rests, untilted
 
 JAW = INDEX["jawOpen"]
 
@@ -115,6 +115,14 @@ def test_neutral_is_the_resting_face_however_rare(share: float) -> None:
         assert abs(np.median(found.axes[name][still])) < 0.05, name
     if share:
         assert np.median(found.axes["smile"][busy]) > 0.4
+
+
+def test_who_smiles_throughout_is_told_to_never_rest() -> None:
+    mine = faces()
+    mine[0][:] -= 0.25
+    assert never_rests(neutral_of(*mine)) == ()
+    mine[0][:, [INDEX["mouthSmileLeft"], INDEX["mouthSmileRight"]]] += 0.5
+    assert never_rests(neutral_of(*mine)) == ("a smile",)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.7, 0.95])
