@@ -30,6 +30,8 @@ LIMIT = 1800
 """Maximum number of frames that are searched; a longer video is searched in windows spread evenly over it."""
 PROBED = 8
 """First frames of a span, in which bars are detected."""
+SURE = 1e-12
+"""Least chance of a false reading that is stated: the bound is about signs drawn at random, and no more certain."""
 STORED = View(square=False, sdr=False, progressive=False)
 """The pictures in which the mark lies."""
 # Errors of the libraries for damaged videos and other files.
@@ -96,7 +98,9 @@ class _Search:
 
     def result(self) -> tuple[Reading, ...]:
         """The watermarks found, the latest first, each with the chance that it is none."""
-        readings = [replace(r, chance=min(1.0, self.tries * self._bound(r.score))) for r in self.found.values()]
+        readings = [
+            replace(r, chance=min(1.0, max(self.tries * self._bound(r.score), SURE))) for r in self.found.values()
+        ]
         return tuple(sorted(readings, key=lambda r: (-1 if r.slot is None else r.slot, r.score), reverse=True))
 
 
