@@ -32,7 +32,7 @@ CANDIDATES = 8
 STEPS = (0.004, 0.002, 0.001, 0.0005)
 """Steps of the refinement, in widths or heights of the frame."""
 BAR = 6.0
-"""Largest deviation within a row or column of a bar, levels."""
+"""Largest deviation within a row or column of a bar, and between those of one bar, levels."""
 WIDEST = 0.3
 """Largest share of the frame that is taken for one bar."""
 Edges = tuple[float, float, float, float]
@@ -56,22 +56,25 @@ class Box:
 def box(images: list[NDArray[np.uint8]]) -> Box | None:
     """The picture inside the bars of some frames (H, W) uint8 luma; None if there are no bars or nothing else."""
     stacked = np.stack(images).astype(np.float32)
-    top, bottom = _inside(stacked.std(axis=2).max(axis=0))
+    top, bottom = _inside(stacked)
     rows = stacked[:, top:bottom] if bottom > top else stacked
-    left, right = _inside(rows.std(axis=1).max(axis=0))
+    left, right = _inside(rows.transpose(0, 2, 1))
     height, width = images[0].shape
     if (left, right, top, bottom) == (0, width, 0, height) or right - left < width // 3 or bottom - top < height // 3:
         return None
     return Box(left, right, top, bottom)
 
 
-def _inside(spread: Floats) -> tuple[int, int]:
-    """First and end of the lines that are no bar."""
-    busy = np.flatnonzero(spread > BAR)
-    most = int(WIDEST * len(spread))
-    if not len(busy):
-        return 0, len(spread)
-    return min(int(busy[0]), most), max(int(busy[-1]) + 1, len(spread) - most)
+def _inside(lines: Floats) -> tuple[int, int]:
+    """First and end of the lines (T, N, K) that are no bar: a bar is even, and as bright as its outermost line."""
+    even = lines.std(axis=2).max(axis=0) <= BAR
+    level = lines.mean(axis=2)
+    ends = []
+    for outermost in (0, -1):
+        bar = even & (np.abs(level - level[:, outermost, None]).max(axis=0) <= BAR)
+        picture = np.flatnonzero(~bar[:: 1 if outermost == 0 else -1])
+        ends.append(min(int(picture[0]), int(WIDEST * len(even))) if len(picture) else 0)
+    return ends[0], len(even) - ends[1]
 
 
 def fine(image: NDArray[np.uint8]) -> Floats:
