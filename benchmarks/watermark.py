@@ -93,6 +93,7 @@ CONDITIONS = (
     Condition("crf 23", 23),
     Condition("crf 28", 28),
     Condition("half, crf 23", 23, 0.5),
+    Condition("half, crf 18", 18, 0.5),
     Condition("crop 2 %, crf 23", 23, 1.0, cropped, True),
     Condition("letterbox 12 %", 23, 1.0, lambda f: barred(f, (0.12, 0)), True),
     Condition("pillarbox 12 %", 23, 1.0, lambda f: barred(f, (0, 0.12)), True),
