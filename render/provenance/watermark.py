@@ -55,6 +55,8 @@ DARK = 0.5
 """CIEDE2000 of a level on a dark colour, such as brown hair or a coat."""
 ENERGY = 1.5
 """Standard deviation of the pattern over the whole frame that texture makes up for, levels (44.6 dB)."""
+PIXELS = 250_000
+"""Pixels of a frame beyond which less is needed: more of them are averaged in a cell."""
 TEXTURE = (0.1, 0.7)
 """Least and largest share of the local deviation that the pattern's standard deviation has in texture."""
 MOST = 4.0
@@ -128,7 +130,7 @@ class Marker:
         """(GRID, GRID) float32 levels to add."""
         code = _whole_code(self.slot)
         flat, deviation = whitened(grid)
-        mask = visibility(grid)
+        mask = visibility(grid, self.size[0] * self.size[1])
         response = float((mask / deviation).mean()) * _high_pass_gain(self.slot)
         amplitudes = _amplitudes(_project(flat, code) * self._bits, max(response, 1e-6), GRID**2)
         unit = np.clip(spread(amplitudes * self._bits, code), -PEAK, PEAK)
@@ -144,7 +146,7 @@ def _add(image: Any, pattern: Floats, out: Any) -> None:
     cv2.subtract(out, cv2.cvtColor(darker, cv2.COLOR_GRAY2RGB), dst=out)
 
 
-def visibility(grid: Floats) -> Floats:
+def visibility(grid: Floats, pixels: int = PIXELS) -> Floats:
     """Standard deviation (GRID, GRID) float32 in levels that a pattern may have on the grid (luma in 0..255).
 
     On flat areas it is FLAT of CIEDE2000; the least deviation nearby adds to it (contrast masking). None near black
@@ -156,7 +158,7 @@ def visibility(grid: Floats) -> Floats:
     shade = np.clip((grid - 2) / 12, 0, 1) * np.clip((254 - grid) / 12, 0, 1)
     plain = cv2.GaussianBlur(_flat()[np.clip(grid, 0, 255).astype(np.uint8)], (0, 0), 1.0)
     cross, square = 2 * float((plain * least).mean()), max(float((least * least).mean()), 1e-6)
-    missing = ENERGY**2 - float((plain * plain).mean())
+    missing = ENERGY**2 * min(PIXELS / pixels, 1.0) ** 0.5 - float((plain * plain).mean())
     share = (np.sqrt(max(cross * cross + 4 * square * missing, 0.0)) - cross) / (2 * square)
     return np.asarray(np.minimum(plain + np.clip(share, *TEXTURE) * least, MOST) * shade, np.float32)
 
