@@ -18,6 +18,7 @@ from benchmarks import (
     accuracy_expression,
     accuracy_identity,
     accuracy_light,
+    accuracy_motion,
     accuracy_pose,
     accuracy_quality,
     accuracy_real,
@@ -29,6 +30,7 @@ AREAS = {
     "light": accuracy_light.rows,
     "expression": accuracy_expression.rows,
     "quality": accuracy_quality.rows,
+    "motion": accuracy_motion.rows,
     "identity": accuracy_identity.rows,
 }
 

@@ -42,6 +42,8 @@ RATE = 25
 SECONDS = 0.5
 NOISE = 3.0
 """Levels of 255 that H.264 at CRF 4 may cost in the brightness of this noise, on average."""
+LUMA = np.array([0.299, 0.587, 0.114])
+"""BT.601: what 4:2:0 keeps of a palette's colours, pixel by pixel, is their brightness."""
 X264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "12", "-sc_threshold", "0")
 X265 = ("-c:v", "libx265", "-preset", "ultrafast", "-crf", "12")
 CODECS: dict[str, tuple[str, ...]] = {
@@ -201,7 +203,7 @@ def rendered(path: Path, clip: Clip, times: list[float]) -> list[str]:
     off = [abs(float(f.time - made[0].time) - (t - times[0])) for f, t in zip(made, times, strict=False)]
     told += [f"times of the render are off by {max(off):.3f} s"] if max(off) > 0.002 else []
     pairs = zip(made, video.decode(clip), strict=False)
-    noise = float(np.mean([np.abs(a.image.mean(axis=2) - b.image.mean(axis=2)).mean() for a, b in pairs]))
+    noise = float(np.mean([np.abs(a.image @ LUMA - b.image @ LUMA).mean() for a, b in pairs]))
     return told + ([f"pixels of the render are off by {noise:.1f} levels"] if noise > NOISE else [])
 
 

@@ -1,22 +1,24 @@
-"""Does a curated selection train better? k faces chosen in several ways, one tiny autoencoder, faces held out.
+"""Does a curated selection train better? k faces chosen in several ways, a small autoencoder, faces held out.
 
-    python -m benchmarks.curation --clips DIR [--names d3 d6 d9 d10] [--k 32] [--steps 600] [--seeds 5] [--work DIR]
+    python -m benchmarks.curation FACESET... [--k 32 200] [--regimes plain ...] [--learners linear]
 
-Blocks of 2 s are held out, with a guard of 0.5 s on both sides. From the rest k faces are chosen by `choose` and by its
-rivals: at random, evenly in time, evenly after near-duplicates are dropped, DeepFaceLab's "best faces", k-centre in
-our space, k-medoids and facility location on pixels, SemDeDup on pixels (Abbas et al. 2023), and by the formula of
-fiftyone.brain's uniqueness (distance to the three nearest neighbours) on pixels. The same autoencoder is then trained
-for the same number of steps from the same seeds on each, and on all faces. Error is the mean absolute difference of
-held-out crops in percent: plain, balanced over k-means of their pixels, and the 95th percentile; and balanced over our
-own kinds of faces. Regimes, made from each clip:
+Blocks of 2 s are held out, with a guard of 0.5 s on both sides. From the rest k faces are chosen by `choose` and by the
+rivals of `benchmarks.curation_rivals`; with `--few` by those alone that need no pixels. A learner is then made from
+each choice, with the same seeds:
+
+    nearest     none: a held-out face is reconstructed by the chosen crop that is most like it
+    linear      a linear autoencoder: the main axes of the chosen crops, each of them moved, turned and scaled a little
+    network     a convolutional autoencoder, --steps steps
+
+Error is the mean absolute difference of held-out crops in percent: plain, balanced over k-means of their pixels, the
+95th percentile, and balanced over our own kinds of faces. Regimes, made from each clip:
 
     plain       the clip as it is
     interview   its calmest second and a half, repeated with film noise until it makes up 90 %
     dirty       with a copy blurred by 2 px, and 5 % misread faces: pose and expression of another, crop out of place
+    film        shots of a second in random order, a third of them dark, a third small, and 5 % faces of somebody else
 
-With --steps 0 nothing is trained: the error is that of the chosen crop that is most like the held-out one.
-
-The last table has the paired differences, rival minus ours, over clips and seeds with 95 % intervals.
+The last table has the paired differences, rival minus ours: means over seeds, with 95 % intervals over clips.
 """
 
 from __future__ import annotations
@@ -24,10 +26,8 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -35,12 +35,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from curate.dataset.faceset import Faceset
-from curate.extract.pipeline import Request, curate
+from benchmarks.curation_rivals import METHODS, OURS, Pool, pixels_of, random
+from curate.dataset.faceset import Faceset, open_faceset
 from curate.select import coverage
-from curate.select.options import Budget
-from curate.select.selection import choose
-from curate.select.similarity import net, squared
 from curate.select.space import Space
 
 SIZE = 32
@@ -48,7 +45,13 @@ CALM_SECONDS, CALM_SHARE = 1.5, 0.9
 BLOCK, GUARD = 2.0, 0.5
 BLUR, SOFTER, MISREAD = 2.0, 0.45, 0.05
 """Pixels of the crop; Sharpness that such a blur costs (measured: 0.41 and 0.54 on two clips); share of faces."""
-REGIMES = ("plain", "interview", "dirty")
+DARK, SMALL, STRANGERS = 0.3, 4, 0.05
+"""Share of the light that is left; times by which a face is smaller; share of faces of somebody else."""
+AXES, PICTURES = 24, 300
+"""Of the linear autoencoder; pictures from which they are made, about."""
+REGIMES = ("plain", "interview", "dirty", "film")
+LEARNERS = ("nearest", "linear", "network")
+FEW = (OURS, "uniform in time", "DFL most varied", "k-centre", "all faces")
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,12 @@ class Footage:
 
     clip: str
     regime: str
-    pool: pd.DataFrame
-    images: np.ndarray
-    """(N, SIZE, SIZE, 3) uint8 of the pool."""
+    pool: Pool
     held: np.ndarray
     pixels: np.ndarray
     """(H,) weights of the held-out faces that balance groups of like pixels."""
     kinds: np.ndarray
     """(H,) weights that balance our kinds."""
-    points: np.ndarray
-    """(N, D) of the pool in the absolute space."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,7 @@ class Result:
     clip: str
     regime: str
     method: str
+    learner: str
     k: int
     seed: int
     plain: float
@@ -87,72 +87,86 @@ class Result:
 
 def main() -> None:
     args = _arguments()
-    args.work.mkdir(parents=True, exist_ok=True)
-    jobs = []
-    for name in args.names:
-        faceset = _curated(args.clips / f"{name}.mp4", args.work / name)
-        for footage in _regimes(name, faceset):
-            jobs += list(_jobs(footage, args.k, args.steps, args.seeds))
-    with ProcessPoolExecutor(args.workers, get_context("spawn"), initializer=_one_thread) as pool:
-        results = list(pool.map(_run, jobs))
+    _one_thread()
+    sets = [open_faceset(folder) for folder in args.facesets]
+    results: list[Result] = []
+    for i, faceset in enumerate(sets):
+        other = open_faceset(args.strangers) if args.strangers else sets[i - 1]
+        for footage in _regimes(faceset, other, args.regimes):
+            for k in args.k:
+                results += _compared(footage, k, args)
     _print(results)
     print(json.dumps([asdict(r) for r in results]))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=Path, required=True)
-    parser.add_argument("--names", nargs="+", default=["d3", "d6", "d9", "d10"])
-    parser.add_argument("--k", type=int, default=32)
+    parser.add_argument("facesets", nargs="+", type=Path)
+    parser.add_argument("--k", type=int, nargs="+", default=[32])
+    parser.add_argument("--regimes", nargs="+", default=REGIMES, choices=REGIMES)
+    parser.add_argument("--strangers", type=Path, help="faceset of somebody else, for the regime film")
+    parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=LEARNERS[:2])
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--work", type=Path, default=Path("/tmp/faceset-curation"))
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--few", action="store_true")
     return parser.parse_args()
 
 
-def _curated(clip: Path, out: Path) -> Faceset:
-    return curate(Request((str(clip),), out, clip.stem, "research", workers=2)).faceset
+def _compared(f: Footage, k: int, args: argparse.Namespace) -> Iterator[Result]:
+    names = FEW if args.few else tuple(METHODS)
+    picked = {name: METHODS[name](f.pool, k) for name in names}
+    for seed in range(args.seeds):
+        every = picked | {"random": random(f.pool, k, seed)}
+        for (name, rows), learner in itertools.product(every.items(), args.learners):
+            if learner == "nearest" and seed and name != "random":
+                continue  # nothing in it is drawn
+            images = f.pool.images[rows]
+            if learner == "network":
+                errors = _train(images, f.held, args.steps, seed)
+            else:
+                errors = _linear(images, f.held, seed) if learner == "linear" else _nearest_error(images, f.held)
+            balanced = [float(np.average(errors, weights=w)) for w in (f.pixels, f.kinds)]
+            figures = (float(errors.mean()), balanced[0], float(np.quantile(errors, 0.95)), balanced[1])
+            yield Result(f.clip, f.regime, name, learner, k, seed, *figures)
 
 
-def _regimes(name: str, faceset: Faceset) -> Iterator[Footage]:
-    table = faceset.table()
-    table = table[table["kept"] & table["yaw"].notna()].sort_values("frame", ignore_index=True)
-    crops = [faceset.crop(c) for c in table["crop"]]
+def _regimes(faceset: Faceset, other: Faceset, names: Sequence[str]) -> Iterator[Footage]:
+    table, crops = _kept(faceset)
     images, time = np.stack([_small(c) for c in crops]), table["time"].to_numpy(float)
-    blurred = np.stack([_small(cv2.GaussianBlur(c, (0, 0), BLUR)) for c in crops])
     phase = time % (2 * BLOCK + 2 * GUARD)
     free = np.flatnonzero(phase < BLOCK)
     held = np.flatnonzero((phase >= BLOCK + GUARD) & (phase < 2 * BLOCK + GUARD))
     space = Space.absolute(table)
     points = space.embed(table)
     kinds, pixels = coverage.demand(space, points[held]), _pixel_balance(images[held])
-    pool = table.iloc[free].reset_index(drop=True)
-    for regime in REGIMES:
-        rows, look = pool, images[free]
+    pool, look = table.iloc[free].reset_index(drop=True), images[free]
+    for regime in names:
         if regime == "interview":
-            rows, look = _interview(pool, look, _calm(free, points, time))
+            rows, seen = _interview(pool, look, _calm(free, points, time))
         elif regime == "dirty":
-            rows, look = _dirty(pool, look, blurred[free])
-        yield Footage(name, regime, rows, look, images[held], pixels, kinds, space.embed(rows))
+            blurred = np.stack([_small(cv2.GaussianBlur(crops[i], (0, 0), BLUR)) for i in free])
+            rows, seen = _dirty(pool, look, blurred)
+        elif regime == "film":
+            rows, seen = _film(pool, look, [crops[i] for i in free], *_kept(other))
+        else:
+            rows, seen = pool, look
+        name = faceset.folder.name
+        yield Footage(name, regime, Pool(rows, seen, space.embed(rows)), images[held], pixels, kinds)
+
+
+def _kept(faceset: Faceset) -> tuple[pd.DataFrame, list[np.ndarray]]:
+    """The kept faces in order of time, and their crops."""
+    table = faceset.table()
+    table = table[table["kept"] & table["yaw"].notna()].sort_values(["clip", "frame"], ignore_index=True)
+    return table, [faceset.crop(c) for c in table["crop"]]
 
 
 def _pixel_balance(images: np.ndarray) -> np.ndarray:
     """(H,) weights with which every group of k-means on pixels counts alike."""
     from sklearn.cluster import KMeans
 
-    labels = KMeans(min(16, len(images)), n_init=3, random_state=0).fit_predict(_pixels(images))
+    labels = KMeans(min(16, len(images)), n_init=3, random_state=0).fit_predict(pixels_of(images))
     return 1 / np.bincount(labels)[labels]
-
-
-def _pixels(images: np.ndarray) -> np.ndarray:
-    """(N, 256) grey pixels at 16 x 16, mean 0, length 1."""
-    grey = np.stack(
-        [cv2.resize(cv2.cvtColor(i, cv2.COLOR_RGB2GRAY), (16, 16), interpolation=cv2.INTER_AREA) for i in images]
-    )
-    flat = grey.reshape(len(grey), -1).astype(np.float32)
-    flat -= flat.mean(1, keepdims=True)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
 
 
 def _interview(pool: pd.DataFrame, images: np.ndarray, calm: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
@@ -188,6 +202,37 @@ def _dirty(pool: pd.DataFrame, images: np.ndarray, blurred: np.ndarray) -> tuple
     return rows, look
 
 
+def _film(
+    pool: pd.DataFrame, images: np.ndarray, crops: list[np.ndarray], other: pd.DataFrame, strangers: list[np.ndarray]
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Shots of the pool in random order, a third dark and a third small, with a few faces of somebody else."""
+    rng = np.random.default_rng(0)
+    shot = (pool["time"] // 1.0).to_numpy(int)
+    order = rng.permutation(np.unique(shot))
+    rows, look = pool.copy(), images.copy()
+    names = [c for c in ("UnderExposurePrevention", "Sharpness", "InterEyeDistance") if c in rows]
+    rows[names] = rows[names].astype(float)
+    for place, number in enumerate(order.tolist()):
+        for i in np.flatnonzero(shot == number).tolist():
+            if place % 3 == 1:
+                look[i] = (look[i] * DARK).astype(np.uint8)
+                rows.at[i, "lighting"] = rows.at[i, "lighting"] + np.float32([0, 0, 0, np.log2(DARK) * 2.2, 0, 0])
+            elif place % 3 == 2:
+                tiny = cv2.resize(crops[i], None, fx=1 / SMALL, fy=1 / SMALL, interpolation=cv2.INTER_AREA)
+                look[i] = _small(cv2.resize(tiny, crops[i].shape[1::-1], interpolation=cv2.INTER_CUBIC))
+                rows.at[i, "Sharpness"] -= SOFTER
+                rows.at[i, "InterEyeDistance"] /= SMALL
+    begins = np.argsort(order)[np.searchsorted(np.unique(shot), shot)]
+    rows["time"] = begins + rows["time"] % 1.0
+    count = min(round(STRANGERS * len(rows)), len(other))
+    start = int(rng.integers(0, max(len(other) - count, 1)))
+    foreign = other.iloc[start : start + count].assign(time=rows["time"].max() + 2 + np.arange(count) / 25)
+    joined = pd.concat([rows, foreign.assign(clip=rows["clip"].iloc[0])], ignore_index=True)
+    seen = np.concatenate([look, np.stack([_small(c) for c in strangers[start : start + count]])])
+    order = np.argsort(joined["time"].to_numpy(float), kind="stable")
+    return joined.iloc[order].reset_index(drop=True), seen[order]
+
+
 def _small(crop: np.ndarray) -> np.ndarray:
     return cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
@@ -203,132 +248,6 @@ def _calm(free: np.ndarray, points: np.ndarray, time: np.ndarray) -> np.ndarray:
     return calm
 
 
-Chooser = Callable[[Footage, int], np.ndarray]
-
-
-def _uniform(f: Footage, k: int) -> np.ndarray:
-    return np.unique(np.linspace(0, len(f.pool) - 1, k).round().astype(int))
-
-
-def _ours(f: Footage, k: int) -> np.ndarray:
-    chosen = choose(f.pool, Budget(k, str(k))).rows["face_id"]
-    return pd.Index(f.pool["face_id"]).get_indexer(pd.Index(chosen))
-
-
-def _k_centre(f: Footage, k: int) -> np.ndarray:
-    """Gonzalez 1985: the next is the farthest from all so far; begins in the middle."""
-    chosen = [int(np.square(f.points - f.points.mean(0)).sum(1).argmin())]
-    near = squared(f.points, f.points[chosen])[:, 0]
-    while len(chosen) < min(k, len(f.pool)):
-        chosen.append(int(near.argmax()))
-        near = np.minimum(near, squared(f.points, f.points[chosen[-1:]])[:, 0])
-    return np.array(chosen)
-
-
-def _dfl(f: Footage, k: int) -> np.ndarray:
-    """DeepFaceLab's best faces with k yaw bins, so that the quota of a bin is one face; what is missing is drawn in
-    order of sharpness."""
-    yaw, sharp = f.pool["yaw"].to_numpy(float), f.pool["Sharpness"].to_numpy(float)
-    edges = np.linspace(yaw.min(), yaw.max() + 1e-6, k + 1)
-    chosen: list[int] = []
-    for low, high in itertools.pairwise(edges):
-        rows = np.flatnonzero((yaw >= low) & (yaw < high))
-        rows = rows[np.argsort(-sharp[rows], kind="stable")][:10]
-        if len(rows):
-            histograms = [_histogram(f.images[i]) for i in rows]
-            unlike = [sum(cv2.compareHist(a, b, cv2.HISTCMP_BHATTACHARYYA) for b in histograms) for a in histograms]
-            chosen.append(int(rows[int(np.argmax(unlike))]))
-    spare = [int(i) for i in np.argsort(-sharp, kind="stable") if int(i) not in set(chosen)]
-    return np.array((chosen + spare)[:k])
-
-
-def _histogram(image: np.ndarray) -> np.ndarray:
-    return cv2.calcHist([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)], [0], None, [256], [0, 256])
-
-
-def _without_near(f: Footage, k: int) -> np.ndarray:
-    """Evenly in time from what is left when of like pictures in a row one stays (as much as leaves 4 k or more)."""
-    pixels = _pixels(f.images)
-    for radius in np.linspace(0.6, 0.0, 25):
-        left = np.sort(net(pixels, float(radius), len(pixels))[0])
-        if len(left) >= min(4 * k, len(pixels)):
-            break
-    return left[np.unique(np.linspace(0, len(left) - 1, k).round().astype(int))]
-
-
-def _medoids(f: Footage, k: int) -> np.ndarray:
-    """The picture nearest to each centre of k-means on pixels."""
-    from sklearn.cluster import KMeans
-
-    pixels = _pixels(f.images)
-    centres = KMeans(min(k, len(pixels)), n_init=1, random_state=0).fit(pixels).cluster_centers_
-    return np.unique(squared(centres, pixels).argmin(1))
-
-
-def _facility(f: Footage, k: int) -> np.ndarray:
-    """Facility location on pixels, greedy, cosine similarity, without balance or quality (as apricot's)."""
-    pixels = _pixels(f.images)
-    similar = pixels @ pixels[:: max(1, len(pixels) // 3000)].T
-    best, chosen = np.full(similar.shape[1], -1, np.float32), []
-    for _ in range(min(k, len(pixels))):
-        gains = np.maximum(similar - best, 0).sum(1)
-        gains[chosen] = -1
-        chosen.append(int(gains.argmax()))
-        best = np.maximum(best, similar[chosen[-1]])
-    return np.array(chosen)
-
-
-def _semdedup(f: Footage, k: int) -> np.ndarray:
-    """SemDeDup: in each group of k-means pairs that are too alike lose one, the limit set so that k are left."""
-    from sklearn.cluster import KMeans
-
-    pixels = _pixels(f.images)
-    labels = KMeans(min(8, len(pixels)), n_init=1, random_state=0).fit_predict(pixels)
-    order = np.random.default_rng(0).permutation(len(pixels))
-    closest = np.zeros(len(pixels))
-    for group in range(labels.max() + 1):
-        rows = order[labels[order] == group]
-        similar = np.triu(pixels[rows] @ pixels[rows].T, 1)
-        closest[rows] = similar.max(0)
-    return np.argsort(closest, kind="stable")[:k]
-
-
-def _unique(f: Footage, k: int) -> np.ndarray:
-    """fiftyone.brain's uniqueness: 0.6, 0.3 and 0.1 of the distances to the three nearest neighbours."""
-    from sklearn.neighbors import NearestNeighbors
-
-    pixels = _pixels(f.images)
-    near, _ = NearestNeighbors(n_neighbors=4).fit(pixels).kneighbors(pixels)
-    return np.argsort(-(near[:, 1:] @ np.array([0.6, 0.3, 0.1])), kind="stable")[:k]
-
-
-def _random(f: Footage, k: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).choice(len(f.pool), min(k, len(f.pool)), replace=False)
-
-
-OURS = "ours"
-METHODS: dict[str, Chooser] = {
-    OURS: _ours,
-    "uniform in time": _uniform,
-    "uniform, no near-duplicates": _without_near,
-    "DFL best faces": _dfl,
-    "k-centre": _k_centre,
-    "k-medoids on pixels": _medoids,
-    "facility location on pixels": _facility,
-    "SemDeDup on pixels": _semdedup,
-    "uniqueness on pixels": _unique,
-    "all faces": lambda f, k: np.arange(len(f.pool)),
-}
-Job = tuple[str, str, str, int, int, int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-def _jobs(f: Footage, k: int, steps: int, seeds: int) -> Iterator[Job]:
-    picked = {name: METHODS[name](f, k) for name in METHODS}
-    for seed in range(seeds):
-        for name, rows in (picked | {"random": _random(f, k, seed)}).items():
-            yield (f.clip, f.regime, name, len(rows), seed, steps, f.images[rows], f.held, f.pixels, f.kinds)
-
-
 def _one_thread() -> None:
     import torch
 
@@ -336,18 +255,28 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _run(job: Job) -> Result:
-    clip, regime, name, k, seed, steps, images, held, pixels, kinds = job
-    errors = _train(images, held, steps, seed) if steps else _nearest_error(images, held)
-    balanced = (float(np.average(errors, weights=w)) for w in (pixels, kinds))
-    plain, worst = float(errors.mean()), float(np.quantile(errors, 0.95))
-    return Result(clip, regime, name, k, seed, plain, next(balanced), worst, next(balanced))
-
-
 def _nearest_error(images: np.ndarray, held: np.ndarray) -> np.ndarray:
     """(H,) mean absolute difference in percent of each held-out crop to the chosen one that is most like it."""
     flat = images.reshape(len(images), -1).astype(np.float32)
     return np.array([np.abs(flat - one.reshape(-1)).mean(1).min() for one in held.astype(np.float32)]) / 2.55
+
+
+def _linear(images: np.ndarray, held: np.ndarray, seed: int) -> np.ndarray:
+    """(H,) mean absolute error in percent of held-out images, projected on AXES main axes of the images."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for image in images[:: max(1, len(images) // PICTURES)]:
+        for _ in range(max(1, PICTURES // len(images))):
+            turn = cv2.getRotationMatrix2D((SIZE / 2, SIZE / 2), rng.normal(0, 2.3), rng.normal(1, 0.04))
+            turn[:, 2] += rng.normal(0, 0.02 * SIZE, 2)
+            made.append(cv2.warpAffine(image, turn, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE).reshape(-1))
+    data = np.stack(made).astype(np.float32)
+    centre = data.mean(0)
+    data -= centre
+    values, vectors = np.linalg.eigh(data @ data.T)
+    axes = data.T @ vectors[:, -AXES:] / np.sqrt(np.maximum(values[-AXES:], 1e-3))
+    asked = held.reshape(len(held), -1).astype(np.float32) - centre
+    return np.abs(asked - asked @ axes @ axes.T).mean(1) / 2.55
 
 
 def _train(images: np.ndarray, held: np.ndarray, steps: int, seed: int, batch: int = 16) -> np.ndarray:
@@ -388,19 +317,27 @@ def _train(images: np.ndarray, held: np.ndarray, steps: int, seed: int, batch: i
 
 
 YARDSTICKS = ["plain", "pixels", "worst", "kinds"]
+GROUPS = ["learner", "regime", "k"]
 
 
 def _print(results: list[Result]) -> None:
     table = pd.DataFrame([asdict(r) for r in results])
-    print(table.groupby(["regime", "method"])[YARDSTICKS].mean().sort_values(["regime", "pixels"]).round(3).to_string())
-    keys = ["clip", "regime", "seed"]
-    ours = table[table["method"] == OURS].set_index(keys)[YARDSTICKS]
-    print("rival minus ours (above 0: ours is better), mean and half of the 95 % interval over clips and seeds")
-    for (regime, method), rows in table[table["method"] != OURS].groupby(["regime", "method"]):
+    means = table.groupby([*GROUPS, "method"])[YARDSTICKS].mean()
+    print(means.sort_values([*GROUPS, "pixels"]).round(3).to_string())
+    print("rival minus ours (above 0: ours is better), mean and half of the 95 % interval over clips")
+    for (learner, regime, k, method), mean, half in differences(table):
+        cells = "  ".join(f"{y} {mean[y]:+.3f} +-{half[y]:.3f}" for y in YARDSTICKS)
+        print(f"{learner:9}{regime:10}{k:5} {method:28} {cells}")
+
+
+def differences(table: pd.DataFrame) -> Iterator[tuple[tuple[str, str, int, str], pd.Series, pd.Series]]:
+    """Learner, regime, k and rival; rival minus ours, mean over clips; half of its 95 % interval."""
+    each = table.groupby(["clip", *GROUPS, "method"])[YARDSTICKS].mean().reset_index()
+    keys = ["clip", *GROUPS]
+    ours = each[each["method"] == OURS].set_index(keys)[YARDSTICKS]
+    for key, rows in each[each["method"] != OURS].groupby([*GROUPS, "method"]):
         apart = rows.set_index(keys)[YARDSTICKS] - ours.reindex(rows.set_index(keys).index)
-        half = stats.t.ppf(0.975, max(len(apart) - 1, 1)) * apart.std() / np.sqrt(len(apart))
-        cells = "  ".join(f"{y} {apart[y].mean():+.3f} +-{half[y]:.3f}" for y in YARDSTICKS)
-        print(f"{regime:10} {method:28} {cells}")
+        yield key, apart.mean(), stats.t.ppf(0.975, max(len(apart) - 1, 1)) * apart.std() / np.sqrt(len(apart))
 
 
 if __name__ == "__main__":

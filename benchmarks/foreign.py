@@ -48,7 +48,7 @@ def pasted(frame: Image, points: NDArray[np.floating], source: Image, marks: NDA
 def write(source: Path, target: Path, out: Path, frames: int) -> None:
     """The whole render, and beside it `out`.reference.mp4 with the target's same frames."""
     clips = [probe(p) for p in (source, target)]
-    found = [follow(p, None, end=frames / c.fps) for p, c in zip((source, target), clips, strict=True)]
+    found = [follow(p, None, end=frames / c.fps).rows for p, c in zip((source, target), clips, strict=True)]
     theirs = {f.index: f.image for f in decode(clips[0]) if f.index < frames}
     marks = dict(zip(found[0]["frame"], found[0]["landmarks"], strict=True))
     poses = found[0][["frame", "yaw", "pitch", "roll"]].to_numpy(np.float64)

@@ -98,7 +98,7 @@ def main() -> None:
     opened = open_run(args.run)
     swapper, framing = load_swapper(opened, "cpu"), cast(Framing, opened.framing)
     identity = json.loads((args.run / "run.json").read_text())["target"]["identity"] or None
-    where = places(follow(args.footage, identity, end=seconds))
+    where = places(follow(args.footage, identity, end=seconds).rows)
     frames = [f for f in decode(clip) if f.index < args.frames]
 
     def network() -> Faces:
@@ -154,7 +154,7 @@ def speed(args: argparse.Namespace, clip: Any, frames: list[Frame], network: Cal
     segment = part.segment(clip, range(args.frames))
     jobs: dict[str, Callable[[], Any]] = {
         "decode": lambda: [f.image for f in decode(clip, segment)],
-        "find": lambda: follow(args.footage, None, end=end),
+        "find": lambda: follow(args.footage, None, end=end).rows,
         "network": network,
         "encode": encoding,
         "render": whole,

@@ -310,7 +310,7 @@ def load(clip: Path, cache: Path, first: int, count: int) -> Footage:
 
     stored = cache / f"{clip.stem}.npz"
     if not stored.is_file():
-        found = follow(clip, None)
+        found = follow(clip, None).rows
         cache.mkdir(parents=True, exist_ok=True)
         np.savez(stored, frame=found["frame"], marks=np.stack(list(found["landmarks"])))
     with np.load(stored, allow_pickle=False) as held:

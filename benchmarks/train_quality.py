@@ -73,7 +73,7 @@ def plain(config: TrainConfig, faces: dict[str, Side], rate: float) -> tuple[Cal
 
     def work() -> None:
         batches = feed.get(next(done))
-        read, truth, masks = zip(*(batches[n].part(slice(None), CPU, peers.size) for n in SIDES), strict=True)
+        read, truth, masks = zip(*(batches[n].part(slice(None)).pictures(peers.size) for n in SIDES), strict=True)
         outputs = model(*read)
         total = sum(losses(o, t, m, peers)["total"] for o, t, m in zip(outputs, truth, masks, strict=True))
         optimizer.zero_grad(set_to_none=True)

@@ -1,13 +1,14 @@
 """Recipes of training side by side at equal CPU time: quality, identity, and how far swaps follow the performance.
 
     python -m benchmarks.train_recipes --clips DIR [--pairs d6:d9 d9:d6] [--minutes 3] [--seeds 3] [--only NAME ...]
-                                       [--steps N] [--work DIR] [--sheets DIR]
+                                       [--steps N] [--set JSON] [--work DIR] [--sheets DIR] [--keep DIR]
 
 Preset tiny, one thread. Every recipe trains for the same CPU time, or for N steps with `--steps`. Columns: SSIM under
 the face mask on held-out blocks of either side; the same in eyes and mouth, mean of both sides; distance of swaps to
 the source's identity, and the share nearer to the source; then per movement the correlation of swaps with the target
 (train/performance.py) and in brackets the slope. Swaps are of up to 150 faces of the target, evenly spread over its
-footage; the source's decoder has seen none of them. `--sheets` writes pictures: target above, swap below.
+footage; the source's decoder has seen none of them. `--sheets` writes pictures: target above, swap below. `--set`
+changes options of all recipes, and `--keep` writes the weights.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from train.loss import ssim
 from train.measure import measure
 from train.model import SIDES, Swap, picture
 from train.performance import AXES, Stage, stage_for
-from train.start import driven
+from train.start import driven, outlined
 from train.state import make_accelerator, setup
 from train.step import step
 
@@ -57,6 +58,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "scores + two windows": {**SCORES, "ssim_windows": "two"},
     "scores + phases": {**SCORES, "phases": 0.25},
     "scores + pyramid": {**SCORES, "perceptual_weight": 0.5},
+    "outlines": {**TODAY, **EMPHASIS, "drive": "outlines"},
     "all": {**SCORES, **EMPHASIS, "ssim_windows": "two", "phases": 0.25},
 }
 
@@ -77,9 +79,10 @@ def cast(pair: str, config: TrainConfig, clips: Path, work: Path) -> Cast:
     found = {side: faceset(clips, name, work) for side, name in zip(SIDES, pair.split(":"), strict=True)}
     both = (found["source"], found["target"])
     folder = work / f"cache-{pair.replace(':', '-')}"
-    faces = sides(both, config, folder / f"{config.eyes_weight:g}")
-    marked = sides(both, replace(config, **EMPHASIS), folder / f"{EMPHASIS['eyes_weight']:g}")
+    faces = sides(both, config, folder / f"{config.drive}-{config.eyes_weight:g}")
+    marked = sides(both, replace(config, **EMPHASIS, drive="picture"), folder / "marked")
     faces = driven(faces) if config.drive == "scores" else faces
+    faces = outlined(faces, config.size) if config.drive == "outlines" else faces
     stage = stage_for(found["target"], faces["target"], config)
     assert stage is not None
     return Cast(found, faces, marked, stage)
@@ -111,7 +114,7 @@ def parts(model: Swap, config: TrainConfig, here: Cast) -> float:
         crops, _ = here.sides[name].faces(held, config.size)
         with torch.inference_mode():
             rgb, _ = picture(model.through(crops, name, here.sides[name].performance(held, CPU)))
-            marked = here.emphasised[name].crops(held)[:, 4:].float()
+            marked = here.emphasised[name].crops(held)[:, 4:5].float()
             region = torch.nn.functional.interpolate(marked, size=(config.size, config.size), mode="area") / 255
             found.append(float(ssim(rgb, crops, region).mean()))
     return float(np.mean(found))
@@ -119,11 +122,15 @@ def parts(model: Swap, config: TrainConfig, here: Cast) -> float:
 
 def run(name: str, pair: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Figures of one recipe."""
-    config = config_of("tiny", device="cpu", seed=seed, identity=64, performance=150, **RECIPES[name])
+    changes = {"identity": 64, "performance": 150, **RECIPES[name], **options.set}
+    config = config_of("tiny", device="cpu", seed=seed, **changes)
     here = cast(pair, config, options.clips, options.work)
     steps = options.steps or int(60 * options.minutes / speed(config, here.sides))
     config = replace(config, steps=steps)
     model, spent = trained(config, here.sides)
+    if options.keep is not None:
+        options.keep.mkdir(parents=True, exist_ok=True)
+        torch.save(model.state_dict(), options.keep / f"{pair.replace(':', '-')}-{name.replace(' ', '_')}-{seed}.pt")
     figures = dict(measure(model, here.sides, config.size, config.batch, CPU).figures)
     judge = judge_for(here.facesets, here.sides["target"], config)
     figures |= {} if judge is None else judge.evaluate(model, config.size, CPU)
@@ -166,6 +173,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[*RECIPES], default=[*RECIPES])
     parser.add_argument("--work", type=Path)
     parser.add_argument("--sheets", type=Path)
+    parser.add_argument("--set", type=json.loads, default={}, help="options of all recipes, a JSON object")
+    parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
     logging.getLogger("train").setLevel(logging.ERROR)
     torch.set_num_threads(1)

@@ -27,12 +27,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from train.augment import Limits
 from train.config import PRESETS, TrainConfig
-from train.crop_cache import CHANNELS
+from train.crop_cache import channels
 from train.data import Side
 from train.drive import NAMES, drive_of
 from train.loss import losses
 from train.memory import estimate
 from train.model import SIDES, build, parameter_counts
+from train.outlines import MAPS, Outlines
 from train.split import Split
 from train.state import make_accelerator, setup
 from train.step import step
@@ -46,7 +47,7 @@ FACES = 64
 def side(name: str, config: TrainConfig) -> Side:
     """Side of noise faces, at twice the network's size like the cache."""
     rng = np.random.default_rng(SIDES.index(name))
-    small = rng.integers(0, 255, (FACES, 8, 8, CHANNELS), np.uint8)
+    small = rng.integers(0, 255, (FACES, 8, 8, channels(config)), np.uint8)
     pixels = np.stack([cv2.resize(s, (2 * config.size, 2 * config.size)) for s in small])
     scores = rng.normal(size=(FACES, len(NAMES))).astype(np.float32)
     nothing = np.zeros(len(NAMES), np.float32)
@@ -65,7 +66,9 @@ def side(name: str, config: TrainConfig) -> Side:
         Limits(config.blur, config.compress),
         scores,
         nothing,
+        np.zeros((FACES, 478, 3), np.float32),
         drive_of(scores, scores, nothing) if config.drive == "scores" else None,
+        Outlines(config.size) if config.drive == "outlines" else None,
     )
 
 
@@ -82,9 +85,11 @@ def plain(config: TrainConfig):
     faces = torch.rand(2, config.batch, 3, config.size, config.size).contiguous(memory_format=torch.channels_last_3d)
     read = [x.contiguous(memory_format=torch.channels_last) for x in faces]
     mask = (torch.rand(config.batch, 1, config.size, config.size) > 0.5).float()
+    maps = torch.rand(2 * config.batch, len(MAPS), config.size, config.size)
+    acts = (maps,) if config.drive == "outlines" else ()
 
     def work() -> None:
-        outputs = model(*read)
+        outputs = model(*read, *acts)
         total = sum(losses(o, t, mask, config)["total"] for o, t in zip(outputs, read, strict=True))
         optimizer.zero_grad(set_to_none=True)
         total.backward()

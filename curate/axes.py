@@ -38,6 +38,18 @@ class Axis:
     blendshapes: tuple[str, ...] = ()
     """Blendshapes of which an axis of expression is the mean."""
 
+    @property
+    def scale(self) -> str:
+        """Title of a chart's axis: with its unit and the meaning of values above 0, where it has a unit."""
+        return f"{self.title}, {self.unit} (above 0: {self.high})" if self.unit else self.title
+
+    def beyond(self, side: int, bound: float | None = None) -> str:
+        """Words for faces far along a side (1 or -1), as `faces` goes on; farther than `bound` where it is given."""
+        words = self.high if side > 0 else self.low
+        if bound is not None:
+            return f"{words} by more than {max(bound, 0):.0f} {self.unit}"
+        return words if words.split()[0].endswith(("ing", "ed")) else f"with {words}"
+
 
 def _expression(name: str, title: str, high: str, starts: float, margin: float, doc: str, *shapes: str) -> Axis:
     return Axis(name, "expression", title, "", high, starts, margin, doc=doc, blendshapes=shapes or (name,))

@@ -5,6 +5,7 @@
     |   `-- ConsentError    a faceset without a subject or basis was about to be used
     `-- WorkError           the work failed (exit 1): footage, disk, network, a missing package
         |-- FootageError    a file cannot be read as footage; `reason` becomes a row in the summary
+        |-- StoppedError    Ctrl-C ended the work, which has saved its state (exit 130)
         |-- NobodyError     no face was found in the footage, or not the requested person
         |-- NoneEligibleError  no face passes the floors of a selection
         |-- WeightsError    weights are not in the cache and cannot be downloaded
@@ -14,6 +15,8 @@ Everything else is a bug and raises as itself, with its traceback.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class FacesetError(Exception):
@@ -28,12 +31,24 @@ class UsageError(FacesetError):
     exit_code = 2
 
 
+def check_file(path: Path, flag: str = "") -> None:
+    """Raise UsageError unless `path` is a file; `flag` is the option that names it."""
+    if not path.is_file():
+        raise UsageError(f"{flag} {path}: {'is a folder' if path.is_dir() else 'no such file'}".strip())
+
+
 class ConsentError(UsageError):
     """A face was about to be used without a named subject and a basis."""
 
 
 class WorkError(FacesetError):
     """The call was right, the work failed."""
+
+
+class StoppedError(WorkError):
+    """Work that Ctrl-C ended after it had saved its state."""
+
+    exit_code = 130
 
 
 class FootageError(WorkError):

@@ -13,7 +13,7 @@ import importlib.util
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ class Option:
     """A switch that can only be turned on: no `--no-` form."""
     columns: tuple[str, ...] = ()
     """Columns of the table that it applies to."""
+    needs: str = ""
+    """Field of the option without which it does nothing."""
 
     @property
     def parameter(self) -> str:
@@ -68,6 +70,7 @@ def option(
     parse: Callable[[str], Any] | None = None,
     bare: bool = False,
     columns: tuple[str, ...] = (),
+    needs: str = "",
 ) -> Any:
     """A dataclass field that is an option; `flag` where it is not the field's name with dashes.
 
@@ -76,6 +79,7 @@ def option(
     declared = {
         "help": help, "low": low, "high": high, "choices": choices, "flag": flag, "metavar": metavar,
         "suggestions": suggestions, "parse": parse, "bare": bare, "columns": columns,
+        "needs": needs,
     }  # fmt: skip
     return field(default=default, metadata={OPTION: declared})
 
@@ -100,6 +104,14 @@ def check(settings: Any) -> None:
                     raise UsageError(f"{one.flag} {part}: must be one of {', '.join(map(str, one.choices))}")
         elif one.kind in (int, float) and not _within(value, one):
             raise UsageError(f"{one.flag} {value}: must be {_range(one)}")
+    check_needs(kind, [one.name for one in options_of(kind) if getattr(settings, one.name) != one.default])
+
+
+def check_needs(kind: Any, given: Collection[str]) -> None:
+    """Raise UsageError for a given field that does nothing, since another one that it needs is not given."""
+    for one in options_of(kind):
+        if one.name in given and one.needs and one.needs not in given:
+            raise UsageError(f"{one.flag}: has no effect without {option_of(kind, one.needs).flag}; add it too")
 
 
 def option_of(kind: Any, name: str) -> Option:
@@ -139,6 +151,7 @@ def _option(declared: Field[Any], hint: Any) -> Option:
         known["parse"],
         known["bare"],
         known["columns"],
+        known["needs"],
     )
 
 

@@ -42,7 +42,7 @@ class Settings:
     crop_size: int = option(256, "Side of the crops, in pixels; 0 writes no crops.", low=0, high=2048)
     detector: str = option("litert", "Face detector.", choices=f"{BACKENDS}:DETECTORS")
     landmarker: str = option("litert", "Landmark model.", choices=f"{BACKENDS}:LANDMARKERS")
-    identifier: str = option("dlib", "Identity model.", choices=f"{BACKENDS}:IDENTIFIERS")
+    identifier: str = option("dlib", "Identity model, which tells people apart.", choices=f"{BACKENDS}:IDENTIFIERS")
     lut: str = option("", "Colour table (.cube) for footage in log, applied on reading.", metavar="FILE")
     scores: int = 5
     """Version of the scores: parts with another one are stale."""

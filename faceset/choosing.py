@@ -17,12 +17,20 @@ if TYPE_CHECKING:
 
 
 def check(given: Given, target: Path | None) -> None:
-    """Refuse wrong options of a selection before the work begins."""
+    """Refuse wrong options of a selection, and a target that cannot be opened, before the work begins."""
     options = SelectionOptions(
         **given[SelectionOptions], floors=Floors(**given[Floors]), weights=Weights(**given[Weights])
     )
     if options.cover == "target" and target is None:
         raise UsageError("--cover target: name the target with --for TARGETSET")
+    if target is not None:
+        from curate.dataset.faceset import open_faceset
+
+        open_faceset(target)
+    if options.learn is not None:
+        from curate.select.learned import check as check_run
+
+        check_run(Path(options.learn))
 
 
 def select(folder: Path, given: Given, target: Path | None, defaults: bool = False) -> dict[str, Any]:

@@ -67,6 +67,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "demo": demo.demo,
 }
 INTERRUPTED = 130
+CTRL_C = "interrupted; finished work is kept"
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENOMEM}
 """Faults of the machine: one line; any other OSError is a bug and keeps its traceback."""
 
@@ -110,17 +111,17 @@ def main() -> None:
     except FacesetError as error:
         code = console.fail(str(error), error.exit_code)
     except typer.TyperException as error:
-        message = error.format_message() if hasattr(error, "format_message") else str(error)
-        code = console.fail(f"{message} (see --help)", 2)
+        code = console.fail(console.wrong_call(error), 2)
     except OSError as error:
         if error.errno not in MACHINE:
             raise
-        code = console.fail(f"{error.filename or 'writing'}: {error.strerror}; finished work is kept", 1)
+        code = console.fail(f"{console.place_of(error)}: {error.strerror}; finished work is kept", 1)
     except MemoryError:
         sys.stderr.write("faceset: out of memory; finished work is kept; try fewer --workers\n")
         code = 1
     except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    if code == INTERRUPTED:  # typer has turned Ctrl-C into this code
-        console.fail("interrupted; finished work is kept", INTERRUPTED)
+        code = console.fail(CTRL_C, INTERRUPTED)
+    else:
+        if code == INTERRUPTED:  # typer has turned Ctrl-C into this code
+            console.fail(CTRL_C, INTERRUPTED)
     sys.exit(code if isinstance(code, int) else 0)

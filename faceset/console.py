@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -28,6 +31,44 @@ def progress(quiet: bool) -> Any:
     return no_progress if quiet else Bar()
 
 
+def wrong_call(error: Any) -> str:
+    """One line about a call that the parser refuses (a typer.TyperException): which word, what is wrong with it."""
+    param, text = getattr(error, "param", None), str(getattr(error, "message", error))
+    if hasattr(error, "possibilities"):
+        near = difflib.get_close_matches(error.option_name, error.possibilities or (), 1)
+        text = f"{error.option_name}: no such option" + (f"; did you mean {near[0]}?" if near else "")
+    elif hasattr(error, "option_name"):
+        text = f"{error.option_name}: needs a value"
+    elif hasattr(error, "param_type"):
+        text = f"{_name_of(param)} is missing"
+    elif param is not None:
+        kind = "whole number" if "integer" in text else "number" if "number" in text else ""
+        text = f"{_name_of(param)}{_given(param)}: " + (f"must be a {kind}" if kind else text)
+    elif match := re.fullmatch(r"No such command '(.*)'\.", text):
+        text = f"{match[1]}: no such verb"
+    elif match := re.fullmatch(r"Got unexpected extra argument\(?s?\)? \((.*)\)", text):
+        text = f"{match[1]}: unexpected; quote names that contain spaces"
+    verb = "" if text.endswith("no such verb") else next((f" {w}" for w in sys.argv[1:2] if w[:1] != "-"), "")
+    return f"{text} (see faceset{verb} --help)"
+
+
+def _name_of(param: Any) -> str:
+    """The option's longest flag, or the argument's name as --help has it."""
+    if param.param_type_name == "argument":
+        return str(param.metavar or param.name.upper())
+    return str(max(param.opts, key=len))
+
+
+def _given(param: Any) -> str:
+    """The option's value on the command line, after a space; empty where it is not found."""
+    words = iter(sys.argv)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag in param.opts:
+            return f" {value if equals else next(words, '')}"
+    return ""
+
+
 def fail(message: str, code: int) -> int:
     """Print an error: one line on stderr, with --json also one object on stdout; returns the exit code."""
     from curate.runtime.logs import VARIABLE, log_line, to_json
@@ -37,6 +78,15 @@ def fail(message: str, code: int) -> int:
     if _as_json():
         typer.echo(to_json({"error": message, "exit": code}))
     return code
+
+
+def place_of(error: OSError) -> str:
+    """The file that an error is about; of a temporary file the folder that it was to be in."""
+    name = str(error.filename or "")
+    path = Path(name)
+    if not name:
+        return "writing"
+    return f"the folder {path.parent}" if path.name.startswith(".") else name
 
 
 def bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from curate.words import are, many, quoted
+
 MOST_PEOPLE = 24
 """People that are listed."""
 
@@ -14,7 +16,7 @@ MOST_PEOPLE = 24
 def selected(r: dict[str, Any]) -> str:
     """Of `select`: how many faces, what they cover, notes and gaps."""
     covered = f"{100 * r['coverage']:.0f} % of the footage covered"
-    lines = [f"{r['selected']} of {r['eligible']} eligible faces selected, {covered}"]
+    lines = [f"{r['selected']} of {many(r['eligible'], 'eligible face')} selected, {covered}"]
     if r["bound"] is not None:
         lines.append(f"at least {100 * r['bound']:.0f} % of the value of the best possible choice of {r['selected']}")
     lines.append(worth_keeping(r))
@@ -30,7 +32,7 @@ def selected(r: dict[str, Any]) -> str:
 
 def worth_keeping(r: dict[str, Any]) -> str:
     """How much of the footage is worth keeping."""
-    faces = f"{r['distinct_faces']} distinct faces"
+    faces = many(r["distinct_faces"], "distinct face")
     if r["keep_minutes"] is None:
         return faces
     return f"{faces}; {r['keep_minutes']:.2f} of {r['minutes']:.2f} minutes of footage are worth keeping (faceset cut)"
@@ -38,7 +40,7 @@ def worth_keeping(r: dict[str, Any]) -> str:
 
 def cut(r: dict[str, Any]) -> str:
     """Of `cut`."""
-    return f"{r['cuts']} cuts, {r['keep_minutes']:.2f} of {r['minutes']:.2f} minutes of footage\n{r['out']}"
+    return f"{many(r['cuts'], 'cut')}, {r['keep_minutes']:.2f} of {r['minutes']:.2f} minutes of footage\n{r['out']}"
 
 
 def curated(r: dict[str, Any]) -> str:
@@ -47,7 +49,7 @@ def curated(r: dict[str, Any]) -> str:
     lines += [f"note: {note}" for note in r["notes"]]
     skipped = f" ({r['skipped']} skipped: nothing changed)" if r["skipped"] else ""
     lines.append(
-        f"{r['frames']} frames{skipped}, {r['kept']} faces kept, {r['selected']} selected, "
+        f"{many(r['frames'], 'frame')}{skipped}, {many(r['kept'], 'face')} kept, {r['selected']} selected, "
         f"{r['seconds']:.0f} s, {r['disk'] / 1e6:.0f} MB"
     )
     lines.append(worth_keeping(r))
@@ -62,32 +64,38 @@ def reported(r: dict[str, Any]) -> str:
 def imported(r: dict[str, Any]) -> str:
     """Of `import`."""
     lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
-    lines.append(f"{r['pictures']} pictures ({r['format']}), {r['kept']} faces kept, {r['selected']} selected")
-    lines += r["notes"]
+    pictures, kept = many(r["pictures"], "picture"), many(r["kept"], "face")
+    lines.append(f"{pictures} ({r['format']}), {kept} kept, {r['selected']} selected")
+    lines += [f"note: {note}" for note in r["notes"]]
     return "\n".join([*lines, str(r["report"])])
 
 
 def exported(r: dict[str, Any]) -> str:
     """Of `export`: how many faces, and how each came to be."""
     lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
-    ways = {"as they were": "kept", "cut out of the footage": "from_footage", "cut out of the crops": "from_crops"}
+    ways = {"unchanged": "kept", "cropped from the footage": "from_footage", "cropped from our crops": "from_crops"}
     counts = ", ".join(f"{r[key]} {words}" for words, key in ways.items() if r[key])
-    return "\n".join([*lines, f"{r['faces']} faces ({counts})", r["out"]])
+    return "\n".join([*lines, f"{many(r['faces'], 'face')} ({counts})", r["out"]])
+
+
+def exported_model(r: dict[str, Any]) -> str:
+    """Of `export --format dfm`."""
+    return f"{r['size']} px, watermark {r['watermark']} in every swap\n{r['out']}\n{r['statement']} (signed statement)"
 
 
 def trained(out: Path) -> Any:
     """Of `train` into the run `out`."""
 
     def text(r: dict[str, Any]) -> str:
-        parts = [f"{out}: {r['steps']} steps ({r['ended']})", f"held-out SSIM {r['ssim']:.3f}"]
+        parts = [f"{out}: {many(r['steps'], 'step')} ({r['ended']})", f"held-out SSIM {r['ssim']:.3f}"]
         if r["nearer"] is not None:
-            parts.append(f"{100 * r['nearer']:.0f} % of swaps nearer to the source")
+            parts.append(f"{100 * r['nearer']:.0f} % of swaps closer to the source than to the target")
         if r["performance"]:
             weak = min(r["performance"], key=lambda axis: r["performance"][axis]["correlation"])
             parts.append(f"weakest movement: {weak} (correlation {r['performance'][weak]['correlation']:.2f})")
         parts.append(f"{r['seconds']:.0f} s")
         if r["device_hours"] is not None:
-            parts.append(f"{r['device_hours']:.2f} device hours" + (f", cost {r['cost']:.2f}" if r["cost"] else ""))
+            parts.append(f"{r['device_hours']:.2f} device-hours" + (f", cost {r['cost']:.2f}" if r["cost"] else ""))
         return ", ".join(parts) + f"\n{out / 'reports' / 'training.html'}"
 
     return text
@@ -96,10 +104,10 @@ def trained(out: Path) -> Any:
 def forgotten(r: dict[str, Any]) -> str:
     """Of `forget`: what was, or would be, removed and what was left alone."""
     word = "removed" if r["done"] else "would be removed"
-    size = {"dataset": "samples"}
-    lines = [f"{p['kind']} {p['where']}: {p['files']} {size.get(p['kind'], 'files')}, {p['bytes'] / 1e6:.1f} MB {word}"
-             for p in r["pieces"]]  # fmt: skip
-    lines += [f"{r['entries']} entries in the list of renders: names {word}, hashes kept"] if r["entries"] else []
+    lines = [f"{p['kind']} {p['where']}: {many(p['files'], 'sample' if p['kind'] == 'dataset' else 'file')}, "
+             f"{p['bytes'] / 1e6:.1f} MB {word}" for p in r["pieces"]]  # fmt: skip
+    if r["entries"]:
+        lines.append(f"{many(r['entries'], 'entry', 'entries')} in the list of renders: names {word}, hashes kept")
     lines += [f"left alone: {path}: {why}" for path, why in r["left"].items()]
     if not r["pieces"] and not r["entries"]:
         return "\n".join([*lines, f"nothing of {r['subject']} was found"])
@@ -114,7 +122,7 @@ def finding(f: dict[str, Any]) -> str:
 
 def inspected(r: dict[str, Any]) -> str:
     """Of `inspect`: the findings, their number, the page."""
-    return "\n".join([*map(finding, r["findings"]), f"{len(r['findings'])} findings", str(r["report"])])
+    return "\n".join([*map(finding, r["findings"]), many(len(r["findings"]), "finding"), str(r["report"])])
 
 
 def pruned(done: bool) -> Callable[[dict[str, Any]], str]:
@@ -123,35 +131,36 @@ def pruned(done: bool) -> Callable[[dict[str, Any]], str]:
     def text(r: dict[str, Any]) -> str:
         from curate.runtime.disk import text as size_of
 
-        size = f"{r['crops']} crops, {size_of(r['bytes'])}"
+        size = f"{many(r['crops'], 'crop')}, {size_of(r['bytes'])}"
         what = f"{size} freed" if done else f"would free {size}; --yes deletes them"
         sheet = f"\n{r['sheet']}" if r["sheet"] else ""
-        return f"{what}; {r['kept']} crops of selected or pinned faces are kept{sheet}"
+        return f"{what}; {many(r['kept'], 'crop')} of selected or pinned faces {are(r['kept'])} kept{sheet}"
 
     return text
 
 
 def restored(r: dict[str, Any]) -> str:
     """Of `prune --restore`."""
-    return f"{r['restored']} crops recreated"
+    return f"{many(r['restored'], 'crop')} recreated"
 
 
 def removed(r: dict[str, Any]) -> str:
     """Of `remove`: what goes with each clip, and what is selected afterwards."""
     word = "removed" if r["done"] else "would be removed"
     lines = [
-        f"{c['name']}: {c['faces']} faces ({c['kept']} kept, {c['selected']} selected), {c['files']} files, "
+        f"{c['name']}: {many(c['faces'], 'face')} ({c['kept']} kept, {c['selected']} selected), "
+        f"{many(c['files'], 'file')}, "
         f"{c['bytes'] / 1e6:.1f} MB {word}"
         for c in r["clips"]
     ]
     if not r["done"]:
-        return "\n".join([*lines, "nothing was removed yet; --yes removes it"])
+        return "\n".join([*lines, "nothing was removed yet; --yes removes it", r["sheet"]])
     return "\n".join([*lines, selected(r), r["report"]])
 
 
 def merged(r: dict[str, Any]) -> str:
     """Of `merge`."""
-    return "\n".join([f"{len(r['clips'])} clips merged", selected(r), r["report"]])
+    return "\n".join([f"{many(len(r['clips']), 'clip')} merged", selected(r), r["report"]])
 
 
 def people(changed: str) -> Callable[[dict[str, Any]], str]:
@@ -162,13 +171,15 @@ def people(changed: str) -> Callable[[dict[str, Any]], str]:
         if len(r["people"]) > MOST_PEOPLE:
             lines.append(f"{len(r['people']) - MOST_PEOPLE} more; --json lists all")
         lines += [*r["notes"], r["sheet"]]
-        return "\n".join([*lines, *([f"{changed}; select again: faceset select {r['faceset']}"] if changed else [])])
+        return "\n".join(
+            [*lines, *([f"{changed}; select again: faceset select {quoted(r['faceset'])}"] if changed else [])]
+        )
 
     return text
 
 
 def _person(p: dict[str, Any]) -> str:
-    clips = f"{p['faces']} faces in {p['clips']} {'clip' if p['clips'] == 1 else 'clips'}"
+    clips = f"{many(p['faces'], 'face')} in {many(p['clips'], 'clip')}"
     return f"person {p['person']}: {clips}, " + (
         f"the subject, {p['kept']} kept" if p["subject"] else f"identity distance {p['distance']:.2f}"
     )
@@ -177,7 +188,7 @@ def _person(p: dict[str, Any]) -> str:
 def checked(r: dict[str, Any]) -> str:
     """Of `doctor`: a line for each check."""
     lines = (
-        f"{c['state']:8}{c['name']:42}{c['detail']}" + (f"   -> {c['mend']}" if c["mend"] else "") for c in r["checks"]
+        f"{c['state']:8}{c['name']:42}{c['detail']}" + (f"   -> {c['fix']}" if c["fix"] else "") for c in r["checks"]
     )
     return "\n".join(lines)
 
@@ -194,7 +205,9 @@ def planned(r: dict[str, Any]) -> str:
         rough = "" if p["measured"] or not p["due"] else ", estimated from another machine"
         lines.append(f"{'due' if p['due'] else 'done':5}{p['words']:<48}{takes:<22}{p['why']}{rough}".rstrip())
     cost = "" if r["cost"] is None else f", cost {r['cost']:.2f}"
-    lines.append(f"{r['due']} steps, about {_time(r['seconds'])}{cost}, at most {size_of(r['bytes'])} of disk space")
+    lines.append(
+        f"{many(r['due'], 'step')}, about {_time(r['seconds'])}{cost}, at most {size_of(r['bytes'])} of disk space"
+    )
     if r["bytes"] > r["free"]:
         lines.append(f"warning: only {size_of(r['free'])} are free on this disk")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from curate.errors import UsageError
-from curate.options import Option, literal_names, options_of
+from curate.options import Option, check_needs, literal_names, options_of
 from faceset.completion import completer
 
 Given = Mapping[type, dict[str, Any]]
@@ -52,6 +52,12 @@ def check_engine(engine: str) -> None:
     """Raise UsageError for an engine that does not exist."""
     if engine not in ENGINES:
         raise UsageError(f"--engine {engine}: must be one of {', '.join(ENGINES)}")
+
+
+def needs_ray(flag: str, engine: str) -> None:
+    """Raise UsageError for a flag that has no effect, unless the engine is ray."""
+    if engine == "local":
+        raise UsageError(f"{flag}: has no effect without --engine ray; add it, or leave {flag} out")
 
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings and the result.")]
@@ -105,6 +111,8 @@ def takes(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
                 value = values.pop(one.parameter)
                 if value is not None and not (one.bare and value is False):
                     given[kind][one.name] = one.parse(value) if one.parse else value
+            for kind in kinds:
+                check_needs(kind, given[kind])
             verb(**values, given=given)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it

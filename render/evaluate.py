@@ -54,6 +54,8 @@ class Entrant:
     """Part of the footage that it shows; None: all."""
     source: tuple[float, ...] = ()
     """Identity (128,) of the face that it is to show; empty: unknown."""
+    identifier: str = "dlib"
+    """Model of these identities."""
     target: tuple[float, ...] = ()
     """Identity (128,) of the face in the footage; empty: the one with the most frames."""
 
@@ -84,8 +86,12 @@ def of_runs(
         reference = footage or _own_footage(opened)
         out = folder / f"{number}-{path.resolve().name}.mp4"
         pipeline.render(path, reference, out, options, progress)
-        ends = opened.source.identity, opened.target.identity
-        found.append(Entrant(path.resolve().name, out, reference, options.span, *ends))
+        found.append(
+            Entrant(
+                path.resolve().name, out, reference, options.span, opened.source.identity, opened.target.identifier,
+                opened.target.identity,
+            )
+        )  # fmt: skip
     return found
 
 
@@ -103,8 +109,12 @@ def table(entrants: Sequence[Entrant], workers: int = 1, progress: Progress = no
     The people at hand are the sources and targets of all rows. Raises UsageError if a video and its footage differ in
     size or number of frames, WorkError if no face is found.
     """
-    people = {end for entrant in entrants for end in (entrant.source, entrant.target) if end}
-    return [_row(entrant, people, workers, progress) for entrant in entrants]
+    rows = []
+    for entrant in entrants:
+        alike = [other for other in entrants if other.identifier == entrant.identifier]
+        people = {end for other in alike for end in (other.source, other.target) if end}
+        rows.append(_row(entrant, people, workers, progress))
+    return rows
 
 
 def _row(entrant: Entrant, people: set[tuple[float, ...]], workers: int, progress: Progress) -> dict[str, Any]:
@@ -117,7 +127,7 @@ def _row(entrant: Entrant, people: set[tuple[float, ...]], workers: int, progres
             f"{clip.path} ({clip.width}x{clip.height}, {clip.frames} frames) and its footage {other.path} "
             f"({other.width}x{other.height}, {end - first} frames) differ; give the footage that it was made from"
         )
-    located = follow(entrant.reference, entrant.target or None, workers, progress)
+    located = follow(entrant.reference, entrant.target or None, workers, progress, identifier=entrant.identifier).rows
     marks: dict[int, Floats] = dict(zip(located["frame"], located["landmarks"], strict=True))
     if sum(first <= frame < end for frame in marks) < LEAST:
         raise WorkError(f"{other.path}: no face was found in it, so nothing can be compared")
@@ -126,7 +136,7 @@ def _row(entrant: Entrant, people: set[tuple[float, ...]], workers: int, progres
         inspector = Inspector(clip.fps, has_reference=True)
         readings = _Readings()
         triples = zip(video.decode(clip), _frames(other, first, end), video.decode(copy), strict=False)
-        _read(triples, marks, inspector, readings, round(clip.fps or 25), progress)
+        _read(triples, marks, inspector, readings, _models(entrant.identifier), round(clip.fps or 25), progress)
     row: dict[str, Any] = {"name": entrant.name, "frames": clip.frames, "measured": len(readings.own)}
     shown = inspector.finish().measures
     for name, column in (("ciede2000", "colour"), ("flicker", "flicker"), ("jitter", "jitter")):
@@ -157,11 +167,12 @@ def _read(
     marks: Mapping[int, Floats],
     inspector: Inspector,
     readings: _Readings,
+    models: tuple[Landmarker, Identifier | None],
     second: int,
     progress: Progress,
 ) -> None:
     """Fill readings and inspector from output, footage and copy, frame by frame."""
-    reader, identifier = _models()
+    reader, identifier = models
     before: tuple[Image, Image] | None = None
     for number, (own, footage, copy) in enumerate(triples):
         at = marks.get(footage.index)
@@ -184,12 +195,13 @@ def _read(
         progress("evaluate", number + 1, 0)
 
 
-def _models() -> tuple[Landmarker, Identifier | None]:
-    from curate.face.backends.dlib import DlibIdentifier
+def _models(identifier: str) -> tuple[Landmarker, Identifier | None]:
+    """Landmarker and identity model; None if that is not installed."""
+    from curate.face.backends import IDENTIFIERS
     from curate.face.backends.litert import LiteRTLandmarker
 
     with contextlib.suppress(MissingError):
-        return LiteRTLandmarker(), DlibIdentifier()
+        return LiteRTLandmarker(), IDENTIFIERS[identifier]()
     return LiteRTLandmarker(), None
 
 

@@ -16,12 +16,18 @@ from curate.upkeep.forget import (
     datasets_of,
     faceset_of,
     known_to_app,
+    remove,
     remove_dataset,
     remove_faceset,
+    weigh,
 )
+from render import plan
 from render.provenance import registry
+from render.workdir import folder_of
 from train.forget import caches_of, forget_cache, forget_in_run, prior_of, run_of
 from train.run import is_run
+
+INTERRUPTED = "interrupted render"
 
 
 @dataclass(frozen=True)
@@ -70,12 +76,20 @@ def forget(subject: str, places: Sequence[Path], yes: bool) -> Forgotten:
     datasets = datasets_of(subject, ours)
     entries = registry.of_subject(subject)
     found.left |= {entry.out: "a render with this face" for entry in entries if Path(entry.out).exists()}
+    found.pieces += _interrupted(entries)
     if yes:
         for dataset in datasets:
             remove_dataset(dataset.where)
         _remove(subject, found)
         registry.forget(subject)
     return Forgotten(subject, yes, (*datasets, *found.pieces), len(entries), found.left)
+
+
+def _interrupted(entries: Sequence[registry.Entry]) -> list[Piece]:
+    """Working folders of the subject's renders that were interrupted: swapped frames, and the network."""
+    folders = dict.fromkeys(folder_of(Path(entry.out)) for entry in entries)
+    known = [f for f in folders if (f / plan.FILE).is_file() and not f.is_symlink()]
+    return [weigh(INTERRUPTED, folder, [folder]) for folder in known]
 
 
 def _look(place: Path, subject: str, found: _Found) -> None:
@@ -125,6 +139,8 @@ def _remove(subject: str, found: _Found) -> None:
     for piece in found.pieces:
         if piece.kind in ("mirror", "footage"):
             copies.remove_copy(piece)
+        elif piece.kind == INTERRUPTED:
+            remove([Path(piece.where)])
         elif piece.kind == "cache":
             forget_cache(Path(piece.where))
     for url in found.urls:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from curate.errors import WorkError
 from curate.runtime.files import file_sha256
+from curate.words import quoted
 
 FOLDER = "run"
 
@@ -23,7 +24,7 @@ def weights_of(run: Path) -> Path:
         return path
     checkpoints = sorted((run / "checkpoints").glob("step-*.safetensors"), key=lambda p: int(p.stem.partition("-")[2]))
     if not checkpoints:
-        raise WorkError(f"{run} has no trained network yet; run faceset train --out {run} --resume")
+        raise WorkError(f"{run} has no trained network yet; run faceset train --out {quoted(run)} --resume")
     return checkpoints[-1]
 
 

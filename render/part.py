@@ -76,10 +76,7 @@ class _Account:
         self.pixels.update(np.ascontiguousarray(picture).data)
         self.times.append(composed.frame.pts)
         self.frames.append(composed.frame.index)
-        own = [
-            (one.face is not None, one.face is not None and float(one.face.mask.max()) > SHOWN)
-            for one in each(composed)
-        ]
+        own = [(one.face is not None, shows_swap(one)) for one in each(composed)]
         self.faces += any(seen for seen, _ in own)
         self.swapped += any(shown for _, shown in own)
         self.several += any(one.more > 0 for one in each(composed))
@@ -94,6 +91,11 @@ class _Account:
         }  # fmt: skip
         with atomic(path) as temporary:
             temporary.write_text(json.dumps({**values, "pixels_sha256": self.pixels.hexdigest()}))
+
+
+def shows_swap(composed: Composed) -> bool:
+    """Whether a frame shows the swapped face."""
+    return composed.face is not None and float(composed.face.mask.max()) > SHOWN
 
 
 def render_part(task: PartTask) -> None:
@@ -123,7 +125,7 @@ def each(composed: Composed) -> tuple[Composed, ...]:
 
 def composed_frames(made: Plan, folder: Path, part: RenderPart, wanted: range) -> Iterator[Composed]:
     """The wanted frames of a part, composited, without the watermark."""
-    frames = video.decode(made.clip, segment(made.clip, part.decoded), 16 if made.coding.deep else 8, made.view)
+    frames = video.decode(made.clip, segment(made.clip, part.with_neighbours), 16 if made.coding.deep else 8, made.view)
     alone = [(made.person(n), plan.folder_of(folder, n)) for n in range(made.people)]
     places = [plan.load_faces(own, part.with_neighbours) for _, own in alone]
     people = [functools.partial(_person, *who, where, wanted) for who, where in zip(alone, places, strict=True)]
@@ -135,11 +137,11 @@ def _person(
 ) -> Iterator[Composed]:
     """The wanted frames with all faces of one person."""
     swapper, framing = network(str(folder), made.weights_sha256, made.device)
-    typical = plan.load_typical(folder)
+    typical, cuts = plan.load_typical(folder), plan.load_cuts(folder)
 
     def layer(where: dict[int, Place], frames: Iterable[Frame]) -> Iterator[Composed]:
         faces = swap_frames(frames, where, swapper, framing, made.settings.mask, made.batch, typical is not None)
-        return compose(faces, made.settings, typical, made.coding.deep, wanted)
+        return compose(faces, made.settings, typical, made.coding.deep, wanted, cuts)
 
     return in_layers(frames, [functools.partial(layer, where) for where in layers])
 
@@ -182,7 +184,7 @@ def _line(clip: Clip) -> Timeline:
 
 @functools.lru_cache(2)
 def _format_of(clip: Clip, view: View) -> FootageFormat:
-    return check_footage(Path(clip.path), True, view)
+    return check_footage(Path(clip.path), True, view, graded=bool(clip.lut))
 
 
 def segment(clip: Clip, frames: range) -> Segment:

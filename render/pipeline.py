@@ -8,37 +8,48 @@ are joined, signed and moved into place (`render.publish`).
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curate.dataset import consent
 from curate.errors import UsageError, WorkError
-from curate.footage import video
+from curate.footage import cube, video
 from curate.footage.paths import parse_footage
 from curate.footage.picture import View
+from curate.footage.timeline import timeline
 from curate.runtime import jobs
 from curate.runtime.files import atomic, file_sha256
 from curate.types import Clip, Progress, no_progress
+from curate.words import quoted
 from render import network, part, plan, publish, workdir
-from render.compositing.compose import RADIUS
+from render.compositing.compose import RADIUS, Composed
 from render.options import RenderOptions
-from render.output import mux, tracking
+from render.output import mux, sequence, tracking
 from render.output.coding import Coding, check_coding, coding_for
 from render.output.footage_format import FootageFormat, check_footage, check_size
 from render.output.png import png
+from render.output.sequence import MaskWriter, SequenceWriter
 from render.provenance import keys, manifest
 from render.provenance.watermark import Marker
-from render.provenance.watermark_code import identifier_text
-from render.summary import RenderSummary, beyond, counted, notes_of, people_of
+from render.summary import (
+    EMPTY_MASK,
+    RenderSummary,
+    beyond,
+    counted,
+    notes_of,
+    of_footage,
+    people_of,
+    summary_of,
+)
 from train.drive import scores_of
 
 if TYPE_CHECKING:
+    from curate.extract.follow import Followed
     from train.run import Run
 
 log = logging.getLogger(__name__)
@@ -57,8 +68,8 @@ def render(
     Size, frame count, timestamps, colour tags and sound are the footage's; frames without the face pass through, apart
     from the watermark. OUT.c2pa, OUT.artifacts.html and OUT.artifacts.json are written next to it. `also` has further
     runs, whose targets are replaced in the same pass; each has its own report. The same call resumes an interrupted
-    render. Raises ConsentError if the run names no subject or basis, UsageError for wrong
-    options, WorkError for problems of the footage or machine.
+    render. Raises ConsentError if the run names no subject or basis, UsageError for wrong options, WorkError for
+    problems of the footage or machine.
     """
     began = time.monotonic()
     options = _resolved(options)
@@ -67,30 +78,40 @@ def render(
     clip, footage_format, coding = _opened(footage, options)
     check_coding(coding, out)
     key = keys.signing_key(options.key, options.cert)
+    wanted = _planned(runs, clip, coding, options)
+    writers = [writer for writer in part.writers(wanted, footage_format) if writer is not None]
     with workdir.working_folder(out) as folder:
         sound = mux.check_sound(footage, out, folder / f"header{out.suffix}")
-        made = _begun(folder, _planned(runs, clip, coding, options), runs, out, options, progress)
-        _prepare_images(folder, made, footage_format, options.force)
-        resumed = _render_parts(folder, made, options, progress)
-        accounts = [plan.done(folder, each) or {} for each in made.parts]
-        reports, offset = publish.artifact_reports(folder, made)
-        times = [t for account in accounts for t in account["times"]]
-        counts = counted(accounts, made.people)
-        swapped = sum(account["swapped"] for account in accounts)
-        notes = (*notes_of(made, times, counts, accounts), *beyond(folder, runs))
-        stated = publish.statement(runs, made, len(times), [own for _, own in counts])
-        lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
-        if options.tracking is not None:
-            publish.tracking_files(folder, made, footage_format, times, options.tracking)
-        pages, sidecar = publish.move_into_place(folder, reports, offset, out, runs, made)
-    seconds = time.monotonic() - began
-    pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
-    found = [len(report.findings) for report in reports]
-    return RenderSummary(
-        str(out), str(pages[0]), str(sidecar), identifier_text(made.identifier), len(times), swapped, sum(found), sound,
-        resumed, (*clip.notes, *notes, *lost), pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
-        people_of(runs, pages, counts, found),
+        made = _begun(folder, wanted, runs, out, options, progress)
+        with publish.withdrawn_on_failure(made):
+            _prepare_images(folder, writers, options.force)
+            resumed = _render_parts(folder, made, options, progress)
+            accounts = [plan.done(folder, each) or {} for each in made.parts]
+            reports, offset = publish.artifact_reports(folder, made)
+            times = [t for account in accounts for t in account["times"]]
+            counts = counted(accounts, made.people)
+            notes = (*notes_of(made, times, counts, accounts), *beyond(folder, runs))
+            stated = publish.statement(runs, made, len(times), [own for _, own in counts])
+            lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
+            if options.tracking is not None:
+                publish.tracking_files(folder, made, footage_format, times, options.tracking)
+            pages, sidecar = publish.move_into_place(folder, reports, offset, out, runs, made)
+    return summary_of(
+        out, sidecar, made, accounts, resumed, sound, time.monotonic() - began, (*of_footage(clip), *notes, *lost),
+        people_of(runs, pages, counts, [len(report.findings) for report in reports]),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Still:
+    """A frame that was rendered alone."""
+
+    out: str
+    frame: int
+    """Its number in the footage."""
+    swapped: bool
+    """Whether it shows the swapped face."""
+    notes: tuple[str, ...]
 
 
 def still(
@@ -100,8 +121,8 @@ def still(
     out: Path,
     options: RenderOptions | None = None,
     also: Sequence[Path] = (),
-) -> int:
-    """Write `out` (.png): the rendered frame at a time such as `00:12.5`; its number in the footage.
+) -> Still:
+    """Write `out` (.png): the rendered frame at a time such as `00:12.5`.
 
     It is watermarked like every frame, and its metadata marks it as synthetic. Raises as `render` does.
     """
@@ -121,12 +142,25 @@ def still(
         folder = Path(name)
         made = _begun(folder, wanted, runs, out, options, no_progress)
         (only,) = made.parts
-        with part.one_thread(made.device):
+        with publish.withdrawn_on_failure(made), part.one_thread(made.device):
             composed = next(part.composed_frames(made, folder, only, range(only.first, only.end)))
         image = Marker(made.identifier, *footage_format.size, made.slot).mark(part.labelled(made, composed))
         with atomic(out) as temporary:
             temporary.write_bytes(png(image, out.name, manifest.generator()))
-    return first
+    notes = (*of_footage(clip), *_still_notes(composed))
+    return Still(str(out), first, any(map(part.shows_swap, part.each(composed))), notes)
+
+
+def _still_notes(composed: Composed) -> list[str]:
+    """A sentence where the frame does not show the swapped face."""
+    if composed.face is None:
+        note = f"frame {composed.frame.index} does not show the target's face, so nothing is swapped in it"
+    elif not any(map(part.shows_swap, part.each(composed))):
+        note = f"frame {composed.frame.index} shows the target's own face because {EMPTY_MASK}"
+    else:
+        return []
+    log.warning("%s", note)
+    return [note]
 
 
 def _resolved(options: RenderOptions | None) -> RenderOptions:
@@ -155,6 +189,8 @@ def _check_call(out: Path, footage: Path, options: RenderOptions) -> None:
     if out.exists() and out.samefile(footage):
         raise UsageError(f"--out {out}: is the footage itself; choose another file")
     _check_free(out, options.force)
+    for pictures in filter(None, (options.frames, options.masks)):
+        sequence.check(pictures)
     if options.tracking is not None:
         tracking.check(options.tracking, options.force)
 
@@ -166,25 +202,28 @@ def _check_free(out: Path, force: bool) -> None:
 
 def _runs(paths: Sequence[Path], options: RenderOptions) -> list[Run]:
     """The runs, whose subjects may be used, and whose targets are told apart."""
-    from train.run import open_run
+    from train.run import open_run, resolve_device
 
-    found = []
+    resolve_device(options.device)
+    found: list[Run] = []
     for path in paths:
         opened = open_run(path)
         if opened.people:
-            raise UsageError(f"{path} is a prior, which cannot be rendered: faceset train --init {path} starts from it")
+            raise UsageError(
+                f"{path} is a prior, which cannot be rendered: faceset train --init {quoted(path)} starts from it"
+            )
         for side in (opened.source, opened.target):
             consent.require(side.subject, str(path))
         found.append(opened)
-    if len(found) == 1:
-        return found
-    if options.layers:
+    if len(found) > 1 and options.layers:
         raise UsageError("--layers: is for one person; render one run at a time, or leave it out")
-    for number, opened in enumerate(found):
+    for number, opened in enumerate(found if len(found) > 1 else ()):
         if not opened.target.identity:
             raise UsageError(f"--and: {opened.path} has no identity of its target, which tells people apart")
         if any(opened.path.resolve() == other.path.resolve() for other in found[:number]):
             raise UsageError(f"--and {opened.path}: is given twice; each run replaces one person")
+        if opened.target.identifier != found[0].target.identifier:
+            raise UsageError(f"--and {opened.path}: its identities are of another model; render its person on its own")
     return found
 
 
@@ -193,8 +232,10 @@ def _opened(footage: Path, options: RenderOptions) -> tuple[Clip, FootageFormat,
     clip = video.probe(footage)
     if clip.kind != "video":
         raise UsageError(f"--footage {footage}: photos cannot be rendered; give a video")
+    if options.lut is not None:
+        clip = replace(clip, lut=cube.read(str(options.lut)).path)
     view = View(square=False, sdr=options.tonemap, progressive=options.deinterlace)
-    found = check_footage(footage, options.allow_hdr, view)
+    found = check_footage(footage, options.allow_hdr, view, graded=bool(clip.lut))
     check_size(footage)
     return clip, found, coding_for(found, options.codec, options.bits or None, options.crf, options.preset)
 
@@ -206,6 +247,7 @@ def _planned(runs: Sequence[Run], clip: Clip, coding: Coding, options: RenderOpt
         casts[0].run, casts[0].weights_sha256, clip, first, end, options.settings, coding, options.device, 0,
         _images(options), None if options.masks is None else str(options.masks.resolve()),
         tonemap=options.tonemap, deinterlace=options.deinterlace, others=tuple(casts[1:]),
+        lut_sha256=file_sha256(Path(clip.lut)) if clip.lut else "",
     )  # fmt: skip
 
 
@@ -216,10 +258,10 @@ def frames_of(clip: Clip, span: str | None) -> tuple[int, int]:
     asked = parse_footage(f"{clip.path}@{span}")
     if asked.start is None and asked.end is None:
         raise UsageError(f"--range {span}: must be START-END, such as 00:10-01:20")
-    cut = video.segments(replace(clip, start=asked.start, end=asked.end), 1e9)
-    if not cut:
+    frames = timeline(Path(clip.path)).between(asked.start, asked.end)
+    if not frames:
         raise UsageError(f"--range {span}: contains no frame; the footage lasts {clip.duration:.2f} s")
-    return cut[0].first_frame, cut[-1].first_frame + len(cut[-1].pts)
+    return frames.start, frames.stop
 
 
 def _begun(
@@ -229,7 +271,10 @@ def _begun(
     earlier = workdir.resumable(folder, wanted, all(network.ended(run.path) for run in runs))
     if earlier is not None:
         log.info("%s: resuming an interrupted render", out)
+        publish.register(earlier, runs, out, earlier.identifier)
         return earlier
+    for pictures in filter(None, (options.frames, options.masks)):
+        sequence.check(pictures, free=not options.force)
     workdir.clear(folder)
     hashes = [network.keep(run.path, plan.folder_of(folder, number)) for number, run in enumerate(runs)]
     others = tuple(replace(cast, weights_sha256=own) for cast, own in zip(wanted.others, hashes[1:], strict=True))
@@ -238,26 +283,28 @@ def _begun(
     slot, over = publish.free_slot(Path(wanted.clip.path))
     made = replace(wanted, slot=slot, over=over)
     made = replace(made, identifier=publish.register(made, runs, out))
-    workdir.fill(folder, made, faces)
+    with publish.withdrawn_on_failure(made):
+        workdir.fill(folder, made, faces)
     return made
 
 
-def _located(wanted: plan.Plan, runs: Sequence[Run], workers: int, progress: Progress) -> list[Any]:
-    """Rows of the frames with the targets' faces, of each run. Raises WorkError if one of them has none."""
+def _located(wanted: plan.Plan, runs: Sequence[Run], workers: int, progress: Progress) -> list[Followed]:
+    """Each target's face in the footage. Raises WorkError if there is none of one of them."""
     from curate.extract.follow import follow_people
 
     clip = wanted.clip
     start = end = None
     if not wanted.whole:
-        rate = clip.fps or 25.0
-        start, end = max(wanted.first - 4 * RADIUS, 0) / rate, (wanted.end + 4 * RADIUS) / rate
+        line = timeline(Path(clip.path))
+        near = line.times[max(wanted.first - 4 * RADIUS, 0) : wanted.end + 4 * RADIUS]
+        start, end = (float((time - line.times[0]) * line.base) for time in (near[0], near[-1] + 1))
     found = follow_people(
         Path(clip.path), [run.target.identity or None for run in runs], workers=workers, progress=progress,
         start=start, end=end, calibrated=[None if run.drive is None else run.drive.calibrated() for run in runs],
-        again=wanted.settings.faces == "all",
+        again=wanted.settings.faces == "all", identifier=runs[0].target.identifier, lut=clip.lut,
     )  # fmt: skip
-    for run, rows in zip(runs, found, strict=True):
-        name = run.target.subject.name
+    for run, face in zip(runs, found, strict=True):
+        name, rows = run.target.subject.name, face.rows
         if not len(rows):
             raise WorkError(f"{clip.path}: no frame shows the face of {name}; check that it is the right clip")
         if run.drive is not None:
@@ -267,12 +314,11 @@ def _located(wanted: plan.Plan, runs: Sequence[Run], workers: int, progress: Pro
     return found
 
 
-def _prepare_images(folder: Path, made: plan.Plan, footage_format: FootageFormat, force: bool) -> None:
+def _prepare_images(folder: Path, writers: Sequence[SequenceWriter | MaskWriter], force: bool) -> None:
     """Folders of the image sequences; those of an interrupted render are kept."""
     begun = folder / "pictures"
-    for writer in part.writers(made, footage_format):
-        if writer is not None:
-            writer.prepare(force, resume=begun.exists())
+    for writer in writers:
+        writer.prepare(force, resume=begun.exists())
     begun.touch()
 
 

@@ -3,9 +3,10 @@
 The working folder is `.OUT.render`, next to the output OUT:
 plan.json        this plan; a later call with the same plan resumes, with another one it starts again
 face.parquet     positions of the face: frame, layer (1 and more where it is seen again), shot, head pose, landmarks
+shots.json       the frames at which shots begin, as the face was tracked
 run/             the network, see `render.network`
 typical.npz      reconstruction error of the target's decoder where nothing occludes the face
-and-N/           face.parquet, run/ and typical.npz of the N-th further person
+and-N/           face.parquet, shots.json, run/ and typical.npz of the N-th further person
 part-N.mp4 .parquet .json    a part's video, measures and account; the account is written last: the part is complete
 """
 
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ import pandas as pd
 
 from curate.errors import UsageError, WorkError
 from curate.footage.picture import View
-from curate.footage.shots import MEMORY
 from curate.records import record
 from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED, one_line, read_parquet
@@ -34,8 +34,9 @@ from render.compositing.settings import RenderSettings
 from render.compositing.swap import BATCH, Place, places
 from render.output.coding import Coding
 
-FORMAT = 3
-"""Version of the working folder. 2: a face may be seen several times at once. 3: watermarks have slots."""
+FILE = "plan.json"
+FORMAT = 4
+"""Version of the working folder. 2: a face may be seen several times at once. 3: shots.json. 4: slots of watermarks."""
 MOST_FRAMES = 10_000_000
 """Limit for a clip: 46 hours at 60 fps."""
 MOST_TYPICAL = 1 << 26
@@ -66,11 +67,6 @@ class RenderPart:
     def with_neighbours(self) -> range:
         """Frames that are decoded for the part."""
         return range(max(self.first - RADIUS, 0), self.end + RADIUS)
-
-    @property
-    def decoded(self) -> range:
-        """The frames that are decoded for it; the first ones only tell where shots begin."""
-        return range(max(self.first - RADIUS - MEMORY, 0), self.end + RADIUS)
 
 
 @dataclass(frozen=True)
@@ -123,6 +119,8 @@ class Plan:
     """Watermarks that the footage carries already."""
     others: tuple[Cast, ...] = ()
     """Further runs, each with the target that it replaces."""
+    lut_sha256: str = ""
+    """Hash of the colour table that the footage is read through; empty for none."""
     parts: tuple[RenderPart, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -157,7 +155,7 @@ class Plan:
 
     def save(self, folder: Path) -> None:
         """Write plan.json."""
-        with atomic(folder / "plan.json") as temporary:
+        with atomic(folder / FILE) as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, **_values(self)}, indent=1), encoding="utf-8")
 
 
@@ -190,7 +188,7 @@ def _values(plan: Plan) -> dict[str, Any]:
 def load(folder: Path) -> Plan | None:
     """The plan in a folder; None if there is none that this version can read."""
     try:
-        values = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
         if values.pop("format") != FORMAT:
             return None
         if not 0 <= values["first"] < values["end"] <= values["clip"]["frames"] <= MOST_FRAMES:
@@ -210,6 +208,25 @@ def save_face(folder: Path, rows: pd.DataFrame) -> None:
     kept["landmarks"] = [np.asarray(p, np.float32).tobytes() for p in rows["landmarks"]]
     with atomic(folder / "face.parquet") as temporary:
         kept.to_parquet(temporary, index=False, row_group_size=1000)
+
+
+def save_cuts(folder: Path, cuts: Iterable[int]) -> None:
+    """Write shots.json: the frames at which shots begin."""
+    with atomic(folder / "shots.json") as temporary:
+        temporary.write_text(json.dumps(sorted(cuts)), encoding="utf-8")
+
+
+def load_cuts(folder: Path) -> frozenset[int]:
+    """The frames at which shots begin. Raises WorkError."""
+    try:
+        found = json.loads((folder / "shots.json").read_text(encoding="utf-8"))
+        if not isinstance(found, list) or not all(isinstance(frame, int) for frame in found):
+            raise ValueError("not a list of frames")
+        return frozenset(found)
+    except DAMAGED as error:
+        raise WorkError(
+            f"{folder}: the shots cannot be read ({one_line(error)}); delete the folder and render again"
+        ) from None
 
 
 def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:

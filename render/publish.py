@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
@@ -35,13 +36,13 @@ STORE = "manifest.c2pa"
 SIGNED = "signed"
 
 
-def register(made: Plan, runs: Sequence[Run], out: Path) -> int:
-    """Identifier of a new watermark, entered into the installation's registry. Raises WorkError."""
+def register(made: Plan, runs: Sequence[Run], out: Path, identifier: int | None = None) -> int:
+    """Identifier of a new watermark, entered into the installation's registry; or that one again. Raises WorkError."""
     subject, *others = (run.source.subject for run in runs)
     return registry.new_entry(
         title=out.name, subject=subject.name, basis=subject.basis, model_sha256=made.weights_sha256,
         out=str(out.resolve()), source_sha256s=tuple(s.sha256 for s in _sources(runs)), over=made.over,
-        others=tuple(registry.Face(other.name, other.basis) for other in others),
+        others=tuple(registry.Face(other.name, other.basis) for other in others), identifier=identifier,
     )  # fmt: skip
 
 
@@ -58,6 +59,17 @@ def free_slot(footage: Path) -> tuple[int, tuple[str, ...]]:
     free = [slot for slot in range(SLOTS) if slot not in taken]
     slot = free[0] if free else min(taken, key=lambda s: taken[s])
     return slot, tuple(identifier_text(r.identifier) for r in found)
+
+
+@contextmanager
+def withdrawn_on_failure(made: Plan) -> Iterator[None]:
+    """Take the entry of a render that fails out of the registry, unless pictures with its watermark are there."""
+    try:
+        yield
+    except BaseException:
+        if made.frames is None:
+            registry.withdraw(made.identifier)
+        raise
 
 
 def _sources(runs: Sequence[Run]) -> list[manifest.Source]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from curate.footage.flat import NOTE as LOOKS_LOG
+from curate.footage.timeline import timeline
+from curate.types import Clip
+from curate.words import many
 from render import plan
+from render.provenance.watermark_code import identifier_text
 
 if TYPE_CHECKING:
     from train.run import Run
 
 log = logging.getLogger(__name__)
 
+EMPTY_MASK = "the mask is nearly empty; train longer, or try --mask hull"
 MOST_TOLD = 6
 """Scores beyond the source's range that a note names."""
 
@@ -64,6 +71,27 @@ class RenderSummary:
     """Each person, where there are several."""
 
 
+def summary_of(
+    out: Path,
+    sidecar: Path,
+    made: plan.Plan,
+    accounts: Sequence[dict[str, Any]],
+    resumed: int,
+    sound: int,
+    seconds: float,
+    notes: tuple[str, ...],
+    people: tuple[PersonSummary, ...],
+) -> RenderSummary:
+    """Summary of a finished render; `people` has everybody, also a single person."""
+    pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
+    frames = sum(len(account["times"]) for account in accounts)
+    return RenderSummary(
+        str(out), people[0].report, str(sidecar), identifier_text(made.identifier), frames,
+        sum(account["swapped"] for account in accounts), sum(own.findings for own in people), sound, resumed, notes,
+        pixels, seconds, (frames - resumed) / max(seconds, 1e-9), people if len(people) > 1 else (),
+    )  # fmt: skip
+
+
 def counted(accounts: Sequence[dict[str, Any]], people: int) -> list[tuple[int, int]]:
     """Frames with a face and with the swapped face, of each person."""
     if people == 1:
@@ -75,13 +103,12 @@ def counted(accounts: Sequence[dict[str, Any]], people: int) -> list[tuple[int, 
 def people_of(
     runs: Sequence[Run], pages: Sequence[Path], counts: Sequence[tuple[int, int]], found: Sequence[int]
 ) -> tuple[PersonSummary, ...]:
-    """Each person where there are several; else none."""
+    """Each person."""
     rows = zip(runs, pages, counts, found, strict=True)
-    made = tuple(
+    return tuple(
         PersonSummary(str(run.path), run.source.subject.name, run.target.subject.name, str(page), faces, swapped, n)
         for run, page, (faces, swapped), n in rows
     )
-    return made if len(made) > 1 else ()
 
 
 def beyond(folder: Path, runs: Sequence[Run]) -> tuple[str, ...]:
@@ -95,9 +122,17 @@ def beyond(folder: Path, runs: Sequence[Run]) -> tuple[str, ...]:
             shares = ", ".join(
                 f"{name} in {100 * share:.0f} % of frames" for name, share in [*found.items()][:MOST_TOLD]
             )
-            notes.append(f"the footage goes beyond the source's range, and the swap stops at its edge: {shares}")
+            notes.append(
+                f"the footage goes beyond the source's range, so the swap stops at the source's limits: {shares}"
+            )
             log.warning("%s", notes[-1])
     return tuple(notes)
+
+
+def of_footage(clip: Clip) -> tuple[str, ...]:
+    """Notes on the footage that hold for the render as well: of the frames, log curves and alpha."""
+    kept = [note for note in clip.notes if "alpha channel" in note or (note == LOOKS_LOG and not clip.lut)]
+    return (*timeline(Path(clip.path)).notes, *kept)
 
 
 def notes_of(
@@ -109,21 +144,24 @@ def notes_of(
     frames = made.end - made.first
     if len(times) != frames:
         notes.append(
-            f"{frames - len(times)} of {frames} announced frames cannot be decoded and are missing; the picture before "
-            "each stays on for as long"
+            f"{frames - len(times)} of {many(frames, 'announced frame')} cannot be decoded; the frame before each is "
+            "shown for longer instead"
         )
     if made.clip.announced > made.clip.frames and made.end == made.clip.frames:
-        notes.append(f"the footage announces {made.clip.announced} frames and contains {made.clip.frames}")
+        notes.append(f"the footage announces {many(made.clip.announced, 'frame')} but contains {made.clip.frames}")
     for number, (faces, swapped) in enumerate(counts):
         if swapped < 0.5 * faces:
             whose = f" of {made.person(number).run}" if made.others else ""
             notes.append(
-                f"{faces - swapped} of {faces} frames with a face{whose} show the target's own face because their mask "
-                "is nearly empty; train longer, or try --mask hull"
+                f"the target's own face is shown in {faces - swapped} of {many(faces, 'frame')} with a face{whose}, "
+                f"because {EMPTY_MASK}"
             )
     for note in notes:
         log.warning("%s: %s", made.clip.path, note)
     if several:
-        notes.append(f"{several} frames show the face more than once; all are swapped (--faces one swaps one)")
+        shows = "shows" if several == 1 else "show"
+        notes.append(
+            f"{many(several, 'frame')} {shows} the face more than once; all are swapped (--faces one swaps one)"
+        )
         log.info("%s", notes[-1])
     return tuple(notes)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from curate.errors import UsageError, WorkError
@@ -21,7 +21,15 @@ from render import network, part, plan
 from render.output.mux import DISK
 from render.plan import Plan, RenderPart
 
+if TYPE_CHECKING:
+    from curate.extract.follow import Followed
+
 LOCK = "lock"
+
+
+def folder_of(out: Path) -> Path:
+    """The working folder of a render to `out`."""
+    return out.parent / f".{out.name}.render"
 
 
 @contextmanager
@@ -30,7 +38,7 @@ def working_folder(out: Path) -> Iterator[Path]:
 
     Raises UsageError if another process renders to `out`, WorkError if the disk cannot be written.
     """
-    folder = out.parent / f".{out.name}.render"
+    folder = folder_of(out)
     lock = _locked(folder, out)
     finished = False
     try:
@@ -82,11 +90,12 @@ def _filled(folder: Path) -> bool:
     return (folder / "face.parquet").is_file() and (folder / network.FOLDER).is_dir()
 
 
-def fill(folder: Path, made: Plan, faces: Sequence[pd.DataFrame]) -> None:
-    """Write the plan and the files that all parts read; `faces` has each person's rows of `curate.extract.follow`."""
+def fill(folder: Path, made: Plan, faces: Sequence[Followed]) -> None:
+    """Write the plan and the files that all parts read; `faces` has each person's."""
     for number, face in enumerate(faces):
         own = plan.folder_of(folder, number)
-        plan.save_face(own, face)
+        plan.save_face(own, face.rows)
+        plan.save_cuts(own, face.cuts)
         if made.settings.occlusion:
             plan.save_typical(own, part.learn(made.person(number), own))
     made.save(folder)  # last: a plan means that the other files are complete

@@ -8,9 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from curate.errors import StoppedError
+from curate.words import many, quoted
+from faceset import messages
 from tests.command import call
 
 VERBS = (
@@ -97,6 +101,82 @@ def test_wrong_calls_exit_2_with_one_line(capsys, tmp_path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4"]
 
 
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        ("train --steps x", "--steps x: must be a whole number (see faceset train --help)"),
+        ("train --lr=0,1", "--lr 0,1: must be a number (see faceset train --help)"),
+        ("train --stepss 3", "--stepss: no such option; did you mean --steps? (see faceset train --help)"),
+        ("train --preset", "--preset: needs a value (see faceset train --help)"),
+        ("render", "RUN is missing (see faceset render --help)"),
+        ("doctor extra", "extra: unexpected; quote names that contain spaces (see faceset doctor --help)"),
+        ("dance", "dance: no such verb (see faceset --help)"),
+    ],
+)
+def test_the_parser_speaks_as_the_rest_does(capsys, call: str, line: str) -> None:
+    places = ("--source", "a", "--target", "b", "--out", "c") if call.startswith("train") else ()
+    verb, *rest = call.split()
+    assert refused(capsys, verb, *places, *rest) == (2, f"faceset: {line}")
+
+
+def test_numbers_agree_with_their_nouns_and_paths_are_quoted() -> None:
+    assert [many(n, "face") for n in (0, 1, 1234)] == ["0 faces", "1 face", "1,234 faces"]
+    assert many(1, "entry", "entries") == "1 entry" and many(2, "entry", "entries") == "2 entries"
+    done = {"steps": 1, "ended": "finished", "ssim": 0.5, "nearer": None, "performance": {}, "seconds": 2.0}
+    assert messages.trained(Path("run"))({**done, "device_hours": None}).startswith("run: 1 step (finished)")
+    assert quoted("/my clips/a.mp4") == "'/my clips/a.mp4'" and quoted("/clips/a.mp4") == "/clips/a.mp4"
+
+
+def test_what_can_be_checked_is_checked_before_any_work(capsys, tmp_path, write_video, numbered_frames) -> None:
+    clip, out = write_video(tmp_path / "clip.mp4", numbered_frames(3)), tmp_path / "o.mp4"
+    (tmp_path / "file").write_text("x")
+    render = ("render", tmp_path, "--footage", clip, "--out", out)
+    still = ("render", tmp_path, "--footage", clip, "--out", tmp_path / "o.png", "--still", "0")
+    curate = ("curate", clip, "--out", tmp_path / "set", *ME)
+    train = ("train", "--source", tmp_path, "--target", tmp_path, "--out", tmp_path / "run")
+    cases = {
+        (*render, "--tsa", "foo"): "--tsa foo: is not the address",
+        (*render, "--device", "foo"): "--device foo: must be auto, cpu",
+        (*render, "--frames", tmp_path / "file"): "file: is a file",
+        (*render, "--masks", tmp_path / "file"): "file: is a file",
+        (*render, "--alpha"): "--alpha: has no effect without --frames",
+        (*render, "--frames-as", "png"): "--frames-as: has no effect without --frames",
+        (*render, "--frames", tmp_path / "new", "--layers"): "--layers: needs --frames-as exr",
+        (*render, "--frames", tmp_path / "new", "--exr-space", "aces"): "--exr-space: needs --frames-as exr",
+        (*still, "--range", "0-1"): "--range: has no effect with --still",
+        (*still, "--frames", tmp_path / "new"): "--frames: has no effect with --still",
+        (*curate, "--for", tmp_path / "none"): "none is not a faceset",
+        (*curate, "--gpus", "0.5"): "--gpus: has no effect without --engine ray",
+        (*curate, "--evidence", tmp_path): "is a folder",
+        (*train, "--workers", "2"): "--workers: has no effect without --engine ray",
+        ("app", tmp_path, "--port", "99999", "--load-only"): "--port 99999: must be 1 to 65535",
+        ("verify", tmp_path): "is a folder",
+        ("render", tmp_path, "--footage", f"{clip}@0-1", "--range", "0-1", "--out", out): "has a range already",
+        ("curate", f"{clip}@90-95", "--out", tmp_path / "set", *ME): "the range contains no frame; the clip's last",
+        ("inspect", clip, "--reference", f"{clip}@90-95"): "the range contains no frame",
+    }
+    for arguments, words in cases.items():
+        code, line = refused(capsys, *arguments)
+        assert (code, words in line) == (2, True), (arguments, line)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4", "file"]
+
+
+def test_missing_packages_are_named_before_any_work(capsys, monkeypatch, tmp_path, seeds) -> None:
+    seeds.run(run := tmp_path / "run")
+    clip = seeds.clip(tmp_path / "clip.mp4", "libx264", "yuv420p", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "OpenEXR", None)
+    render = ("render", run, "--footage", clip, "--out", tmp_path / "o.mp4")
+    for arguments, words in (
+        (("curate", clip, "--out", tmp_path / "set", *ME, "--engine", "ray"), "Ray is not installed"),
+        ((*render, "--engine", "ray"), "Ray is not installed"),
+        ((*render, "--frames", tmp_path / "new", "--frames-as", "exr"), "OpenEXR, which is not installed"),
+    ):
+        code, line = refused(capsys, *arguments)
+        assert (code, words in line) == (1, True), line
+    assert not (tmp_path / "new").exists() and not (tmp_path / "set").exists()
+
+
 def test_useless_footage_exits_1_and_leaves_nothing(capsys, tmp_path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_text("this is a text file\n" * 100)
@@ -129,6 +209,41 @@ def test_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr("curate.extract.pipeline.curate", full)
     code, line = refused(capsys, "curate", tmp_path, "--out", tmp_path / "set", *ME)
     assert code == 1 and "/data/set/parts/a.parquet: No space left on device" in line
+
+
+def test_ctrl_c_at_any_moment_is_one_line(capsys, monkeypatch, tmp_path) -> None:
+    import importlib
+
+    started = importlib.import_module("faceset.__main__")
+    monkeypatch.setitem(sys.modules, "faceset.cli", Interrupting("cli"))
+    with pytest.raises(SystemExit) as end:
+        started.main()
+    assert (end.value.code, capsys.readouterr().err) == (130, "faceset: interrupted\n")
+    monkeypatch.undo()
+
+    def stopped(*_: object, **__: object) -> None:
+        raise StoppedError("stopped by SIGINT at step 9; a checkpoint was saved, continue with --resume")
+
+    monkeypatch.setattr("train.fit.train", stopped)
+    code, line = refused(capsys, "train", "--source", tmp_path, "--target", tmp_path, "--out", tmp_path / "run")
+    assert (code, line) == (130, f"faceset: {StoppedError('stopped by SIGINT at step 9; a checkpoint was saved')}"
+                            ", continue with --resume")  # fmt: skip
+
+
+class Interrupting(ModuleType):
+    """A module during whose import somebody presses Ctrl-C."""
+
+    def __getattr__(self, name: str) -> object:
+        raise KeyboardInterrupt
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_no_temporary_file(capsys, monkeypatch, tmp_path) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied", "/data/set/.faces.parquet.k3j2")
+
+    monkeypatch.setattr("curate.extract.pipeline.curate", refuse)
+    code, line = refused(capsys, "curate", tmp_path, "--out", tmp_path / "set", *ME)
+    assert (code, line) == (1, "faceset: the folder /data/set: Permission denied; finished work is kept")
 
 
 def test_the_module_runs_as_a_script() -> None:

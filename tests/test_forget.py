@@ -14,8 +14,10 @@ from curate.dataset.faceset import is_faceset, open_faceset
 from curate.errors import ConsentError, UsageError
 from curate.types import Subject
 from curate.upkeep import forget as facesets
+from render import plan
 from render.forget import forget
 from render.provenance import registry
+from render.workdir import folder_of
 from tests import command
 from train.run import open_run
 
@@ -81,6 +83,19 @@ def test_with_yes_the_subject_is_gone_and_nothing_else(place, capsys):
     assert [e.subject for e in registry._entries()][1] == "Bob"
     again = forget("Ann", [], True)
     assert (again.pieces, again.entries, again.left) == ((), 0, {})
+
+
+def test_working_folders_of_interrupted_renders_go(place, capsys):
+    for name in ("ann", "bob"):
+        out = place / f"{name}.mp4"
+        registry.new_entry(title="x", subject=name.title(), basis="self", model_sha256="cc" * 32, out=str(out))
+        folder_of(out).mkdir()
+        (folder_of(out) / plan.FILE).write_text("{}")
+        (folder_of(out) / "part-00000.mkv").write_bytes(b"swapped faces")
+    code, out = call(capsys, "forget", "Ann")
+    assert code == 0 and "interrupted render" in out and folder_of(place / "ann.mp4").is_dir()
+    assert call(capsys, "forget", "Ann", "--yes")[0] == 0
+    assert not folder_of(place / "ann.mp4").exists() and folder_of(place / "bob.mp4").is_dir()
 
 
 def test_a_run_keeps_hash_and_basis_and_cannot_be_used(place):

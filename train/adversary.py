@@ -56,7 +56,8 @@ class Adversary:
         networks = nn.ModuleDict({side: Patches(config) for side in SIDES}).eval()
         networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs forget this form
         self.networks = networks.to(device)
-        self.optimizer = torch.optim.Adam(self.networks.parameters(), LR, BETAS)
+        fused = device.type != "mps"
+        self.optimizer = torch.optim.Adam(self.networks.parameters(), LR, BETAS, fused=fused)
 
     def generator_term(self, outputs: Sequence[Tensor]) -> Tensor:
         """Generator loss, not weighted: minus the mean verdict, summed over the sides; any sign.
@@ -82,11 +83,18 @@ class Adversary:
         (share * torch.stack(list(losses.values())).sum()).backward()  # type: ignore[no-untyped-call]  # torch's
         return {side: loss.detach() for side, loss in losses.items()}
 
-    def step(self, average: Callable[[Tensor], Tensor] | None = None) -> None:
-        """Apply the gradients; with several processes, `average` gives the mean of a tensor over them."""
+    def step(self, average: Callable[[Tensor], Tensor] | None = None, bad: Tensor | None = None) -> None:
+        """Apply the gradients; with several processes, `average` gives the mean of a tensor over them.
+
+        bad: float32 without dimensions, on the device; at 1 the gradients are left out. None: 0.
+        """
         if average is not None:
             _share(self.networks, average)
-        self.optimizer.step()
+        if self.optimizer.defaults["fused"]:
+            self.optimizer.found_inf = bad  # type: ignore[attr-defined]  # how a scaler tells a fused optimiser
+            self.optimizer.step()
+        elif bad is None or not bad.item():
+            self.optimizer.step()
         self.forget()
         with torch.no_grad():
             for layer in self.networks.modules():

@@ -11,7 +11,7 @@ on how many processes share the batch.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -58,8 +58,22 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Degraded:
+    """Which M of N pictures are blurred or compressed, and how."""
+
+    rows: Tensor
+    """(M,) int64."""
+    blur: Tensor
+    """(M, K), as in `Changes`."""
+    compress: Tensor
+    """(M,), as in `Changes`."""
+    compressing: bool
+    """Whether any is compressed."""
+
+
+@dataclass(frozen=True)
 class Changes:
-    """Random changes of N crops."""
+    """Random changes of N crops, as drawn on the CPU or, after `planned`, on any device."""
 
     affine: Tensor
     """(N, 2, 3) from positions in the result to positions in the crop; both run from -1 to 1, x right, y down."""
@@ -70,18 +84,28 @@ class Changes:
     contrast: Tensor
     """(N, 1, 1, 1) factor of the distance from the crop's mean."""
     blur: Tensor
-    """(N, K) weights of 2K - 1 pixels in a row, from the middle outwards: a Gaussian, or 1 0 0 ... for none. `blur` and
-    `compress` stay on the CPU, where the pictures that they change are picked."""
+    """(N, K) weights of 2K - 1 pixels in a row, from the middle outwards: a Gaussian, or 1 0 0 ... for none."""
     compress: Tensor
     """(N,) strength of the compression, 0 (none) to 1."""
     corner: tuple[int, int]
     """Rows and columns of the first 16-pixel unit that lie outside the picture, since crops of footage are not aligned
     with its blocks. The same for all N."""
+    degraded: Degraded | None = None
+    """What `blur` and `compress` say, without the pictures that stay as they are; None: not planned."""
+    warped: bool = True
+    """Whether any crop is warped."""
 
-    def part(self, rows: slice, device: torch.device) -> Changes:
-        """The changes of some rows, on a device."""
-        affine, warp, gain, contrast = (x[rows].to(device) for x in (self.affine, self.warp, self.gain, self.contrast))
+    def part(self, rows: slice) -> Changes:
+        """The changes of some rows; on the CPU, and not planned."""
+        affine, warp, gain, contrast = (x[rows] for x in (self.affine, self.warp, self.gain, self.contrast))
         return Changes(affine, warp, gain, contrast, self.blur[rows], self.compress[rows], self.corner)
+
+    def planned(self) -> Changes:
+        """The changes with all that depends on their values decided on the CPU, so that no device is asked later."""
+        chosen = ((self.blur[:, 0] < 1) | (self.compress > 0)).nonzero()[:, 0]
+        strength = self.compress[chosen]
+        degraded = Degraded(chosen, self.blur[chosen], strength, bool(strength.any()))
+        return replace(self, degraded=degraded, warped=bool(self.warp.any()))
 
 
 def draw(
@@ -144,12 +168,13 @@ def apply(crops: Tensor, changes: Changes, size: int) -> tuple[Tensor, Tensor, T
     which at twice the size is the area mean, so interpolation loses nothing. Returns read (B, 3, size, size), truth
     (B, 3, size, size) and masks (B, M, size, size), float32 in 0..1. Outside the crop, its content is mirrored.
     """
+    changes = changes if changes.degraded is not None else changes.planned()
     images = crops.float().div_(255)
     images[:, :3] = _relight(images[:, :3], changes)
     shape = [len(crops), 1, size, size]
     still = F.affine_grid(changes.affine, shape, align_corners=False)
     truth = _sample(images, still)
-    if not changes.warp.any():
+    if not changes.warped:
         return degrade(truth[:, :3].clone(), changes), truth[:, :3], truth[:, 3:]
     bent = F.interpolate(changes.warp, size=(size, size), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
     # The warp happens in the result's frame: carried through the affine's linear part into the crop's.
@@ -159,15 +184,13 @@ def apply(crops: Tensor, changes: Changes, size: int) -> tuple[Tensor, Tensor, T
 
 def degrade(pictures: Tensor, changes: Changes) -> Tensor:
     """Pictures (B, 3, H, W) in 0..1, blurred and compressed in place where `changes` call for it."""
-    chosen = ((changes.blur[:, 0] < 1) | (changes.compress > 0)).nonzero()[:, 0]
-    if not len(chosen):
+    degraded = changes.degraded or changes.planned().degraded
+    if degraded is None or not len(degraded.rows):
         return pictures
-    device, strength = pictures.device, changes.compress[chosen]
-    rows = chosen.to(device)
-    found = soften(pictures[rows], changes.blur[chosen].to(device))
-    if strength.any():
-        found = compress(found, strength.to(device), changes.corner)
-    return pictures.index_copy_(0, rows, found)
+    found = soften(pictures[degraded.rows], degraded.blur)
+    if degraded.compressing:
+        found = compress(found, degraded.compress, changes.corner)
+    return pictures.index_copy_(0, degraded.rows, found)
 
 
 def soften(pictures: Tensor, weights: Tensor) -> Tensor:
@@ -213,8 +236,14 @@ def _table(base: tuple[tuple[int, ...], ...], strength: Tensor) -> Tensor:
     """(B, 1, 1, 8, 1, 8) steps of quantisation; libjpeg: 200 - 2 quality percent, below quality 50 5000 / quality."""
     quality = (100 * (1 - strength)).clamp(1, 100)
     percent = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)
-    steps = torch.tensor(base, dtype=torch.float32, device=strength.device) * percent[:, None, None]
+    steps = _base(base, strength.device) * percent[:, None, None]
     return ((steps + 50) / 100).floor().clamp_(1, 255)[:, None, None, :, None, :]
+
+
+@functools.cache
+def _base(base: tuple[tuple[int, ...], ...], device: torch.device) -> Tensor:
+    """(8, 8) a table of quantisation on a device."""
+    return torch.tensor(base, dtype=torch.float32, device=device)
 
 
 def _coded(planes: Tensor, table: Tensor, forth: Tensor, back: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""Options of training, as one frozen dataclass, and the three presets."""
+"""Options of training, as one frozen dataclass, and the presets."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -12,34 +13,48 @@ from curate.records import record
 
 # What may not differ when a run is resumed: the network's shape, and what decides which faces it never sees.
 FIXED_ON_RESUME = ("arch", "size", "encoder_width", "decoder_width", "latent", "residuals", "drive", "picture_share",
-                   "modulation", "held_out", "guard", "seed")  # fmt: skip
+                   "modulation", "base", "head", "held_out", "guard", "seed")  # fmt: skip
 
 BEFORE = {"blur": 0.0, "compress": 0.0, "drive": "picture", "eyes_weight": 1.0, "mouth_weight": 1.0, "phases": 0.0,
           "ssim_windows": "one"}  # fmt: skip
 """Values with which a run from before these fields was trained."""
 
 
+def _batch(text: str) -> int:
+    """Batch size on the command line: a number above 0, or auto, which is 0. Raises UsageError."""
+    if text == "auto":
+        return 0
+    if not text.isdecimal() or not int(text):
+        raise UsageError(f"--batch {text}: must be a number from 1 to 65,536, or auto")
+    return int(text)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides how a training runs. The defaults are the preset `small`."""
 
-    preset: str = option("small", "Base settings: tiny (64 px), small (128 px) or full (256 px).",
-                         choices=("tiny", "small", "full"))  # fmt: skip
+    preset: str = option("small", "Base settings: 64, 128, 256, 384 or 512 px.",
+                         choices=("tiny", "small", "full", "large", "film"))  # fmt: skip
     arch: str = option("df", "df (one decoder per face) or liae (one shared decoder).", choices=("df", "liae"))
     """liae takes over more of the target's light; see train/model.py."""
     size: int = option(128, "Side of the crops that the network reads and writes, in pixels.",
-                       choices=(64, 128, 256, 512))  # fmt: skip
+                       choices=(64, 128, 256, 384, 512))  # fmt: skip
     encoder_width: int = option(48, "Channels after the encoder's first layer.", low=4, high=1024)
     """They double with every halving, up to eight times."""
     decoder_width: int = option(48, "Channels of the decoder at half the output size.", low=4, high=1024)
     """They double with every halving, up to eight times."""
     latent: int = option(512, "Values in the bottleneck that both faces share.", low=8, high=8192)
     """liae has a second one of the same size for the target."""
+    base: int = option(0, "Side of the smallest feature map; 0: size / 32, at least 4.", choices=(0, 4, 6, 8, 12, 16))
+    """A smaller one makes the bottleneck smaller and the network deeper."""
+    head: str = option("full", "Last decoder layer: at full size, or at half size with pixel shuffle.",
+                       choices=("full", "shuffle"))  # fmt: skip
+    """shuffle: no feature map of the full size, which takes most of the memory at 512 px."""
     residuals: int = option(1, "Residual blocks at each decoder size except the largest.", low=0, high=8)
 
-    drive: str = option("picture", "What drives the swap: scores (expression, gaze, pose, light) or the picture.",
-                        choices=("scores", "picture"))  # fmt: skip
-    """See train/drive.py."""
+    drive: str = option("outlines", "What drives the swap: outlines of eyes and mouth, scores, or only the picture.",
+                        choices=("outlines", "scores", "picture"))  # fmt: skip
+    """See train/outlines.py and train/drive.py."""
     picture_share: float = option(0.1875, "Fraction of the bottleneck read from the crop, with --drive scores.",
                                   low=0.01, high=0.99)  # fmt: skip
     picture_dropout: float = option(0.5, "Fraction of faces drawn from their scores alone, with --drive scores.",
@@ -47,7 +62,9 @@ class TrainConfig:
     modulation: bool = option(False, "Let scores also scale and shift each decoder level, with --drive scores.")
 
     steps: int = option(100_000, "Optimiser steps of the whole run.", low=1, high=100_000_000)
-    batch: int = option(16, "Batch size per side and process.", low=1, high=65_536)
+    batch: int = option(16, "Batch size per side and process; auto: the largest that fits in memory.", low=0,
+                        high=65_536, metavar="N|auto", suggestions=("auto",), parse=_batch)  # fmt: skip
+    """0: auto, which `train.room.choose` replaces before the first step."""
     accumulate: int = option(1, "Gradient accumulation steps (saves memory).", low=1, high=65_536)
     lr: float = option(2e-4, "Peak learning rate.", low=1e-8, high=1)
     final_lr: float = option(0.05, "Learning rate at the last step, as a fraction of --lr.", low=0, high=1)
@@ -67,6 +84,8 @@ class TrainConfig:
     device: str = option("auto", "Device; auto uses a GPU if there is one.", choices=("auto", "cpu", "cuda", "mps"))
     precision: str = option("auto", "Precision; auto is bf16 on CUDA and fp32 elsewhere.",
                             choices=("auto", "fp32", "bf16", "fp16"))  # fmt: skip
+    gradients: str = option("auto", "Gradients between processes; auto is bf16 with bf16, fp32 otherwise.",
+                            choices=("auto", "fp32", "bf16"))  # fmt: skip
     compile: bool = option(False, "Compile the network: a slower start, faster steps on a GPU.")
     stop: str = option("steps", "steps: after --steps; auto: when held-out quality stops rising.",
                        choices=("steps", "auto"))  # fmt: skip
@@ -126,6 +145,8 @@ class TrainConfig:
         check(self)
         if not self.l1_weight + self.ssim_weight + self.perceptual_weight:
             raise UsageError("--l1-weight, --ssim-weight and --perceptual-weight are all 0: set at least one above 0")
+        if self.base and not math.log2(self.size / self.base).is_integer():
+            raise UsageError(f"--base {self.base}: --size {self.size} must be the base times a power of 2")
         if self.batch % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate}: must divide --batch {self.batch}")
 
@@ -162,6 +183,41 @@ PRESETS: dict[str, TrainConfig] = {
         residuals=2,
         steps=300_000,
         batch=8,
+        lr=1e-4,
+        warmup=1000,
+        ema=0.9995,
+        save_every=5000,
+        preview_every=2500,
+    ),
+    "large": TrainConfig(
+        preset="large",
+        size=384,
+        base=6,
+        head="shuffle",
+        encoder_width=64,
+        decoder_width=64,
+        latent=1024,
+        residuals=2,
+        steps=400_000,
+        batch=8,
+        lr=1e-4,
+        warmup=1000,
+        ema=0.9995,
+        save_every=5000,
+        preview_every=2500,
+    ),
+    "film": TrainConfig(
+        preset="film",
+        size=512,
+        base=8,
+        head="shuffle",
+        encoder_width=64,
+        decoder_width=64,
+        latent=1024,
+        residuals=2,
+        steps=500_000,
+        batch=8,
+        accumulate=2,
         lr=1e-4,
         warmup=1000,
         ema=0.9995,
@@ -209,5 +265,6 @@ def check_resume(begun: TrainConfig, asked: TrainConfig) -> tuple[str, ...]:
 
 def same_encoder(one: TrainConfig, other: TrainConfig) -> bool:
     """Whether the weights of one's encoder fit the other's."""
-    shape = ("arch", "size", "encoder_width", "decoder_width", "latent", "drive", "picture_share")
-    return all(getattr(one, name) == getattr(other, name) for name in shape)
+    shape = ("arch", "size", "base", "encoder_width", "decoder_width", "latent")
+    shares = [config.picture_share if config.drive == "scores" else 1.0 for config in (one, other)]
+    return shares[0] == shares[1] and all(getattr(one, name) == getattr(other, name) for name in shape)

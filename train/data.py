@@ -17,11 +17,13 @@ from torch import Tensor
 from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
 from curate.types import Floats, Progress
+from curate.words import quoted
 from train import crop_cache
 from train.augment import Limits
 from train.clarity import CLARITY, clarity, matched
 from train.config import TrainConfig
 from train.drive import COLUMNS, Drive, rest_of, scores_of
+from train.outlines import Outlines
 from train.split import Split, chance, split
 
 log = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ class Side:
     rows: pd.DataFrame
     """Rows of the faces, in order: face_id, clip, time, crop, matrix, cluster, group, yaw, pitch."""
     pixels: NDArray[np.uint8]
-    """(N, C, C, 5) RGB, mask and emphasis, a memory map."""
+    """(N, C, C, 5 or more) RGB, mask, emphasis and outlines, a memory map."""
     split: Split
     cumulative: NDArray[np.float64]
     """(len(split.train),) cumulative probabilities of being drawn, ending at 1."""
@@ -54,8 +56,12 @@ class Side:
     """(N, len(train.drive.NAMES)) scores of the faces, counted from rest."""
     rest: Floats
     """(len(train.drive.NAMES),) rest of the subject, see `train.drive.rest_of`."""
+    marks: Floats
+    """(N, P, 3) landmarks in units of the crop's side."""
     drive: Drive | None = None
-    """Scores that drive the network; None: the picture does."""
+    """Scores that drive the network; None: they do not."""
+    outlines: Outlines | None = None
+    """Outlines that drive the network; None: they do not."""
 
     def draw(self, random: np.random.Generator, count: int) -> NDArray[np.int64]:
         """Indices of `count` random training faces."""
@@ -63,7 +69,7 @@ class Side:
         return self.split.train[np.minimum(places, len(self.split.train) - 1)]
 
     def crops(self, indices: NDArray[np.int64]) -> Tensor:
-        """Crops, masks and emphasis (B, 5, C, C) uint8 of the given faces."""
+        """Crops, masks, emphasis and outlines (B, 5 or more, C, C) uint8 of the given faces."""
         return torch.from_numpy(self.pixels[indices]).permute(0, 3, 1, 2)
 
     def faces(self, indices: NDArray[np.int64], size: int) -> tuple[Tensor, Tensor]:
@@ -72,13 +78,17 @@ class Side:
         return images[:, :3], images[:, 3:4]
 
     def performance(self, indices: NDArray[np.int64], device: torch.device) -> Tensor | None:
-        """(B, K) scores of the given faces as the network reads them to draw them as they are."""
+        """(B, K) scores, or outlines, of the given faces as the network reads them to draw them as they are."""
+        if self.outlines is not None:
+            return self.outlines.plain(self.marks[indices]).to(device)
         if self.drive is None:
             return None
         return torch.from_numpy(self.drive.inputs(self.scores[indices])).to(device)
 
     def performed(self, indices: NDArray[np.int64], device: torch.device) -> Tensor | None:
-        """(B, K) scores of the given target faces as the network reads them to swap: held in the source's range."""
+        """(B, K) scores, or outlines, of the given target faces as the network reads them to swap."""
+        if self.outlines is not None:
+            return self.outlines.carried(self.marks[indices]).to(device)
         if self.drive is None:
             return None
         return torch.from_numpy(self.drive.performed(self.scores[indices])).to(device)
@@ -101,7 +111,7 @@ def load_side(
     rows = usable_rows(faceset)
     if build:
         crop_cache.update(faceset, rows, _cached_size(faceset, config), cache, name, progress, config)
-    ids, pixels = crop_cache.open_cache(cache, name)
+    ids, pixels, marks = crop_cache.open_cache(cache, name)
     rows = rows.set_index("face_id").loc[list(ids)].reset_index()
     parts = split(rows["clip"].tolist(), rows["time"].to_numpy(float), config.held_out, config.guard)
     chances = chance(rows["cluster"].to_numpy()[parts.train], config.sampling)
@@ -110,7 +120,7 @@ def load_side(
         _log_side(name, len(rows), parts, limits, config)
     rest = rest_of(scores_of(faceset.table(list(COLUMNS), kept=True)))
     cumulative, front = np.cumsum(chances), light_from_front(rows)
-    return Side(name, ids, rows, pixels, parts, cumulative, front, limits, scores_of(rows) - rest, rest)
+    return Side(name, ids, rows, pixels, parts, cumulative, front, limits, scores_of(rows) - rest, rest, marks)
 
 
 def _cached_size(faceset: Faceset, config: TrainConfig) -> int:
@@ -151,15 +161,21 @@ def usable_rows(faceset: Faceset) -> pd.DataFrame:
     rows["group"] = rows["group"].fillna("")
     folder = faceset.folder
     if rows.empty:
-        raise WorkError(f"{folder} has no selected faces: select some with faceset select {folder} --budget 500")
-    bare, again = int(rows["crop"].isna().sum()), f"restore them from the footage with faceset prune {folder} --restore"
+        raise WorkError(
+            f"{folder} has no selected faces: select some with faceset select {quoted(folder)} --budget 500"
+        )
+    bare, again = (
+        int(rows["crop"].isna().sum()),
+        f"restore them from the footage with faceset prune {quoted(folder)} --restore",
+    )
     if faceset.settings.crop_size and bare == len(rows):
         raise WorkError(f"{folder}: the selected faces have no crops: {again}")
     if faceset.settings.crop_size and bare:
         log.warning("%s: %d of %d selected faces have no crop and are left out: %s", folder, bare, len(rows), again)
     if faceset.settings.crop_size == 0:
         raise WorkError(
-            f"{folder} was curated without crops: add them with faceset curate FOOTAGE --out {folder} --crop-size 256"
+            f"{folder} was curated without crops: add them with faceset curate FOOTAGE --out {quoted(folder)} "
+            "--crop-size 256"
         )
     rows = rows[rows["crop"].notna() & rows["matrix"].notna()]
     return rows.sort_values(["clip", "time", "face_id"], ignore_index=True)

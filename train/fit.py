@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,21 +17,31 @@ from pathlib import Path
 
 from curate.dataset import consent
 from curate.dataset.faceset import Faceset, open_faceset
-from curate.errors import WorkError
+from curate.errors import StoppedError, WorkError
 from curate.runtime.files import file_sha256
 from curate.types import Progress, no_progress
 from train import checkpoint, page
 from train.config import TrainConfig
-from train.health import MAX_REWINDS, DivergedError, diverged, is_memory, too_large
+from train.health import MAX_REWINDS, DivergedError, diverged, is_memory, is_read
 from train.identity import Judge, judge_for
 from train.journal import Journal
 from train.people import check_people
 from train.performance import AXES, Stage, stage_for
-from train.processes import any_process, from_main
+from train.processes import any_process, from_main, together
+from train.room import choose, too_large
 from train.run import Run, is_run, open_run
 from train.schedule import end, should_cool
 from train.signals import listen, name_of
-from train.start import check_call, describe_run, load, load_weights, prepare, restarted, resumed
+from train.start import (
+    after_restart,
+    check_call,
+    describe_run,
+    load,
+    load_weights,
+    prepare,
+    resumed,
+    with_batch_of,
+)
 from train.state import Training, make_accelerator, rewind, save, setup
 from train.step import step
 from train.window import Window, close_window
@@ -95,26 +106,30 @@ def train(
     if the work fails or a signal stops it (then a checkpoint of that step can be resumed).
     """
     begun = time.perf_counter()
-    resume = resume or (not force and restarted() and is_run(out))
+    resume, force = after_restart(out, resume, force)
     facesets = {"source": open_faceset(source), "target": open_faceset(target)}
     subjects = {name: consent.require(f.subject, str(f.folder)) for name, f in facesets.items()}
-    check_call(facesets, resume, force, init)
+    check_call(facesets, config, resume, force, init)
+    config = with_batch_of(out, config) if resume else config
     check_people(facesets, open_run(out) if resume else None)
     accelerator = make_accelerator(config)
-    old = prepare(out, config, subjects, resume, force) if accelerator.is_main_process else None
-    accelerator.wait_for_everyone()
-    drive = open_run(out).drive if resume and is_run(out) else None
-    sides = load(facesets, config, cache or out / "cache", accelerator, progress, drive)
-    training = setup(config, accelerator, sides)
-    resumed_from = load_weights(training, out if resume else None, init)
-    run = resumed(describe_run(training, facesets, subjects, out, init, cache), old, training)
-    if accelerator.is_main_process:
-        run.save()
-        if training.step < config.steps:
-            (out / "model.safetensors").unlink(missing_ok=True)
-    judges = _judges(training, facesets) if accelerator.is_main_process else ()
-    run = finish(training, fit(training, run, judges, begun, progress))
-    return summary(training, run, resumed_from, begun)
+    with together(accelerator):
+        old = prepare(out, config, subjects, resume, force) if accelerator.is_main_process else None
+        accelerator.wait_for_everyone()
+        begun_before = open_run(out) if resume and is_run(out) else None
+        sides = load(facesets, config, cache or out / "cache", accelerator, progress, begun_before, cache is None)
+        training = setup(config, accelerator, sides)
+        if not config.batch:
+            choose(training)
+        resumed_from = load_weights(training, out if resume else None, init)
+        run = resumed(describe_run(training, facesets, subjects, out, init, cache), old, training)
+        if accelerator.is_main_process:
+            run.save()
+            if training.step < config.steps:
+                (out / "model.safetensors").unlink(missing_ok=True)
+        judges = _judges(training, facesets) if accelerator.is_main_process else ()
+        run = finish(training, fit(training, run, judges, begun, progress))
+        return summary(training, run, resumed_from, begun)
 
 
 def fit(training: Training, run: Run, judges: Sequence[Judge | Stage], begun: float, progress: Progress) -> Run:
@@ -144,7 +159,7 @@ def fit(training: Training, run: Run, judges: Sequence[Judge | Stage], begun: fl
                 if main and due.ended:
                     page.write(run, training, journal)
                 if due.ended.startswith("stopped"):
-                    raise WorkError(
+                    raise (StoppedError if signal.SIGINT in caught else WorkError)(
                         f"{due.ended} at step {training.step}; a checkpoint was saved, continue with --resume"
                     )
     finally:
@@ -174,6 +189,14 @@ def finish(training: Training, run: Run) -> Run:
 
 def _try_step(training: Training, run: Run) -> bool:
     """Do a step; False if the training had diverged and returned to its last good state instead."""
+    done = _stepped(training, run)
+    if done is None:  # only here is the failed pass free: an exception that is handled keeps its frames
+        raise too_large(training)
+    return done
+
+
+def _stepped(training: Training, run: Run) -> bool | None:
+    """As `_try_step`; None if memory ran out."""
     try:
         step(training)
     except DivergedError as error:
@@ -182,9 +205,9 @@ def _try_step(training: Training, run: Run) -> bool:
         rewind(training, run.path / "checkpoints", Path(run.init) if run.init else None)
         log.warning("%s: returning to step %d at half the learning rate", error, training.step)
         return False
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if is_memory(error):
-            raise too_large(training) from None
+            return None
         raise
     return True
 
@@ -200,7 +223,8 @@ def _rewound(journal: Journal | None, run: Run, training: Training) -> Journal |
 def _due(training: Training, caught: list[int]) -> Due:
     """What the step that was just done calls for; the same in every process, which all have to call it."""
     config, now = training.config, training.step
-    last, stopped = now == end(config, training.cooling), any_process(training.accelerator, bool(caught))
+    last, read = now == end(config, training.cooling), is_read(training, now)
+    stopped = read and any_process(training.accelerator, bool(caught))
     evaluate = last or bool(config.preview_every and now % config.preview_every == 0)
     ended = ""
     if last:
@@ -208,7 +232,7 @@ def _due(training: Training, caught: list[int]) -> Due:
     elif stopped:
         ended = f"stopped by {name_of(caught)}"
     return Due(
-        log=(evaluate or now % config.log_every == 0) and training.sums is not None,
+        log=(evaluate or now % config.log_every == 0) and training.counted > 0,
         evaluate=evaluate,
         cool=evaluate and not last and config.stop == "auto" and training.cooling is None,
         # Not after a skipped step: the state may be what makes the steps fail.

@@ -56,7 +56,7 @@ def forget_in_run(folder: Path, subject: str) -> None:
         everyone = Subject(", ".join(sorted(side.subject.name for side in people)), None)
         cleaned = {name: replace(side, subject=everyone) for name, side in sides.items()}
     caches = tuple(place for place in run.caches or () if place[0] != here)
-    bare = replace(run, held_out={}, drive=None, weights_sha256="", people=people, caches=caches)
+    bare = replace(run, held_out={}, drive=None, outlines=None, weights_sha256="", people=people, caches=caches)
     replace(bare, source=cleaned["source"], target=cleaned["target"]).save()
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from curate.dataset.faceset import Faceset
 from curate.errors import MissingError, WorkError
 from curate.face import align
-from curate.face.backends import Identifier
+from curate.face.backends import IDENTIFIERS, Identifier, make
 from curate.types import Floats, Image
 from train.config import TrainConfig
 from train.data import Side
@@ -35,7 +35,7 @@ class Judge:
     landmarks: tuple[Floats, ...]
     """(478, 3) or (68, 3) in each crop's pixels."""
     inputs: Tensor | None = None
-    """(N, K) scores that drive the swaps; None: the picture does."""
+    """(N, K) scores, or outlines, that drive the swaps; None: the picture does."""
 
     def evaluate(self, model: Swap, size: int, device: torch.device) -> dict[str, float]:
         """Identity figures of the swaps of all crops.
@@ -81,7 +81,10 @@ def judge_for(
     rows = side.rows.iloc[held[places]]
     try:
         source, target = facesets["source"].identity(), facesets["target"].identity()
-        identifier = identifier or _identifier()
+        names = {faceset.settings.identifier for faceset in facesets.values()}
+        if len(names) > 1:
+            raise WorkError(f"the two facesets were made with --identifier {' and '.join(sorted(names))}")
+        identifier = identifier or make(IDENTIFIERS, names.pop(), "--identifier")
         points = facesets["target"].landmarks(rows["face_id"])
         crops = [facesets["target"].crop(crop) for crop in rows["crop"]]
     except (MissingError, WorkError) as error:
@@ -97,9 +100,3 @@ def in_crop(points: Floats, matrix: Sequence[float]) -> Floats:
     moved = np.array(points, np.float32)
     moved[:, :2] = align.transform(points, np.asarray(matrix).reshape(2, 3))[:, :2]
     return moved
-
-
-def _identifier() -> Identifier:
-    from curate.face.backends.dlib import DlibIdentifier
-
-    return DlibIdentifier()

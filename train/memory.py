@@ -8,6 +8,7 @@ from torch import Tensor
 from train.config import TrainConfig
 from train.loss import losses
 from train.model import build
+from train.outlines import MAPS
 
 STATES = 5
 """Copies of the weights: the weights, their moving average, the gradient and two moments of the optimiser."""
@@ -23,6 +24,7 @@ def estimate(config: TrainConfig) -> int:
         model = build(config)
         read = torch.empty(config.batch // config.accumulate, 3, config.size, config.size)
         mask = torch.empty(len(read), 1, config.size, config.size)
+        maps = torch.empty(2 * len(read), len(MAPS), config.size, config.size)
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -32,7 +34,7 @@ def estimate(config: TrainConfig) -> int:
 
     alive: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        outputs = model(read, read)
+        outputs = model(read, read, maps) if config.drive == "outlines" else model(read, read)
         terms = [losses(output, read, mask, config) for output in outputs]
     del terms
     weights = sum(p.numel() * p.element_size() for p in model.parameters())

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from train.config import TrainConfig
 from train.drive import NAMES
-from train.layers import SLOPE, Performance, Upsample, bottleneck, convolutions, he, layout, picture_code, widths
+from train.layers import SLOPE, Performance, Upsample, bottleneck, convolutions, he, icnr, layout, picture_code, widths
 
 SIDES = ("source", "target")
 
@@ -37,6 +37,8 @@ class Encoded(NamedTuple):
     """(B, N) code of the performance."""
     seen: Tensor | None = None
     """(B, 1) 0 where the crop's own code is dropped, else 1."""
+    maps: Tensor | None = None
+    """(B, M, S, S) outlines in 0..1, if they drive the run."""
 
     def part(self, rows: slice) -> Encoded:
         """Some rows."""
@@ -60,7 +62,7 @@ class Intermediate(nn.Module):
 
     def __init__(self, config: TrainConfig, driven: bool) -> None:
         super().__init__()
-        self.base = layout(config.size)[0]
+        self.base = layout(config.size, config.base)[0]
         self.squeeze, self.expand = bottleneck(config, picture_code(config) if driven else config.latent)
 
     def forward(self, x: Tensor, performed: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
@@ -73,7 +75,7 @@ class Encoder(Trunk):
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
-        self.base = layout(config.size)[0]
+        self.base = layout(config.size, config.base)[0]
         self.squeeze, self.expand = bottleneck(config, picture_code(config))
 
     def forward(self, x: Tensor, performed: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
@@ -86,25 +88,32 @@ class Decoder(nn.Module):
 
     def __init__(self, config: TrainConfig, codes: int = 1) -> None:
         super().__init__()
-        first, *others = reversed(widths(config.decoder_width, config.size))
+        first, *others = reversed(widths(config.decoder_width, config.size, config.base))
         channels = first * codes
         blocks: list[nn.Module] = []
-        modulated = config.drive == "scores" and config.modulation
+        more = {"modulated": config.drive == "scores" and config.modulation, "outlined": config.drive == "outlines"}
         for out in others:
-            blocks.append(Upsample(channels, out, config.residuals, modulated))
+            blocks.append(Upsample(channels, out, config.residuals, **more))
             channels = out
-        last = max(config.decoder_width // 2, 4)
-        blocks.append(Upsample(channels, last, 0, modulated))
+        self.factor = 2 if config.head == "shuffle" else 1
+        if self.factor == 1:
+            last = max(config.decoder_width // 2, 4)
+            blocks.append(Upsample(channels, last, 0, **more))
+            channels = last
         self.body = nn.Sequential(*blocks)
-        self.head = nn.Conv2d(last, 4, 3, padding=1)
-        he(self.head, 0.1)
-        nn.init.constant_(cast(nn.Parameter, self.head.bias)[:3], 0.5)
+        self.head = nn.Conv2d(channels, 4 * self.factor**2, 3, padding=1)
+        if self.factor == 1:
+            he(self.head, 0.1)
+        else:
+            icnr(self.head, 0.1)
+        nn.init.constant_(cast(nn.Parameter, self.head.bias)[: 3 * self.factor**2], 0.5)
 
-    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """(B, codes * C, base, base) to (B, 4, S, S); `hidden` (B, HIDDEN) modulates every level."""
+    def forward(self, x: Tensor, hidden: Tensor | None = None, maps: Tensor | None = None) -> Tensor:
+        """(B, codes * C, base, base) to (B, 4, S, S); `hidden` (B, HIDDEN), `maps` (B, M, S, S) enter every level."""
         for block in self.body:
-            x = block(x, hidden)
-        return cast(Tensor, self.head(x))
+            x = block(x, hidden, maps)
+        drawn = cast(Tensor, self.head(x))
+        return drawn if self.factor == 1 else F.pixel_shuffle(drawn, self.factor)
 
 
 class Swap(nn.Module, ABC):
@@ -112,7 +121,9 @@ class Swap(nn.Module, ABC):
 
     encoder: Trunk
     performance: Performance | None
-    """None: driven by the picture."""
+    """None: not driven by scores."""
+    outlined: bool
+    """Whether outlines drive it."""
 
     def forward(
         self, source: Tensor, target: Tensor, scores: Tensor | None = None, seen: Tensor | None = None
@@ -132,9 +143,13 @@ class Swap(nn.Module, ABC):
     def encode(self, crops: Tensor, scores: Tensor | None = None, seen: Tensor | None = None) -> Encoded:
         """Crops (B, 3, S, S) encoded.
 
-        scores: (B, K) inputs of `train.drive.Drive`; None: unknown, each counts as 0. seen: (B, 1) factor of the crop's
-        own part of the bottleneck, None: 1. Neither is read by a network that the picture drives.
+        scores: (B, K) inputs of `train.drive.Drive`, or outlines (B, M, S, S), uint8 or in 0..1; None: unknown, each
+        counts as 0. seen: (B, 1) factor of the crop's own part of the bottleneck, None: 1. Neither is read by a network
+        that the picture drives.
         """
+        if self.outlined:
+            maps = scores if scores is None or scores.is_floating_point() else scores.float() / 255
+            return self.combine(crops, Encoded(crops, seen=seen, maps=maps))
         if self.performance is None:
             return self.combine(crops, Encoded(crops))
         known = crops.new_zeros(len(crops), len(NAMES)) if scores is None else scores
@@ -163,6 +178,7 @@ class Df(Swap):
         self.source = Decoder(config)
         self.target = Decoder(config)
         self.performance = Performance(config) if config.drive == "scores" else None
+        self.outlined = config.drive == "outlines"
 
     def combine(self, crops: Tensor, performance: Encoded) -> Encoded:
         """The code is what the decoders read, (B, C, base, base)."""
@@ -171,7 +187,7 @@ class Df(Swap):
 
     def draw(self, encoded: Encoded, side: str) -> Tensor:
         """(B, C, base, base) to (B, 4, S, S)."""
-        return cast(Tensor, self.parts(side)[0](encoded.code, encoded.hidden))
+        return cast(Tensor, self.parts(side)[0](encoded.code, encoded.hidden, encoded.maps))
 
     def parts(self, side: str) -> tuple[nn.Module, ...]:
         """The side's decoder."""
@@ -188,6 +204,7 @@ class Liae(Swap):
         self.inter_b = Intermediate(config, driven=False)
         self.decoder = Decoder(config, codes=2)
         self.performance = Performance(config) if config.drive == "scores" else None
+        self.outlined = config.drive == "outlines"
 
     def combine(self, crops: Tensor, performance: Encoded) -> Encoded:
         """The code is the trunk's, (B, N)."""
@@ -197,7 +214,7 @@ class Liae(Swap):
         """(B, N) to (B, 4, S, S): from the codes (ab, ab) as the source, from (b, ab) as the target."""
         shared = self.inter_ab(encoded.code, encoded.performed, encoded.seen)
         own = shared if side == "source" else self.inter_b(encoded.code)
-        return cast(Tensor, self.decoder(torch.cat([own, shared], 1), encoded.hidden))
+        return cast(Tensor, self.decoder(torch.cat([own, shared], 1), encoded.hidden, encoded.maps))
 
     def parts(self, side: str) -> tuple[nn.Module, ...]:
         """The intermediates that a side uses, and the decoder."""
@@ -243,7 +260,9 @@ def _count(module: nn.Module) -> int:
 def squeezed(layers: Encoder | Intermediate, x: Tensor, performed: Tensor | None, seen: Tensor | None) -> Tensor:
     """(B, N) through a bottleneck to (B, C, base, base); see `Intermediate`."""
     code = layers.squeeze(x)
+    if seen is not None:
+        code = code * seen
     if performed is not None:
-        code = torch.cat([code if seen is None else code * seen, performed], 1)
+        code = torch.cat([code, performed], 1)
     values = F.leaky_relu(layers.expand(code), SLOPE)
-    return values.view(len(values), -1, layers.base, layers.base)
+    return values.view(values.shape[0], -1, layers.base, layers.base)

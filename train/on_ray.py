@@ -15,12 +15,15 @@ from typing import Any
 
 import torch
 
+from curate.dataset import consent
+from curate.dataset.faceset import open_faceset
 from curate.errors import MissingError, WorkError
 from curate.runtime.files import atomic
 from train.config import TrainConfig, from_json
 from train.fit import Summary, train
-from train.run import is_run
-from train.start import check_free, clear
+from train.people import check_people
+from train.run import is_run, open_run
+from train.start import check_call, check_free, clear
 
 FAILURES = 3
 """How often processes may be restarted."""
@@ -49,9 +52,14 @@ def train_on_ray(
         import ray.train.torch
     except ImportError as error:
         raise MissingError(f"--engine ray: {error}: pip install 'faceset[cluster]'") from None
+    facesets = {"source": open_faceset(source), "target": open_faceset(target)}
+    for faceset in facesets.values():
+        consent.require(faceset.subject, str(faceset.folder))
+    check_call(facesets, config, resume, force, init)
+    check_people(facesets, open_run(out) if resume else None)
     if not resume:
         check_free(out, force)
-    if force:
+    if force:  # only now: a call that is refused leaves the old run as it is
         clear(out)
     if not ray.is_initialized():
         ray.init(log_to_driver=False)

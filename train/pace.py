@@ -28,7 +28,8 @@ def seconds_per_step(config: TrainConfig, steps: int = 2) -> float:
     device = resolve_device(config.device)
     model = build(config).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    rows = min(config.batch, ROWS)
+    batch = config.batch or TrainConfig().batch
+    rows = min(batch, ROWS)
     pictures = torch.rand(rows, 3, config.size, config.size, device=device)
     mask = torch.ones(rows, 1, config.size, config.size, device=device)
     times = []
@@ -41,4 +42,4 @@ def seconds_per_step(config: TrainConfig, steps: int = 2) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - began)
-    return EXTRA * min(times[1:]) * config.batch / rows
+    return EXTRA * min(times[1:]) * batch / rows

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import torch
 
+from curate.select import learned
 from curate.types import Image
 from reports.training.held_out import HeldOut
 from reports.training.page import Training as Figures
@@ -51,12 +52,24 @@ def write(run: Run, training: Training, journal: Journal | None) -> Path | None:
         currency="",
     )
     (run.path / "reports").mkdir(exist_ok=True)
+    learned.write(run.path, _reconstructions(training))
     return write_page(figures, run.path / "reports" / "training.html")
 
 
 def _in_set(side: Side) -> Counter[str]:
     """Number of training faces of each group."""
     return Counter(side.rows["group"].iloc[side.split.train])
+
+
+def _reconstructions(training: Training) -> learned.HeldOut:
+    """The last evaluation for `faceset select --learn`."""
+    evaluation = training.evaluation
+    names = {name: side.rows["face_id"].to_numpy() for name, side in training.sides.items()}
+    faces = [
+        learned.Reconstruction(str(names[face.side][face.index]), face.ssim)
+        for face in (evaluation.faces if evaluation else ())
+    ]
+    return learned.HeldOut(training.step, tuple(faces))
 
 
 def _held_out(face: Face, side: Side, counts: Counter[str]) -> HeldOut:

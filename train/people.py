@@ -10,6 +10,7 @@ import numpy as np
 from curate.dataset.faceset import Faceset
 from curate.errors import UsageError, WorkError
 from curate.scores.identity import SAME_PERSON
+from curate.words import quoted
 from train.run import Run
 
 log = logging.getLogger(__name__)
@@ -18,18 +19,20 @@ log = logging.getLogger(__name__)
 def check_people(facesets: Mapping[str, Faceset], run: Run | None) -> None:
     """Raise UsageError if a faceset shows another person than the run to be resumed; warn where both sides are one.
 
-    Nothing is compared where a side has no identity vector.
+    Nothing is compared where a side has no identity vector, or one of another identity model.
     """
     looks = {name: _looks(faceset) for name, faceset in facesets.items()}
     for name, side in (("source", run.source), ("target", run.target)) if run is not None else ():
-        apart = _apart(looks[name], [side.identity] if side.identity else [])
+        alike = side.identity and side.identifier == facesets[name].settings.identifier
+        apart = _apart(looks[name], [side.identity] if alike else [])
         if apart is not None and apart >= SAME_PERSON:
             raise UsageError(
                 f"--resume: {facesets[name].folder} shows another person than the {name} of this run (identity "
                 f"distance {apart:.2f}, limit {SAME_PERSON:g}): start a new run with --out, or name the subject with "
-                f"faceset people {facesets[name].folder}"
+                f"faceset people {quoted(facesets[name].folder)}"
             )
-    both = _apart(looks["source"], looks["target"])
+    alike = facesets["source"].settings.identifier == facesets["target"].settings.identifier
+    both = _apart(looks["source"], looks["target"]) if alike else None
     if both is not None and both < SAME_PERSON and facesets["source"].folder != facesets["target"].folder:
         log.warning(
             "source and target look like one person (identity distance %.2f, limit %g): check the subject of each with "

@@ -7,7 +7,7 @@ and with its swap pasted in. Over those faces the two readings of a score are co
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from curate.dataset.faceset import Faceset
 from curate.errors import MissingError, WorkError
+from curate.face import align
 from curate.face.backends import Landmarker
 from curate.face.pose import head_pose
 from curate.face.track import region_of
@@ -55,7 +56,7 @@ class Stage:
     regions: tuple[NDArray[np.float64], ...]
     """Where the landmarker looks in each crop, see `curate.face.track.region_of`."""
     inputs: Tensor | None
-    """(N, K) scores that drive the swaps; None: the picture does."""
+    """(N, K) scores, or outlines, that drive the swaps; None: the picture does."""
     own: tuple[Landmarks, ...]
     """What the landmarker reads in the crops at the network's size."""
 
@@ -114,10 +115,13 @@ def stage_for(faceset: Faceset, side: Side, config: TrainConfig, reader: Landmar
     except (MissingError, WorkError) as error:
         log.warning("performance is not measured: %s", error)
         return None
-    marks = (in_crop(points[f], m) for f, m in zip(rows["face_id"], rows["matrix"], strict=True))
+    marks = [in_crop(points[f], m) for f, m in zip(rows["face_id"], rows["matrix"], strict=True)]
     regions = tuple(region_of(Landmarks(m, 1.0, None)) for m in marks)
     inputs = None
-    if side.drive is not None:
+    if side.outlines is not None:
+        units = (align.in_crop(points[f], np.reshape(m, (2, 3)), s) for f, m, s in _places(rows, crops))
+        inputs = side.outlines.carried(np.stack([*units]))
+    elif side.drive is not None:
         inputs = torch.from_numpy(side.drive.performed(scores_of(rows) - side.rest))
     own = tuple(reader.landmark(_at(c, config.size), r) for c, r in zip(crops, regions, strict=True))
     return Stage(reader, crops, regions, inputs, own)
@@ -139,6 +143,11 @@ def held_out_rows(faceset: Faceset, side: Side, most: int) -> pd.DataFrame:
     if len(found) > most:
         found = found.iloc[np.linspace(0, len(found) - 1, most).round().astype(int)].reset_index(drop=True)
     return found
+
+
+def _places(rows: pd.DataFrame, crops: Sequence[Image]) -> Iterator[tuple[str, Floats, int]]:
+    """Id, matrix and side in pixels of each row's crop."""
+    return zip(rows["face_id"], rows["matrix"], (len(crop) for crop in crops), strict=True)
 
 
 def _raw(found: Sequence[Landmarks]) -> tuple[Floats, Floats, Floats, Doubles]:

@@ -19,19 +19,21 @@ from numpy.typing import NDArray
 from curate.dataset import consent
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import UsageError
-from curate.types import Progress, Subject, no_progress
+from curate.types import Floats, Progress, Subject, no_progress
 from train.augment import Limits
 from train.config import TrainConfig
-from train.crop_cache import CHANNELS
+from train.crop_cache import channels
 from train.data import Side, load_side, usable_rows
 from train.drive import drive_of
 from train.fit import Summary, finish, fit, summary
 from train.model import SIDES, parameter_counts
-from train.processes import from_main
+from train.outlines import Outlines
+from train.processes import from_main, together
+from train.room import choose
 from train.run import Run, SideInfo, describe, is_run, open_run
 from train.split import Split
-from train.start import load_weights, prepare, restarted, resumed
-from train.state import make_accelerator, setup
+from train.start import after_restart, launch, load_weights, prepare, resumed, with_batch_of
+from train.state import Training, make_accelerator, setup
 
 LEAST = 2
 """Facesets that a prior needs."""
@@ -51,35 +53,49 @@ def pretrain(
     Raises ConsentError if a faceset has no subject or basis, UsageError for a wrong call, WorkError if the work fails.
     """
     begun = time.perf_counter()
-    resume = resume or (not force and restarted() and is_run(out))
+    resume, force = after_restart(out, resume, force)
+    config = with_batch_of(out, config) if resume else config
     facesets = [open_faceset(folder) for folder in folders]
     subjects = [consent.require(faceset.subject, str(faceset.folder)) for faceset in facesets]
     _check(facesets, resume, force)
     everyone = _everyone(subjects)
     accelerator = make_accelerator(config)
-    old = None
-    if accelerator.is_main_process:
-        old = prepare(out, config, dict.fromkeys(SIDES, everyone), resume, force)
-    accelerator.wait_for_everyone()
-    drive = open_run(out).drive if resume and is_run(out) else None
-    side, counts = _pool(facesets, config, cache or out / "cache", accelerator, progress)
-    if config.drive == "scores":
-        side = replace(side, drive=drive or drive_of(side.scores, side.scores, side.rest))
-    training = setup(config, accelerator, {name: replace(side, name=name) for name in SIDES}, one_decoder=True)
-    resumed_from = load_weights(training, out if resume else None, None)
+    with together(accelerator):
+        old = None
+        if accelerator.is_main_process:
+            old = prepare(out, config, dict.fromkeys(SIDES, everyone), resume, force)
+        accelerator.wait_for_everyone()
+        drive = open_run(out).drive if resume and is_run(out) else None
+        side, counts = _pool(facesets, config, cache or out / "cache", accelerator, progress)
+        if config.drive == "scores":
+            side = replace(side, drive=drive or drive_of(side.scores, side.scores, side.rest))
+        if config.drive == "outlines":
+            side = replace(side, outlines=Outlines(config.size, points=side.marks.shape[1]))
+        training = setup(config, accelerator, {name: replace(side, name=name) for name in SIDES}, one_decoder=True)
+        if not config.batch:
+            choose(training)
+        resumed_from = load_weights(training, out if resume else None, None)
+        run = resumed(_run_of(out, training, facesets, subjects, counts), old, training)
+        if accelerator.is_main_process:
+            run.save()
+        run = finish(training, fit(training, run, (), begun, progress))
+        from_main(accelerator, [0.0])
+        return summary(training, run, resumed_from, begun)
+
+
+def _run_of(
+    out: Path, training: Training, facesets: Sequence[Faceset], subjects: Sequence[Subject], counts: Sequence[int]
+) -> Run:
+    """The record of a prior at its start."""
+    config, side, everyone = training.config, training.sides[SIDES[0]], _everyone(subjects)
     people = tuple(describe(*each) for each in zip(facesets, subjects, counts, strict=True))
     whole = SideInfo(everyone, (), "", (), sum(counts))
     held = tuple(side.ids[i] for i in side.split.held_out)
-    run = Run(
+    return Run(
         out, config, config.size, facesets[0].settings.framing, whole, whole, training.step,
-        parameter_counts(training.model)["all"], held_out=dict.fromkeys(SIDES, held), drive=side.drive, people=people,
+        parameter_counts(training.model)["all"], held_out=dict.fromkeys(SIDES, held), drive=side.drive,
+        outlines=side.outlines, people=people, launch=launch(),
     )  # fmt: skip
-    run = resumed(run, old, training)
-    if accelerator.is_main_process:
-        run.save()
-    run = finish(training, fit(training, run, (), begun, progress))
-    from_main(accelerator, [0.0])
-    return summary(training, run, resumed_from, begun)
 
 
 def _check(facesets: Sequence[Faceset], resume: bool, force: bool) -> None:
@@ -117,7 +133,7 @@ def _pool(
                     stream.write(_at(side, max(s.pixels.shape[1] for s in sides)).tobytes())
     size = max(s.pixels.shape[1] for s in sides)
     counts = [len(side.ids) for side in sides]
-    pixels = np.memmap(path, np.uint8, "r", shape=(sum(counts), size, size, CHANNELS))
+    pixels = np.memmap(path, np.uint8, "r", shape=(sum(counts), size, size, channels(config)))
     return pooled(sides, pixels, config), counts
 
 
@@ -141,7 +157,21 @@ def pooled(sides: Sequence[Side], pixels: NDArray[np.uint8], config: TrainConfig
         Limits(config.blur, config.compress),
         np.concatenate([side.scores for side in sides]),
         np.zeros_like(sides[0].rest),
+        _marks(sides, config),
     )
+
+
+def _marks(sides: Sequence[Side], config: TrainConfig) -> Floats:
+    """The landmarks of all sides; raises UsageError where outlines of a different number drive the network."""
+    counts = {side.marks.shape[1] for side in sides}
+    if len(counts) == 1:
+        return np.concatenate([side.marks for side in sides])
+    if config.drive == "outlines":
+        raise UsageError(
+            f"--drive outlines: the facesets have {min(counts)} and {max(counts)} landmarks: curate all with the same "
+            "--landmarker, or use --drive picture"
+        )
+    return np.zeros((sum(len(side.ids) for side in sides), 0, 3), np.float32)
 
 
 def _at(side: Side, size: int) -> NDArray[np.uint8]:

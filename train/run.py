@@ -28,14 +28,18 @@ from curate.runtime.files import atomic, file_sha256
 from curate.safe_io import DAMAGED, one_line
 from curate.settings import FRAMINGS
 from curate.types import Floats, Subject
+from curate.words import quoted
 from train import checkpoint
 from train.config import TrainConfig, from_json
 from train.drive import Drive
 from train.model import Swap, build, picture
+from train.outlines import Outlines
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+RECORDED = ("scores", "outlines")
+"""Ways to drive a network that have a record in run.json, in order of `Run.drive` and `Run.outlines`."""
 OWN = ("run.json", "model.safetensors", "log.csv", "checkpoints", "previews", "cache", "tensorboard", "reports")
 """Names of a run's own files; --force removes these and nothing else."""
 
@@ -55,6 +59,8 @@ class SideInfo:
     """Number of selected faces that were usable."""
     folder: str = ""
     """Folder of the faceset at the time."""
+    identifier: str = "dlib"
+    """Identity model that gave `identity`."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +88,15 @@ class Run:
     weights_sha256: str = ""
     """Hash of model.safetensors; empty if there is none yet, or if faceset before 0.2 wrote it."""
     drive: Drive | None = None
-    """Scores that drive the network, and the source's range in them; None: the picture drives it."""
+    """Scores that drive the network, and the source's range in them; None: they do not."""
+    outlines: Outlines | None = None
+    """How outlines that drive the network are drawn; None: they do not."""
     people: tuple[SideInfo, ...] = ()
     """Whose faces a prior (`train.pretrain`) was trained on; empty for a run of two subjects."""
     caches: tuple[tuple[str, str], ...] | None = None
     """(machine, folder) of every --cache with decoded faces outside of the run; None: not noted by an older version."""
+    launch: str = ""
+    """torchrun's name of the launch that last trained it; empty without torchrun."""
     ended: str = ""
     """finished, plateau, or stopped by SIGTERM ...; empty while it trains."""
 
@@ -111,37 +121,50 @@ class Swapper:
     """Side of the crops, pixels."""
     device: torch.device
     drive: Drive | None = None
-    """Scores that drive the network; None: the picture does."""
+    """Scores that drive the network; None: they do not."""
+    outlines: Outlines | None = None
+    """How outlines that drive the network are drawn; None: they do not."""
 
-    def swap(self, crops: Tensor, scores: Floats | None = None) -> tuple[Tensor, Tensor]:
+    def swap(self, crops: Tensor, scores: Floats | None = None, marks: Floats | None = None) -> tuple[Tensor, Tensor]:
         """Swaps: the target's crops with the source's face.
 
         crops: (B, 3, size, size) RGB float32 in 0..1. scores: (B, K) of the faces, counted from rest (train/drive.py);
-        they are held in the source's range. None: unknown, and a network driven by scores shows the neutral. Returns
-        rgb of the same shape and mask (B, 1, size, size), both float32 in 0..1 on the device of `crops`.
+        they are held in the source's range. marks: (B, P, 3) landmarks in units of the crop's side; they are carried
+        over to the source's face (train/outlines.py). None: unknown, and a network that they drive shows the neutral,
+        or what the crop's code holds. Returns rgb of the same shape and mask (B, 1, size, size), both float32 in 0..1
+        on the device of `crops`.
         """
         with torch.inference_mode():
-            rgb, mask = picture(self.model.through(self._read(crops), "source", self._scores(scores, True)))
+            rgb, mask = picture(self.model.through(self._read(crops), "source", self._acts(scores, marks, True)))
         return rgb.to(crops.device), mask.to(crops.device)
 
-    def reconstruct(self, crops: Tensor, scores: Floats | None = None) -> tuple[Tensor, Tensor]:
+    def reconstruct(
+        self, crops: Tensor, scores: Floats | None = None, marks: Floats | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Reconstructions: the target's crops drawn by the target's decoder; shapes as in `swap`."""
         with torch.inference_mode():
-            rgb, mask = picture(self.model.through(self._read(crops), "target", self._scores(scores, False)))
+            rgb, mask = picture(self.model.through(self._read(crops), "target", self._acts(scores, marks, False)))
         return rgb.to(crops.device), mask.to(crops.device)
 
-    def swap_and_reconstruct(self, crops: Tensor, scores: Floats | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def swap_and_reconstruct(
+        self, crops: Tensor, scores: Floats | None = None, marks: Floats | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Swap (rgb, mask) and reconstruction (rgb), from one pass of the encoder if the picture drives the network."""
-        if self.drive is None:
+        if self.drive is None and self.outlines is None:
             with torch.inference_mode():
                 encoded = self.model.encode(self._read(crops))
                 rgb, mask = picture(self.model.draw(encoded, "source"))
                 given, _ = picture(self.model.draw(encoded, "target"))
             return rgb.to(crops.device), mask.to(crops.device), given.to(crops.device)
-        rgb, mask = self.swap(crops, scores)
-        return rgb, mask, self.reconstruct(crops, scores)[0]
+        rgb, mask = self.swap(crops, scores, marks)
+        return rgb, mask, self.reconstruct(crops, scores, marks)[0]
 
-    def _scores(self, scores: Floats | None, swapping: bool) -> Tensor | None:
+    def _acts(self, scores: Floats | None, marks: Floats | None, swapping: bool) -> Tensor | None:
+        """What drives the network besides the crops, as it reads it."""
+        if self.outlines is not None:
+            if marks is None:
+                return None
+            return (self.outlines.carried(marks) if swapping else self.outlines.plain(marks)).to(self.device)
         if self.drive is None or scores is None:
             return None
         read = self.drive.performed(scores) if swapping else self.drive.inputs(scores)
@@ -168,6 +191,7 @@ def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:
         identity,
         faces,
         str(faceset.folder.resolve()),
+        faceset.settings.identifier,
     )
 
 
@@ -179,7 +203,7 @@ def is_run(path: Path) -> bool:
 def open_run(path: Path) -> Run:
     """The run in `path`; raises UsageError if there is none, WorkError if it is damaged."""
     if not is_run(path):
-        raise UsageError(f"{path} is no run (it has no run.json): create one with faceset train --out {path}")
+        raise UsageError(f"{path} is no run (it has no run.json): create one with faceset train --out {quoted(path)}")
     try:
         values: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
         if values["format"] == FORMAT:
@@ -224,17 +248,19 @@ def load_swapper(run: Run, device: str = "auto") -> Swapper:
         else:
             last = checkpoint.newest(run.path / "checkpoints")
             if last is None:
-                raise WorkError(f"{run.path} has no network yet: continue with faceset train --out {run.path} --resume")
+                raise WorkError(
+                    f"{run.path} has no network yet: continue with faceset train --out {quoted(run.path)} --resume"
+                )
             log.warning("%s has not ended: using its network of step %d", run.path, last.step)
             tensors = last.part("ema")
-        if (run.drive is None) != (run.config.drive == "picture"):
-            raise ValueError(f"--drive {run.config.drive} does not fit the scores in run.json")
+        if (run.drive is not None, run.outlines is not None) != tuple(run.config.drive == d for d in RECORDED):
+            raise ValueError(f"--drive {run.config.drive} does not fit what drives it in run.json")
         _check_shapes(run.config, tensors)
         model = build(run.config)
         model.load_state_dict(tensors)
     except (*DAMAGED, SafetensorError) as error:
         raise WorkError(f"{path} is damaged ({one_line(error)}): faceset train --resume writes it again") from None
-    return Swapper(model.to(where).eval().requires_grad_(False), run.size, where, run.drive)
+    return Swapper(model.to(where).eval().requires_grad_(False), run.size, where, run.drive, run.outlines)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -242,8 +268,9 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     kind = name.partition(":")[0]
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(kind, False):
+    number = name.partition(":")[2]
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if not int(number or 0) < counts.get(kind, 0):
         raise UsageError(f"--device {name}: this machine has no such device; --device cpu always works")
     return torch.device(name)
 

@@ -16,17 +16,19 @@ from curate.dataset.faceset import MANIFEST, Faceset
 from curate.errors import UsageError, WorkError
 from curate.extract.normalise import Own
 from curate.extract.table import calibration
-from curate.types import Progress, Subject
-from train import checkpoint
+from curate.types import Floats, Progress, Subject
 from train.clarity import clarity
 from train.config import TrainConfig, check_resume, flag
 from train.data import Side, load_side, usable_rows
 from train.drive import EXPRESSION, Drive, drive_of
 from train.gaps import by_gaps
 from train.model import SIDES, parameter_counts
+from train.outlines import Outlines
+from train.processes import newest
+from train.retarget import shape_of
 from train.run import OWN, Run, describe, is_run, open_run
 from train.schedule import end
-from train.state import Training, restore, take_encoder
+from train.state import Training, check_init, restore, synchronise, take_encoder
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +36,14 @@ TOLD_AT_MOST = 6
 """Scores that are named in one message."""
 
 
-def check_call(facesets: dict[str, Faceset], resume: bool, force: bool, init: Path | None) -> None:
+def check_call(facesets: dict[str, Faceset], config: TrainConfig, resume: bool, force: bool, init: Path | None) -> None:
     """Raise UsageError for flags or facesets that exclude each other, WorkError for a faceset without faces."""
     if resume and force:
         raise UsageError("--resume and --force exclude each other: one continues the run, the other replaces it")
-    if resume and init is not None:
+    if resume and init is not None and not restarted():
         raise UsageError("--resume and --init exclude each other: a resumed run has its encoder already")
+    if init is not None:
+        check_init(init, config)
     framing = {name: f.settings.framing for name, f in facesets.items()}
     if framing["source"] != framing["target"]:
         raise UsageError(
@@ -100,17 +104,40 @@ def restarted() -> bool:
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
 
 
+def after_restart(out: Path, resume: bool, force: bool) -> tuple[bool, bool]:
+    """`--resume` and `--force` as they are meant after torchrun has restarted the processes: both only once.
+
+    The run that this launch began is resumed, any other is treated as at the first start.
+    """
+    if not restarted() or not is_run(out):
+        return resume, force
+    begun = open_run(out).launch == launch()
+    return resume or begun, force and not begun
+
+
+def launch() -> str:
+    """Name of this launch, the same after a restart; empty without torchrun."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "")
+
+
+def with_batch_of(out: Path, config: TrainConfig) -> TrainConfig:
+    """The configuration with the batch of the run in `out` instead of `--batch auto`."""
+    return config if config.batch else replace(config, batch=open_run(out).config.batch)
+
+
 def load(
     facesets: dict[str, Faceset],
     config: TrainConfig,
     cache: Path,
     accelerator: Accelerator,
     progress: Progress,
-    drive: Drive | None = None,
+    begun: Run | None = None,
+    shared: bool = False,
 ) -> dict[str, Side]:
     """Both sides; the first process of each machine decodes the crops, the others wait for it.
 
-    `drive`: that of the run that is resumed, if it has one.
+    begun: the run that is resumed, which has its scores or outlines already. shared: other machines may write the same
+    folder, so that the first process of all decodes before them; they find it done, or decode into their own folder.
     """
     sides: dict[str, Side] = {}
     footage = clarity(usable_rows(facesets["target"]))
@@ -120,15 +147,47 @@ def load(
         raise UsageError(
             f"--cache {cache}: cannot be made ({error.strerror}): give a folder that can be written"
         ) from None
-    with accelerator.local_main_process_first():
+
+    def loaded(build: bool) -> None:
         for name, faceset in facesets.items():
-            sides[name] = load_side(name, faceset, config, cache, accelerator.is_local_main_process, progress, footage)
+            sides[name] = load_side(name, faceset, config, cache, build, progress, footage)
+
+    if shared and accelerator.is_main_process:
+        loaded(True)
+    accelerator.wait_for_everyone()
+    with accelerator.local_main_process_first():
+        loaded(accelerator.is_local_main_process)
     if config.sampling == "gaps":
         sides["source"] = by_gaps(sides["source"], sides["target"])
+    if config.drive == "outlines":
+        return outlined(sides, config.size, None if begun is None else begun.outlines, accelerator.is_main_process)
     if config.drive == "picture":
         return sides
+    drive = None if begun is None else begun.drive
     own = calibrated(facesets["target"]) if drive is None else None
     return driven(sides, drive, own, accelerator.is_main_process)
+
+
+def outlined(
+    sides: dict[str, Side], size: int, outlines: Outlines | None = None, report: bool = True
+) -> dict[str, Side]:
+    """Both sides driven by outlines: `outlines`, or else with the shapes of their training faces.
+
+    Raises UsageError if their landmarks differ in number.
+    """
+    counts = {side.marks.shape[1] for side in sides.values()}
+    if len(counts) > 1:
+        raise UsageError(
+            f"--drive outlines: the facesets have {min(counts)} and {max(counts)} landmarks: curate both with the same "
+            "--landmarker, or use --drive picture"
+        )
+    shapes = {name: shape_of(side.marks[side.split.train]) for name, side in sides.items()}
+    outlines = outlines or Outlines(size, shapes["source"], shapes["target"], counts.pop())
+    if report:
+        trained = {name: side.scores[side.split.train] for name, side in sides.items()}
+        ranges = drive_of(trained["source"], trained["target"], sides["target"].rest)
+        _tell(ranges, trained["target"], "what swaps show there is extrapolated")
+    return {name: replace(side, outlines=outlines) for name, side in sides.items()}
 
 
 def calibrated(faceset: Faceset) -> Own | None:
@@ -153,23 +212,35 @@ def driven(
         log.warning(
             "expression and gaze do not drive the swap, since a faceset has none: curate both with --landmarker litert"
         )
-    if report and (beyond := drive.beyond(trained["target"])):
-        told = [f"{name} {100 * share:.0f} %" for name, share in beyond.items()][:TOLD_AT_MOST]
-        log.warning(
-            "the target goes beyond the source's range, and swaps hold these scores at its edge (share of faces): %s",
-            ", ".join(told),
-        )
+    if report:
+        _tell(drive, trained["target"], "swaps stop at its limits")
     return {name: replace(side, drive=drive) for name, side in sides.items()}
 
 
+def _tell(drive: Drive, scores: Floats, consequence: str) -> None:
+    """Warn of scores of the target's faces that lie beyond the source's range."""
+    if beyond := drive.beyond(scores):
+        told = [f"{name} {100 * share:.0f} %" for name, share in beyond.items()][:TOLD_AT_MOST]
+        log.warning(
+            "the target goes beyond the source's range, and %s (share of faces): %s", consequence, ", ".join(told)
+        )
+
+
 def load_weights(training: Training, out: Path | None, init: Path | None) -> int | None:
-    """Load the newest checkpoint of the run in `out`, or else the encoder of the run `init`; the checkpoint's step."""
-    saved = checkpoint.newest(out / "checkpoints") if out is not None else None
+    """Load the newest checkpoint of the run in `out`, or else the encoder of the run `init`; the checkpoint's step.
+
+    A run in `out` without a checkpoint is initialised as it was when it began.
+    """
+    saved = newest(training.accelerator, out / "checkpoints") if out is not None else None
     if saved is not None:
         restore(training, saved)
+        synchronise(training)
         return saved.step
+    if out is not None and is_run(out) and (begun := open_run(out).init):
+        init = Path(begun)
     if init is not None:
         take_encoder(training, init)
+    synchronise(training)
     return None
 
 
@@ -214,7 +285,9 @@ def describe_run(
         held_out={name: tuple(sides[name].ids[i] for i in sides[name].split.held_out) for name in SIDES},
         guard={name: sides[name].split.guard for name in SIDES},
         drive=sides["source"].drive,
+        outlines=sides["source"].outlines,
         caches=_places(cache),
+        launch=launch(),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor, nn
 
 from curate.errors import UsageError, WorkError
@@ -22,12 +23,15 @@ from train.journal import TERMS
 from train.measure import Evaluation
 from train.memory import estimate
 from train.model import SIDES, Swap, build, parameter_counts, share_decoder
-from train.run import Run, load_swapper, open_run, resolve_device
+from train.processes import PATIENCE, check_equal, newest, same_everywhere
+from train.run import Run, is_run, load_swapper, open_run, resolve_device
 
 log = logging.getLogger(__name__)
 
-KEPT = {"slow": "lr_factor", "returns": "rewinds", "cooling": "cooling"}
+KEPT = {"slow": "lr_factor", "returns": "rewinds", "cooling": "cooling", "failed": "failed_at"}
 """Plain values of the state in a checkpoint: their names there and here."""
+READ_EVERY = 25
+"""Steps between reads of a CUDA device's counts of skipped steps."""
 WINDOW = (*(f"{term}_{side}" for side in SIDES for term in TERMS), "gradient")
 """Values that are summed between two log lines."""
 
@@ -56,13 +60,20 @@ class Training:
     sums: Tensor | None = None
     """(len(WINDOW),) sums of this process since the last log line."""
     counted: int = 0
-    """Number of steps in `sums`."""
+    """Number of steps in `sums`; skipped ones are taken off when `health` is read."""
     lr_factor: float = 1.0
     """Factor of the learning rate; halved at every rewind."""
     rewinds: int = 0
-    """How often the training diverged and returned to its last good state."""
+    """How often the training diverged and returned to its last good state, since it last recovered."""
+    failed_at: int = 0
+    """Step at which it last diverged."""
+    health: Tensor | None = None
+    """(3 + len(WINDOW),) on the device: steps skipped in a row, skipped since the last read, since the last skipped one
+    with its values; None before the first step."""
+    read_every: int = 1
+    """Steps between reads of `health`."""
     skipped: int = 0
-    """Steps skipped in a row."""
+    """Steps skipped in a row, when last read."""
     evaluation: Evaluation | None = None
     """The last evaluation; only in rank 0."""
     cooling: int | None = None
@@ -72,12 +83,35 @@ class Training:
 def make_accelerator(config: TrainConfig) -> Accelerator:
     """Accelerate's handle on processes, device and precision; raises UsageError if the device is not available."""
     device = resolve_device(config.device)
-    precision = config.precision
-    if precision == "auto":
-        precision = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    if precision == "fp16" and device.type != "cuda":
+    precision = precision_of(config, device)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, where autocast leaves float32
+        torch.backends.cudnn.allow_tf32 = True
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="no" if precision == "fp32" else precision,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE), gradients(config, precision)],
+    )
+
+
+def gradients(config: TrainConfig, precision: str) -> DistributedDataParallelKwargs:
+    """How gradients travel between processes: buckets are the gradients themselves, in bf16 where the network is."""
+    half = config.gradients == "bf16" or (config.gradients == "auto" and precision == "bf16")
+    hook = DDPCommunicationHookType.BF16 if half else DDPCommunicationHookType.NO
+    return DistributedDataParallelKwargs(gradient_as_bucket_view=True, comm_hook=hook)
+
+
+def precision_of(config: TrainConfig, device: torch.device) -> str:
+    """fp32, bf16 or fp16; auto is bf16 on CUDA devices that compute in it, and does not take emulation for that.
+
+    Raises UsageError if the device does not have the precision.
+    """
+    if config.precision == "fp16" and device.type != "cuda":
         raise UsageError("--precision fp16 needs a CUDA device; use bf16 or fp32")
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="no" if precision == "fp32" else precision)
+    if config.precision != "auto":
+        return config.precision
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if fast else "fp32"
 
 
 def precision_name(accelerator: Accelerator) -> str:
@@ -86,7 +120,11 @@ def precision_name(accelerator: Accelerator) -> str:
 
 
 def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side], one_decoder: bool = False) -> Training:
-    """State with new weights, their moving average and an optimiser; `one_decoder`: both sides share it."""
+    """State with new weights, their moving average and an optimiser; `one_decoder`: both sides share it.
+
+    With `--batch auto`, for one face per pass: see `train.room.choose`.
+    """
+    config = config if config.batch else replace(config, batch=config.accumulate)
     device = accelerator.device
     model, ema = build(config).to(device), build(config).to(device).requires_grad_(False)
     if one_decoder:
@@ -110,9 +148,28 @@ def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side],
         millions["all"], millions["encoder"], millions["source"],
         config.size, device, precision_name(accelerator), accelerator.num_processes, estimate(config) / 1e9,
     )  # fmt: skip
-    feed = Feed(sides, config, accelerator.process_index, accelerator.num_processes, device.type == "cuda")
-    adversary = make(config, device)
-    return Training(config, accelerator, model, wrapped, ema, optimizer, prepared, sides, feed, adversary)
+    feed, adversary = new_feed(sides, config, accelerator), make(config, device)
+    training = Training(config, accelerator, model, wrapped, ema, optimizer, prepared, sides, feed, adversary)
+    training.read_every = READ_EVERY if device.type == "cuda" else 1
+    return training
+
+
+def new_feed(sides: dict[str, Side], config: TrainConfig, accelerator: Accelerator) -> Feed:
+    """Batches of this process."""
+    pin = accelerator.device.type == "cuda"
+    return Feed(sides, config, accelerator.process_index, accelerator.num_processes, pin)
+
+
+def check_init(init: Path, config: TrainConfig) -> Run:
+    """The run or prior of --init. Raises UsageError if there is none, or a run's encoder has another shape."""
+    if not is_run(init):
+        raise UsageError(f"--init {init}: is neither a run nor a prior (it has no run.json)")
+    run = open_run(init)
+    if not run.people and not same_encoder(run.config, config):
+        raise UsageError(
+            f"--init {init}: its encoder has another shape ({run.config.preset}, {run.size} px): use that preset"
+        )
+    return run
 
 
 def take_encoder(training: Training, init: Path) -> None:
@@ -120,14 +177,10 @@ def take_encoder(training: Training, init: Path) -> None:
 
     From a prior the whole network. Raises UsageError if the weights have another shape.
     """
-    run = open_run(init)
+    run = check_init(init, training.config)
     if run.people:
         _take_all(training, run)
         return
-    if not same_encoder(run.config, training.config):
-        raise UsageError(
-            f"--init {init}: its encoder has another shape ({run.config.preset}, {run.size} px): use that preset"
-        )
     found = load_swapper(run, "cpu").model
     for model in (training.model, training.ema):
         model.encoder.load_state_dict(found.encoder.state_dict())
@@ -146,9 +199,23 @@ def _take_all(training: Training, prior: Run) -> None:
         model.load_state_dict(weights)
 
 
+def weights_of(training: Training) -> dict[str, Tensor]:
+    """All that has to be the same in every process: weights, their mean, the discriminators."""
+    found = {f"model.{k}": v for k, v in training.model.state_dict().items()}
+    found |= {f"ema.{k}": v for k, v in training.ema.state_dict().items()}
+    if training.adversary is not None:
+        found |= {f"adversary.{k}": v for k, v in training.adversary.networks.state_dict().items()}
+    return found
+
+
+def synchronise(training: Training) -> None:
+    """Give every process the weights of rank 0; all processes have to call it."""
+    same_everywhere(training.accelerator, list(weights_of(training).values()))
+
+
 def means(training: Training) -> dict[str, float]:
     """Means over the steps since the last log line and over all processes; every process has to call it."""
-    if training.sums is None:
+    if training.sums is None or not training.counted:
         return {}
     sums = training.accelerator.reduce(training.sums, reduction="mean").tolist()
     return {name: value / training.counted for name, value in zip(WINDOW, sums, strict=True)}
@@ -158,6 +225,7 @@ def save(training: Training, run: Run, seconds: float) -> Run:
     """Write a checkpoint and run.json; returns the run as written. Every process has to call it; rank 0 writes."""
     sums = None if training.sums is None else training.accelerator.reduce(training.sums, reduction="mean").tolist()
     run = replace(run, step=training.step)
+    check_equal(training.accelerator, weights_of(training))
     if not training.accelerator.is_main_process:
         return run
     tensors = {f"model.{k}": v for k, v in training.model.state_dict().items()}
@@ -208,8 +276,9 @@ def _restore_facts(training: Training, saved: checkpoint.Checkpoint) -> None:
 def rewind(training: Training, folder: Path, init: Path | None) -> None:
     """Return to the last checkpoint, or to the beginning if there is none, at half the learning rate."""
     lr_factor, rewinds = training.lr_factor / 2, training.rewinds + 1
-    last = checkpoint.newest(folder)
-    training.sums, training.counted, training.skipped = None, 0, 0
+    failed_at = training.step + 1
+    last = newest(training.accelerator, folder)
+    training.sums, training.counted, training.skipped, training.health = None, 0, 0, None
     if last is not None:
         restore(training, last)
     else:
@@ -221,4 +290,5 @@ def rewind(training: Training, folder: Path, init: Path | None) -> None:
         training.step, training.cooling = 0, None
         if init is not None:
             take_encoder(training, init)
-    training.lr_factor, training.rewinds = lr_factor, rewinds
+    synchronise(training)
+    training.lr_factor, training.rewinds, training.failed_at = lr_factor, rewinds, failed_at

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-import math
 from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from train.feed import Batch
-from train.health import note_skipped
+from train.health import examine, is_read, note, sound
 from train.journal import TERMS
 from train.loss import losses
 from train.model import SIDES
@@ -20,53 +18,43 @@ from train.processes import mean_over
 from train.schedule import adversarial, last_phase, rate
 from train.state import WINDOW, Training
 
-log = logging.getLogger(__name__)
-
 
 def step(training: Training) -> None:
     """One step of the optimiser, on all processes together; skipped if its gradient is not finite.
 
-    Raises DivergedError after several skipped steps in a row.
+    No value is read back from the device but in the steps of `health.is_read`. Raises DivergedError after several
+    skipped steps in a row.
     """
     accelerator = training.accelerator
     for group in training.optimizer.param_groups:
         group["lr"] = training.lr_factor * rate(training.config, training.step, training.cooling)
     training.prepared.zero_grad(set_to_none=True)
     training.feed.plain_from = last_phase(training.config, training.cooling)
-    sums = _accumulate(training, training.feed.get(training.step))
+    sums = _accumulate(training, training.feed.passes(training.step, accelerator.device))
     norm = accelerator.clip_grad_norm_(training.model.parameters(), training.config.clip)
     sums[-1] = norm.detach()
-    if math.isfinite(norm.item()):
-        _update(training, sums)
-    else:
-        _skip(training, sums)
+    _update(training, note(training, sums))
+    if is_read(training, training.step + 1):
+        examine(training)
     training.step += 1
 
 
-def _accumulate(training: Training, batches: dict[str, Batch]) -> Tensor:
+def _accumulate(training: Training, passes: list[dict[str, Batch]]) -> Tensor:
     """Gradients of a whole batch, in `accumulate` passes; (len(WINDOW),) the means of its loss terms, then 0."""
     config, accelerator = training.config, training.accelerator
-    size = config.batch // config.accumulate
     sums = torch.zeros(len(WINDOW), device=accelerator.device)
-    for number in range(config.accumulate):
-        rows = slice(number * size, (number + 1) * size)
+    for number, batches in enumerate(passes):
         unfinished = number < config.accumulate - 1
         with accelerator.no_sync(training.wrapped) if unfinished else nullcontext():
-            terms = _forward_backward(training, batches, rows)
+            terms = _forward_backward(training, batches)
         sums[:-1] += torch.stack([t[name].detach() for t in terms for name in TERMS]) / config.accumulate
     return sums
 
 
-def _forward_backward(training: Training, batches: dict[str, Batch], rows: slice) -> list[dict[str, Tensor]]:
-    """Some rows of the batch forward and back; the loss terms of each side."""
+def _forward_backward(training: Training, batches: dict[str, Batch]) -> list[dict[str, Tensor]]:
+    """One pass forward and back; the loss terms of each side."""
     config, accelerator = training.config, training.accelerator
-    device = accelerator.device
-    read, truth, masks = zip(*(batches[name].part(rows, device, config.size) for name in SIDES), strict=True)
-    driven = [found for name in SIDES if (found := batches[name].driven(rows, device)) is not None]
-    with accelerator.autocast():
-        outputs = training.wrapped(*read, *(torch.cat(both) for both in zip(*driven, strict=True)))
-    terms = [losses(o, t, m, config) for o, t, m in zip(outputs, truth, masks, strict=True)]
-    total = terms[0]["total"] + terms[1]["total"]
+    outputs, truth, terms, total = terms_of(training, training.wrapped, batches)
     weight = adversarial(config, training.step, training.cooling)
     if training.adversary is not None and weight:
         total = total + weight * training.adversary.generator_term(outputs)
@@ -76,26 +64,34 @@ def _forward_backward(training: Training, batches: dict[str, Batch], rows: slice
     return terms
 
 
-def _update(training: Training, sums: Tensor) -> None:
-    """Apply the gradients, of the discriminators too; update the running mean of the weights and the log's sums."""
-    training.skipped = 0
-    training.prepared.step()
+def terms_of(
+    training: Training, network: nn.Module, batches: dict[str, Batch]
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], list[dict[str, Tensor]], Tensor]:
+    """Outputs of both sides, the pictures that they should be, the loss terms of each side, and the total loss."""
+    config = training.config
+    read, truth, masks = zip(*(batches[name].pictures(config.size) for name in SIDES), strict=True)
+    acts = [batches[name].driven() for name in SIDES]
+    if config.drive == "outlines":
+        acts = [(mask[:, 2:],) for mask in masks]
+    with training.accelerator.autocast():
+        outputs = network(*read, *(torch.cat(both) for both in zip(*acts, strict=True)))
+    terms = [losses(o, t, m[:, :2], config) for o, t, m in zip(outputs, truth, masks, strict=True)]
+    return outputs, truth, terms, sound(terms[0]["total"] + terms[1]["total"], config)
+
+
+def _update(training: Training, bad: Tensor) -> None:
+    """Apply the gradients unless they are `bad`, of the discriminators too; update the running mean of the weights."""
+    found = bad.float()
+    if training.accelerator.scaler is not None:
+        training.prepared.step()  # the scaler found it out itself: it skips the step, and lowers its scale
+    elif training.optimizer.defaults["fused"]:
+        training.optimizer.found_inf = found  # type: ignore[attr-defined]  # how a scaler tells a fused optimiser
+        training.prepared.step()
+    elif not bad.item():
+        training.prepared.step()
     if training.adversary is not None and adversarial(training.config, training.step, training.cooling):
-        training.adversary.step(mean_over(training.accelerator))
+        training.adversary.step(mean_over(training.accelerator), found)
     _update_ema(training)
-    training.sums = sums if training.sums is None else training.sums + sums
-    training.counted += 1
-
-
-def _skip(training: Training, sums: Tensor) -> None:
-    """Leave the weights as they are after a gradient that is not finite; raises DivergedError after several."""
-    if training.adversary is not None:
-        training.adversary.forget()
-    reason = note_skipped(training, sums)
-    if training.accelerator.scaler is None:
-        log.warning("%s: this step is skipped", reason)
-    else:
-        training.prepared.step()  # the scaler skips the step too, and lowers its scale
 
 
 def _update_ema(training: Training) -> None:

@@ -6,20 +6,24 @@ shown in the dataset first, and is written when people are content with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import pandas as pd
 
 from curate.app import launch
-from curate.app.dataset import show_pins, show_selection
+from curate.app.dataset import show_face, show_pins, show_selection
 from curate.app.launch import PROPOSED
 from curate.app.views import save_views
+from curate.dataset.corrections import Correction
 from curate.dataset.faceset import Faceset, open_faceset, write_selection
 from curate.dataset.lock import lock
 from curate.dataset.pins import change_pins
 from curate.errors import UsageError, WorkError
+from curate.extract.correct import correct, undo
 from curate.extract.pipeline import choose_person
 from curate.schema import SELECTION_SCHEMA
 from curate.select import selection
@@ -27,6 +31,9 @@ from curate.select.options import SelectionOptions
 from curate.select.outcome import to_json
 from curate.select.persist import last_options
 from curate.select.selection import Choice
+
+CORRECT = "/correct"
+"""Path of the page on which a face is corrected, on the App's server."""
 
 
 def faceset_of(dataset: Any) -> Faceset:
@@ -42,14 +49,14 @@ def last(dataset: Any) -> SelectionOptions:
     return last_options(faceset_of(dataset)).options
 
 
-def propose(dataset: Any, wishes: SelectionOptions, target: Path | None = None) -> Choice:
+def propose(dataset: Any, options: SelectionOptions, target: Path | None = None) -> Choice:
     """A new choice, shown in the dataset; the faceset's files stay as they are until `write`.
 
     Raises as `choose` and `parse_budget` do.
     """
     faceset = faceset_of(dataset)
     wanted = open_faceset(target) if target else None
-    proposal = selection.propose(faceset, wishes, wanted, dataset.values("face_id"))
+    proposal = selection.propose(faceset, options, wanted, dataset.values("face_id"))
     show_selection(dataset, faceset, proposal.choice.rows, proposal.outcome, proposal.options)
     save_views(dataset)
     dataset.info[PROPOSED] = {"options": proposal.options, "outcome": to_json(proposal.outcome)}
@@ -113,3 +120,57 @@ def make_subject(dataset: Any, sample_ids: Sequence[str]) -> int:
         selection.select_faceset(faceset)
     launch.finish(dataset, launch.refresh(dataset, faceset))
     return person
+
+
+def correct_face(faceset: Faceset, face_id: str, wanted: Correction | None) -> None:
+    """Store the correction of one face, or with None forget it, and show its new scores in the App.
+
+    Raises as `curate.extract.correct.correct`.
+    """
+    with lock(faceset), _in_step(faceset) as dataset:
+        if wanted is None:
+            undo(faceset, face_id)
+        else:
+            correct(faceset, face_id, wanted)
+        if dataset is not None:
+            show_face(dataset, faceset, face_id)
+
+
+def correction_pages(dataset: Any, sample_ids: Sequence[str]) -> dict[str, str]:
+    """Face id to the address of its page of `curate.app.correcting`, for the ticked faces. UsageError without any."""
+    if not sample_ids:
+        raise UsageError("no face is ticked: tick the faces to correct first")
+    folder = str(faceset_of(dataset).folder.resolve())
+    faces = dataset.select(list(sample_ids)).values("face_id")
+    return {face: f"{CORRECT}?{urlencode({'folder': folder, 'face': face})}" for face in faces}
+
+
+def ban_tracks(dataset: Any, sample_ids: Sequence[str]) -> int:
+    """The number of faces that were banned: all of the tracks of the ticked faces. UsageError where none is ticked."""
+    if not sample_ids:
+        raise UsageError("no face is ticked: tick a face of somebody else first")
+    return ban_track(faceset_of(dataset), dataset.select(list(sample_ids)).values("face_id"))
+
+
+def ban_track(faceset: Faceset, face_ids: Sequence[str]) -> int:
+    """The number of faces that were banned: all of the tracks of some faces. Raises UsageError for an unknown face."""
+    table = faceset.table(["face_id", "track"])
+    known = table["face_id"].isin(list(face_ids))
+    if known.sum() < len(set(face_ids)):
+        missing = sorted(set(face_ids) - set(table["face_id"]))
+        raise UsageError(f"{faceset.folder} has no face {missing[0]}: see face_id in faces.parquet")
+    faces = table.loc[table["track"].isin(table.loc[known, "track"]), "face_id"].tolist()
+    with lock(faceset), _in_step(faceset) as dataset:
+        pins = change_pins(faceset, ban=faces)
+        if dataset is not None:
+            show_pins(dataset, pins)
+    return len(faces)
+
+
+@contextmanager
+def _in_step(faceset: Faceset) -> Iterator[Any]:
+    """The dataset that shows the faceset as it is; None if there is none. It is in step with the files afterwards."""
+    dataset = launch.shown_dataset(faceset)
+    yield dataset
+    if dataset is not None:
+        launch.remember(dataset, faceset)

@@ -192,6 +192,21 @@ def _documents(
         yield {**template, **known, **marks, "_id": ObjectId(), "filepath": str(path)}
 
 
+def show_face(dataset: Any, faceset: Faceset, face_id: str) -> None:
+    """Show one face's row of the table again, which has changed."""
+    import fiftyone.core.utils as fou
+    from bson import Binary
+
+    rows = pq.read_table(faceset.table_path, filters=[("face_id", "==", face_id)]).to_pandas()
+    values: dict[str, Any] = {}
+    for spec in (s for s in field_specs() if s.name in rows.columns):
+        value = _plain(rows[spec.name])[0] if spec.kind != "VectorField" else rows[spec.name].iloc[0]
+        packed = spec.kind == "VectorField" and value is not None
+        values[spec.name] = Binary(fou.serialize_numpy_array(value)) if packed else value
+    dataset._sample_collection.update_one({"face_id": face_id}, {"$set": values})
+    dataset.reload()
+
+
 def _plain(column: pd.Series[Any]) -> list[Any]:
     """Python values of a column; None where it is null or NaN."""
     return [None if null else v for v, null in zip(column.tolist(), column.isna(), strict=True)]

@@ -143,13 +143,16 @@ def _may_read(scope: Scope, rules: Rules) -> bool:
     """Whether every file that the request names is below one of the folders, links followed."""
     if not scope["path"].rstrip("/").endswith("/media"):
         return True
-    wanted = [value for name, value in _query(scope) if name == "filepath"]
-    folders = [Path(os.path.realpath(folder)) for folder in rules.folders]
+    return all(readable(value, rules.folders) for name, value in _query(scope) if name == "filepath")
+
+
+def readable(path: str, folders: Sequence[str]) -> bool:
+    """Whether a path is below one of the folders, or one of the files, links followed."""
     try:
-        paths = [Path(os.path.realpath(value)) for value in wanted]
+        place = Path(os.path.realpath(path))
     except (OSError, ValueError):
         return False
-    return all(any(path.is_relative_to(folder) for folder in folders) for path in paths)
+    return any(place.is_relative_to(os.path.realpath(folder)) for folder in folders)
 
 
 def _query(scope: Scope) -> list[tuple[str, str]]:

@@ -31,6 +31,7 @@ from curate.dataset.faceset import Faceset, open_faceset
 from curate.dataset.lock import lock
 from curate.errors import MissingError, UsageError, WorkError
 from curate.runtime.cache import cache_folder, made_cache_folder
+from curate.words import quoted
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,8 @@ def _load_all(folders: Sequence[Path]) -> list[tuple[Any, Drawing | None]]:
     for faceset in facesets:
         if not faceset.table_path.is_file():
             raise WorkError(
-                f"{faceset.folder} has no faces.parquet: run faceset curate {faceset.folder} to make it from the parts"
+                f"{faceset.folder} has no faces.parquet: run faceset curate {quoted(faceset.folder)} to make "
+                "it from the parts"
             )
     fo = connect()
     loaded: list[tuple[Any, Drawing | None]] = []
@@ -245,6 +247,15 @@ def remember(dataset: Any, faceset: Faceset) -> None:
     dataset.save()
 
 
+def shown_dataset(faceset: Faceset) -> Any | None:
+    """The dataset that shows a faceset's files as they are; None if none does."""
+    import fiftyone as fo
+
+    name = dataset_name(faceset.folder)
+    dataset = fo.load_dataset(name) if fo.dataset_exists(name) else None
+    return dataset if dataset is not None and dataset.info.get(INFO) == _fingerprint(faceset) else None
+
+
 def load_clips(folder: Path) -> str:
     """The faceset's footage with its faces as frame labels, as a dataset of its own; its name.
 
@@ -272,8 +283,7 @@ def launch(
     until the process ends. `opened` is called with the address as soon as it can be used. Raises UsageError for a port
     that is out of range or taken, else as `load`.
     """
-    if not 1 <= port <= 65535:
-        raise UsageError(f"--port {port}: must be 1 to 65535")
+    check_port(port)
     wait_for_port(port)
     loaded = _load_all(folders)
     first = loaded[0][0]
@@ -334,6 +344,12 @@ def _finish_all(loaded: Sequence[tuple[Any, Drawing | None]]) -> None:
             finish(dataset, drawing)
         except WorkError as error:
             log.warning("%s: %s", dataset.name, error)
+
+
+def check_port(port: int) -> None:
+    """Raise UsageError for a number that no port has."""
+    if not 1 <= port <= 65535:
+        raise UsageError(f"--port {port}: must be 1 to 65535")
 
 
 def wait_for_port(port: int, patience: float = 20) -> None:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from curate.app.guard import readable
+from curate.axes import READABLE
 from curate.dataset.faceset import Faceset
 from curate.errors import UsageError
 from curate.select.coverage import PITCH_EDGES, YAW_EDGES
-from curate.select.gaps import Gap
+from curate.select.gaps import Gap, time_code
+from curate.types import Clip
+from curate.words import are, many
 
 Edges = NDArray[np.float64]
 OUTCOME = "faceset outcome"
 """Key of a dataset's info: faces kept, eligible and selected, and the coverage of the selection that it shows."""
+media: list[str] = []
+"""Files and folders that the App's server may read, set by the server."""
 _UNIT = np.linspace(-0.25, 1, 26)
 _SPHERE = np.linspace(-1, 1, 13)
 
@@ -37,20 +44,16 @@ class Chart:
     """y grows downwards."""
 
 
+def _chart(label: str, x: str, y: str, across: Edges = _UNIT, along: Edges = _UNIT, down: bool = False) -> Chart:
+    """A chart of two readable axes, with their titles."""
+    return Chart(label, x, y, across, along, READABLE[x].scale, READABLE[y].scale, down)
+
+
 CHARTS: dict[str, Chart] = {
-    "pose": Chart(
-        "Head pose",
-        "yaw",
-        "pitch",
-        YAW_EDGES,
-        PITCH_EDGES,
-        "yaw, deg (right: the subject's own left)",
-        "pitch, deg (down: looks down)",
-        True,
-    ),
-    "mouth": Chart("Mouth", "jawOpen", "smile", _UNIT, _UNIT, "mouth open", "smile"),
-    "eyes": Chart("Eyes and brows", "blink", "browUp", _UNIT, _UNIT, "eyes closed", "brows up"),
-    "lips": Chart("Lips and frown", "pucker", "frown", _UNIT, _UNIT, "lips pursed", "mouth corners down"),
+    "pose": _chart("Head pose", "yaw", "pitch", YAW_EDGES, PITCH_EDGES, down=True),
+    "mouth": _chart("Mouth", "jawOpen", "smile"),
+    "eyes": _chart("Eyes and brows", "blink", "browUp"),
+    "lips": _chart("Lips and frown", "pucker", "frown"),
     "light": Chart(
         "Light",
         "light_x",
@@ -111,15 +114,22 @@ def outcome_text(outcome: Mapping[str, Any] | None) -> str:
     """A sentence about the selection that the dataset shows, from its info; None: nothing is selected."""
     if outcome is None:
         return "No face is selected."
-    faces = f"{outcome['selected']} of {outcome['eligible']} eligible faces are selected"
+    faces = f"{outcome['selected']} of {many(outcome['eligible'], 'eligible face')} {are(outcome['selected'])} selected"
     if outcome["coverage"] is None:
         return f"{faces}."
     return f"{faces}; they cover {100 * outcome['coverage']:.1f} % of the footage."
 
 
-def gap_text(number: int, gap: Gap) -> str:
-    """A gap as Markdown, with names escaped."""
-    return f"**{number}.** {escaped(gap.sentence())}"
+def gap_text(number: int, gap: Gap, clips: Sequence[Clip] = ()) -> str:
+    """A gap as Markdown, with names escaped; its time codes open those of the target's `clips` that may be read."""
+    paths = {clip.name: clip.path for clip in clips if clip.kind == "video" and readable(clip.path, media)}
+    links = [
+        f"[{escaped(clip)} {time_code(start)}](/media?{urlencode({'filepath': paths[clip]})}#t={start:.2f})"
+        for clip, start, _ in gap.spans
+        if clip in paths
+    ]
+    play = f" Play {', '.join(links)}." if links else ""
+    return f"**{number}.** {escaped(gap.sentence())}{play}"
 
 
 def escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""FiftyOne's server behind the guard: the program of the server's process, and how FiftyOne comes to start it.
+"""FiftyOne's server and our page behind the guard: the program of their process, and how FiftyOne starts it.
 
 Run as `python -P -m curate.app.server --port N --address HOST`, with the guard's rules in the environment.
 """
@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from curate.app import guard
+from curate.errors import WorkError
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 180.0
+"""Seconds in which the server has to listen: its imports alone take long on a busy machine."""
 
 
 def protect(rules: guard.Rules) -> None:
@@ -36,6 +40,15 @@ def protect(rules: guard.Rules) -> None:
             paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
             here = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), guard.VARIABLE: rules.to_json()}
             return {**super().env, **here}
+
+        def _wait_for_child_port(self, port: int | None = None, timeout: float = PATIENCE) -> Any:
+            try:
+                return super()._wait_for_child_port(port=port, timeout=timeout)
+            except service.ServiceListenTimeout:
+                raise WorkError(
+                    f"the App's server did not start on port {port} within {timeout:.0f} s: try again when the machine "
+                    "is less busy, or with another --port"
+                ) from None
 
     session = requests.Session()
     session.trust_env = False  # no proxy gets to see the token
@@ -60,9 +73,12 @@ def serve(port: int, address: str) -> None:
 
 
 def guarded(app: Any, rules: guard.Rules) -> guard.Guard:
-    """FiftyOne's application behind the guard, without the pages of its debugger."""
+    """FiftyOne's application and our page behind the guard, without the pages of its debugger."""
+    from curate.app import correcting, panels  # whose actions need `launch`, which needs this module
+
     app.debug = False
-    return guard.Guard(app, rules)
+    panels.media[:] = rules.folders
+    return guard.Guard(correcting.Pages(app, rules.folders), rules)
 
 
 if __name__ == "__main__":

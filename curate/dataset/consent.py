@@ -6,10 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import get_args
 
-from curate.errors import ConsentError, UsageError
+from curate.errors import ConsentError, UsageError, check_file
 from curate.runtime.files import file_sha256
 from curate.settings import BASES, Basis
 from curate.types import Subject
+from curate.words import quoted
 
 FORGOTTEN = "sha256:"
 """Prefix of the replacement of a forgotten name."""
@@ -30,8 +31,7 @@ def make_subject(name: str, basis: str, evidence: Path | None = None) -> Subject
         raise UsageError(f"--basis {basis}: must be one of {', '.join(BASES)}")
     if evidence is None:
         return Subject(name.strip(), basis)  # type: ignore[arg-type]  # get_args checked it
-    if not evidence.is_file():
-        raise UsageError(f"--evidence {evidence}: no such file")
+    check_file(evidence, "--evidence")
     return Subject(name.strip(), basis, str(evidence.resolve()), file_sha256(evidence))  # type: ignore[arg-type]
 
 
@@ -40,7 +40,7 @@ def require(subject: Subject | None, where: str) -> Subject:
 
     `where` is the faceset or run, for the message.
     """
-    again = f"state both with: faceset curate {where} --subject NAME --basis {'|'.join(BASES)}"
+    again = f"state both with: faceset curate {quoted(where)} --subject NAME --basis {'|'.join(BASES)}"
     if subject is None or not subject.name:
         raise ConsentError(f"{where} names no subject, so it cannot be used; {again}")
     if subject.name.startswith(FORGOTTEN):
@@ -50,6 +50,6 @@ def require(subject: Subject | None, where: str) -> Subject:
     if subject.basis == "release" and not subject.evidence_sha256:
         raise ConsentError(
             f"{where} relies on a release but names no document; add it with: "
-            f"faceset curate {where} --evidence RELEASE.pdf"
+            f"faceset curate {quoted(where)} --evidence RELEASE.pdf"
         )
     return subject

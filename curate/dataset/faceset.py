@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import tomli_w
 from numpy.typing import NDArray
 
-from curate.dataset import selection_file
+from curate.dataset import corrections, selection_file
 from curate.errors import UsageError, WorkError
 from curate.records import checked, record, safe_name
 from curate.runtime.files import atomic
@@ -27,6 +27,7 @@ from curate.safe_io import DAMAGED, one_line, read_arrow, read_groups, read_parq
 from curate.schema import IDENTITY, part_schema, table_schema
 from curate.settings import Grouping, Settings
 from curate.types import Anchor, Clip, Image, Subject
+from curate.words import quoted
 
 FORMAT = 2
 """Version of the manifest. 2: clips have a size in bytes."""
@@ -98,12 +99,13 @@ class Faceset:
         """Add the remedy to the error of a missing or damaged table."""
         if not self.table_path.is_file():
             raise WorkError(
-                f"{self.folder} has no faces.parquet: rebuild it from the parts with faceset curate {self.folder}"
+                f"{self.folder} has no faces.parquet: rebuild it from the parts with faceset curate "
+                f"{quoted(self.folder)}"
             )
         try:
             yield
         except WorkError as error:
-            raise WorkError(f"{error}: rebuild it from the parts with faceset curate {self.folder}") from None
+            raise WorkError(f"{error}: rebuild it from the parts with faceset curate {quoted(self.folder)}") from None
 
     def selection(self) -> pd.DataFrame:
         """selection.parquet in order of rank, with the columns of `curate.schema.SELECTION_COLUMNS`."""
@@ -121,12 +123,12 @@ class Faceset:
             rows = chosen.merge(self.table(wanted), on="face_id", how="inner", validate="one_to_one")
         except pd.errors.MergeError:
             raise WorkError(
-                f"{self.folder} contains a face twice: rebuild its table with faceset curate {self.folder}"
+                f"{self.folder} contains a face twice: rebuild its table with faceset curate {quoted(self.folder)}"
             ) from None
         return rows.sort_values("rank", ignore_index=True)
 
     def landmarks(self, face_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-        """Face id to landmarks (478, 3) or (68, 3), frame pixels, out of the parts."""
+        """Face id to landmarks (478, 3) or (68, 3), frame pixels, out of the parts, or as they were corrected."""
         wanted = set(face_ids)
         found: dict[str, NDArray[np.float32]] = {}
         for path in sorted((self.folder / "parts").glob("*.parquet")):
@@ -136,7 +138,7 @@ class Faceset:
             for face, points in zip(part["face_id"], part["landmarks"], strict=True):
                 if face in wanted and points is not None and len(points) % 3 == 0:
                     found[face] = points.reshape(-1, 3)
-        return found
+        return found | corrections.landmarks(self.folder, found)
 
     def crop(self, path: str) -> Image:
         """Crop at a path from the table: (S, S, 3) uint8 RGB."""
@@ -146,7 +148,9 @@ class Faceset:
         except DAMAGED:
             image = None
         if image is None:
-            raise WorkError(f"crop {target} cannot be read: restore it with faceset prune {self.folder} --restore")
+            raise WorkError(
+                f"crop {target} cannot be read: restore it with faceset prune {quoted(self.folder)} --restore"
+            )
         return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
     def identity(self) -> NDArray[np.float32]:
@@ -222,7 +226,8 @@ def open_faceset(folder: Path) -> Faceset:
     path = folder / MANIFEST
     if not path.is_file():
         raise UsageError(
-            f"{folder} is not a faceset (it has no {MANIFEST}): create one with faceset curate FOOTAGE --out {folder}"
+            f"{folder} is not a faceset (it has no {MANIFEST}): create one with faceset curate FOOTAGE --out "
+            f"{quoted(folder)}"
         )
     try:
         manifest = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -25,6 +25,7 @@ from curate.errors import WorkError
 from curate.footage import remote
 from curate.runtime.cache import cache_folder, made_cache_folder
 from curate.runtime.files import atomic
+from curate.words import quoted
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +135,8 @@ class Mirror:
         if MANIFEST in self._tags and MANIFEST not in names:
             raise WorkError(
                 f"{self.url}: the faceset was removed there, and its copy in {self.folder} is not uploaded again: "
-                f"remove the copy with faceset forget SUBJECT {self.folder} --yes, or move it elsewhere to use it"
+                f"remove the copy with faceset forget SUBJECT {quoted(self.folder)} --yes, or move it "
+                "elsewhere to use it"
             )
 
     def push_parts(self) -> None:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from curate.errors import WorkError
 from curate.safe_io import DAMAGED, one_line, read_parquet
 from curate.schema import SELECTION_SCHEMA
+from curate.words import quoted
 
 OPTIONS, OUTCOME = b"faceset.options", b"faceset.outcome"
 """Keys of the metadata."""
@@ -31,7 +32,7 @@ def read(path: Path) -> pd.DataFrame:
     Raises WorkError where there is no file or it is damaged.
     """
     if not path.is_file():
-        raise WorkError(f"{path.parent} has no selection: faceset select {path.parent} makes one")
+        raise WorkError(f"{path.parent} has no selection: faceset select {quoted(path.parent)} makes one")
     try:
         there = pq.read_schema(path).names
         names = [name for name in SELECTION_SCHEMA.names if name in there or name not in LATER]
@@ -79,4 +80,4 @@ def _completed(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _again(path: Path) -> str:
-    return f"faceset select {path.parent} makes a new one"
+    return f"faceset select {quoted(path.parent)} makes a new one"

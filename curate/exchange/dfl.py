@@ -6,11 +6,13 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.exchange import pickled
 from curate.exchange.record import ForeignError, Record, numbers, text
+from curate.types import Image
 
 WHOLE_FACE = "whole_face"
 NUMBERS = {
@@ -113,11 +115,16 @@ def record(file: str, values: dict[str, Any]) -> Record:
 
 
 def described(
-    points: NDArray[np.floating], matrix: NDArray[np.float64], source: str, box: tuple[float, float, float, float]
+    points: NDArray[np.floating],
+    matrix: NDArray[np.float64],
+    source: str,
+    box: tuple[float, float, float, float],
+    mask: Image | None = None,
 ) -> dict[str, Any]:
     """The dictionary of a `whole_face` crop: points (68, 2) and box (left, top, right, bottom) in frame pixels.
 
-    Plain values only: DeepFaceLab makes arrays of the lists itself.
+    `mask`: (H, W) uint8 of the crop, 255 on the face, or None. Plain values only, but for the mask: DeepFaceLab makes
+    arrays of the lists itself, and decodes the mask from the bytes of a PNG in an array.
     """
     points = np.asarray(points, np.float64)
     return {
@@ -129,5 +136,5 @@ def described(
         "image_to_face_mat": matrix.tolist(),
         "eyebrows_expand_mod": 1.0,
         "seg_ie_polys": None,
-        "xseg_mask": None,
+        "xseg_mask": None if mask is None else cv2.imencode(".png", mask)[1].reshape(-1),
     }

@@ -13,18 +13,26 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from curate.dataset import consent
+from curate.dataset import consent, corrections
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import UsageError, WorkError
 from curate.exchange import cutting, dfl, faceswap, pak, plain
 from curate.exchange.importing import records_of
 from curate.exchange.layout import dfl_matrix, faceswap_matrix, ibug68
 from curate.exchange.record import BASIS, PICTURES
+from curate.face.align import hull_mask
 from curate.types import Failure, Floats, Image, Progress, Subject, no_progress
 
 Format = Literal["dfl", "faceswap", "folder", "webdataset"]
 FORMATS: tuple[Format, ...] = ("dfl", "faceswap", "folder", "webdataset")
+ALIGNED = ("dfl", "faceswap")
+"""Formats whose faces are cropped again, in the program's own alignment."""
+MESH = 468
+"""Points of a face mesh; other landmarks are no outline of the whole face."""
+UNOCCLUDED = 0.9
+"""FaceOcclusionPrevention from which the outline is taken for the face."""
 FRAME_NAMES = ("number", "clip")
 SIZE = 512
 """Side in pixels of faces that are cropped again; the default of both programs."""
@@ -54,14 +62,15 @@ def export(
     program: str,
     everything: bool = False,
     pack: bool = False,
-    size: int = SIZE,
+    size: int | None = None,
     frame_names: str | None = None,
     progress: Progress = no_progress,
 ) -> Exported:
     """Write the selection, or all kept faces, into the new folder `out`: whole or not at all.
 
-    `frame_names` says how the metadata name the frame of a video: `number` (00001.png) or `clip` (d9_000001.mp4);
-    None: as the program's own extractor does, `number` for dfl and `clip` for faceswap.
+    `size` is the side of the faces in pixels, for dfl and faceswap; None: SIZE. `frame_names` says how the metadata
+    name the frame of a video: `number` (00001.png) or `clip` (d9_000001.mp4); None: as the program's own extractor
+    does, `number` for dfl and `clip` for faceswap.
 
     Raises ConsentError for a faceset that names no subject or basis, UsageError and WorkError.
     """
@@ -76,7 +85,7 @@ def export(
     except OSError as error:
         raise WorkError(f"--out {out}: cannot be written ({error.strerror}); name another folder") from None
     try:
-        _WRITERS[program](faceset, rows, stage, done, pack, size, progress)
+        _WRITERS[program](faceset, rows, stage, done, pack, size or SIZE, progress)
         if not done.faces:
             reason = f": {done.failed[0].path}: {done.failed[0].reason}" if done.failed else ""
             raise WorkError(f"no face of {folder} could be exported{reason}")
@@ -90,14 +99,17 @@ def export(
     return done
 
 
-def _check_call(out: Path, program: str, pack: bool, size: int, frame_names: str | None) -> None:
+def _check_call(out: Path, program: str, pack: bool, size: int | None, frame_names: str | None) -> None:
     if program not in get_args(Format):
         raise UsageError(f"--format {program}: must be one of {', '.join(FORMATS)}")
     if pack and program != "dfl":
         raise UsageError(f"--pak: packs exist only for --format dfl, not {program}")
     if frame_names not in (None, *FRAME_NAMES):
         raise UsageError(f"--frame-names {frame_names}: must be {' or '.join(FRAME_NAMES)}")
-    if not 64 <= size <= 4096:
+    for flag, value in (("--size", size), ("--frame-names", frame_names)):
+        if value is not None and program not in ALIGNED:
+            raise UsageError(f"{flag}: has no effect with --format {program}, which copies the crops as they are")
+    if size is not None and not 64 <= size <= 4096:
         raise UsageError(f"--size {size}: must be 64 to 4096 pixels")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out}: already exists; name a new folder")
@@ -131,9 +143,10 @@ def _dfl(
     """Aligned JPEG files with DeepFaceLab's metadata, or one pack of them."""
     written: list[Path] = []
 
-    def make(row: cutting.Row, frame: Image | None, points: Floats, source: str) -> tuple[str, bytes]:
+    def make(row: cutting.Row, frame: Image | None, mesh: Floats, source: str) -> tuple[str, bytes]:
+        points = ibug68(mesh)
         matrix = dfl_matrix(points, size)
-        values = dfl.described(points, matrix, source, _box(row))
+        values = dfl.described(points, matrix, source, _box(row), _mask(row, mesh, matrix, size))
         return ".jpg", dfl.with_metadata(cutting.jpeg(cutting.cut(faceset, row, frame, matrix, size)), values)
 
     def write(name: str, data: bytes) -> None:
@@ -147,19 +160,29 @@ def _dfl(
             path.unlink()
 
 
+def _mask(row: cutting.Row, mesh: Floats, matrix: NDArray[np.float64], size: int) -> Image | None:
+    """(size, size) uint8: the face in DeepFaceLab's crop, from the mesh's outline; None without a mesh, or if something
+    lies in front of the face, which the outline would include."""
+    if len(mesh) < MESH or not row["FaceOcclusionPrevention"] >= UNOCCLUDED:
+        return None
+    points = mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2]
+    return np.asarray(np.rint(255 * hull_mask(points, size, size)), np.uint8)
+
+
 def _faceswap(
     faceset: Faceset, rows: pd.DataFrame, out: Path, done: Exported, _: bool, size: int, progress: Progress
 ) -> None:
     """Aligned PNG files with faceswap's header."""
-    clips = cutting.clips_of(faceset)
+    clips, outlines = cutting.clips_of(faceset), corrections.outlines(faceset.folder)
 
-    def make(row: cutting.Row, frame: Image | None, points: Floats, source: str) -> tuple[str, bytes]:
+    def make(row: cutting.Row, frame: Image | None, mesh: Floats, source: str) -> tuple[str, bytes]:
         """Suffix and bytes of one face."""
+        points = ibug68(mesh)
         clip, face = clips[row["clip"]], row["face_id"]
         matrix = faceswap_matrix(points, size)
         shape = (clip.height, clip.width) if frame is None else frame.shape[:2]
         place = (source, int(face.rsplit("-", 1)[1]), clip.kind == "video", (int(shape[0]), int(shape[1])))
-        found = faceswap.described(points, _box(row), f"{face}.png", place)
+        found = faceswap.described(points, _box(row), f"{face}.png", place, outlines.get(face))
         return ".png", faceswap.with_header(cutting.png(cutting.cut(faceset, row, frame, matrix, size)), found)
 
     def write(name: str, data: bytes) -> None:
@@ -193,7 +216,7 @@ def _aligned(
             else:
                 clip = clips[row["clip"]]
                 source = cutting.frame_name(clip, row["frame"], done.frame_names)
-                suffix, data = make(row, frame, ibug68(landmarks[face]), source)
+                suffix, data = make(row, frame, landmarks[face], source)
                 name = face + suffix
                 done.from_footage += frame is not None
                 done.from_crops += frame is None

@@ -181,16 +181,20 @@ def described(
     box: tuple[float, float, float, float],
     file: str,
     frame: tuple[str, int, bool, tuple[int, int]],
+    outline: Floats | None = None,
 ) -> dict[str, Any]:
     """The header of a face: points (68, 2) and box (left, top, right, bottom) in frame pixels.
 
     `frame` is the frame's file name, the face's index in it, whether it is of a video, its (height, width). Two masks
-    are made from the points, as faceswap's own are: `components`, their hull, and `extended`, with raised brows.
+    are made from the points, as faceswap's own are: `components`, their hull, and `extended`, with raised brows. A mask
+    that was corrected by hand has its `outline` (K, 2), frame pixels, in both.
     """
     name, index, video, size = frame
     left, top, right, bottom = (round(v) for v in box)
     points = np.asarray(points, np.float32)
     hulls = {"components": cv2.convexHull(points)[:, 0], "extended": raised_hull(points)}
+    if outline is not None:
+        hulls = dict.fromkeys(hulls, outline)
     return {
         "alignments": {
             "x": left,
@@ -212,12 +216,12 @@ def described(
     }
 
 
-def _mask(points: Floats, hull: NDArray[Any]) -> dict[str, Any]:
-    """A filled hull in the face's centring, as faceswap stores masks."""
+def _mask(points: Floats, outline: NDArray[Any]) -> dict[str, Any]:
+    """A filled outline in the face's centring, as faceswap stores masks."""
     matrix = faceswap_matrix(points, MASK_SIZE, "face")
     mask = np.zeros((MASK_SIZE, MASK_SIZE), np.uint8)
-    polygon = np.round(transform(hull, matrix) * 16).astype(np.int32)
-    cv2.fillConvexPoly(mask, polygon, 255, cv2.LINE_AA, 4)
+    polygon = np.round(transform(outline, matrix) * 16).astype(np.int32)
+    cv2.fillPoly(mask, [polygon], 255, cv2.LINE_AA, 4)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     return {
         "mask": zlib.compress(mask.tobytes()),

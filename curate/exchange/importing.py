@@ -26,6 +26,7 @@ from curate.footage.paths import photos
 from curate.safe_io import read_parquet
 from curate.settings import Settings
 from curate.types import Failure, Floats, Progress, Subject, no_progress
+from curate.words import quoted
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ def import_faceset(
         raise UsageError(f"{path}: no such file or folder")
     if is_faceset(path):
         raise UsageError(
-            f"{path}: is a faceset of this program already: use it as it is, add footage with faceset curate {path}, "
+            f"{path}: is a faceset of this program already: use it as it is, add footage with faceset curate "
+            f"{quoted(path)}, "
             "or join two facesets with faceset merge"
         )
     if program is not None and program not in get_args(Program):

@@ -293,7 +293,10 @@ class _Tree:
 
 
 def dumps(value: Any) -> bytes:
-    """Plain values as a pickle of protocol 3, which Python 3.0 and later read; TypeError for any other value."""
+    """Plain values, and numpy arrays of bytes, as a pickle of protocol 3, which Python 3.0 and later read.
+
+    Raises TypeError for any other value.
+    """
     return b"\x80\x03" + _written(value) + b"."
 
 
@@ -314,6 +317,12 @@ def _written(value: Any) -> bytes:
         return b"X" + struct.pack("<I", len(raw)) + raw
     if type(value) is bytes:
         return b"B" + struct.pack("<I", len(value)) + value
+    if isinstance(value, np.ndarray) and value.dtype == np.uint8:
+        made = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n" + _written((0,)) + _written(b"b") + b"tR"
+        kind = b"cnumpy\ndtype\n" + _written(("u1", False, True)) + b"R"
+        kind += _written((3, "|", None, None, None, -1, -1, 0)) + b"b"
+        rest = kind + _written(False) + _written(value.tobytes())
+        return made + b"(" + _written(1) + _written(value.shape) + rest + b"tb"
     if type(value) is tuple:
         return b"(" + b"".join(map(_written, value)) + b"t"
     if type(value) is list:

@@ -19,6 +19,7 @@ from curate.errors import WorkError
 from curate.exchange.layout import ibug68
 from curate.face.align import transform
 from curate.types import Floats
+from curate.words import quoted
 
 PER_SHARD = 1000
 
@@ -40,7 +41,7 @@ def item(faceset: Faceset, row: dict[Any, Any], landmarks: NDArray[np.floating])
     """One face of the table; WorkError if its crop is not there."""
     path = faceset.folder / str(row["crop"])
     if not row["crop"] or not path.is_file() or not path.resolve().is_relative_to(faceset.folder.resolve()):
-        raise WorkError(f"its crop is missing; make it with faceset curate {faceset.folder} --crop-size 256")
+        raise WorkError(f"its crop is missing; make it with faceset curate {quoted(faceset.folder)} --crop-size 256")
     points = transform(ibug68(landmarks), np.asarray(row["matrix"], np.float64).reshape(2, 3))
     return Item(row["face_id"], path, {k: _plain(v) for k, v in row.items() if k != "crop"}, points)
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from curate.dataset.faceset import Faceset
 from curate.extract.segment import part_info
+from curate.footage.flat import NOTE as LOOKS_LOG
 from curate.footage.reader import Account, Gap, Size, unpacked
 from curate.types import Clip
+from curate.words import are, many
 
 SHOWN = 4
 """Gaps that a sentence names."""
@@ -41,7 +43,8 @@ def of_clip(clip: Clip, parts: Sequence[Path]) -> Frames:
     announced = sum(info.planned or info.frames for info in infos)
     if clip.end is None:
         announced += max(clip.announced - clip.frames, 0)
-    notes = [*clip.notes, *_missing(clip, gaps, announced), *_changes(sizes)]
+    said = [note for note in clip.notes if not (clip.lut and note == LOOKS_LOG)]
+    notes = [*said, *_missing(clip, gaps, announced), *_changes(sizes)]
     return Frames(
         announced,
         sum(account.decoded for account in stored),
@@ -62,10 +65,10 @@ def _missing(clip: Clip, gaps: Sequence[Gap], announced: int) -> list[str]:
         return []
     count = sum(gap.frames for gap in gaps)
     if clip.kind == "photos":
-        return [f"{count} of {announced} photos cannot be read"]
+        return [f"{count} of {many(announced, 'photo')} cannot be read"]
     named = ", ".join(map(_named, gaps[:SHOWN]))
-    more = f" and {len(gaps) - SHOWN} more stretches" if len(gaps) > SHOWN else ""
-    return [f"{count} of {announced} announced frames are missing: {named}{more}"]
+    more = f" and {many(len(gaps) - SHOWN, 'more stretch', 'more stretches')}" if len(gaps) > SHOWN else ""
+    return [f"{count} of {many(announced, 'announced frame')} {are(count)} missing: {named}{more}"]
 
 
 def _named(gap: Gap) -> str:

@@ -13,6 +13,7 @@ from curate.dataset.faceset import Faceset
 from curate.extract.subject import AGAIN, MISSING
 from curate.extract.tracks import DISSOLVE
 from curate.scores import identity
+from curate.words import many, quoted
 
 LISTED = 4
 """People besides the subject who are named."""
@@ -81,26 +82,28 @@ def _notes(faceset: Faceset, table: pd.DataFrame, found: Sequence[Person]) -> li
     notes = [_sentence(found, subject)]
     without = [c.name for c in faceset.clips if c.name not in set(table.loc[table["kept"], "clip"])]
     if without:
-        notes.append(f"no face of the subject in {len(without)} of {len(faceset.clips)} clips: {', '.join(without)}")
+        notes.append(
+            f"no face of the subject in {len(without)} of {many(len(faceset.clips), 'clip')}: {', '.join(without)}"
+        )
     for other in found:
         if other.subject or other.distance >= NEAR or other.faces < OFTEN * subject.faces:
             continue
         share = 100 * other.faces / max(len(table), 1)
         notes.append(
             f"person {other.person} ({share:.0f} % of the faces) is {other.distance:.2f} from the subject: if it is "
-            f"the same person, run faceset people {faceset.folder} --person {subject.person},{other.person}"
+            f"the same person, run faceset people {quoted(faceset.folder)} --person {subject.person},{other.person}"
         )
     rival = next((p for p in found if not p.subject), None)
     asked = faceset.anchor is not None and faceset.anchor.how != "majority"
     if rival is not None and not asked and rival.faces > RIVAL * subject.faces:
         notes.append(
             f"person {rival.person} has {_faces(rival.faces)}, the subject {subject.faces:,}, and nobody has named the "
-            f"subject: see faceset people {faceset.folder}; --person {rival.person} changes the subject"
+            f"subject: see faceset people {quoted(faceset.folder)}; --person {rival.person} changes the subject"
         )
-    for status, words in ((AGAIN, "show the subject a second time"), (DISSOLVE, "are in dissolves or fades")):
+    for status, words in ((AGAIN, "the subject seen a second time in a frame"), (DISSOLVE, "dissolves and fades")):
         number = int((table["status"] == status).sum())
         if number:
-            notes.append(f"{number:,} faces {words} and are not kept")
+            notes.append(f"{_faces(number)} not kept: {words}")
     return notes
 
 
@@ -111,13 +114,12 @@ def _sentence(found: Sequence[Person], subject: Person) -> str:
     words += [f"person {p.person}, {_faces(p.faces)} in {_clips(p)}" for p in others[:LISTED]]
     if rest := others[LISTED:]:
         words.append(f"{len(rest)} more with {_faces(sum(p.faces for p in rest))}")
-    return f"{len(found)} {'person' if len(found) == 1 else 'people'}: {'; '.join(words)}"
+    return f"{many(len(found), 'person', 'people')}: {'; '.join(words)}"
 
 
 def _faces(number: int) -> str:
-    return f"{number:,} {'face' if number == 1 else 'faces'}"
+    return many(number, "face")
 
 
 def _clips(person: Person) -> str:
-    number = len(person.clips)
-    return f"{number} {'clip' if number == 1 else 'clips'}"
+    return many(len(person.clips), "clip")

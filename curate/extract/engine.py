@@ -19,6 +19,7 @@ from curate.runtime import disk, jobs
 from curate.runtime.workers import Limits, beat, memory_limit
 from curate.settings import Settings
 from curate.types import Clip, Failure, Progress, Segment, no_progress
+from curate.words import many
 
 log = logging.getLogger(__name__)
 
@@ -145,9 +146,8 @@ def tell_disk(faceset: Faceset) -> None:
     parts = faceset.parts()
     there = sum(i.frames for c in faceset.clips for p in parts.get(c.name, ()) if (i := part_info(p)) is not None)
     needed, free = disk.needed(max(frames - there, 0), faceset.settings), disk.free(faceset.folder)
-    words = (
-        f"{faceset.folder}: {frames} frames need up to {disk.text(needed)} of disk space, {disk.text(free)} are free"
-    )
+    words = f"{faceset.folder}: {many(frames, 'frame')} may need up to {disk.text(needed)} of disk space"
+    words += f"; {disk.text(free)} are free"
     if needed > free:
         log.warning(
             "%s: free some space, or give --every auto or a smaller --crop-size; you can stop now and resume later",

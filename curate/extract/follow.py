@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ from curate.extract.normalise import Own
 from curate.extract.parts import BOX
 from curate.extract.subject import AGAIN
 from curate.extract.table import build
-from curate.extract.tracks import DISSOLVE
+from curate.extract.tracks import DISSOLVE, cuts
 from curate.face.track import SAME_FACE, overlap
 from curate.footage.video import probe
 from curate.settings import Settings
@@ -31,6 +33,19 @@ SEGMENT_SECONDS = 5.0
 """Shorter than a faceset's: a single clip is to keep all workers busy."""
 
 
+class Followed(NamedTuple):
+    """One person's face in a video, and the video's shots."""
+
+    rows: pd.DataFrame
+    """One row per frame in which the face is, in order of frame; several where it is seen again, if asked for.
+
+    Columns as in the table, `landmarks`: (478, 3) float32 in frame pixels, and `layer`: 0 for the face that is kept, 1
+    and more where the same person is seen again.
+    """
+    cuts: tuple[int, ...]
+    """Frames at which a shot begins, in order, apart from the first frame that was read; with a face or without."""
+
+
 def follow(
     video: Path,
     identity: Sequence[float] | NDArray[np.floating] | None,
@@ -40,16 +55,17 @@ def follow(
     end: float | None = None,
     calibrated: Own | None = None,
     again: bool = False,
-) -> pd.DataFrame:
-    """One row per frame in which the face is, in order of frame; with `again` one for each time it is seen there.
+    identifier: str = "dlib",
+    lut: str = "",
+) -> Followed:
+    """One person's face in every frame; with `again` each time that it is seen there.
 
-    Columns as in the table, `landmarks`: (478, 3) float32 in frame pixels, and `layer`: 0 for the face that is kept, 1
-    and more where the same person is seen again. A face goes on into a dissolve until its half. `identity` (128,) picks
-    the person; None: the one with the most faces. `start` and `end`, in seconds from the first frame, limit it.
-    `calibrated`: the person's own neutral and zero, if more footage than this is known. No row at all when nobody, or
-    nobody like the identity, is seen.
+    A face goes on into a dissolve until its half. `identity` (128,) picks the person; None: the one with the most
+    faces. `start` and `end`, in seconds from the first frame, limit it. `calibrated`: the person's own neutral and
+    zero, if more footage than this is known. `identifier`: the identity model that gave `identity`. `lut`: colour table
+    that the footage is read through. No row at all when nobody, or nobody like the identity, is seen.
     """
-    (found,) = follow_people(video, [identity], workers, progress, start, end, [calibrated], again)
+    (found,) = follow_people(video, [identity], workers, progress, start, end, [calibrated], again, identifier, lut)
     return found
 
 
@@ -62,19 +78,24 @@ def follow_people(
     end: float | None = None,
     calibrated: Sequence[Own | None] = (None,),
     again: bool = False,
-) -> list[pd.DataFrame]:
-    """The rows of `follow` for each of several people, from one pass over the video.
+    identifier: str = "dlib",
+    lut: str = "",
+) -> list[Followed]:
+    """The result of `follow` for each of several people, from one pass over the video.
 
     A track that looks like two of them belongs to the one whose identity is nearer to it.
     """
     with tempfile.TemporaryDirectory(prefix="faceset-follow-") as folder:
-        faceset = create(Path(folder) / "set", None, Settings(crop_size=0, segment_seconds=SEGMENT_SECONDS))
-        faceset = faceset.changed(clips=(probe(video, start, end),))
+        settings = Settings(crop_size=0, segment_seconds=SEGMENT_SECONDS, identifier=identifier)
+        clip = replace(probe(video, start, end), lut=lut)
+        faceset = create(Path(folder) / "set", None, settings).changed(clips=(clip,))
         failures = extract(faceset, workers, progress=progress)
         if failures:
             raise WorkError(f"{failures[0].path}: {failures[0].reason}")
         pairs = zip(identities, calibrated, strict=True)
-        return apart([_one(faceset, identity, own, workers, again) for identity, own in pairs])
+        begun = cuts(faceset, clip)
+        people = apart([_one(faceset, identity, own, workers, again) for identity, own in pairs])
+        return [Followed(rows, begun) for rows in people]
 
 
 def _one(

@@ -23,6 +23,7 @@ from curate.schema import part_schema
 from curate.scores.expression import DISTANCES
 from curate.scores.lighting import skin
 from curate.types import Floats
+from curate.words import quoted
 
 BOX = ["x", "y", "width", "height"]
 VECTORS = {"matrix": 6, "expression": len(BLENDSHAPES), "gaze": 2, "distances": len(DISTANCES)}
@@ -104,7 +105,9 @@ def damage(path: Path) -> Iterator[None]:
     try:
         yield
     except WorkError as error:
-        raise WorkError(f"{error}: delete it, then run faceset curate {path.parent.parent} to make it again") from None
+        raise WorkError(
+            f"{error}: delete it, then run faceset curate {quoted(path.parent.parent)} to make it again"
+        ) from None
 
 
 def as_in_their_frames(folder: Path, rows: pd.DataFrame) -> None:

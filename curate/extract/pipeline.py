@@ -18,8 +18,8 @@ from curate.dataset import mirror
 from curate.dataset.consent import make_subject
 from curate.dataset.faceset import Faceset, check_new, create, is_faceset, open_faceset
 from curate.dataset.lock import lock
-from curate.errors import FacesetError, UsageError, WorkError
-from curate.extract import account, anchor
+from curate.errors import FacesetError, UsageError, WorkError, check_file
+from curate.extract import account, anchor, correct
 from curate.extract.census import Person, people
 from curate.extract.engine import any_done, extract, tell_disk
 from curate.extract.intake import probe_all
@@ -146,6 +146,7 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
             faceset = faceset.changed(clips=usable)
             if not faceset.clips:
                 raise WorkError(f"none of the footage is usable: {failed[0].reason}")
+            correct.again(faceset)
             counts = build(faceset, request.workers, progress, request.engine)
             faceset = open_faceset(out)
     except FacesetError:
@@ -244,8 +245,7 @@ def _settings(request: Request, old: Faceset | None) -> Settings:
 
 def reference_vector(path: Path, settings: Settings) -> tuple[float, ...]:
     """Identity vector of the largest face in a photo."""
-    if not path.is_file():
-        raise UsageError(f"--reference {path}: no such file")
+    check_file(path, "--reference")
     image = next(iter(decode(probe(path)))).image
     found = make(DETECTORS, settings.detector, "--detector").detect(image)
     if not found:

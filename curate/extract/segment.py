@@ -74,6 +74,8 @@ class _Reader:
     shot: int = 0
     read: list[int] = field(default_factory=list)
     """Indexes of the frames that were not skipped."""
+    cuts: list[int] = field(default_factory=list)
+    """Indexes of those that begin a shot, apart from the first frame."""
     thumbs: list[Image] = field(default_factory=list)
     """Of the first and the last of them."""
     traces: list[Image] = field(default_factory=list)
@@ -95,6 +97,7 @@ class _Reader:
         self.traces.append(trace(thumb))
         if self.shots.cut(thumb) or (self.photos and self.read):
             self.shot += 1
+            self.cuts.append(frame.index)
             self.tracker.cut()
         passed = frame.index - self.read[-1] if self.watch is not None and self.read else 1
         self.read.append(frame.index)
@@ -280,6 +283,7 @@ def _write(
     extra = {k.encode(): v.encode() for k, v in metadata.items()}
     if thumbs and not reader.photos:
         extra |= {b"traces": packed(np.stack(reader.traces)), b"read": np.asarray(reader.read, "<i8").tobytes()}
+        extra |= {b"cuts": np.asarray(reader.cuts, "<i8").tobytes()}
     if thumbs:
         extra |= {b"first_thumb": thumbs[0].tobytes(), b"last_thumb": thumbs[-1].tobytes()}
     table = pa.table(columns, schema=schema.with_metadata(extra))
@@ -312,6 +316,8 @@ class PartInfo:
     """Of the frames that were read, as `curate.footage.dissolves.packed` gives them; empty for photos."""
     read: tuple[int, ...] = ()
     """Indexes of these frames."""
+    cuts: tuple[int, ...] = ()
+    """Those of them that begin a shot, apart from the first one; none in parts of older versions."""
 
 
 def part_info(path: Path) -> PartInfo | None:
@@ -344,4 +350,5 @@ def _info(rows: int, extra: dict[bytes, bytes]) -> PartInfo:
         thumb(b"last_thumb"),
         extra.get(b"traces", b""),
         tuple(np.frombuffer(extra.get(b"read", b""), "<i8").tolist()),
+        tuple(np.frombuffer(extra.get(b"cuts", b""), "<i8").tolist()),
     )

@@ -22,11 +22,12 @@ from curate.types import Anchor
 
 OTHER_PERSON = "another person"
 NOBODY = "the track has no clear face"
+PASSING = "the track is too short to show whose face it is"
 AGAIN = "the subject again: another track is kept in this shot"
 REACH = 0.9
 """Distance of a person from a look, relative to the limit of one person, below which it is the subject."""
 STANDS_OUT = 0.1
-"""Distance by which the person nearest to a photo must be nearer than the next one, where neither is near."""
+"""Distance by which the person nearest to a photo must be nearer than the next one, unless it is within REACH."""
 MISSING = -1
 """Person of a track that shows nobody for sure."""
 
@@ -64,21 +65,20 @@ class People:
 def find_people(found: Tracks, faceset: Faceset) -> People:
     """Who is who among the tracks, and which of them the subject is. Raises UsageError and NobodyError."""
     tracks, same = found.tracks, faceset.grouping.same_person
-    known = [i for i, t in enumerate(tracks) if t.vector is not None]
-    if not known:
+    if all(t.vector is None for t in tracks):
         raise NobodyError(f"{faceset.folder}: no face in the footage is clear enough to tell people apart")
-    vectors = np.stack([t.vector for t in tracks if t.vector is not None]).astype(np.float64)
+    labelled = _labels(found, same)
+    known, labels = list(labelled), np.array(list(labelled.values()))
+    vectors = np.stack([t.vector for t in (tracks[i] for i in known) if t.vector is not None]).astype(np.float64)
     weights = np.array([tracks[i].frames for i in known], np.float64)
-    place = {track: i for i, track in enumerate(known)}
-    together = [(place[a], place[b]) for a, b in sorted(found.together) if a in place and b in place]
-    labels = identity.people(vectors, weights, same, together)
     groups = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
     centres = np.stack([identity.centre(vectors[g], weights[g]) for g in groups])
     if faceset.anchor is None:
         anchor = elect(faceset, centres, [[tracks[known[i]] for i in g] for g in groups])
     else:
         anchor = translated(faceset.anchor, faceset.settings.identifier, tracks)
-    ours = _reached(centres, anchor, same)
+    long = np.array([not tracks[i].brief for i in known])
+    ours = _reached(centres, [vectors[g[long[g]]] if long[g].any() else vectors[g] for g in groups], anchor, same)
     mine = np.isin(labels, ours)
     if anchor.how == "reference":
         mine &= _near(vectors, mine, anchor, same)
@@ -92,33 +92,83 @@ def find_people(found: Tracks, faceset: Faceset) -> People:
     return _kept(tracks, person, used, own, anchor, int(ranked[mine][0]))
 
 
-def _reached(centres: NDArray[np.float64], anchor: Anchor, same: float) -> NDArray[np.intp]:
-    """The people within reach of one of the anchor's looks; of a photo at least the nearest one, if it stands out."""
-    apart = identity.distances(centres, np.array(anchor.looks))
+def _labels(found: Tracks, same: float) -> dict[int, int]:
+    """Label of the person of each track, by track; without those that show nobody for sure.
+
+    Brief tracks join the nearest person of the others within reach with whom they are not seen, or nobody.
+    """
+    vectors = {i: np.asarray(t.vector, np.float64) for i, t in enumerate(found.tracks) if t.vector is not None}
+    proper = [i for i in vectors if not found.tracks[i].brief] or list(vectors)
+    place = {track: i for i, track in enumerate(proper)}
+    together = [(place[a], place[b]) for a, b in sorted(found.together) if a in place and b in place]
+    weights = np.array([found.tracks[i].frames for i in proper], np.float64)
+    people = identity.people(np.stack([vectors[i] for i in proper]), weights, same, together)
+    labels = dict(zip(proper, people.tolist(), strict=True))
+    members = [np.flatnonzero(people == k) for k in range(people.max() + 1)]
+    centres = [identity.centre(np.stack([vectors[proper[i]] for i in own]), weights[own]) for own in members]
+    beside: dict[int, set[int]] = {}
+    for pair in found.together:
+        for track, other in (pair, pair[::-1]):
+            if other in place:
+                beside.setdefault(track, set()).add(labels[other])
+    for track in sorted(vectors.keys() - place.keys()):
+        apart = np.linalg.norm(np.array(centres) - vectors[track], axis=1)
+        apart[list(beside.get(track, ()))] = np.inf
+        if apart.min() < REACH * same:
+            labels[track] = int(apart.argmin())
+    return dict(sorted(labels.items()))
+
+
+def _reached(
+    centres: NDArray[np.float64], members: list[NDArray[np.float64]], anchor: Anchor, same: float
+) -> NDArray[np.intp]:
+    """The people within reach of one of the anchor's looks, or the nearest one if it is near enough.
+
+    One that is barely near enough to a photo must stand out. Where nobody's centre is near, one whose `members` (the
+    vectors of its tracks) come within reach may stand out by them. Raises NobodyError.
+    """
+    looks = np.array(anchor.looks)
+    apart = identity.distances(centres, looks)
     reached = set(np.flatnonzero((apart < REACH * same).any(axis=1)).tolist())
     photo = anchor.how == "reference"
-    limit = identity.NOT_THE_PERSON if photo else same
     for look in apart.T:
         order = np.argsort(look, kind="stable")[:2]
         alone = len(order) < 2 or look[order[1]] - look[order[0]] >= STANDS_OUT
-        if look[order[0]] <= limit and (alone or look[order[0]] < REACH * same or not photo):
+        if look[order[0]] <= same and (alone or not photo):
             reached.add(int(order[0]))
-    if reached:
-        return np.array(sorted(reached))
-    least = np.sort(apart.min(axis=1))
-    if photo and least[0] <= limit:
-        raise NobodyError(
+    if not reached:
+        closest = np.stack([identity.distances(own, looks).min(axis=0) for own in members])
+        closest[apart > identity.NOT_THE_PERSON] = np.inf
+        for look in closest.T:
+            order = np.argsort(look, kind="stable")[:2]
+            if look[order[0]] < REACH * same and (len(order) < 2 or look[order[1]] - look[order[0]] >= STANDS_OUT):
+                reached.add(int(order[0]))
+    if not reached:
+        raise NobodyError(_nobody(np.sort(apart.min(axis=1)), photo, same))
+    return np.array(sorted(reached))
+
+
+def _nobody(least: NDArray[np.float64], photo: bool, same: float) -> str:
+    """Why nobody is the subject; `least` (P,) distances of the people from it, in order."""
+    if not photo:
+        return (
+            f"nobody in the footage looks like the subject (identity distance {least[0]:.2f}, limit {same:g}): add "
+            "footage of the subject, or name another person with --person or --reference"
+        )
+    if least[0] <= same:
+        return (
             f"the --reference photo does not tell two people apart (identity distances {least[0]:.2f} and "
             f"{least[1]:.2f}): give a sharper photo of the uncovered face, or name the person with --person"
         )
-    if photo:
-        raise NobodyError(
-            f"nobody in the footage looks like the --reference photo (identity distance {least[0]:.2f}, limit "
-            f"{limit:g}): give another photo, or leave --reference out"
+    if least[0] <= identity.NOT_THE_PERSON:
+        return (
+            f"the person who is nearest to the --reference photo may be somebody else (identity distance "
+            f"{least[0]:.2f}, limit {same:g}): give a photo in which the face looks as in the footage, or name the "
+            "person with --person"
         )
-    raise NobodyError(
-        f"nobody in the footage looks like the subject (identity distance {least[0]:.2f}, limit {limit:g}): add "
-        "footage of the subject, or name another person with --person or --reference"
+    return (
+        f"nobody in the footage looks like the --reference photo (identity distance {least[0]:.2f}, limit {same:g}): "
+        "give another photo, or leave --reference out"
     )
 
 
@@ -145,7 +195,8 @@ def _kept(
     subject: int,
 ) -> People:
     """People with one track of the subject at a time in each shot: the larger and longer one."""
-    reasons = {i: t.reason or NOBODY for i, t in enumerate(tracks) if i not in vectors}
+    unclear = {i: NOBODY if t.vector is None else PASSING for i, t in enumerate(tracks) if i not in vectors}
+    reasons = {i: tracks[i].reason or word for i, word in unclear.items()}
     reasons |= {i: OTHER_PERSON for i in vectors if person[i] != subject}
     shots: dict[tuple[str, int], list[int]] = {}
     for i in vectors:

@@ -17,10 +17,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from curate.dataset import corrections
 from curate.dataset.faceset import Faceset, write_faces
 from curate.errors import NobodyError, WorkError
 from curate.extract.normalise import ALBEDO_FACES, NEUTRAL_FACES, POSE, Own, Sample, learn, refine
@@ -38,10 +40,12 @@ from curate.extract.subject import People, find_people, mark
 from curate.extract.tracks import joined
 from curate.runtime import jobs
 from curate.runtime.files import atomic
+from curate.safe_io import read_groups
 from curate.schema import COLUMNS, table_schema
 from curate.scores.expression import never_rests
 from curate.scores.lighting import skin
 from curate.types import Progress, no_progress
+from curate.words import quoted
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +137,7 @@ def calibration(faceset: Faceset) -> Own:
     """The subject's neutral, zero and skin, as `build` learns them from the parts; WorkError without any face."""
     parts, tracks = joined(faceset)
     if not tracks.tracks:
-        raise WorkError(f"{faceset.folder} has no parts with faces: run faceset curate {faceset.folder} again")
+        raise WorkError(f"{faceset.folder} has no parts with faces: run faceset curate {quoted(faceset.folder)} again")
     people = find_people(tracks, faceset)
     with threadpool_limits(1):
         return learn(_sample(parts, people))
@@ -153,12 +157,37 @@ def _refine(task: _Task) -> None:
     """Write one part's piece of the table."""
     names = [*(c.name for c in COLUMNS if c.level == "both" and c.name != "identity"), "distances", "skin"]
     rows, vectors = rows_of(task.part, names)
+    corrections.lay_over(task.folder, rows, vectors)
     without_lost_crops(task.folder, rows)
     as_in_their_frames(task.folder, rows)
     mark(rows, task.people)
     refine(rows, vectors, *skins(task.part, rows), task.own)
     with atomic(task.out) as temporary:  # on a cluster a worker that was given up may still be writing it
         pq.write_table(_piece(rows, vectors), temporary, compression="lz4")
+
+
+def renew(faceset: Faceset, part: Path, face_id: str) -> None:
+    """Make one face's row of faces.parquet anew, as `build` would: the subject's neutral and skin come from the parts,
+    which a correction leaves as they are, so that no other row changes.
+    """
+    parts, tracks = joined(faceset)
+    people = find_people(tracks, faceset)
+    own_part = next(p for p in parts if p.path == part)
+    with threadpool_limits(1):
+        own = learn(_sample(parts, people))
+    with tempfile.TemporaryDirectory(prefix=PIECES, dir=faceset.folder) as name:
+        piece = Path(name) / part.name
+        _refine(_Task(faceset.folder, own_part, people.of(own_part.numbers), own, piece))
+        made = pq.read_table(piece)
+    new = made.filter(pc.equal(made["face_id"], face_id))
+    write_faces(faceset, _replaced(faceset.table_path, new, face_id))
+
+
+def _replaced(path: Path, new: pa.Table, face_id: str) -> Iterator[pa.Table]:
+    """The table at `path` in pieces, with the row of one face replaced."""
+    for rows in read_groups(path, schema=table_schema()):
+        at = pc.index(rows["face_id"], face_id).as_py()
+        yield rows if at < 0 else pa.concat_tables([rows[:at], new.select(rows.column_names), rows[at + 1 :]])
 
 
 def _piece(rows: pd.DataFrame, vectors: Vectors) -> pa.Table:

@@ -29,6 +29,8 @@ DISSOLVE = "dissolve or fade"
 TURNS = "the track changes to another face here"
 LONE = 0.6
 """Distance of a single chip at the end of a track from the others above which the track is split there."""
+BRIEF = 5
+"""Frames of a video below which a track is too short, as in a whip pan or between two dissolves."""
 NEAR = 3
 """Chips to either side that are compared."""
 TOGETHER = 3
@@ -56,6 +58,8 @@ class Track:
     """(128,) mean of its chips; None where it has none that counts."""
     reason: str | None = None
     """Why its faces are nobody's; None: they are somebody's."""
+    brief: bool = False
+    """Whether it is too short to be somebody of its own: it may only join people who are seen longer."""
 
 
 @dataclass(eq=False)
@@ -118,6 +122,21 @@ def _clip(faceset: Faceset, clip: Clip, paths: Sequence[Path]) -> _Clip:
     return found
 
 
+def cuts(faceset: Faceset, clip: Clip) -> tuple[int, ...]:
+    """Indexes of the frames at which the shots of a clip begin, in order, apart from its first frame."""
+    found: list[int] = []
+    before: PartInfo | None = None
+    for path in faceset.parts().get(clip.name, ()):
+        info = part_info(path)
+        if info is None or not info.read:
+            continue
+        if before is not None and not _goes_on(before, info):
+            found.append(info.read[0])
+        found += info.cuts
+        before = info
+    return tuple(found)
+
+
 def _goes_on(before: PartInfo, after: PartInfo) -> bool:
     """Whether the shot at the end of one segment goes on in the next."""
     if before.last_thumb is None or after.first_thumb is None:
@@ -169,10 +188,10 @@ def _split(clip: Clip, found: _Clip, tracks: Tracks) -> list[Part]:
 
 def _track(clip: Clip, rows: pd.DataFrame, reason: str | None, vectors: Sequence[Floats]) -> Track:
     vector = np.mean(vectors, axis=0).astype(np.float32) if len(vectors) and reason is None else None
-    frames = rows["frame"]
+    frames, shown = rows["frame"], int(rows["stands_for"].sum())
     return Track(
         str(rows["face_id"].iloc[0]), clip.name, int(rows["shot"].iloc[0]), int(frames.iloc[0]), int(frames.iloc[-1]),
-        int(rows["stands_for"].sum()), float(rows["area"].sum()), vector, reason,
+        shown, float(rows["area"].sum()), vector, reason, brief=clip.kind == "video" and shown < BRIEF,
     )  # fmt: skip
 
 

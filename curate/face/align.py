@@ -113,6 +113,16 @@ def transform(points: NDArray[np.floating], matrix: NDArray[np.floating]) -> NDA
     return np.asarray(np.asarray(points, np.float64)[:, :2] @ m[:, :2].T + m[:, 2], np.float32)
 
 
+def in_crop(points: NDArray[np.floating], matrix: NDArray[np.floating], size: int) -> NDArray[np.float32]:
+    """Landmarks (N, 3) of the frame in units of a crop's side, depth too, from the crop's upper left corner.
+
+    matrix: (2, 3) similarity from frame pixels to pixels of the (size, size) crop.
+    """
+    zoom = float(np.hypot(*np.asarray(matrix, np.float64)[0, :2]))
+    depth = np.asarray(points, np.float32)[:, 2:] * np.float32(zoom / size)
+    return np.asarray(np.column_stack([(transform(points, matrix) + 0.5) / size, depth]), np.float32)
+
+
 def hull(points: NDArray[np.floating]) -> NDArray[np.float32]:
     """(K, 2) convex polygon around the face's landmarks, in their coordinates."""
     return cast(NDArray[np.float32], cv2.convexHull(np.ascontiguousarray(points[:, :2], np.float32))[:, 0])
@@ -120,7 +130,12 @@ def hull(points: NDArray[np.floating]) -> NDArray[np.float32]:
 
 def hull_mask(points: NDArray[np.floating], height: int, width: int) -> NDArray[np.float32]:
     """(height, width) float32 0..1, the hull filled with antialiased edges."""
+    return outline_mask(hull(points), height, width)
+
+
+def outline_mask(outline: NDArray[np.floating], height: int, width: int) -> NDArray[np.float32]:
+    """(height, width) float32 0..1, the polygon (K, 2) filled with antialiased edges."""
     mask = np.zeros((height, width), np.uint8)
-    polygon = np.round(np.clip(hull(points), -(1 << 14), 1 << 14) * 16).astype(np.int32)
+    polygon = np.round(np.clip(outline, -(1 << 14), 1 << 14) * 16).astype(np.int32)
     cv2.fillPoly(mask, [polygon], 255, cv2.LINE_AA, 4)
     return np.asarray(mask, np.float32) / np.float32(255)

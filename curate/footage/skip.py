@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from curate.types import Floats
 
-FACE, PART, PICTURE = (64, 64), (32, 20), (64, 36)
+FACE, PART, PICTURE = (64, 64), (10, 6), (64, 36)
 """Width and height to which the face, its eyes and its mouth, and the whole picture are shrunk."""
 USUAL_CONTRAST, LEAST_CONTRAST = 40.0, 10.0
 LONGEST = 25
@@ -36,7 +36,7 @@ class Limits:
 
     face: float = 2.2
     """Mean absolute change of the face beyond that of its mean: a talking head."""
-    part: float = 6.0
+    part: float = 4.0
     """The same of one eye or the mouth, at the face's contrast: a blink."""
     light: float = 6.0
     """Change of the face's mean brightness beyond that of the picture: new light."""

@@ -11,6 +11,7 @@ from curate.errors import FootageError
 from curate.footage.paths import photos
 from curate.runtime.files import file_sha256
 from curate.types import Clip
+from curate.words import quoted
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def verified(clip: Clip) -> Stamp:
     if (clip.size and clip.size != found.size) or footage_sha256(path) != clip.sha256:
         raise FootageError(
             f"{path}: is another file than the one that the faceset knows; put that back, or name this one as footage "
-            f"(faceset curate DIR {path}): it is then a clip of its own"
+            f"(faceset curate DIR {quoted(path)}): it is then a clip of its own"
         )
     return found
 

@@ -22,6 +22,7 @@ from curate.errors import FootageError
 from curate.footage.opening import RAW_RATE, check_disk, opened, video_stream
 from curate.safe_io import DAMAGED, unreadable
 from curate.types import Access, Entry
+from curate.words import have, many
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,12 @@ RUN_UP = 32
 """Packets before a segment at which decoding starts where frames are counted: more than any decoder reorders."""
 FAR = 5.0
 """Seconds before a segment of the last key frame that is tried."""
+TRANSMITTED = ("mpegts", "mpeg")
+"""Containers whose packets may be lost on the way."""
+CONSTANT = 0.8
+"""Share of the frames that must have the same duration for a longer one to be a gap."""
+LEAST = 8
+"""Frames from which the rate is known."""
 SHORT = 1.0
 """Seconds by which a stream may be shorter than announced without a word."""
 
@@ -63,6 +70,12 @@ class Timeline:
     announced: int
     """Frames that the file announces."""
     notes: tuple[str, ...]
+
+    def between(self, start: float | None, end: float | None) -> range:
+        """Numbers of the frames in [start, end), in seconds from the first frame; None: to the clip's own edge."""
+        low, high = (None if s is None else self.times[0] + round(s / self.base) for s in (start, end))
+        left = 0 if low is None else bisect.bisect_left(self.times, low)
+        return range(left, len(self.times) if high is None else bisect.bisect_left(self.times, high))
 
     def access(self, first: int) -> Access:
         """Access to the frames from number `first` on."""
@@ -101,6 +114,8 @@ def _timeline(container: Any, stream: Any, path: Path) -> Timeline:
     times = sorted(times)
     announced, notes = _announced(container, stream, packets, times, base, stopped)
     notes += _restarts(packets, epochs, times, base)
+    lost, where = _holes(stream, times, base)
+    announced, notes = announced + lost, [*notes, *where]
     entries = tuple(Entry(n, packets[n].pts, packets[n].dts) for _, n in keyed)
     return Timeline(base, tuple(times), tuple(k for k, _ in keyed), entries, counted, epochs, announced, tuple(notes))
 
@@ -202,6 +217,26 @@ def _announced(
         return shown, []
     missing = round(rest * rate)
     return shown + missing, [f"the file is cut short: its pictures end {rest:.1f} s before the announced end"]
+
+
+def _holes(stream: Any, times: Sequence[int], base: Fraction) -> tuple[int, list[str]]:
+    """Frames that a broadcast or tape transfer lost: their number, and a sentence about where.
+
+    Only of containers for transmission, and only where the rate is constant otherwise: elsewhere a longer frame is what
+    was meant.
+    """
+    steps = [b - a for a, b in itertools.pairwise(times)]
+    if _format(stream) not in TRANSMITTED or len(steps) < LEAST:
+        return 0, []
+    step = sorted(steps)[len(steps) // 2]
+    gaps = [(time, round(s / step) - 1) for time, s in zip(times, steps, strict=False) if s > 1.5 * step]
+    if not gaps or sum(abs(s - step) <= 0.1 * step for s in steps) < CONSTANT * len(steps):
+        return 0, []
+    lost = sum(count for _, count in gaps)
+    at = ", ".join(f"{float((time - times[0]) * base):.2f} s ({count})" for time, count in gaps[:3])
+    more = f" and {len(gaps) - 3} more" if len(gaps) > 3 else ""
+    frames = many(lost, "frame")
+    return lost, [f"{frames} {have(lost)} been lost in transmission: the times have gaps after {at}{more}"]
 
 
 def _tagged(stream: Any) -> float:

@@ -18,9 +18,11 @@ from curate.errors import FootageError, UsageError
 from curate.footage import photos
 from curate.footage.aperture import odd_size
 from curate.footage.deinterlace import progressive
+from curate.footage.flat import NOTE as LOOKS_LOG
+from curate.footage.flat import looks_log
 from curate.footage.opening import opened, video_stream
 from curate.footage.paths import PHOTO_SUFFIXES
-from curate.footage.picture import Look, View, hdr_kind, orientation, pixel_aspect, squared
+from curate.footage.picture import Look, View, hdr_kind, orientation, pixel_aspect, squared, to_rgb
 from curate.footage.reader import Account, Reader, Size
 from curate.footage.source import footage_sha256, stamp
 from curate.footage.timeline import Timeline, timeline
@@ -32,12 +34,21 @@ LOOKED_AT = 12
 
 
 def probe(path: Path, start: float | None = None, end: float | None = None, name: str | None = None) -> Clip:
-    """Properties of a clip: size, rate, frames, hash. UsageError if it is missing, FootageError if unreadable."""
+    """Properties of a clip: size, rate, frames, hash.
+
+    Raises UsageError if it is missing or the range contains no frame, FootageError if it is unreadable.
+    """
     if not path.exists():
         raise UsageError(f"{path}: no such file")
+    ranged = start is not None or end is not None
     if path.is_dir() or path.suffix.lower() in PHOTO_SUFFIXES:
+        if ranged:
+            raise UsageError(f"{path}: photos have no times, so no range can be taken from them")
         return photos.probe(path, name)
     line = timeline(path)
+    if ranged and not line.between(start, end):
+        last = float((line.times[-1] - line.times[0]) * line.base)
+        raise UsageError(f"{path}: the range contains no frame; the clip's last frame is at {last:.2f} s")
     try:
         with opened(path) as container:
             stream = video_stream(container, path)
@@ -87,10 +98,12 @@ def _notes(stream: Any, frames: list[Any], stored: tuple[int, int], shown: tuple
         yield f"HDR ({kind}); its pictures are mapped to SDR on reading (ITU-R BT.2446, method A)"
     elif kind:
         yield f"HDR ({kind}) without a PQ or HLG picture; its colours are read as they are, and may be wrong"
+    if not kind and looks_log(to_rgb(frames[-1])):
+        yield LOOKS_LOG
     if stored != shown:
         yield f"its pixels are not square; {stored[0]}x{stored[1]} is read as {shown[0]}x{shown[1]}"
     if stream.metadata.get("alpha_mode") == "1" or any("alpha" in c for c in _components(frames[0])):
-        yield "its alpha channel is left out"
+        yield "its alpha channel is not read: transparent parts show the colours that are stored beneath them"
 
 
 def _components(frame: Any) -> list[str]:
@@ -110,12 +123,10 @@ def segments(clip: Clip, seconds: float) -> list[Segment]:
             cuts.append(key)
     if len(cuts) > 1 and float((times[-1] - cuts[-1]) * line.base) < seconds / 2:
         cuts.pop()  # a short rest joins the segment before it
-    low = -(1 << 62) if clip.start is None else times[0] + round(clip.start / line.base)
-    high = 1 << 62 if clip.end is None else times[0] + round(clip.end / line.base)
-    found = []
+    asked, found = line.between(clip.start, clip.end), []
     for index, (cut, following) in enumerate(zip(cuts, [*cuts[1:], times[-1] + 1], strict=True)):
-        left = bisect.bisect_left(times, max(cut, low))
-        right = bisect.bisect_left(times, min(following, high))
+        left = max(bisect.bisect_left(times, cut), asked.start)
+        right = min(bisect.bisect_left(times, following), asked.stop)
         if left < right:
             found.append(_segment(clip.name, index, line, left, right))
     return found
@@ -170,13 +181,13 @@ def _decoded(path: Path, clip: Clip, segment: Segment, depth: int, view: View, a
         seen.add(time)
         if shape != (frame.width, frame.height):
             look, shape = None, (frame.width, frame.height)
-            since = float((time - segment.origin) * reader.stream.time_base)
+            since = float((time - segment.origin) * reader.base)
             account.sizes.append(Size(since, *shape))
         look = look or Look.of(reader.stream, frame, clip, view)
         index = segment.first_frame + bisect.bisect_left(segment.pts, time)
         account.decoded += 1
-        yield _frame(clip.path, index, time, time * Fraction(reader.stream.time_base), frame, look, depth)
-    account.close(segment, seen, Fraction(reader.stream.time_base))
+        yield _frame(clip.path, index, time, time * reader.base, frame, look, depth)
+    account.close(segment, seen, reader.base)
 
 
 def _frame(path: str, index: int, pts: int, time: Fraction, frame: Any, look: Look, depth: int) -> Frame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import logging
 import os
@@ -36,11 +37,13 @@ def processes(asked: int) -> int:
 
 
 def check(engine: str, workers: int) -> None:
-    """Raise UsageError that names the flag of an impossible engine or number of workers."""
+    """Raise UsageError that names the flag of an impossible engine or number of workers, MissingError without Ray."""
     if engine not in ENGINES:
         raise UsageError(f"--engine {engine}: must be one of {', '.join(ENGINES)}")
     if workers < 1:
         raise UsageError(f"--workers {workers}: must be at least 1")
+    if engine == "ray" and importlib.util.find_spec("ray") is None:
+        raise MissingError("--engine ray: Ray is not installed; run pip install 'faceset[cluster]'")
 
 
 def run(
@@ -79,10 +82,8 @@ def _here(work: Work[T], tasks: Iterable[T]) -> Iterator[Outcome[T]]:
 
 
 def _ray(work: Work[T], tasks: Iterable[T], workers: int, gpus: float, limits: Limits) -> Iterator[Outcome[T]]:
-    try:
-        import ray
-    except ImportError:
-        raise MissingError("--engine ray: Ray is not installed: pip install 'faceset[cluster]'") from None
+    import ray
+
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS")
         ray.init(address or "local", num_cpus=None if address else workers, log_to_driver=False)

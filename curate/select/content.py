@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 NUMBERS, VECTORS = ("yaw", "pitch", "roll"), ("expression", "gaze", "lighting")
-PIECE = 50_000
+PIECE = 10_000
 """Faces that are read at a time."""
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from curate.dataset.pins import Pins
 from curate.errors import NoneEligibleError, WorkError
 from curate.select.options import Floors
+from curate.words import are, many
 
 
 def eligible_rows(
@@ -44,7 +45,8 @@ def eligible_rows(
         passed &= there
     dropped = ", ".join(f"{reason}: {count}" for reason, count in failed.items() if count)
     if not passed.any():
-        raise NoneEligibleError(f"none of {len(kept)} kept faces is eligible ({dropped}): lower the floors")
+        raise NoneEligibleError(f"none of {many(len(kept), 'kept face')} is eligible ({dropped}): lower the floors")
     if dropped:
-        notes.append(f"{int((~passed).sum())} of {len(kept)} kept faces are not eligible ({dropped})")
+        out = int((~passed).sum())
+        notes.append(f"{out} of {many(len(kept), 'kept face')} {are(out)} not eligible ({dropped})")
     return passed, notes

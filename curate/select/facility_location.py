@@ -24,7 +24,7 @@ from curate.types import Floats
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-PAIRS = 30_000_000
+PAIRS = 12_000_000
 """Pairs of candidate and face that are stored, about (8 bytes each)."""
 LEAST_DENSE = 4
 BLOCK_CELLS = 4_000_000
@@ -152,7 +152,7 @@ def certain(problem: Problem, chosen: Indices) -> float:
     for start in range(0, len(chosen), _FEW):
         np.maximum(best, problem.rows(chosen[start : start + _FEW]).max(0), out=best)
     value, share, gains = float(best @ weight), weight.astype(np.float32), []
-    bar = np.log(np.maximum(best, 1e-30))
+    bar = np.log(np.maximum(best, 1e-30)) + TIE
     for rows in problem.blocks():
         block = problem.logs(rows)
         row, face = np.divmod(np.flatnonzero(block > bar), len(bar))

@@ -79,7 +79,7 @@ class Gap:
 
     def sentence(self) -> str:
         """A sentence for people: how much of the target it is, what it shows, and what to do."""
-        where = "; ".join(f"{clip} {_code(a)}-{_code(b)}" for clip, a, b in self.spans[:1])
+        where = "; ".join(f"{clip} {time_code(a)}-{time_code(b)}" for clip, a, b in self.spans[:1])
         away = f"the nearest source face is {self.away:.0f} deg away" if self.away >= 5 else "no source face is similar"
         more = f"; it would cover {100 * self.adds:.0f} % more of the target" if self.adds >= 0.005 else ""
         return f"{100 * self.share:.0f} % of the target ({self.words}): {away}; film faces as in {where}{more}"
@@ -336,6 +336,7 @@ def _spans(rows: pd.DataFrame, lasts: NDArray[np.float64]) -> tuple[tuple[str, f
     return tuple(sorted(found, key=lambda s: (s[1] - s[2], s[0], s[1]))[:SPANS])
 
 
-def _code(seconds: float) -> str:
+def time_code(seconds: float) -> str:
+    """Seconds as minutes and seconds: 01:02.3."""
     minutes, rest = divmod(seconds, 60)
     return f"{int(minutes):02d}:{rest:04.1f}"

@@ -4,6 +4,9 @@ The distinct faces are the smallest selection found (greedily) that keeps KEEPS 
 in the absolute space, without regard to quality. Each of them can be taken wherever a like face is on screen; it is
 taken where that lengthens the timeline least. Windows of WINDOW seconds around them, united, are what an editor would
 keep. Repeating footage adds nothing, other footage adds its own, and neither frame rate nor skipped frames matter much.
+
+Footage with more than MOST_CELLS cells of like faces is sorted into regions of the space, and the smallest selection is
+found for each: there is no ceiling, and the time grows with the footage.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from curate.select.apart import moments
 from curate.select.content import content_order, seconds
 from curate.select.kinds import ALIKE, Kinds, kinds_of, radius_of, without
 from curate.select.options import Weights
-from curate.select.similarity import leaders
+from curate.select.similarity import fits, leaders, nearest
 from curate.select.space import Space, neutral_of
 from curate.types import Clip, Floats
 
@@ -31,7 +34,9 @@ KEEPS = 0.95
 WINDOW = 1.0
 """Seconds that are kept around a distinct face."""
 MOST_CELLS = 6000
-"""Cells of like faces at most."""
+"""Cells of like faces among which the smallest selection is found at once."""
+REGIONS = 48
+"""Regions into which faces with more cells are sorted at a time, at most."""
 WORTH_CLIPS = 40
 """The worth of single clips is measured for so many, those with the most faces."""
 
@@ -98,8 +103,8 @@ def amounts_of(table: pd.DataFrame, clips: Sequence[Clip], weights: Weights | No
     faces = _faces(table, weights)
     if faces is None:
         return Amounts(0, _rounded(length), 0.0 if films else None, 0)
-    kinds = _kinds(faces)
-    cells = _smallest(faces.points[kinds.rows], faces.points[kinds.rows], faces.width, kinds.weight)
+    kinds, region = _kinds(faces)
+    cells = _needed(faces, kinds, region)
     kept = sum(w.end - w.start for w in _united(faces, kinds, cells) if any(w.clip == c.name for c in films)) / 60
     return Amounts(
         len(cells), _rounded(length), None if length is None else _rounded(min(kept, length)), len(faces.points)
@@ -121,17 +126,16 @@ def windows(
     faces = _faces(table, weights)
     if faces is None:
         return ()
-    kinds = _kinds(faces)
-    cells = faces.points[kinds.rows]
+    kinds, region = _kinds(faces)
     if target is None:
-        return _united(faces, kinds, _smallest(cells, cells, faces.width, kinds.weight))
+        return _united(faces, kinds, _needed(faces, kinds, region))
     kept = table[table["kept"].astype(bool) & table["yaw"].notna()]
     space = Space.absolute(kept, weights)
     order = content_order(target)
     asked = space.embed(target, neutral_of(target))[order]
     rows, cell, _ = leaders(asked, radius_of(space.width, ALIKE), MOST_CELLS)
     shown = np.bincount(cell, seconds(target)[order], len(rows)).astype(np.float64)
-    return _united(faces, kinds, _smallest(cells, asked[rows], faces.width, shown))
+    return _united(faces, kinds, _smallest(faces.points[kinds.rows], asked[rows], faces.width, shown))
 
 
 def worth(table: pd.DataFrame, weights: Weights | None = None) -> tuple[Worth, ...]:
@@ -143,16 +147,20 @@ def worth(table: pd.DataFrame, weights: Weights | None = None) -> tuple[Worth, .
     faces = _faces(table, weights)
     if faces is None:
         return ()
-    kinds = _kinds(faces)
-    whole, found = _minutes(faces, kinds), []
+    kinds, region = _kinds(faces)
+    whole, found = _minutes(faces, kinds, region), []
     names, count = np.unique(faces.clip.astype(str), return_counts=True)
     for name in sorted(names[np.argsort(-count, kind="stable")[:WORTH_CLIPS]].tolist()):
         mine = faces.clip == name
         own, rest = faces.part(mine), faces.part(~mine)
         without_it = 0.0
-        if len(rest.points):
-            without_it = _minutes(rest, without(kinds, ~mine, rest.points, rest.width, rest.lasts))
-        found.append(Worth(name, float(own.lasts.sum()) / 60, _minutes(own, _kinds(own)), max(whole - without_it, 0.0)))
+        if len(rest.points) and not region.any():
+            left = without(kinds, ~mine, rest.points, rest.width, rest.lasts)
+            without_it = _minutes(rest, left, np.zeros(len(left.rows), np.int64))
+        elif len(rest.points):
+            without_it = _minutes(rest, *_kinds(rest))
+        alone = _minutes(own, *_kinds(own))
+        found.append(Worth(name, float(own.lasts.sum()) / 60, alone, max(whole - without_it, 0.0)))
     return tuple(found)
 
 
@@ -176,13 +184,50 @@ def _faces(table: pd.DataFrame, weights: Weights | None) -> _Faces | None:
     )
 
 
-def _kinds(faces: _Faces) -> Kinds:
-    return kinds_of(faces.points, faces.width, faces.lasts, MOST_CELLS)
+def _kinds(faces: _Faces) -> tuple[Kinds, NDArray[np.int64]]:
+    """The kinds of the faces, and (K,) the region of each cell."""
+    regions = _regions(faces.points, np.arange(len(faces.points)), radius_of(faces.width, ALIKE))
+    if len(regions) == 1:
+        kinds = kinds_of(faces.points, faces.width, faces.lasts, MOST_CELLS)
+        return kinds, np.zeros(len(kinds.rows), np.int64)
+    found = [kinds_of(faces.points[rows], faces.width, faces.lasts[rows], MOST_CELLS) for rows in regions]
+    sizes = np.array([len(kinds.rows) for kinds in found])
+    cell = np.empty(len(faces.points), np.int32)
+    for rows, kinds, first in zip(regions, found, np.cumsum(sizes) - sizes, strict=True):
+        cell[rows] = kinds.cell + first
+    count = np.cumsum([0, *(kinds.kind.max() + 1 for kinds in found)])
+    whole = Kinds(
+        np.concatenate([rows[kinds.rows] for rows, kinds in zip(regions, found, strict=True)]),
+        cell,
+        np.concatenate([kinds.kind + first for kinds, first in zip(found, count[:-1], strict=True)]),
+        np.concatenate([kinds.weight for kinds in found]),
+    )
+    return whole, np.repeat(np.arange(len(found)), sizes)
 
 
-def _minutes(faces: _Faces, kinds: Kinds) -> float:
-    cells = faces.points[kinds.rows]
-    found = _united(faces, kinds, _smallest(cells, cells, faces.width, kinds.weight))
+def _regions(points: Floats, rows: NDArray[np.int64], radius: float) -> list[NDArray[np.int64]]:
+    """The rows of points (N, D), sorted into as few regions as have MOST_CELLS cells each at most."""
+    if fits(points[rows], radius, MOST_CELLS):
+        return [rows]
+    centres, _, _ = leaders(points[rows], radius, REGIONS)
+    if len(centres) < 2:
+        return [rows]
+    label = nearest(points[rows], points[rows[centres]])[0]
+    return [part for i in range(len(centres)) for part in _regions(points, rows[label == i], radius)]
+
+
+def _needed(faces: _Faces, kinds: Kinds, region: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Cells of the smallest selection, region by region."""
+    found = []
+    for one in range(int(region.max()) + 1):
+        cells = np.flatnonzero(region == one)
+        points = faces.points[kinds.rows[cells]]
+        found.append(cells[_smallest(points, points, faces.width, kinds.weight[cells])])
+    return np.concatenate(found)
+
+
+def _minutes(faces: _Faces, kinds: Kinds, region: NDArray[np.int64]) -> float:
+    found = _united(faces, kinds, _needed(faces, kinds, region))
     return sum(w.end - w.start for w in found) / 60
 
 

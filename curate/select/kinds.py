@@ -23,7 +23,7 @@ FULL = 0.25
 """Seconds from which on a kind weighs fully; a photo counts as one second."""
 MOST_CELLS = 12_000
 """Cells at most: of footage with more, a cell holds faces that are a little less alike."""
-_BLOCK = 1000
+_BLOCK = 250
 
 
 @dataclass(frozen=True, eq=False)

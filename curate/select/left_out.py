@@ -20,6 +20,7 @@ from curate.select.outcome import read_outcome
 from curate.select.selection import Proposal
 from curate.select.space import SPACE_COLUMNS, Space
 from curate.types import Floats
+from curate.words import quoted
 
 BANNED, UNPOSED, LIKE = "banned", "no head pose", "like a selected face"
 READ = ("face_id", "crop", "kept", "status", "identity_distance", "detection_score", *SPACE_COLUMNS, *FLOOR_COLUMNS)
@@ -57,7 +58,7 @@ def left_out_of(faceset: Faceset, chosen: set[str], options: Mapping[str, Any], 
     try:
         floors = record(Floors, none | options.get("floors", {}), strict=False)
     except (*DAMAGED, UsageError) as error:
-        again = f"faceset select {faceset.folder} makes a new one"
+        again = f"faceset select {quoted(faceset.folder)} makes a new one"
         raise WorkError(f"{faceset.selection_path} is damaged ({one_line(error)}): {again}") from None
     return reasons(faceset.table(tuple(dict.fromkeys(READ))), chosen, floors, read_pins(faceset), space)
 

@@ -15,11 +15,14 @@ from curate.types import Floats
 Doubles = NDArray[np.float64]
 
 MEASURES = {
-    "Sharpness": 3.0, "MotionBlur": -1.0, "FaceOcclusionPrevention": 1.0, "InterEyeDistance": 0.25,
-    "UnderExposurePrevention": 0.25, "OverExposurePrevention": 0.25, "pose_confidence": 0.25,
-    "landmark_confidence": 0.25, "CompressionArtifacts": -0.25, "LandmarkJump": -0.25,
+    "Sharpness": (3.0, 0.1), "MotionBlur": (-0.3, 0.2), "FaceOcclusionPrevention": (0.4, 0.2),
+    "InterEyeDistance": (0.1, 20.0), "UnderExposurePrevention": (0.1, 0.2), "OverExposurePrevention": (0.1, 0.2),
+    "pose_confidence": (0.1, 0.2), "landmark_confidence": (0.1, 0.2), "CompressionArtifacts": (-0.1, 0.2),
+    "LandmarkJump": (-0.1, 0.04),
 }  # fmt: skip
-"""How much each measure counts per spread of the footage; below 0 where less is better."""
+"""How much each measure counts per spread of the footage, below 0 where less is better, and the least spread: what
+hardly varies hardly counts. Set on four clips for sharpness to decide between like faces, judged on others
+(docs/evidence.md)."""
 QUALITY_PULL = 0.15
 """The worst of like faces represents others 15 % less well than the best."""
 LIKE = 0.6
@@ -28,23 +31,35 @@ SHARP, REFERENCE = 0.9, 0.75
 """A cell is as sharp as this quantile of its faces, and like faces are as sharp as that quantile of their cells."""
 MOST_EACH = 20
 """Faces of one cell that count, at most."""
-_BLOCK = 500
+_BLOCK = 100
 
 
-def quality(faces: pd.DataFrame) -> Floats:
-    """(N,) quality, higher is better: the sum of the MEASURES in spreads of the footage; a null is the median."""
-    total = np.zeros(len(faces))
-    for name, share in MEASURES.items():
+def quality(faces: pd.DataFrame, kinds: Kinds | None = None) -> Floats:
+    """(N,) quality, higher is better: the sum of the MEASURES in spreads of the footage; a null is the median.
+
+    With `kinds` at most MOST_EACH faces of each cell count in these spreads, however long a pose is held.
+    """
+    total, count = np.zeros(len(faces)), np.ones(len(faces))
+    if kinds is not None:
+        size = np.bincount(kinds.cell, minlength=len(kinds.rows))
+        count = (np.minimum(size, MOST_EACH) / np.maximum(size, 1))[kinds.cell]
+    for name, (share, least) in MEASURES.items():
         if name not in faces:
             continue
         values = faces[name].to_numpy(np.float64, na_value=np.nan)
-        known = values[np.isfinite(values)]
-        if not len(known):
-            continue
-        low, middle, high = np.quantile(known, (0.1, 0.5, 0.9))
-        if high > low:
-            total += share * np.clip(np.nan_to_num((values - middle) / (high - low)), -2, 2)
+        low, middle, high = _quantiles(values, count, (0.1, 0.5, 0.9))
+        total += share * np.clip(np.nan_to_num((values - middle) / max(high - low, least)), -2, 2)
     return total.astype(np.float32)
+
+
+def _quantiles(values: Doubles, count: Doubles, shares: tuple[float, ...]) -> Doubles:
+    """Quantiles of the finite values (N,), each counted `count` (N,) times; zeros where there are none."""
+    known = np.flatnonzero(np.isfinite(values))
+    if not len(known):
+        return np.zeros(len(shares))
+    known = known[np.argsort(values[known], kind="stable")]
+    total = np.cumsum(count[known])
+    return np.asarray(np.interp(np.array(shares) * total[-1], total - count[known] / 2, values[known]), np.float64)
 
 
 def worth(kinds: Kinds, points: Floats, width: float, good: Floats) -> Floats:

@@ -30,9 +30,10 @@ FEWEST = 3
 """Neighbours that a face needs, in order to be judged by them."""
 SOON = 0.2
 """Seconds to a neighbour, on top of the time for which the earlier of the two stands, at most."""
-USUAL = 0.5
-"""Where more than this share of the faces jumps, the footage does (pictures, a time lapse): none is misread by it."""
-PIECE = 50_000
+CALM = 3.0
+"""A face jumps only if it is away by CALM times the median distance of its neighbours to their own median: in pictures
+and time lapses, where all differ, none is misread by it (benchmarks/misread.py)."""
+PIECE = 10_000
 _STEADY = tuple(i for i, name in enumerate(BLENDSHAPES) if not name.startswith("eye") and name != "neutral")
 """Blendshapes that a blink or a glance, which are over in a few frames, does not move."""
 
@@ -41,8 +42,7 @@ def misread(table: pd.DataFrame) -> NDArray[np.bool_]:
     """(N,) which faces of the table are misread. Without clip and time, only by their landmark_confidence."""
     found = _distrusted(table)
     if len(table) and {"clip", "time"} <= set(table):
-        jumped = _jumps(table)
-        found |= jumped & (jumped.mean() <= USUAL)
+        found |= _jumps(table)
         if "landmark_confidence" in table:
             found |= _drops(table)
     return found
@@ -111,19 +111,23 @@ def _jumped(rows: pd.DataFrame, time: Doubles, clip: NDArray[np.int64], lasts: D
     known = near.sum(1) >= FEWEST
     found = np.zeros(count, bool)
     for values, limit in ((_looks(rows), TURN), (_shapes(rows), CHANGE)):
-        found |= known & (_away(values, at, near) > limit)
+        away, usual = _away(values, at, near)
+        found |= known & (away > np.maximum(limit, CALM * usual))
     return found
 
 
-def _away(values: Doubles, at: NDArray[np.int64], near: NDArray[np.bool_]) -> Doubles:
-    """(n,) distance to the neighbours' median, or to the second nearest neighbour if that is less."""
+def _away(values: Doubles, at: NDArray[np.int64], near: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
+    """(n,) distance to the neighbours' median, or to the second nearest neighbour if that is less, and (n,) the median
+    distance of the neighbours to their median."""
     around = np.where(near[:, :, None], values[at], np.nan)
     apart = np.sqrt(np.square(around - values[:, None]).sum(2))
     second = np.sort(np.where(near, apart, np.inf), axis=1)[:, 1]
-    middle = np.full(len(values), np.inf)
+    middle, usual = np.full(len(values), np.inf), np.zeros(len(values))
     some = (near & np.isfinite(values[at]).all(2)).sum(1) >= FEWEST  # a landmarker may have no expressions
-    middle[some] = np.sqrt(np.square(np.nanmedian(around[some], axis=1) - values[some]).sum(1))
-    return np.asarray(np.nan_to_num(np.minimum(second, middle), nan=0.0), np.float64)
+    centre = np.nanmedian(around[some], axis=1)
+    middle[some] = np.sqrt(np.square(centre - values[some]).sum(1))
+    usual[some] = np.nanmedian(np.sqrt(np.square(around[some] - centre[:, None]).sum(2)), axis=1)
+    return np.asarray(np.nan_to_num(np.minimum(second, middle), nan=0.0), np.float64), usual
 
 
 def _looks(rows: pd.DataFrame) -> Doubles:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from curate.errors import UsageError
@@ -82,6 +83,10 @@ class Weights:
             raise UsageError("the weights of pose, expression and lighting are all 0: set at least one above 0")
 
 
+def _absolute(folder: str) -> str:
+    return str(Path(folder).expanduser().resolve())
+
+
 @dataclass(frozen=True)
 class SelectionOptions:
     """Options of a selection."""
@@ -95,6 +100,9 @@ class SelectionOptions:
     weights: Weights = field(default_factory=Weights)
     seed: int = 0
     keep_misread: bool = option(False, "Also select faces whose landmarks look wrong.")
+    learn: str | None = option(None, "Weigh kinds of faces by the held-out error of this training run.",
+                               metavar="RUN", parse=_absolute)  # fmt: skip
+    """Folder of the run."""
 
     def __post_init__(self) -> None:
         check(self)

@@ -29,6 +29,7 @@ from curate.select.persist import INVALID, options_then
 from curate.select.pool import Pool, pool_of
 from curate.select.space import BLOCKS, SPACE_COLUMNS, Neutral, Space, neutral_of, posed
 from curate.types import Floats
+from curate.words import quoted
 
 EARLIER = "effective"
 """A key of outcomes of versions that measured the footage otherwise: they are assessed again."""
@@ -127,7 +128,6 @@ def _space_to_json(space: Space) -> dict[str, Any]:
         "weights": asdict(space.weights),
         "pose": space.neutral.pose.tolist(),
         "lighting": space.neutral.lighting.tolist(),
-        "used": space.used.tolist(),
         "scale": space.scale,
         "width": space.width,
     }
@@ -149,7 +149,7 @@ def read_outcome(faceset: Faceset) -> Outcome:
 
 
 def _damaged(faceset: Faceset, error: BaseException) -> WorkError:
-    again = f"faceset select {faceset.folder} makes a new one"
+    again = f"faceset select {quoted(faceset.folder)} makes a new one"
     return WorkError(f"{faceset.selection_path} is damaged ({one_line(error)}): {again}")
 
 
@@ -169,13 +169,13 @@ def _of_json(found: dict[str, Any], curve: Floats) -> Outcome:
 
 
 def _space_of_json(found: dict[str, Any]) -> Space:
-    pose, lighting, used = (np.array(found[name]) for name in ("pose", "lighting", "used"))
-    if (pose.shape, lighting.shape, used.shape, set(found["scale"])) != ((3,), (6,), (45,), set(BLOCKS)):
+    pose, lighting = (np.array(found[name]) for name in ("pose", "lighting"))
+    if (pose.shape, lighting.shape, set(found["scale"])) != ((3,), (6,), set(BLOCKS)):
         raise ValueError("the space has other axes")
     weights = record(Weights, found["weights"])
     scale = checked(found["scale"], dict[str, float], "scale")
     neutral = Neutral(pose.astype(np.float64), lighting.astype(np.float64))
-    return Space(weights, neutral, used.astype(np.bool_), scale, checked(found["width"], float, "width"))
+    return Space(weights, neutral, scale, checked(found["width"], float, "width"))
 
 
 def target_folder(faceset: Faceset) -> Path | None:
@@ -258,7 +258,7 @@ def remarks_on(
 
     `table` is the faceset's table as it is now; `target` is the one shown next to the selection, `wanted` its faces.
     """
-    again = f"run faceset select {faceset.folder} to select again."
+    again = f"run faceset select {quoted(faceset.folder)} to select again."
     if not outcome.stored:
         return (f"The coverage was not stored with this selection and was computed from its options; {again}",)
     found = []

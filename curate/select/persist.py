@@ -10,6 +10,7 @@ from typing import Any
 from curate.dataset.faceset import Faceset, is_faceset, open_faceset
 from curate.errors import FacesetError, WorkError
 from curate.options import options_of
+from curate.select.learned import HELD_OUT
 from curate.select.options import Floors, SelectionOptions, Weights
 
 INVALID = (TypeError, ValueError, AttributeError, FacesetError)
@@ -26,7 +27,10 @@ class Last:
 
 
 def last_options(faceset: Faceset) -> Last:
-    """The options of the faceset's selection, and its target; the defaults where there is no readable selection."""
+    """The options of the faceset's selection, and its target; the defaults where there is no readable selection.
+
+    A target or a training run that is gone is left out.
+    """
     try:
         stored = faceset.selection_options() if faceset.selection_path.is_file() else {}
     except WorkError:  # a damaged selection is replaced
@@ -36,6 +40,8 @@ def last_options(faceset: Faceset) -> Last:
     options = options_from(stored)
     if options.cover == "target" and not there:
         options = replace(options, cover=None)
+    if options.learn is not None and not (Path(options.learn) / HELD_OUT).is_file():
+        options = replace(options, learn=None)
     return Last(options, open_faceset(Path(str(folder))) if there else None)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from curate.dataset.faceset import Faceset, without_crop, write_selection
 from curate.dataset.pins import Pins, read_pins
 from curate.errors import UsageError
-from curate.select import coverage, facility_location, like, outcome
+from curate.select import coverage, facility_location, learned, like, outcome
 from curate.select.apart import Apart, fill, moments
 from curate.select.cluster import Clusters, cluster
 from curate.select.content import content_order, seconds
@@ -28,6 +29,7 @@ from curate.select.pool import Pool, pool_of
 from curate.select.similarity import leaders
 from curate.select.space import Space, neutral_of, posed
 from curate.types import Floats
+from curate.words import quoted
 
 log = logging.getLogger(__name__)
 
@@ -93,38 +95,39 @@ def select_columns() -> list[str]:
     return list(dict.fromkeys(columns))
 
 
-def select_faceset(faceset: Faceset, wishes: SelectionOptions | None = None, target: Faceset | None = None) -> Choice:
+def select_faceset(faceset: Faceset, options: SelectionOptions | None = None, target: Faceset | None = None) -> Choice:
     """Choose from the faceset's table, with its pins, and write selection.parquet with what it is worth.
 
-    Without `wishes` the options and the target are those of the last selection, if there was one. Raises as
+    Without `options` the options and the target are those of the last selection, if there was one. Raises as
     `parse_budget` and `choose` do.
     """
-    if wishes is None:
+    if options is None:
         last = last_options(faceset)
-        wishes, target = last.options, target or last.target
-    proposal = propose(faceset, wishes, target)
+        options, target = last.options, target or last.target
+    proposal = propose(faceset, options, target)
     write_selection(faceset, proposal.choice.rows, proposal.options, outcome.to_json(proposal.outcome))
     return proposal.choice
 
 
 def propose(
-    faceset: Faceset, wishes: SelectionOptions, target: Faceset | None = None, among: Collection[str] | None = None
+    faceset: Faceset, options: SelectionOptions, target: Faceset | None = None, among: Collection[str] | None = None
 ) -> Proposal:
     """Choose from the faceset's table, with its pins; nothing is written. `among` as in `choose`.
 
     Raises as `parse_budget` and `choose` do.
     """
     rate = coverage.frame_rate(faceset.clips)
-    budget = parse_budget(wishes.budget, rate)
+    budget = parse_budget(options.budget, rate)
     table = faceset.table(select_columns(), kept=True)
     wanted = target.table(select_columns(), kept=True) if target else None
-    choice = choose(table, budget, wishes, read_pins(faceset), wanted, among)
+    errors = None if options.learn is None else learned.errors_of(Path(options.learn))
+    choice = choose(table, budget, options, read_pins(faceset), wanted, among, errors)
     worth = outcome.Outcome(
         choice.kept,
         choice.eligible,
         len(choice.rows),
         round(choice.coverage, outcome.DECIMALS),
-        amounts_of(table, faceset.clips, wishes.weights),
+        amounts_of(table, faceset.clips, options.weights),
         choice.rows["coverage"].to_numpy(np.float32),
         choice.space,
         outcome.table_digest(table),
@@ -132,8 +135,8 @@ def propose(
         None if wanted is None else outcome.table_digest(posed(wanted)),
         round(choice.bound, outcome.DECIMALS),
     )
-    options = asdict(wishes) | {"target": str(target.folder.resolve()) if target else None}
-    return Proposal(choice, options, worth)
+    stored = asdict(options) | {"target": str(target.folder.resolve()) if target else None}
+    return Proposal(choice, stored, worth)
 
 
 def summary(
@@ -154,7 +157,8 @@ def summary(
     bare = len(without_crop(faceset))
     if bare:
         found["notes"].append(
-            f"{bare} selected faces have no crop: run faceset prune {faceset.folder} --restore to make them from the "
+            f"{bare} selected faces have no crop: run faceset prune {quoted(faceset.folder)} --restore to "
+            "make them from the "
             "footage"
         )
     if target is not None and stored.target is not None:
@@ -170,23 +174,28 @@ def choose(
     pins: Pins | None = None,
     target: pd.DataFrame | None = None,
     among: Collection[str] | None = None,
+    errors: Mapping[str, float] | None = None,
 ) -> Choice:
     """The selection of `budget` from the table's kept faces that pass the floors (columns `select_columns()`).
 
     `options.cover`: what is to be represented, `footage` as filmed, `space`, where every kind of face counts alike
     however long it was held, or `target`, the kept faces of the table `target` as filmed, each subject about its own
-    neutral. The options' own budget is not read. `among`: ids of the faces that may be selected at all; None: every
-    face. Pinned faces come first. No two faces are alike or within apart.GAP seconds of each other while another is
-    left. The same faces give the same answer in any row order and under any names, and a longer selection begins with
-    the shorter one.
+    neutral. The options' own budget and training run are not read. `among`: ids of the faces that may be selected at
+    all; None: every face. `errors`: face id to the error of a network's reconstruction of it, 0 or more; faces that are
+    like those with large errors count more (`curate.select.learned`). Pinned faces come first. No two faces are alike
+    or within apart.GAP seconds of each other while another is left. The same faces give the same answer in any row
+    order and under any names, and a longer selection begins with the shorter one.
 
-    Raises WorkError if no face is eligible, UsageError for a cover that lacks its target.
+    Raises WorkError if no face is eligible, UsageError for a cover that lacks its target, and for `errors` that are of
+    no kept face.
     """
     options = options or SelectionOptions()
     cover, pins = _cover(options.cover, target), pins or Pins()
     pool = pool_of(table, options, pins, target, among)
     notes = list(pool.notes)
     problem = _problem(pool, cover)
+    if errors is not None:
+        problem = _weighed(problem, pool, errors, notes)
     order, pinned = _order(pool, problem, budget, pins, notes)
     chosen = pool.points[order.chosen]
     clusters = cluster(pool.space, pool.points, pool.faces, options.seed)
@@ -225,7 +234,7 @@ def _order(
     pinned = _pinned(pool.ids, pins, length, notes)
     if budget.faces is not None and budget.faces > count:
         notes.append(f"--budget {budget.text} is more than the {count} eligible faces: all of them are selected")
-    good = like.quality(pool.faces)
+    good = like.quality(pool.faces, pool.kinds)
     best = np.union1d(like.best_of_cells(pool.kinds, good), pinned).astype(np.int64)
     moment = moments(pool.faces)
     radius = radius_of(pool.space.width, ALIKE)
@@ -275,7 +284,7 @@ def _pinned(ids: NDArray[np.str_], pins: Pins, length: int, notes: list[str]) ->
 
 def _problem(pool: Pool, cover: Cover) -> facility_location.Problem:
     """The facility location problem: a face of each cell of like faces, and how much each of them counts."""
-    worth = like.worth(pool.kinds, pool.points, pool.space.width, like.quality(pool.faces))
+    worth = like.worth(pool.kinds, pool.points, pool.space.width, like.quality(pool.faces, pool.kinds))
     if cover == "target" and pool.wanted is not None:
         asked = pool.space.embed(pool.wanted, neutral_of(pool.wanted))[content_order(pool.wanted)]
         filmed = seconds(pool.wanted)[content_order(pool.wanted)]
@@ -286,6 +295,23 @@ def _problem(pool: Pool, cover: Cover) -> facility_location.Problem:
     if cover == "footage":
         weight = np.bincount(pool.kinds.cell, pool.seconds, len(pool.kinds.rows)).astype(np.float64)
     return facility_location.Problem(pool.points, pool.points[pool.kinds.rows], pool.space.width, weight, worth)
+
+
+def _weighed(
+    problem: facility_location.Problem, pool: Pool, errors: Mapping[str, float], notes: list[str]
+) -> facility_location.Problem:
+    """The problem, in which faces that are like those with large errors count more."""
+    held = pool.kept[pool.kept["yaw"].notna()]
+    rows, found = learned.known(held["face_id"].to_numpy(dtype=str), errors)
+    if not len(rows):
+        raise UsageError("--learn: no held-out face of this run is in the faceset; name a run that was trained on it")
+    points = pool.space.embed(held.iloc[rows])
+    factor = learned.factors(problem.demand, points, found, problem.width)
+    notes.append(
+        f"kinds of faces are weighed by the run's errors on {len(rows)} held-out faces, "
+        f"from {factor.min():.2f} to {factor.max():.2f} times as much as usual"
+    )
+    return replace(problem, demand_weight=problem.demand_weight * factor)
 
 
 def _rows(ids: NDArray[np.str_], order: _Order, clusters: Clusters, pinned: int, curve: Floats) -> pd.DataFrame:

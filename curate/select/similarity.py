@@ -12,8 +12,9 @@ Doubles = NDArray[np.float64]
 _SNAP = 1e-5
 """Squared distances below this are rounding, and are taken as 0."""
 _BATCH = 128
-_PIECE, _CELLS, _GROWTH = 20_000, 4_000_000, 1.15
-"""Of `leaders`: points and distances at a time, and the factor by which a net that is too fine is widened."""
+_PIECE, _CELLS, _GROWTH, _LEAST = 20_000, 4_000_000, 1.15, 0.6
+"""Of `leaders`: points and distances at a time, the factor by which a net that is too fine is widened at most, and the
+share of the largest number of cells that should be left: in many dimensions a little wider is a lot fewer."""
 
 
 class Kernel:
@@ -81,19 +82,44 @@ def leaders(points: Floats, radius: float, most: int) -> tuple[NDArray[np.int64]
     for start in range(0, len(points), _PIECE):
         piece = np.arange(start, min(start + _PIECE, len(points)))
         if len(rows):
-            cell[piece], apart = _nearest(points[piece], points[rows])
+            cell[piece], apart = nearest(points[piece], points[rows])
             piece = piece[apart >= radius**2]
         new, own = net(points[piece], radius, len(piece))
         cell[piece] = own + len(rows)
         rows = np.concatenate([rows, piece[new]])
-        while len(rows) > most:
-            radius *= _GROWTH
-            stays, joins = net(points[rows], radius, len(rows))
+        if len(rows) > most:
+            radius, stays, joins = _widened(points[rows], radius, most)
             rows, cell[: start + _PIECE] = rows[stays], joins[cell[: start + _PIECE]]
     return rows, cell.astype(np.int32), radius
 
 
-def _nearest(points: Floats, fixed: Floats) -> tuple[NDArray[np.int64], Floats]:
+def fits(points: Floats, radius: float, most: int) -> bool:
+    """Whether a net of `radius` over the points (N, D) float32 has at most `most` members."""
+    rows = np.zeros(0, np.int64)
+    for start in range(0, len(points), _PIECE):
+        piece = np.arange(start, min(start + _PIECE, len(points)))
+        if len(rows):
+            piece = piece[nearest(points[piece], points[rows])[1] >= radius**2]
+        rows = np.concatenate([rows, piece[net(points[piece], radius, most + 1)[0]]])
+        if len(rows) > most:
+            return False
+    return True
+
+
+def _widened(points: Floats, radius: float, most: int) -> tuple[float, NDArray[np.int64], NDArray[np.int64]]:
+    """A larger radius at which a net over the points has at most `most` cells, and that net."""
+    growth = _GROWTH
+    while True:
+        stays, joins = net(points, radius * growth, len(points))
+        if len(stays) < _LEAST * most and growth > 1.01:
+            growth = growth**0.5
+        elif len(stays) <= most:
+            return radius * growth, stays, joins
+        else:
+            radius *= growth
+
+
+def nearest(points: Floats, fixed: Floats) -> tuple[NDArray[np.int64], Floats]:
     """(A,) which of the fixed points (B, D) is nearest to each point (A, D), and the squared distance to it."""
     centre = fixed.mean(0)
     turned, lengths = np.ascontiguousarray((-2 * (fixed - centre)).T), np.square(fixed - centre).sum(1)

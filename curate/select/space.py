@@ -9,19 +9,19 @@ A face becomes a point of three blocks, x = [sqrt(w_b / W) * x_b / scale_b for e
     lighting    light direction in the crop's axes (turned back by roll) times contrast, log2 exposure, warmth and tint,
                 the last three minus the subject's median (skin colour is not light), in steps of .3, 1 stop, .4 and .2
 
-scale_b is the data's own spread: the median distance among faces that are further apart than FLOOR_b. Thinning first
-means that neither a pose that is held for an hour nor a looped clip changes the scale; of the faces that are left, one
-that stands alone counts a sixteenth of one that has company, so that misread faces hardly change it. A block whose
-faces all lie within FLOOR_b of each other is divided by FLOOR_b, so that noise is not blown up into variety.
+scale_b is the data's own spread: the median distance among faces that are further apart than FLOOR_b, where all faces
+within FLOOR_b of each other count as one. So neither a pose that is held for an hour nor a looped clip changes the
+scale; a face that stands alone counts 1/256 of one that has company, so that misread faces hardly change it. A block
+whose faces all lie within FLOOR_b of each other is divided by FLOOR_b, so that noise is not blown up into variety.
 Similarity is s = exp(-d^2 / (2 width^2)), 0..1; the width is half the median distance of faces that are further apart
-than LEAST_WIDTH (thinned as above), and never less than LEAST_WIDTH: two typical different faces have s = .14.
+than LEAST_WIDTH (counted as above), and never less than LEAST_WIDTH: two typical different faces have s = 0.14.
 
 `Space.absolute` uses fixed scales instead, so that figures of different footage compare and add up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ from curate.face.mesh import BLENDSHAPES
 from curate.scores.expression import GAZE
 from curate.select.content import content_hash, content_order
 from curate.select.options import Weights
-from curate.select.similarity import Kernel, leaders, net, squared
+from curate.select.similarity import Kernel, leaders, squared
 from curate.types import Floats
 
 Doubles = NDArray[np.float64]
@@ -52,18 +52,18 @@ ABSOLUTE_WIDTH = 0.5
 FACES = tuple(i for i, name in enumerate(BLENDSHAPES) if i not in GAZE and name != "neutral")
 GAZE_WEIGHT = 0.5
 LIGHT_STEPS = np.array([0.3, 0.3, 0.3, 1.0, 0.4, 0.2])
-NEAR_CONSTANT = 0.02
-"""A blendshape with a smaller standard deviation over the footage says nothing and is dropped, unless it is RARE."""
-RARE, RARE_FACES = 0.15, 8
-"""A blendshape that is further from its mean than RARE in RARE_FACES faces counts, however long the footage is."""
-PIECE = 50_000
+SIZES = {"pose": 3, "expression": len(FACES) + 2, "lighting": len(LIGHT_STEPS)}
+DIMENSIONS = sum(SIZES.values())
+PIECE = 10_000
 """Faces that are turned into arrays at a time."""
-SAMPLE, NET = 2000, 600
-"""Unlike faces from which scales and width are read; distinct faces among them at most."""
+SAMPLE = 2000
+"""Unlike faces from which scales and width are read, at most."""
 UNLIKE = 0.16
 """Distance of unlike faces in the absolute space: a similarity of .95."""
-COMPANY = 8
-"""A face of the thinned sample counts as the square of the different faces that it stands for, up to so many."""
+COMPANY = 16
+"""A face counts as the square of the faces that are near to it, up to so many."""
+BINS = 4096
+"""Of the histogram of distances from which their median is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +82,6 @@ class Space:
 
     weights: Weights
     neutral: Neutral
-    used: NDArray[np.bool_]
-    """(45,) which blendshapes and gaze axes vary enough to count."""
     scale: dict[str, float]
     """Block name to its spread: degrees, blendshape length, light steps."""
     width: float
@@ -95,13 +93,13 @@ class Space:
 
         Nulls stand for the subject's median. Raises ValueError if the table is empty.
         """
-        table, neutral, used = _begin(table)
+        neutral = _begin(table)
         weights = weights or Weights()
-        rows, faces = _unlike(table, neutral, used)
-        raw = _blocks(table.iloc[rows], neutral, used)
+        rows, faces = _unlike(table, neutral)
+        raw = _blocks(table.iloc[rows], neutral)
         scale = {name: spread(raw[name], FLOOR[name], faces) for name in BLOCKS}
         points = _join(raw, scale, weights)
-        return cls(weights, neutral, used, scale, max(LEAST_WIDTH, spread(points, LEAST_WIDTH, faces) / 2))
+        return cls(weights, neutral, scale, max(LEAST_WIDTH, spread(points, LEAST_WIDTH, faces) / 2))
 
     @classmethod
     def absolute(cls, table: pd.DataFrame, weights: Weights | None = None) -> Space:
@@ -109,23 +107,21 @@ class Space:
 
         A similarity of .95 is a turn of 4 degrees, or .28 of the length of blendshapes, and nothing else.
         """
-        _, neutral, used = _begin(table)
-        return cls(weights or Weights(), neutral, used, dict(YARDSTICK), ABSOLUTE_WIDTH)
+        return cls(weights or Weights(), _begin(table), dict(YARDSTICK), ABSOLUTE_WIDTH)
 
     def embed(self, table: pd.DataFrame, neutral: Neutral | None = None) -> Floats:
         """(N, D) float32 points of the table's faces; for another subject give `neutral_of(their table)`."""
         neutral = neutral or self.neutral
-        pieces = [
-            _join(_blocks(p, neutral, self.used), self.scale, self.weights).astype(np.float32) for p in _pieces(table)
-        ]
-        return np.concatenate(pieces)
+        found = np.empty((len(table), DIMENSIONS), np.float32)
+        for start in range(0, len(table), PIECE):
+            piece = _blocks(table.iloc[start : start + PIECE], neutral)
+            found[start : start + PIECE] = _join(piece, self.scale, self.weights)
+        return found
 
     def block(self, points: Floats, name: str) -> Floats:
         """(N, d) the columns of one of BLOCKS."""
-        used = int(self.used.sum())
-        start = {"pose": 0, "expression": 3, "lighting": 3 + used}[name]
-        size = {"pose": 3, "expression": used, "lighting": len(LIGHT_STEPS)}[name]
-        return np.asarray(points[:, start : start + size])
+        start = sum(SIZES[block] for block in BLOCKS[: BLOCKS.index(name)])
+        return np.asarray(points[:, start : start + SIZES[name]])
 
     def share(self, name: str) -> float:
         """Weight of one of BLOCKS, 0..1; they add up to 1."""
@@ -154,26 +150,11 @@ def _light(table: pd.DataFrame) -> Doubles:
     return light
 
 
-def _begin(table: pd.DataFrame) -> tuple[pd.DataFrame, Neutral, NDArray[np.bool_]]:
-    """The table, its neutral, and which expression axes vary."""
+def _begin(table: pd.DataFrame) -> Neutral:
+    """The neutral of a table that a space is fitted to."""
     if not len(table):
         raise ValueError("a diversity space needs at least one face")
-    mean = sum(_expression(p).sum(0) for p in _pieces(table)) / len(table)
-    total, top = np.zeros(len(mean)), np.zeros((0, len(mean)))
-    for piece in _pieces(table):
-        away = np.abs(_expression(piece) - mean)
-        total += np.square(away).sum(0)
-        top = np.sort(np.vstack([top, away]), axis=0)[-RARE_FACES:]
-    varies = np.sqrt(total / len(table)) >= NEAR_CONSTANT
-    if len(top) == RARE_FACES:
-        varies |= top[0] >= RARE
-    return table, neutral_of(table), varies if varies.any() else np.ones_like(varies)
-
-
-def _pieces(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """At most PIECE rows at a time, at least one piece: its columns as arrays take more memory than the table."""
-    for start in range(0, max(len(table), 1), PIECE):
-        yield table.iloc[start : start + PIECE]
+    return neutral_of(table)
 
 
 def together(*tables: pd.DataFrame) -> pd.DataFrame:
@@ -198,9 +179,7 @@ def neutral_of(table: pd.DataFrame) -> Neutral:
     return Neutral(_median(_pose(table)), _median(_light(table)))
 
 
-def _unlike(
-    table: pd.DataFrame, neutral: Neutral, used: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _unlike(table: pd.DataFrame, neutral: Neutral) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows of the table's unlike faces in order of content, about SAMPLE at most, and how many faces each stands for.
 
     Found among all faces in the absolute space, so that a held pose takes no more room than any other. Faces that are
@@ -209,44 +188,40 @@ def _unlike(
     order = content_order(table)
     codes = content_hash(table)[order]
     order = order[np.append(True, codes[1:] != codes[:-1])]
-    space = Space(Weights(), neutral, used, dict(YARDSTICK), ABSOLUTE_WIDTH)
+    space = Space(Weights(), neutral, dict(YARDSTICK), ABSOLUTE_WIDTH)
     rows, cell, _ = leaders(space.embed(table.iloc[order]), UNLIKE, SAMPLE)
     return order[rows], np.bincount(cell, minlength=len(rows))
 
 
 def spread(points: NDArray[np.floating], floor: float, faces: NDArray[np.int64] | None = None) -> float:
-    """Median distance among the points (N, D) that are left when of any two closer than `floor` one goes.
+    """Median distance among the points (N, D) that are `floor` or more apart, at least `floor`.
 
-    At least `floor`. `faces` (N,): how many faces each point stands for; None: one, repeated or not. A point that
-    is left counts as the square of the faces for which it then stands, up to COMPANY: real faces last, misread ones
-    stand alone.
+    `faces` (N,): how many faces each point stands for; None: one, repeated or not. The points near to each other share
+    the weight of one, which is the square of their faces up to COMPANY: real faces last, misread ones stand alone.
     """
     if faces is None:
         points = np.unique(np.round(points, 6), axis=0)
         faces = np.ones(len(points), np.int64)
-    order = np.random.default_rng(0).permutation(len(points))
-    points, faces = points[order], faces[order]
-    members, cell = net(points, floor, NET)
-    members = members[:NET]
-    if len(members) < 2:
+    apart = np.sqrt(squared(points - points.mean(0), points - points.mean(0)))
+    near = apart < floor
+    np.fill_diagonal(near, True)
+    weight = np.square(np.minimum(near @ faces.astype(np.float32), COMPANY)) / near.sum(1)
+    far = ~near & np.tri(len(points), k=-1, dtype=bool)
+    if not far.any():
         return floor
-    apart = squared(points[members], points[members])
-    inside = (cell >= 0) & (cell < len(members))
-    company = np.minimum(np.bincount(cell[inside], faces[inside], len(members)), COMPANY)
-    i, j = np.triu_indices(len(members), 1)
-    order = np.argsort(apart[i, j], kind="stable")
-    total = np.cumsum(np.square(company[i] * company[j])[order])
-    return max(float(np.sqrt(apart[i, j][order[np.searchsorted(total, total[-1] / 2)]])), floor)
+    count, edges = np.histogram(apart[far], BINS, weights=(weight[:, None] * weight)[far])
+    total = np.cumsum(count)
+    return max(float(np.interp(total[-1] / 2, total, edges[1:])), floor)
 
 
-def _blocks(table: pd.DataFrame, neutral: Neutral, used: NDArray[np.bool_]) -> dict[str, Doubles]:
+def _blocks(table: pd.DataFrame, neutral: Neutral) -> dict[str, Doubles]:
     """Each block in its natural unit."""
     pose = _pose(table)
     yaw, pitch, _ = np.radians(np.where(np.isfinite(pose), pose, neutral.pose)).T
     looks = np.column_stack([np.sin(yaw) * np.cos(pitch), -np.sin(pitch), np.cos(yaw) * np.cos(pitch)])
     return {
         "pose": looks * (180 / np.pi),
-        "expression": _expression(table)[:, used],
+        "expression": _expression(table),
         "lighting": light_of(table, neutral) / LIGHT_STEPS,
     }
 

@@ -46,7 +46,7 @@ class Check:
     state: State
     """missing: something that faceset cannot do without; warn: something optional, or slower than it could be."""
     detail: str
-    mend: str | None = None
+    fix: str | None = None
     """The command that fixes it, if there is one."""
 
 
@@ -77,14 +77,14 @@ def required_missing(found: Iterable[Check]) -> bool:
     return any(check.state == "missing" for check in found)
 
 
-def mend(found: Iterable[Check]) -> list[str]:
+def repair(found: Iterable[Check]) -> list[str]:
     """Fix what can be fixed without root and without changing packages; one line per attempt.
 
     Fetches weights that are missing, and the database server. Nothing is done for checks that are ok.
     """
     done = []
     for check in found:
-        if check.mend != FIX:
+        if check.fix != FIX:
             continue
         try:
             path = mongod.ensure() if check.name == "mongod" else models.fetch(check.name)
@@ -172,7 +172,10 @@ def _weights() -> list[Check]:
     found = []
     for name, weights in models.WEIGHTS.items():
         path = models.cached(name)
-        if path is None:
+        if path is None and weights.choice:
+            fetched = f"optional; {weights.choice} fetches it into {cache_folder()}"
+            found.append(Check(name, "warn", fetched))
+        elif path is None:
             found.append(Check(name, "missing", f"not in {cache_folder()}: {weights.what}", FIX))
         else:
             found.append(Check(name, "ok", f"{path}, hash verified"))

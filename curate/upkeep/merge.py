@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.dataset import consent
+from curate.dataset import consent, corrections
 from curate.dataset.faceset import Faceset, check_new, create, open_faceset, write_table
 from curate.dataset.lock import lock
 from curate.dataset.pins import Pins, read_pins, write_pins
@@ -24,6 +24,7 @@ from curate.extract.segment import part_info
 from curate.extract.table import build
 from curate.safe_io import DAMAGED, one_line
 from curate.types import Progress, Subject, no_progress
+from curate.words import quoted
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ def merge(first: Path, second: Path, out: Path, workers: int = 1, progress: Prog
                 references=facesets[0].references,
                 merged=tuple(s for s in others if s != subjects[0]),
             )
+            _merge_corrections(facesets, made)
             build(made, workers, progress)
             _merge_pins(facesets, made)
     except BaseException:
@@ -75,7 +77,8 @@ def _check(facesets: tuple[Faceset, Faceset], subjects: tuple[Subject, ...]) -> 
         )
     if one.settings.digest() != other.settings.digest():
         raise UsageError(
-            f"{other.folder} was made with other settings or an older version: run faceset curate {other.folder} with "
+            f"{other.folder} was made with other settings or an older version: run faceset curate "
+            f"{quoted(other.folder)} with "
             f"the settings of {one.folder} first"
         )
     apart = float(np.linalg.norm(one.identity() - other.identity()))
@@ -133,6 +136,12 @@ def _renamed(part: pa.Table, old: str, new: str) -> pa.Table:
         at = part.column_names.index(column)
         part = part.set_column(at, part.schema.field(column), pa.array(values, pa.string()))
     return part
+
+
+def _merge_corrections(facesets: tuple[Faceset, Faceset], made: Faceset) -> None:
+    first, second = (corrections.read(faceset.folder) for faceset in facesets)
+    if first or second:
+        corrections.write(made.folder, second | first)
 
 
 def _merge_pins(facesets: tuple[Faceset, Faceset], made: Faceset) -> None:

@@ -30,6 +30,7 @@ from curate.runtime.files import atomic
 from curate.safe_io import read_arrow
 from curate.schema import part_schema
 from curate.types import Clip, Progress, Segment, no_progress
+from curate.words import many, quoted
 
 ROWS = 20_000
 """Rows of the table that are held at a time."""
@@ -132,13 +133,18 @@ def restore(faceset: Faceset, progress: Progress = no_progress, allow_remote: bo
             _rewrite(faceset, lambda crop, face: made.get(face, crop))
     if len(made) < len(missing):
         raise WorkError(
-            f"{faceset.folder}: {len(missing) - len(made)} crops cannot be restored because their frames are damaged"
+            f"{faceset.folder}: {many(len(missing) - len(made), 'crop')} cannot be restored: the frames are damaged"
         )
     return len(made)
 
 
 def _of_clip(faceset: Faceset, clip: Clip, rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Write the crops of rows of one clip; the path in the faceset and the face of each."""
+    if not Path(clip.path).exists():
+        raise WorkError(
+            f"{clip.path}: no such file; if it was moved, give its new place once, then restore again: "
+            f"faceset curate NEW_PLACE --out {quoted(faceset.folder)}"
+        )
     before = verified(clip)
     plan = {s.index: s for s in segments(clip, faceset.settings.segment_seconds)}
     for index, some in rows.groupby("segment", sort=True):
@@ -146,7 +152,7 @@ def _of_clip(faceset: Faceset, clip: Clip, rows: pd.DataFrame) -> Iterator[tuple
         if segment is None or not is_done(faceset, clip, segment.key):
             raise WorkError(
                 f"{faceset.folder}: part {clip.name}-{index} is stale: "
-                f"extract it again with faceset curate {faceset.folder}"
+                f"extract it again with faceset curate {quoted(faceset.folder)}"
             )
         yield from _of_segment(faceset, clip, segment, some)
     check_unchanged(Path(clip.path), before)

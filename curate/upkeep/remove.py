@@ -1,4 +1,5 @@
-"""Removal of clips from a faceset: their parts, crops, rows and pins. The footage itself is not touched.
+"""Removal of clips from a faceset: their parts, crops, rows, pins and corrections, and the pages, which show their
+faces. The footage itself is not touched.
 
 The table is made again without the clips before anything is deleted: where that fails, nothing is lost.
 """
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from curate.dataset import corrections
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.dataset.lock import lock
 from curate.dataset.pins import Pins, read_pins, write_pins
@@ -93,6 +95,11 @@ def _remove(faceset: Faceset, going: set[str], rest: tuple[Clip, ...], faces: se
     pins = read_pins(faceset)
     left = (tuple(face for face in some if face not in faces) for some in (pins.pinned, pins.banned))
     write_pins(faceset, Pins(*left))
+    corrected = corrections.read(faceset.folder)
+    if not faces.isdisjoint(corrected):
+        corrections.write(faceset.folder, {face: row for face, row in corrected.items() if face not in faces})
     faceset.selection_path.unlink(missing_ok=True)
     for name in sorted(going):
         remove(_files(faceset, name))
+    if faceset.reports.exists():
+        remove([faceset.reports])

@@ -36,7 +36,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Options:
     """What the call of `faceset init` gives."""
 
     source: Side = field(default_factory=Side)
@@ -47,19 +47,19 @@ class Wishes:
     price: float = 0.0
 
 
-def begin(folder: Path, wishes: Wishes, ask: Ask | None = None) -> str:
+def begin(folder: Path, options: Options, ask: Ask | None = None) -> str:
     """Text of the project file of a folder. `ask` is None where nobody can be asked.
 
     Raises UsageError for a folder without clips, a file that does not exist, or what nobody can be asked.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; name the folder with the clips")
-    source, target = _sides(folder, wishes.source, wishes.target, ask)
+    source, target = _sides(folder, options.source, options.target, ask)
     source, target = _known(source, "source", ask), _known(target, "target", ask)
     keys = _keys(source.name, target.name)
     if source.name == target.name:
         raise UsageError(f"source and target are both called {source.name}: give --source-name and --target-name")
-    return _text(wishes, (source, target), keys)
+    return _text(options, (source, target), keys)
 
 
 def clips_in(folder: Path) -> list[str]:
@@ -189,22 +189,22 @@ def _keys(*names: str) -> list[str]:
 def _line(name: str, value: Any, comment: str = "") -> str:
     text = tomli_w.dumps({name: value}).strip()
     text = re.sub(r"\[\n\s+(.*),\n\]", r"[\1]", text) if text.count("\n") == 2 else text
-    return _beside(text, comment)
+    return _commented(text, comment)
 
 
 def _off(name: str, value: Any, comment: str) -> str:
     """A line that is a comment itself: an option with a value that is not the default."""
-    return _beside(f"# {_line(name, value)}", comment)
+    return _commented(f"# {_line(name, value)}", comment)
 
 
-def _beside(text: str, comment: str) -> str:
+def _commented(text: str, comment: str) -> str:
     return f"{text:<32}# {comment}" if comment and "\n" not in text else text
 
 
-def _text(wishes: Wishes, sides: tuple[Side, Side], keys: Sequence[str]) -> str:
+def _text(options: Options, sides: tuple[Side, Side], keys: Sequence[str]) -> str:
     """The commented file."""
-    steps = wishes.steps
-    train = [_line("preset", wishes.preset, _help(TrainConfig, "preset"))]
+    steps = options.steps
+    train = [_line("preset", options.preset, _help(TrainConfig, "preset"))]
     train.append(_line("steps", steps, _help(TrainConfig, "steps")) if steps else
                  _off("steps", 1500, _help(TrainConfig, "steps")))  # fmt: skip
     lines = [
@@ -212,10 +212,10 @@ def _text(wishes: Wishes, sides: tuple[Side, Side], keys: Sequence[str]) -> str:
         "# Paths are relative to this file. Run it again after any change: only what is missing or changed is done.",
         "",
         "format = 1",
-        _line("price", float(wishes.price), "Price of this machine per hour, for the cost in the plan."),
+        _line("price", float(options.price), "Price of this machine per hour, for the cost in the plan."),
         _line("workers", 0, "Number of processes; 0: one per core."),
         "",
-        *_subject(sides[0], keys[0], wishes.budget, "gives the face (source)"),
+        *_subject(sides[0], keys[0], options.budget, "gives the face (source)"),
         "",
         *_subject(sides[1], keys[1], "auto", "gives the performance (target)"),
         "",
@@ -225,17 +225,17 @@ def _text(wishes: Wishes, sides: tuple[Side, Side], keys: Sequence[str]) -> str:
         _line("target", keys[1]),
         _off("render", ["other.mp4"], "Videos to render; by default the footage of the target."),
         "",
-        _beside("[training]", "Options of faceset train, by the names of their flags."),
+        _commented("[training]", "Options of faceset train, by the names of their flags."),
         *train,
         _off("stop", "auto", _help(TrainConfig, "stop")),
         "",
-        _beside("[selection]", "Options of faceset select."),
+        _commented("[selection]", "Options of faceset select."),
         _off("cover", "footage", _help(SelectionOptions, "cover")),
         "",
-        _beside("[extraction]", "Options of faceset curate."),
+        _commented("[extraction]", "Options of faceset curate."),
         _off("every", "auto", _help(Settings, "every")),
         "",
-        _beside("[rendering]", "Options of faceset render."),
+        _commented("[rendering]", "Options of faceset render."),
         _off("colour", "reinhard", _help(RenderSettings, "colour")),
     ]
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -243,7 +243,7 @@ def _text(wishes: Wishes, sides: tuple[Side, Side], keys: Sequence[str]) -> str:
 
 def _subject(side: Side, key: str, budget: str, does: str) -> list[str]:
     lines = [
-        _beside(f"[subjects.{key}]", does.capitalize() + "."),
+        _commented(f"[subjects.{key}]", does.capitalize() + "."),
         _line("name", side.name),
         _line("basis", side.basis, f"Why the face may be used: {', '.join(BASES)}."),
     ]

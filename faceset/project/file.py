@@ -16,6 +16,7 @@ from curate.options import options_of
 from curate.records import checked, record, safe_name
 from curate.select.options import Floors, SelectionOptions, Weights
 from curate.settings import BASES, Settings
+from curate.words import quoted
 from render.compositing.settings import MaskSettings, RenderSettings
 from render.options import RenderOptions
 from train.config import TrainConfig, config_of
@@ -129,7 +130,7 @@ def read_project(path: Path) -> Project:
     if path.is_dir():
         path = path / "project.toml"
     if not path.is_file():
-        raise UsageError(f"{path}: no such file; write one with faceset init {path.parent}")
+        raise UsageError(f"{path}: no such file; write one with faceset init {quoted(path.parent)}")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         number = values.pop("format", None)

@@ -14,6 +14,7 @@ from curate.errors import FacesetError, UsageError, WorkError
 from curate.runtime.files import write_whole
 from curate.select.options import Floors, SelectionOptions, Weights
 from curate.types import Progress, no_progress
+from curate.words import quoted
 from faceset import choosing
 from faceset.project import keys
 from faceset.project.file import Project
@@ -144,7 +145,7 @@ def _check_clips(project: Project, step: Step, folder: Path) -> None:
         if Path(clip.path).exists() and Path(clip.path).resolve() not in listed:
             raise UsageError(
                 f"{folder} contains the clip {clip.name}, which [subjects.{step.of}] does not list: list it again, or "
-                f"take it out with faceset remove {folder} {clip.name}"
+                f"take it out with faceset remove {quoted(folder)} {clip.name}"
             )
 
 

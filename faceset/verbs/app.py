@@ -20,9 +20,10 @@ def app(
     quiet: Quiet = False,
 ) -> None:
     """Open facesets in the FiftyOne App."""
-    from curate.app.launch import launch, load, load_clips
+    from curate.app.launch import check_port, launch, load, load_clips
 
     console.progress(quiet)
+    check_port(port)
     if load_only:
         names = [*load(folders), *(load_clips(folder) for folder in folders if clips)]
         console.say(as_json, {"datasets": names}, lambda r: "\n".join(r["datasets"]))

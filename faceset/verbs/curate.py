@@ -22,6 +22,7 @@ from faceset.options import (
     Quiet,
     Workers,
     faceset_at,
+    needs_ray,
     one_of,
     persons_of,
     takes,
@@ -64,6 +65,8 @@ def curate(
     quiet: Quiet = False,
 ) -> None:
     """Find one person's faces in footage, score them, and select the most diverse ones into a faceset."""
+    if gpus:
+        needs_ray("--gpus", engine)
     choosing.check(given, target)
     from curate.extract.pipeline import Request
     from curate.extract.pipeline import curate as run

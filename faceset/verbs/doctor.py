@@ -20,14 +20,14 @@ def doctor(
     quiet: Quiet = False,
 ) -> None:
     """Check the installation: what is installed, what is missing, and the command that fixes it."""
-    from curate.upkeep.doctor import checks, mend, required_missing
+    from curate.upkeep.doctor import checks, repair, required_missing
     from render.provenance.keys import config_folder
 
     console.progress(quiet)
     key = config_folder() / "signing.key"
     found = checks(key)
     if fix:
-        for line in mend(found):
+        for line in repair(found):
             log.info("%s", line)
         found = checks(key)
     missing = sum(c.state == "missing" for c in found)

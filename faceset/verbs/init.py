@@ -11,6 +11,7 @@ import typer
 from curate.errors import UsageError
 from curate.options import literal_names
 from curate.settings import BASES
+from curate.words import quoted
 from faceset import console
 from faceset.options import Force, Json, Quiet, one_of
 
@@ -38,19 +39,21 @@ def init(
 ) -> None:
     """Write a commented project file, FOLDER/project.toml, for the clips in a folder; asks what it cannot see."""
     from curate.runtime.files import atomic
-    from faceset.project.begin import Side, Wishes, begin
+    from faceset.project.begin import Options, Side, begin
     from faceset.project.file import read_project
 
     console.progress(quiet)
     path = folder / "project.toml"
     if path.exists() and not force:
-        raise UsageError(f"{path} already exists: run it with faceset run {path}, or use --force to overwrite it")
+        raise UsageError(
+            f"{path} already exists: run it with faceset run {quoted(path)}, or use --force to overwrite it"
+        )
     sides = (
         Side(tuple(source or ()), source_name, basis, evidence),
         Side(tuple(target or ()), target_name, target_basis or basis, target_evidence),
     )
     ask = None if as_json or not sys.stdin.isatty() else _ask
-    text = begin(folder, Wishes(*sides, budget, preset, steps, price), ask)
+    text = begin(folder, Options(*sides, budget, preset, steps, price), ask)
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     try:
@@ -59,7 +62,7 @@ def init(
         path.unlink()
         raise
     found = {"project": str(path), "subjects": {key: p.name for key, p in project.subjects.items()}}
-    console.say(as_json, found, lambda r: f"{path}\nCheck it, then run: faceset run {path}")
+    console.say(as_json, found, lambda r: f"{path}\nCheck it, then run: faceset run {quoted(path)}")
 
 
 def _ask(question: str, default: str) -> str:

@@ -15,7 +15,9 @@ from faceset.options import Json, Quiet, Workers
 
 def inspect(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Any render, whoever made it.")],
-    reference: Annotated[Path | None, typer.Option(metavar="FILE", help="The original footage.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The original footage; also clip.mp4@00:10-01:20.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="Page to write. [default: VIDEO.artifacts.html, or VIDEO.inspect.html]"),
@@ -28,12 +30,13 @@ def inspect(
     from curate.runtime.jobs import processes
     from reports.artifact_page.page import to_json, write
     from reports.artifacts.inspect import inspect as inspect_video
+    from reports.artifacts.inspect import page_facts
 
     if out is not None and (out.suffix.lower() != ".html" or out.is_dir()):
         raise UsageError(f"--out {out}: must be the name of an .html page")
     found = inspect_video(video, reference, workers=processes(workers), progress=console.progress(quiet))
     page = out or _writable_page(video)
-    write(found, page, {"video": str(video), "reference": str(reference) if reference else None})
+    write(found, page, page_facts(video, reference))
     console.say(as_json, {**to_json(found), "report": str(page)}, messages.inspected)
 
 

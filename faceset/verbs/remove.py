@@ -19,12 +19,17 @@ def remove(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Remove clips from a faceset: their faces, crops and scores, and select again from the rest."""
+    """Remove clips from a faceset, shown on a sheet first, and select again from the rest."""
     from curate.dataset.faceset import open_faceset
     from curate.upkeep.remove import remove_clips
+    from reports.sheets.page import write_remove
 
-    done = asdict(remove_clips(open_faceset(folder), clips, yes, console.progress(quiet)))
-    if yes:
+    faceset = open_faceset(folder)
+    removed = remove_clips(faceset, clips, yes, console.progress(quiet))
+    done = asdict(removed) | {"sheet": None}
+    if not yes:
+        done["sheet"] = str(write_remove(faceset, [clip.name for clip in removed.clips]))
+    else:
         done |= choosing.select(folder, {SelectionOptions: {}, Floors: {}, Weights: {}}, None)
         done["report"] = str(choosing.report(folder))
     console.say(as_json, done, messages.removed)

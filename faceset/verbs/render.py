@@ -8,16 +8,24 @@ from typing import Annotated, Any
 
 import typer
 
+from curate.errors import UsageError
+from curate.footage.paths import parse_footage
+from curate.options import option_of
 from faceset import console
 from faceset.options import Given, Json, Quiet, local_only, takes
 from render.compositing.settings import MaskSettings, RenderSettings
 from render.options import RenderOptions
 
+NOT_OF_A_STILL = ("span", "crf", "preset", "frames", "masks", "tracking", "key", "cert", "tsa")
+"""Options of a video."""
+
 
 @takes(MaskSettings, RenderSettings, RenderOptions)
 def render(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A training run.")],
-    footage: Annotated[Path, typer.Option(metavar="VIDEO", help="Video whose performance is kept.")],
+    footage: Annotated[
+        str, typer.Option(metavar="VIDEO", help="Video whose performance is kept; also clip.mp4@00:10-01:20.")
+    ],
     out: Annotated[Path, typer.Option(metavar="PATH", help="Video to write: .mp4, .m4v or .mov.", callback=local_only)],
     given: Given,
     also: Annotated[
@@ -34,15 +42,24 @@ def render(
 
     A stopped render is resumed by the same command.
     """
+    asked = parse_footage(footage)
+    if (asked.start, asked.end) != (None, None):
+        if "span" in given[RenderOptions]:
+            raise UsageError(f"--footage {footage}: has a range already; leave --range out")
+        given[RenderOptions]["span"] = footage.rpartition("@")[2]
     settings = RenderSettings(MaskSettings(**given[MaskSettings]), **given[RenderSettings])
     options = RenderOptions(settings, **given[RenderOptions])
+    for name in NOT_OF_A_STILL if still is not None else ():
+        if name in given[RenderOptions]:
+            raise UsageError(f"{option_of(RenderOptions, name).flag}: has no effect with --still; leave it out")
+    progress = console.progress(quiet)
     from render import pipeline
 
     if still is not None:
-        number = pipeline.still(run, footage, still, out, options, also or ())
-        console.say(as_json, {"out": str(out), "frame": number}, lambda r: str(r["out"]))
+        frame = pipeline.still(run, asked.path, still, out, options, also or ())
+        console.say(as_json, asdict(frame), lambda r: str(r["out"]))
         return
-    done = pipeline.render(run, footage, out, options, console.progress(quiet), also or ())
+    done = pipeline.render(run, asked.path, out, options, progress, also or ())
     console.say(as_json, asdict(done), _said)
 
 

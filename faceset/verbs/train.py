@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from faceset import console, messages
-from faceset.options import Engine, Force, Given, Json, Quiet, check_engine, faceset_at, local_only, takes
+from faceset.options import Engine, Force, Given, Json, Quiet, check_engine, faceset_at, local_only, needs_ray, takes
 from train.config import TrainConfig, config_of
 
 
@@ -40,6 +40,8 @@ def train(
     For several GPUs or machines, start it with torchrun or accelerate launch.
     """
     check_engine(engine)
+    if workers != 1:
+        needs_ray("--workers", engine)
     values = dict(given[TrainConfig])
     preset = values.pop("preset", None)
     progress = console.progress(quiet)

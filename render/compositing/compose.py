@@ -8,14 +8,13 @@ pixels as the whole.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.footage.shots import Shots, thumbnail
 from curate.types import Floats, Frame
 from render.compositing import blend, colour, detail, occlusion
 from render.compositing.settings import RenderSettings
@@ -77,12 +76,14 @@ def compose(
     typical: occlusion.Typical | None = None,
     deep: bool = False,
     wanted: range | None = None,
+    cuts: Collection[int] = (),
 ) -> Iterator[Composed]:
     """Every frame in order, composited, or those whose index is in `wanted`; `deep` reads and gives 16 bits.
 
+    `cuts`: indexes of the frames at which shots begin, as `curate.extract.follow` found them.
     Keeps 2 * RADIUS + 1 frames in memory.
     """
-    for window, centre in _windows(_items(faces, settings, typical)):
+    for window, centre in _windows(_items(faces, settings, typical, cuts)):
         item = window[centre]
         if wanted is not None and item.frame.index not in wanted:
             continue
@@ -102,16 +103,17 @@ def compose(
 
 
 def _items(
-    faces: Iterable[tuple[Frame, Swapped | None]], settings: RenderSettings, typical: occlusion.Typical | None
+    faces: Iterable[tuple[Frame, Swapped | None]],
+    settings: RenderSettings,
+    typical: occlusion.Typical | None,
+    cuts: Collection[int],
 ) -> Iterator[_Item]:
-    shots = Shots()
     for frame, face in faces:
-        cut = shots.cut(thumbnail(frame.image))
         mask = None if face is None else face.mask
         if face is not None and mask is not None and face.error is not None and typical is not None:
             mask = mask * occlusion.visible(face.error, typical, mask)
         change = None if face is None or mask is None else _change(face, mask, settings)
-        yield _Item(frame, face, mask, change, cut)
+        yield _Item(frame, face, mask, change, frame.index in cuts)
 
 
 def _change(face: Swapped, mask: Floats, settings: RenderSettings) -> Change:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.face.align import crop_matrix, transform, warp
+from curate.face.align import crop_matrix, in_crop, transform, warp
 from curate.settings import Framing
 from curate.types import Floats, Frame, Image
 from render.compositing import occlusion
@@ -39,14 +39,17 @@ class Swapper(Protocol):
     def size(self) -> int:
         """Side of the crops in pixels."""
 
-    def swap(self, crops: torch.Tensor, scores: Floats | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def swap(
+        self, crops: torch.Tensor, scores: Floats | None = None, marks: Floats | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Swapped crops (B, 3, S, S) and masks (B, 1, S, S) of crops (B, 3, S, S), float32 in 0..1, on their device.
 
-        scores: (B, K) of the faces, see train/drive.py; None: unknown.
+        scores: (B, K) of the faces, see train/drive.py; None: unknown. marks: (B, P, 3) their landmarks in units of the
+        crop's side.
         """
 
     def swap_and_reconstruct(
-        self, crops: torch.Tensor, scores: Floats | None = None
+        self, crops: torch.Tensor, scores: Floats | None = None, marks: Floats | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `swap`, and the crops reconstructed by the target's decoder (B, 3, S, S)."""
 
@@ -82,7 +85,7 @@ class Swapped:
 
 
 def places(rows: pd.DataFrame) -> dict[int, Place]:
-    """Position of the face by frame index, from the rows of `curate.extract.follow.follow`.
+    """Position of the face by frame index, from the rows of `curate.extract.follow.Followed`.
 
     Landmarks are stabilised within a shot; short gaps in the middle of a shot are interpolated.
     """
@@ -197,7 +200,8 @@ def _swap_batch(
     matrices = [_from_stored(m, f.square) for f, m in zip(faces, squares, strict=True)]
     crops = [_unit(warp(f.image, m, size)) for f, m in zip(faces, matrices, strict=True)]
     done: dict[int, Swapped] = {}
-    passed = _pass(swapper, crops, [where[f.index].scores for f in faces], reconstruct)
+    marks = [in_crop(where[f.index].landmarks, m, size) for f, m in zip(faces, squares, strict=True)]
+    passed = _pass(swapper, crops, [where[f.index].scores for f in faces], marks, reconstruct)
     for frame, square, matrix, crop, (rgb, model, given) in zip(faces, squares, matrices, crops, passed, strict=True):
         place = where[frame.index]
         alpha = face_mask(model, transform(place.landmarks, square), settings)
@@ -227,7 +231,7 @@ def _unit(image: Image) -> Floats:
 
 
 def _pass(
-    swapper: Swapper, crops: list[Floats], acted: list[Floats | None], reconstruct: bool
+    swapper: Swapper, crops: list[Floats], acted: list[Floats | None], marks: list[Floats], reconstruct: bool
 ) -> list[tuple[Floats, Floats, Floats | None]]:
     """RGB (S, S, 3), mask (S, S) and reconstructed target of each crop (S, S, 3); all in 0..1."""
     import torch
@@ -239,10 +243,10 @@ def _pass(
     known = [own for own in acted if own is not None]
     scores = np.stack(known) if len(known) == len(crops) else None
     if reconstruct:
-        rgb, mask, back = swapper.swap_and_reconstruct(stacked, scores)
+        rgb, mask, back = swapper.swap_and_reconstruct(stacked, scores, np.stack(marks))
         given = list(_pictures(back))
     else:
-        rgb, mask = swapper.swap(stacked, scores)
+        rgb, mask = swapper.swap(stacked, scores, np.stack(marks))
     masks = mask.float().clamp(0, 1)[:, 0].contiguous().cpu().numpy()
     return list(zip(_pictures(rgb), masks, given, strict=True))
 

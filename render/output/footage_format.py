@@ -67,8 +67,12 @@ class FootageFormat:
         return self.transfer in (PQ, HLG)
 
 
-def check_footage(footage: Path, allow_hdr: bool = False, view: View | None = None) -> FootageFormat:
+def check_footage(
+    footage: Path, allow_hdr: bool = False, view: View | None = None, graded: bool = False
+) -> FootageFormat:
     """The format of footage, as `view` reads it (default: as it is stored); the output's is the same.
+
+    `graded`: a colour table turns it into SDR, BT.709.
 
     Raises UsageError, with the option or the ffmpeg command that helps, for interlaced footage that is not
     deinterlaced, and, unless `allow_hdr`, for HDR (PQ, HLG, Dolby Vision) that is not mapped to SDR; FootageError if it
@@ -78,7 +82,7 @@ def check_footage(footage: Path, allow_hdr: bool = False, view: View | None = No
     with _frames(footage) as (stream, frames):
         first = next(frames)
         stored = odd_size(footage, first.width, first.height)
-        footage_format = _footage_format(stream, first, stored, view)
+        footage_format = _footage_format(stream, first, stored, view, graded)
         looked_at = itertools.chain([first], itertools.islice(frames, LOOKED_AT - 1))
         if not view.progressive and any(frame.interlaced_frame for frame in looked_at):
             raise UsageError(
@@ -86,7 +90,7 @@ def check_footage(footage: Path, allow_hdr: bool = False, view: View | None = No
                 f"--deinterlace, or deinterlace it first: {_command(footage, 'bwdif=mode=send_frame', 'progressive')}"
             )
         kind = hdr_kind(stream, first)
-        if kind and not allow_hdr and not (view.sdr and kind in ("PQ", "HLG")):
+        if kind and not allow_hdr and not graded and not (view.sdr and kind in ("PQ", "HLG")):
             help_ = "add --tonemap, or convert it first" if kind != "Dolby Vision" else "convert it first"
             raise UsageError(
                 f"--footage {footage}: is HDR ({kind}), but the model was trained on SDR; {help_}: "
@@ -140,7 +144,7 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
             continue
 
 
-def _footage_format(stream: Any, frame: Any, stored: tuple[int, int], view: View) -> FootageFormat:
+def _footage_format(stream: Any, frame: Any, stored: tuple[int, int], view: View, graded: bool) -> FootageFormat:
     context = stream.codec_context
     quarter = orientation(frame).turns % 2
     width, height = stored[::-1] if quarter else stored
@@ -158,7 +162,7 @@ def _footage_format(stream: Any, frame: Any, stored: tuple[int, int], view: View
         bits=max(c.bits for c in frame.format.components),
         size=(width, height),
     )
-    if view.sdr and found.hdr:
+    if graded or (view.sdr and found.hdr):
         return replace(found, matrix=Colorspace.ITU709, matrix_tag=1, primaries=1, transfer=1, range_tag=1)
     return found
 

@@ -139,19 +139,24 @@ class MaskWriter:
         return _write(self.path(index), png(_levels(np.clip(mask, 0, 1), self.bits), self.title, self.creator))
 
 
+def check(folder: Path, free: bool = False) -> None:
+    """Raises UsageError if it is not a folder and, where it must be `free`, if it is not empty."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; choose a folder for the frames")
+    if free and folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder}: is not empty; choose an empty folder, or use --force to overwrite its frames")
+
+
 def prepare(folder: Path, force: bool = False, resume: bool = False) -> None:
     """Prepare a folder for frames: empty, kept as it is (`resume`), or cleared of older frames and masks (`force`).
 
     An interrupted render's frames are never removed, also with `force`. Other files in it are left alone. Raises
     UsageError if it is not empty and neither is set, or is not a folder.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file; choose a folder for the frames")
+    check(folder, free=not (force or resume))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         found = sorted(folder.iterdir())
-        if found and not (force or resume):
-            raise UsageError(f"{folder}: is not empty; choose an empty folder, or use --force to overwrite its frames")
         for path in found:
             if OURS.fullmatch(path.name) and ((force and not resume) or path.name.startswith(".")):
                 path.unlink()

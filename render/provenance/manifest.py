@@ -108,10 +108,6 @@ def sign(
     valid after the certificate has expired; without it nothing is sent. Raises UsageError if the key does not satisfy
     the C2PA certificate profile, WorkError if the authority does not answer.
     """
-    if tsa_url is not None and not tsa_url.startswith(("http://", "https://")):
-        raise UsageError(
-            f"--tsa {tsa_url}: is not the address of a time-stamp authority; it must start with http:// or https://"
-        )
     mime = MIME[Path(title).suffix.lower()]
     mp4_boxes.append_xmp(unsigned, title, generator())
     offline = {"verify_after_sign": False, "remote_manifest_fetch": False, "ocsp_fetch": False}

@@ -1,7 +1,8 @@
 """Registry of this installation's watermarks and renders: `watermarks.jsonl` in the config folder.
 
-One JSON object per line, added before the render starts and never changed, except by `forget`. The file never leaves
-the machine: a video carries only an identifier, and only those who can read this file can look it up.
+One JSON object per line, added before the render starts and never changed, except by `forget`. That of a render that
+fails is withdrawn, unless its pictures (--frames) are there, and entered again when it is resumed. The file never
+leaves the machine: a video carries only an identifier, and only those who can read this file can look it up.
 """
 
 from __future__ import annotations
@@ -78,13 +79,23 @@ def new_entry(
     source_sha256s: tuple[str, ...] = (),
     over: tuple[str, ...] = (),
     others: tuple[Face, ...] = (),
+    identifier: int | None = None,
 ) -> int:
     """A new identifier, 48 random bits never used here before, stored on disk when this returns.
 
-    Raises WorkError if the config folder cannot be written.
+    `identifier`: one that was withdrawn, and is entered again unless it is there. Raises WorkError if the config folder
+    cannot be written.
     """
-    entry = Entry("", "", title, subject, basis, model_sha256, out, source_sha256s, over, others)
-    return _locked(lambda: _append(entry))
+    made = Entry("", "", title, subject, basis, model_sha256, out, source_sha256s, over, others)
+    return _locked(lambda: _append(made, identifier))
+
+
+def withdraw(identifier: int) -> int:
+    """Remove the entry of a render that failed, so that no video has its watermark; the number removed.
+
+    Raises WorkError.
+    """
+    return _locked(lambda: _rewrite(lambda entry: None if entry.identifier == identifier_text(identifier) else entry))
 
 
 def find(identifier: int) -> Entry | None:
@@ -111,14 +122,15 @@ def forget(subject: str) -> int:
     return _locked(lambda: _forget(subject))
 
 
-def _append(entry: Entry) -> int:
-    """Add the entry with a new identifier and the time."""
+def _append(made: Entry, identifier: int | None) -> int:
+    """Add the entry with a new identifier, or the given one, and the time."""
     used = {entry.identifier for entry in _entries()}
-    identifier = secrets.randbits(IDENTIFIER_BITS)
-    while identifier_text(identifier) in used:
+    if identifier is not None and identifier_text(identifier) in used:
+        return identifier
+    while identifier is None or identifier_text(identifier) in used:
         identifier = secrets.randbits(IDENTIFIER_BITS)
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    entry = replace(entry, identifier=identifier_text(identifier), created=created)
+    entry = replace(made, identifier=identifier_text(identifier), created=created)
     handle = os.open(path(), os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(handle, "rb+") as stream:
         end = stream.seek(0, os.SEEK_END)
@@ -130,13 +142,17 @@ def _append(entry: Entry) -> int:
 
 
 def _forget(subject: str) -> int:
+    return _rewrite(lambda entry: _hashed(entry, subject) if subject in entry.subjects else entry)
+
+
+def _rewrite(change: Callable[[Entry], Entry | None]) -> int:
+    """Write all entries again, changed or (None) left out; the number that differ."""
     entries = list(_entries())
-    kept = [_hashed(entry, subject) if subject in entry.subjects else entry for entry in entries]
-    changed = sum(a != b for a, b in zip(entries, kept, strict=True))
-    content = b"".join(map(_line, kept))
+    changed = [change(entry) for entry in entries]
+    content = b"".join(_line(entry) for entry in changed if entry is not None)
     if path().is_file() and path().read_bytes() != content:  # a damaged line may contain the name too: it is dropped
         write_whole(path(), content, 0o600)
-    return changed
+    return sum(a != b for a, b in zip(entries, changed, strict=True))
 
 
 def _hashed(entry: Entry, subject: str) -> Entry:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import c2pa
 
-from curate.errors import UsageError, WorkError
+from curate.errors import WorkError, check_file
 from curate.safe_io import DAMAGED, printable
 from render.provenance import mp4_boxes, registry
 from render.provenance.keys import trusted_roots
@@ -88,8 +88,7 @@ class Verification:
 
 def verify(path: Path) -> Verification:
     """Who made a video, from what, and whether it was altered. Raises UsageError if there is no such file."""
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file")
+    check_file(path)
     try:
         with path.open("rb"):
             pass

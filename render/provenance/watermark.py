@@ -128,10 +128,10 @@ class Marker:
 
     def _pattern(self, grid: Floats) -> Floats:
         """(GRID, GRID) float32 levels to add."""
-        code = _whole_code(self.slot)
+        code = whole_code(self.slot)
         flat, deviation = whitened(grid)
         mask = visibility(grid, self.size[0] * self.size[1])
-        response = float((mask / deviation).mean()) * _high_pass_gain(self.slot)
+        response = float((mask / deviation).mean()) * high_pass_gain(self.slot)
         amplitudes = _amplitudes(_project(flat, code) * self._bits, max(response, 1e-6), GRID**2)
         unit = np.clip(spread(amplitudes * self._bits, code), -PEAK, PEAK)
         return np.asarray(mask * unit, np.float32)
@@ -156,7 +156,7 @@ def visibility(grid: Floats, pixels: int = PIXELS) -> Floats:
     deviation = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 1.5))
     least = cv2.GaussianBlur(cv2.erode(deviation, np.ones((AROUND, AROUND), np.uint8)), (0, 0), 1.0)
     shade = np.clip((grid - 2) / 12, 0, 1) * np.clip((254 - grid) / 12, 0, 1)
-    plain = cv2.GaussianBlur(_flat()[np.clip(grid, 0, 255).astype(np.uint8)], (0, 0), 1.0)
+    plain = cv2.GaussianBlur(flat_levels()[np.clip(grid, 0, 255).astype(np.uint8)], (0, 0), 1.0)
     cross, square = 2 * float((plain * least).mean()), max(float((least * least).mean()), 1e-6)
     missing = ENERGY**2 * min(PIXELS / pixels, 1.0) ** 0.5 - float((plain * plain).mean())
     share = (np.sqrt(max(cross * cross + 4 * square * missing, 0.0)) - cross) / (2 * square)
@@ -164,7 +164,7 @@ def visibility(grid: Floats, pixels: int = PIXELS) -> Floats:
 
 
 @cache
-def _flat() -> Floats:
+def flat_levels() -> Floats:
     """(256,) float32 levels that are FLAT of CIEDE2000 on a grey of each level (CIE 142-2001).
 
     Dark colours count as more: the same levels on all channels change their chroma, up to DARK per level.
@@ -278,16 +278,16 @@ def _codes() -> tuple[Code, ...]:
 
 
 @cache
-def _whole_code(slot: int) -> Code:
+def whole_code(slot: int) -> Code:
     """Carriers (N, PILOT + 64) of pilot and bits."""
     both = (pilot_code(), _slot_code(slot))
     return np.concatenate([c for c, _ in both], axis=1), np.concatenate([w for _, w in both], axis=1)
 
 
 @cache
-def _high_pass_gain(slot: int) -> float:
+def high_pass_gain(slot: int) -> float:
     """Gain of the projection for a pattern of amplitude 1 after the high-pass, on a flat image."""
-    code = _whole_code(slot)
+    code = whole_code(slot)
     pattern = spread(np.ones(PILOT + BITS, np.float32), code)
     return float(_project(pattern - cv2.GaussianBlur(pattern, (0, 0), BLUR), code).mean())
 

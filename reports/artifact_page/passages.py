@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from curate.words import many
 from reports.artifacts.events import Finding
 from reports.artifacts.kinds import SEVERITIES, by_name
 from reports.artifacts.report import ArtifactReport
@@ -84,7 +85,7 @@ def verdict(report: ArtifactReport, found: tuple[Passage, ...] | None = None) ->
         return "No face was detected, so nothing was measured."
     found = passages(report.findings) if found is None else found
     if not found:
-        return f"No artifacts were found in {count(report.frames)} frames."
+        return f"No artifacts were found in {many(report.frames, 'frame')}."
     named = found[:NAMED]
     listed = ", ".join(f"{p.span} ({phrase(p.worst)})" for p in sorted(named, key=lambda p: p.worst.start))
     if len(found) == 1:

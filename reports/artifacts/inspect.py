@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from curate.errors import UsageError
 from curate.extract.follow import follow
-from curate.footage.video import decode, probe
-from curate.types import Clip, Floats, Frame, Progress, no_progress
+from curate.footage.paths import Footage, parse_footage
+from curate.footage.timeline import timeline
+from curate.footage.video import decode, probe, span
+from curate.types import Clip, Floats, Frame, Progress, Segment, no_progress
 from reports.artifacts.inspector import Inspector
 from reports.artifacts.report import ArtifactReport
 
@@ -26,14 +30,15 @@ def inspect(
 ) -> ArtifactReport:
     """Artifact report on any video, against its reference (the target footage) if there is one.
 
-    Both videos must have the same size and the same frames, compared by time stamps; otherwise UsageError. With a
-    reference the face is tracked in both videos, which takes twice the time: expression, gaze and pose need the
-    landmarks of the output.
+    The reference may have a range, as `clip.mp4@00:10-01:20`. Both videos must have the same size and the same frames,
+    compared by time stamps; otherwise UsageError. With a reference the face is tracked in both videos, which takes
+    twice the time: expression, gaze and pose need the landmarks of the output.
     """
     clip = probe(video)
-    other = None if reference is None else _comparable(clip, probe(reference))
-    marks = _marks(follow(reference or video, None, workers, progress))
-    own = {} if other is None else _marks(follow(video, None, workers, progress))
+    asked = Footage(video) if reference is None else parse_footage(str(reference))
+    other = None if reference is None else _comparable(clip, _reference(asked))
+    marks = _marks(follow(asked.path, None, workers, progress, asked.start, asked.end).rows)
+    own = {} if other is None else _marks(follow(video, None, workers, progress).rows)
     inspector = Inspector(clip.fps, other is not None)
     for done, (mine, theirs) in enumerate(_pairs(clip, other), 1):
         label = mine.index if theirs is None else theirs.index
@@ -46,11 +51,44 @@ def inspect(
     return inspector.finish()
 
 
-def _comparable(clip: Clip, other: Clip) -> Clip:
+def page_facts(video: Path, reference: Path | None) -> dict[str, Any]:
+    """Facts for the page about the two videos, as `reports.artifact_page.page.write` takes them."""
+    asked = Footage(video) if reference is None else parse_footage(str(reference))
+    facts: dict[str, Any] = {"video": str(video), "reference": None if reference is None else str(reference)}
+    if (asked.start, asked.end) == (None, None):
+        return facts
+    theirs, mine = timeline(asked.path), timeline(video)
+    first = theirs.times[theirs.between(asked.start, asked.end).start] * theirs.base
+    return {**facts, "reference_path": str(asked.path), "reference_offset": float(first - mine.times[0] * mine.base)}
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """The reference: a clip, and what is compared of it."""
+
+    clip: Clip
+    segment: Segment
+
+    @property
+    def frames(self) -> int:
+        return len(self.segment.pts)
+
+
+def _reference(asked: Footage) -> _Reference:
+    clip = probe(asked.path, asked.start, asked.end)
+    if clip.kind != "video":
+        raise UsageError(f"--reference {asked.path}: must be a video")
+    line = timeline(asked.path)
+    frames = line.between(asked.start, asked.end)
+    return _Reference(clip, span(clip, line, frames.start, frames.stop))
+
+
+def _comparable(clip: Clip, other: _Reference) -> _Reference:
     """The reference `other`; raises UsageError if its size or number of frames is not that of `clip`."""
-    if (clip.width, clip.height) != (other.width, other.height):
+    size = other.clip.width, other.clip.height
+    if (clip.width, clip.height) != size:
         raise UsageError(
-            f"{clip.path} is {clip.width}x{clip.height} and --reference {other.path} is {other.width}x{other.height}: "
+            f"{clip.path} is {clip.width}x{clip.height} and --reference {other.clip.path} is {size[0]}x{size[1]}: "
             "give the footage that the video was made from"
         )
     if clip.frames != other.frames:
@@ -70,16 +108,16 @@ def _same(reference: Floats | None, output: Floats | None) -> Floats | None:
     return output if np.hypot(*(output - reference)[:, :2].mean(0)) < SAME_FACE * size else None
 
 
-def _pairs(clip: Clip, other: Clip | None) -> Iterator[tuple[Frame, Frame | None]]:
+def _pairs(clip: Clip, other: _Reference | None) -> Iterator[tuple[Frame, Frame | None]]:
     """Frames of both videos at the same time since their first frame, within half a frame."""
     if other is None:
         yield from ((frame, None) for frame in decode(clip))
         return
     near = 0.5 / clip.fps if clip.fps else math.inf
     first: tuple[float, float] | None = None
-    for mine, theirs in zip_longest(decode(clip), decode(other)):
+    for mine, theirs in zip_longest(decode(clip), decode(other.clip, other.segment)):
         if mine is None or theirs is None:
-            raise UsageError(_unlike(clip, other, f"the shorter one ends after frame {(mine or theirs).index - 1}"))
+            raise UsageError(_unlike(clip, other, f"the shorter one ends before frame {(mine or theirs).index}"))
         first = first or (float(mine.time), float(theirs.time))
         a, b = float(mine.time) - first[0], float(theirs.time) - first[1]
         if abs(a - b) > near:
@@ -91,8 +129,9 @@ def _pairs(clip: Clip, other: Clip | None) -> Iterator[tuple[Frame, Frame | None
         yield mine, theirs
 
 
-def _unlike(clip: Clip, other: Clip, where: str) -> str:
+def _unlike(clip: Clip, other: _Reference, where: str) -> str:
     return (
-        f"{clip.path} ({clip.frames} frames) and --reference {other.path} ({other.frames} frames) do not have the same "
-        f"frames, compared by time stamps: {where}. Give the footage that the video was made from"
+        f"{clip.path} ({clip.frames} frames) and --reference {other.clip.path} ({other.frames} frames) do not have the "
+        f"same frames, compared by time stamps: {where}. Give the footage that the video was made from, or the "
+        f"range of it that was rendered, such as {Path(other.clip.path).name}@00:10-01:20"
     )

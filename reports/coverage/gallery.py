@@ -13,6 +13,7 @@ import pandas as pd
 from curate.dataset.faceset import Faceset
 from curate.runtime.files import atomic
 from curate.types import Image
+from curate.words import many
 from reports.page.album import read_crop, tile
 
 TILE, GAP, LABEL, TOP = 112, 8, 250, 56
@@ -64,7 +65,7 @@ def people_sheet(faceset: Faceset, out: Path) -> Path:
     rows = [_row(faceset, person) for person in found[:PEOPLE]]
     width = LABEL + FACES * (TILE + GAP) + 24
     subject = f" in the footage of {len(faceset.clips)} clips" if len(faceset.clips) != 1 else " in the footage"
-    number = "1 person" if len(found) == 1 else f"{len(found)} people"
+    number = many(len(found), "person", "people")
     more = f" (showing the {PEOPLE} with the most faces)" if len(found) > PEOPLE else ""
     title = np.full((TOP, width, 3), PAPER, np.uint8)
     _text(title, f"{number}{subject}{more}", (24, 36), 0.62, INK, 2)
@@ -84,7 +85,7 @@ def _row(faceset: Faceset, person: Person) -> Image:
     _text(row, f"person {person.number}", (24, 40), 0.62, INK, 2)
     if person.subject:
         _text(row, "the subject", (138, 40), 0.5, MARK, 2)
-    _text(row, f"{person.faces:,} {'face' if person.faces == 1 else 'faces'}", (24, 66), 0.5, SOFT, 1)
+    _text(row, many(person.faces, "face"), (24, 66), 0.5, SOFT, 1)
     _text(row, f"in {100 * person.share:.3g} % of the frames", (24, 88), 0.5, SOFT, 1)
     for i, path in enumerate(person.crops):
         image = read_crop(faceset, path)

@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from curate.axes import READABLE
 from curate.dataset.faceset import Faceset
 from curate.scores.expression import AXES
 from curate.select.gaps import Gap
 from curate.select.space import BLOCKS
+from curate.words import have, many
 from reports.coverage.figures import Figures, Plane, figures, to_json
 from reports.coverage.spread import Spread
 from reports.page.album import Album
@@ -27,6 +29,8 @@ SHEET = 120
 """Chosen faces on the page at most."""
 STRIP = 24
 """Chosen faces of one group at most."""
+NEEDED = ("jawOpen", "smile", "blink")
+"""Expressions that a swap usually needs."""
 PICTURED = ("face_id", "crop", "kept", "yaw", "pitch", "light_x", "light_y", *AXES)
 
 
@@ -104,10 +108,10 @@ def title_of(faceset: Faceset) -> str:
 def verdict(found: Figures) -> str:
     """A sentence about the footage and the selection."""
     if not found.kept:
-        return f"None of {count(found.faces)} faces is kept."
+        return f"None of {many(found.faces, 'face')} is kept."
     if not found.selected:
-        return f"None of {count(found.kept)} kept faces is selected."
-    chosen = f"{count(found.selected)} of {count(found.kept)} kept faces"
+        return f"None of {many(found.kept, 'kept face')} is selected."
+    chosen = f"{count(found.selected)} of {many(found.kept, 'kept face')}"
     if found.coverage is None:
         return f"{chosen} are selected."
     covers = f"{chosen} cover {percent(found.coverage, 1)} of"
@@ -125,33 +129,22 @@ def remarks(found: Figures) -> str:
     if lacks:
         sentences.append(f"The footage contains hardly any faces {_listed(lacks)}.")
     if found.poses_lacking:
-        cells = (
-            "1 cell of the pose map contains"
-            if found.poses_lacking == 1
-            else f"{found.poses_lacking} cells of the pose map contain"
-        )
-        sentences.append(f"{cells} footage, but no selected face.")
+        cells = many(found.poses_lacking, "cell")
+        sentences.append(f"{cells} of the pose map {have(found.poses_lacking)} footage, but no selected face.")
     return " ".join(sentences)
 
 
 def _lacks(found: Figures) -> list[str]:
-    """Poses and expressions that a swap usually needs and that are (nearly) absent, as "faces" goes on."""
+    """Poses and expressions that a swap usually needs and that are (nearly) absent, as `faces` goes on."""
     lacks = []
     if found.yaw_range is not None and found.pitch_range is not None:
-        (right, left), (up, down) = found.yaw_range, found.pitch_range
-        lacks += [f"turned more than {_whole(left)}° to the subject's left"] * (left < 30)
-        lacks += [f"turned more than {_whole(-right)}° to the subject's right"] * (right > -30)
-        lacks += [f"looking up by more than {_whole(-up)}°"] * (up > -12)
-        lacks += [f"looking down by more than {_whole(down)}°"] * (down < 12)
-    wanted = {"jawOpen": "with an open mouth", "smile": "with a smile", "blink": "with closed eyes"}
+        for name, (low, high), needed in (("yaw", found.yaw_range, 30), ("pitch", found.pitch_range, 12)):
+            lacks += [READABLE[name].beyond(1, high)] * (high < needed)
+            lacks += [READABLE[name].beyond(-1, -low)] * (low > -needed)
     for spread in found.expressions:
-        if spread.name in wanted and spread.footage_range is not None and spread.footage_range[1] < 0.2:
-            lacks.append(wanted[spread.name])
+        if spread.name in NEEDED and spread.footage_range is not None and spread.footage_range[1] < 0.2:
+            lacks.append(READABLE[spread.name].beyond(1))
     return lacks
-
-
-def _whole(angle: float) -> str:
-    return f"{max(angle, 0):.0f}"
 
 
 def _listed(words: list[str]) -> str:

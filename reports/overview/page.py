@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from curate.words import are, many
 from reports.page.page import write_page
 
 
@@ -84,16 +85,16 @@ def verdict(overview: Overview) -> str:
     done = sum(card.state == "done" for card in overview.pairs)
     total = len(overview.pairs)
     if not total:
-        return f"{_many(len(overview.subjects), 'faceset')}; the project file lists no pair to train."
+        return f"{many(len(overview.subjects), 'faceset')}; the project file lists no pair to train."
     if done == total:
         return "The pair is trained and rendered." if total == 1 else f"All {total} pairs are trained and rendered."
     failed = _failed(overview.steps)
-    words = f"{done} of {_many(total, 'pair')} {'is' if done == 1 else 'are'} trained and rendered"
+    words = f"{done} of {many(total, 'pair')} {are(done)} trained and rendered"
     return f"{words}; {failed} failed." if failed else f"{words}."
 
 
 def remarks(overview: Overview) -> str:
-    """What to do next: mend what failed first; else what the last report of the first pair says."""
+    """What to do next: fix what failed first; else what the last report of the first pair says."""
     for card in (*overview.subjects, *overview.pairs):
         if card.state == "failed":
             return f"Next: {card.problems[0]}"
@@ -105,8 +106,4 @@ def remarks(overview: Overview) -> str:
 
 def _failed(steps: Sequence[StepRow]) -> str:
     failed = sum(step.state == "failed" for step in steps)
-    return _many(failed, "step") if failed else ""
-
-
-def _many(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+    return many(failed, "step") if failed else ""

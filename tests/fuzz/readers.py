@@ -14,7 +14,7 @@ from typing import Any
 from reader import Reader
 
 from curate.app import guard, mongod
-from curate.dataset import mirror
+from curate.dataset import corrections, mirror
 from curate.dataset.faceset import open_faceset
 from curate.dataset.pins import read_pins
 from curate.errors import WorkError
@@ -22,10 +22,11 @@ from curate.exchange.pictures import pictures, program_of
 from curate.exchange.record import to_table
 from curate.extract.segment import part_info
 from curate.extract.table import build
-from curate.footage import video
+from curate.footage import cube, video
 from curate.footage.timeline import timeline
 from curate.runtime import archives
 from curate.select.outcome import read_outcome
+from faceset.project.file import read_project
 from render import plan
 from render.output import footage_format, mux
 from render.provenance import keys, registry
@@ -66,6 +67,7 @@ def read_faceset(folder: Path) -> None:
     for crop in rows["crop"]:
         faceset.crop(crop)
     faceset.landmarks(rows["face_id"])
+    corrections.outlines(folder)
 
 
 def read_parts(folder: Path) -> None:
@@ -112,6 +114,7 @@ def read_work(folder: Path) -> None:
     for part in made.parts[:3]:
         plan.done(folder, part)
     plan.load_face(folder, range(0, 12))
+    plan.load_cuts(folder)
     plan.load_typical(folder)
     InspectedPart.load(folder / "part-00000.parquet")
 
@@ -150,6 +153,22 @@ def read_access(folder: Path) -> None:
     assert "\n" not in mongod.why_not(OSError("gone"), str(folder))
 
 
+def read_project_file(path: Path) -> None:
+    """As `run` does."""
+    project = read_project(path)
+    project.settings()
+    project.render_options()
+    for pair in project.pairs:
+        project.config(pair)
+        project.choosing(pair.source)
+
+
+def read_table_of_colours(path: Path) -> None:
+    """As `curate --lut` does."""
+    cube.read.cache_clear()
+    cube.read(str(path))
+
+
 READERS: dict[str, Reader] = {
     "clip": Reader(read_clip, "clips", "*.*", False),
     "footage": Reader(read_footage, "clips", "[!p]*.*", False),
@@ -164,5 +183,7 @@ READERS: dict[str, Reader] = {
     "papers": Reader(read_papers, "render", "out.mp4", False),
     "sidecar": Reader(read_papers, "render", "stripped.c2pa", False),
     "access": Reader(read_access, "access", "**/*.*"),
+    "lut": Reader(read_table_of_colours, "texts", "*.cube", False),
+    "project": Reader(read_project_file, "texts", "*.toml", False),
     "config": Reader(read_config, "config", "*.*"),
 }

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from curate.dataset import corrections
 from curate.dataset.faceset import Faceset, create, write_selection, write_table
 from curate.dataset.pins import Pins, write_pins
 from curate.exchange import dfl, faceswap, pak, pickled
@@ -124,6 +125,11 @@ def faceset(folder: Path, video: Clip | None = None) -> Faceset:
     crops.mkdir(parents=True)
     for i in range(ROWS):
         cv2.imwrite(str(crops / f"{i:07d}-0.jpg"), picture(i, (64, 64)))
+    changed = corrections.Correction({"chin": (30.0, 40.0)}, np.array([(9, 9), (50, 9), (30, 40)], np.float32))
+    own = table.iloc[0]
+    kept = {name: own[name] for name in corrections.SCORES if name in table}
+    face = str(own["face_id"])
+    corrections.write(folder, {face: corrections.packed(face, made.settings.digest(), changed, kept)})
     return made
 
 
@@ -176,6 +182,16 @@ def access(folder: Path) -> None:
     (folder / "log" / "mongo.log").write_text('{"s":"F","msg":"UPGRADE PROBLEM: Found an invalid document"}\n')
 
 
+def texts(folder: Path) -> None:
+    """A project file and a colour table, as people write them by hand."""
+    folder.mkdir(parents=True)
+    levels = [f"{r / 2} {g / 2} {b / 2}" for b in range(3) for g in range(3) for r in range(3)]
+    (folder / "film.cube").write_text("\n".join(['TITLE "film"', "LUT_3D_SIZE 3", "DOMAIN_MIN 0 0 0", *levels]) + "\n")
+    people = "".join(f'[subjects.{n}]\nname = "{n}"\nbasis = "self"\nfootage = ["{n}.mp4"]\n' for n in ("ann", "bob"))
+    pair = '[[pairs]]\nsource = "ann"\ntarget = "bob"\n[training]\npreset = "tiny"\nsteps = 100\n'
+    (folder / "project.toml").write_text(f"format = 1\n{people}{pair}")
+
+
 def render(folder: Path) -> None:
     """A signed and marked video, and the folder of a render in the middle of its work."""
     from render import plan
@@ -204,6 +220,7 @@ def render(folder: Path) -> None:
     made.save(work)
     places = [np.random.default_rng(i).random((478, 3)).astype(np.float32) * 40 for i in range(12)]
     plan.save_face(work, pd.DataFrame({"frame": range(12), "shot": 0, "yaw": 1.0, "landmarks": places}))
+    plan.save_cuts(work, [5])
     np.savez(work / "typical.npz", middle=np.zeros((8, 8), np.float32), spread=np.ones((8, 8), np.float32))
     account = {"times": list(range(12)), "swapped": 12, "pixels_sha256": "aa"}
     made.parts[0].path(work, ".json").write_text(json.dumps(account))
@@ -218,6 +235,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "run": run,
     "render": render,
     "access": access,
+    "texts": texts,
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from curate.errors import ConsentError, UsageError
-from faceset.project.begin import Side, Wishes, begin, clips_in
+from faceset.project.begin import Options, Side, begin, clips_in
 from faceset.project.file import read_project
 
 GOOD = """
@@ -101,7 +101,7 @@ def test_no_basis_no_work(folder: Path, old: str, new: str) -> None:
 def test_init_writes_what_run_reads(folder: Path) -> None:
     (folder / 'her "new" clip.mp4').write_bytes(b"x")
     source = Side(('her "new" clip.mp4',), 'Jane "J" Doe', "release", "b.pdf")
-    text = begin(folder, Wishes(source, Side(("a.mp4",), "", "self"), "9min", "small", 300, 2.5))
+    text = begin(folder, Options(source, Side(("a.mp4",), "", "self"), "9min", "small", 300, 2.5))
     project = read_project(written(folder, text))
     assert {key: p.name for key, p in project.subjects.items()} == {"jane-j-doe": 'Jane "J" Doe', "a": "A"}
     assert project.subjects["jane-j-doe"].footage == ('her "new" clip.mp4',)
@@ -112,28 +112,28 @@ def test_init_writes_what_run_reads(folder: Path) -> None:
 
 
 def test_the_other_clip_is_the_target(folder: Path) -> None:
-    project = read_project(written(folder, begin(folder, Wishes(Side(("b.mp4",), basis="self"), Side(basis="self")))))
+    project = read_project(written(folder, begin(folder, Options(Side(("b.mp4",), basis="self"), Side(basis="self")))))
     assert [project.subjects[key].footage for key in ("b", "a")] == [("b.mp4",), ("a.mp4",)]
 
 
 def test_files_that_are_called_so_are_source_and_target(tmp_path: Path) -> None:
     for name in ("target.mp4", "source.mp4"):
         (tmp_path / name).write_bytes(b"x")
-    project = read_project(written(tmp_path, begin(tmp_path, Wishes(Side(basis="self"), Side(basis="self")))))
+    project = read_project(written(tmp_path, begin(tmp_path, Options(Side(basis="self"), Side(basis="self")))))
     assert project.pairs[0].source == "source"
 
 
 def test_nobody_to_ask_is_told_the_flags(folder: Path) -> None:
     with pytest.raises(UsageError, match="--source FILE"):
-        begin(folder, Wishes(Side(basis="self"), Side(basis="self")))
+        begin(folder, Options(Side(basis="self"), Side(basis="self")))
     with pytest.raises(UsageError, match="--basis is missing"):
-        begin(folder, Wishes(Side(("a.mp4",))))
+        begin(folder, Options(Side(("a.mp4",))))
     with pytest.raises(UsageError, match="--evidence is missing"):
-        begin(folder, Wishes(Side(("a.mp4",), basis="release")))
+        begin(folder, Options(Side(("a.mp4",), basis="release")))
     with pytest.raises(UsageError, match="no such file"):
-        begin(folder, Wishes(Side(("c.mp4",), basis="self")))
+        begin(folder, Options(Side(("c.mp4",), basis="self")))
     with pytest.raises(UsageError, match="both source and target"):
-        begin(folder, Wishes(Side(("a.mp4",), basis="self"), Side(("a.mp4",), basis="self")))
+        begin(folder, Options(Side(("a.mp4",), basis="self"), Side(("a.mp4",), basis="self")))
 
 
 def test_a_person_is_asked_only_what_cannot_be_seen(folder: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_person_is_asked_only_what_cannot_be_seen(folder: Path) -> None:
         asked.append(question)
         return next(answers)
 
-    project = read_project(written(folder, begin(folder, Wishes(), ask)))
+    project = read_project(written(folder, begin(folder, Options(), ask)))
     assert [p.name for p in project.subjects.values()] == ["Jane", "John"]
     assert project.subjects["jane"].footage == ("b.mp4",)
     assert len(asked) == 6 and "a.mp4" in asked[0] and next(answers, None) is None

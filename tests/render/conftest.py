@@ -104,10 +104,10 @@ class Network:
     passes: int = 0
     fail_at: int = 0
 
-    def swap_and_reconstruct(self, crops, scores=None):
+    def swap_and_reconstruct(self, crops, scores=None, marks=None):
         return *self.swap(crops), crops
 
-    def swap(self, crops, scores=None):
+    def swap(self, crops, scores=None, marks=None):
         import torch
 
         self.passes += 1
@@ -127,7 +127,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"weights")
-    side = {"faceset_sha256": "00" * 32, "identity": (0.0,) * 128, "faces": 9, "folder": ""}
+    side = {"faceset_sha256": "00" * 32, "identity": (0.0,) * 128, "faces": 9, "folder": "", "identifier": "dlib"}
     made = SimpleNamespace(
         path=folder,
         network=Network(),
@@ -148,14 +148,15 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             target=SimpleNamespace(subject=made.target, clips=(("bob.mp4", "bb" * 32),), **side),
         )
 
-    def follow_people(video: Path, identities: list[object], **_: object) -> list[pd.DataFrame]:
+    def follow_people(video: Path, identities: list[object], **_: object) -> list[curate.extract.follow.Followed]:
         found = []
         for x, y, scale in made.places[: len(identities)]:
             rows = [{"frame": i, "shot": 0, "landmarks": face_points(x + i / 4, y, scale)} for i in made.frames]
-            found.append(pd.DataFrame(rows, columns=["frame", "shot", "landmarks"]))
+            table = pd.DataFrame(rows, columns=["frame", "shot", "landmarks"])
+            found.append(curate.extract.follow.Followed(table, ()))
         return found
 
-    def follow(video: Path, identity: object = None, **_: object) -> pd.DataFrame:
+    def follow(video: Path, identity: object = None, **_: object) -> curate.extract.follow.Followed:
         return follow_people(video, [identity])[0]
 
     render.part.network.cache_clear()

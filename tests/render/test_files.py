@@ -19,6 +19,7 @@ from curate.footage import video
 from render import network, pipeline
 from render.options import RenderOptions
 from render.output import mux, tags
+from render.provenance import registry
 from render.provenance.verify import verify
 
 SOURCE = "testsrc2=size=128x96:rate=25:duration=1.2,gblur=sigma=8"
@@ -180,6 +181,22 @@ def test_interlaced_and_hdr_footage_are_refused_or_converted_as_asked(make, stub
         RenderOptions(tonemap=True, allow_hdr=True)
 
 
+def test_log_footage_is_rendered_through_its_colour_table(make, stub, tmp_path) -> None:
+    rows = [f"{1 - r} {1 - g} {1 - b}" for b in (0, 1) for g in (0, 1) for r in (0, 1)]
+    table = tmp_path / "invert.cube"
+    table.write_text("LUT_3D_SIZE 2\n" + "\n".join(rows))
+    footage = make("a.mov", *X264, "-colorspace", "bt2020nc")
+    render(stub, footage, tmp_path / "out.mp4", lut=table, crf=4)
+    before, after = (next(video.decode(video.probe(p))).image.astype(int) for p in (footage, tmp_path / "out.mp4"))
+    assert np.abs(after[:10, :10] - (255 - before[:10, :10])).mean() < 3
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert int(next(container.decode(video=0)).colorspace) == 1, "the table gives BT.709"
+    with pytest.raises(UsageError, match=r"--lut .*a\.mov: cannot be read as a \.cube table"):
+        render(stub, footage, tmp_path / "other.mp4", lut=footage)
+    with pytest.raises(UsageError, match="--lut: already maps"):
+        RenderOptions(lut=table, tonemap=True)
+
+
 def tagged(make, tmp_path: Path, name: str, *more: str) -> Path:
     """Footage with chapters, names, two sounds of which the second is the default, and tags."""
     (tmp_path / "c.txt").write_text(
@@ -267,6 +284,7 @@ def test_an_error_at_the_end_is_one_line_and_the_render_can_be_finished(make, st
         broken.setattr(mux, "_write", lambda *given: (_ for _ in ()).throw(av.error.InvalidDataError(1, "wrong")))
         render(stub, footage, out)
     assert not out.exists()
+    assert registry.of_subject(stub.source.name) == [], "a render that failed is not in the list"
     again = render(stub, footage, out)
     assert again.resumed == again.frames == 30
     assert verify(out).state == "trusted"
@@ -319,14 +337,17 @@ def test_head_pose_and_points_are_written_for_nuke_and_blender(make, stub, tmp_p
 
     def posed(*given: object, **more: object):
         found = plain(*given, **more)
-        return [rows.assign(yaw=rows["frame"] * 1.5, pitch=-2.25, roll=rows["frame"] / 4) for rows in found]
+        return [
+            one._replace(rows=one.rows.assign(yaw=one.rows["frame"] * 1.5, pitch=-2.25, roll=one.rows["frame"] / 4))
+            for one in found
+        ]
 
     monkeypatch.setattr(curate.extract.follow, "follow_people", posed)
     footage = make("a.mp4", *X264)
     render(stub, footage, tmp_path / "out.mp4", tracking=tmp_path / "track")
     lines = (tmp_path / "track" / "head.chan").read_text().splitlines()
     assert len(lines) == len(stub.frames)
-    (table,) = posed(footage, [None])
+    table = posed(footage, [None])[0].rows
     for line, row in zip(lines, table.itertuples(), strict=True):
         frame, x, y, z, pitch, yaw, roll = map(float, line.split())
         assert (frame, z) == (row.frame, 0)

@@ -115,7 +115,7 @@ def test_a_face_that_is_lost_in_a_shot_fades(clip, stub):
 def composed(clip, stub, batch):
     import curate.extract.follow
 
-    where = places(curate.extract.follow.follow(clip))
+    where = places(curate.extract.follow.follow(clip).rows)
     frames = video.decode(video.probe(clip))
     faces = swap_frames(frames, where, stub.network, "full", MaskSettings(), batch)
     return list(compose(faces, RenderSettings()))
@@ -295,7 +295,8 @@ def test_pictures_of_frames_and_masks_and_a_still(clip, stub, tmp_path):
         render(stub.path, clip, tmp_path / "other.mp4", frames=frames)
 
     seconds = float(times_of(clip)[15] - times_of(clip)[0])
-    assert pipeline.still(stub.path, clip, f"{seconds:.4f}", tmp_path / "still.png") == 15
+    made = pipeline.still(stub.path, clip, f"{seconds:.4f}", tmp_path / "still.png")
+    assert (made.frame, made.swapped, made.notes) == (15, True, ())
     still = cv2.imread(str(tmp_path / "still.png"))
     assert np.abs(still.astype(int) - picture[..., :3]).mean() < 4, "but for the watermark, the frame of the video"
     with pytest.raises(UsageError, match=r"\.png"):

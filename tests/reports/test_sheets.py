@@ -14,7 +14,7 @@ from curate.select.left_out import LIKE, left_out
 from curate.select.options import Floors, SelectionOptions, Weights
 from curate.select.selection import select_faceset
 from faceset import choosing
-from reports.sheets.page import command, write_left_out
+from reports.sheets.page import command, write_left_out, write_remove
 from tests.command import call
 
 
@@ -87,6 +87,19 @@ def test_prune_shows_what_it_deletes(folder: Path, capsys: pytest.CaptureFixture
     assert "34 crops are deleted" in page and page.count("data-face=") == 34  # the pictures outlive the crops
     code, out, _ = call(capsys, "prune", folder, "--yes", "--json")
     assert json.loads(out)["sheet"] is None and Path(found["sheet"]).read_text() == page
+
+
+def test_remove_shows_what_goes_and_keeps_no_picture_of_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        call(capsys, "remove", str(folder), "source", "--json")[0] == 2
+        and not (folder / "reports" / "remove.html").exists()
+    )
+    page = write_remove(open_faceset(folder), ["source"])
+    groups = json.loads(page.with_suffix(".json").read_text())["groups"]
+    assert [(g["reason"], g["faces"]) for g in groups] == [("source: kept, not selected", 16), ("source: selected", 24)]
+    first = open_faceset(folder).selection()["face_id"].iloc[0]
+    assert groups[1]["shown"][-1] == first and "choice 1<" in page.read_text()
+    assert "--pin" not in page.read_text().partition("<script>")[0]
 
 
 def test_a_picked_face_is_in_the_command(folder: Path, browser) -> None:

@@ -43,7 +43,6 @@ def config() -> TrainConfig:
             log_every=2,
             preview_every=0,
             identity=0,
-            drive="scores",
         ),
         encoder_width=4,
         decoder_width=4,

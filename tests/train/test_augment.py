@@ -58,7 +58,7 @@ def test_flip_mirrors_half_and_is_off_by_default(config: TrainConfig) -> None:
     assert 150 < (flipped.affine[:, 0, 0] < 0).sum() < 250
     one = int(torch.argmin(flipped.affine[:, 0, 0]))
     image = crops(1)
-    truth = apply(image, flipped.part(slice(one, one + 1), CPU), 64)[1]
+    truth = apply(image, flipped.part(slice(one, one + 1)), 64)[1]
     torch.testing.assert_close(truth, F.avg_pool2d(image[:, :3].float() / 255, 2).flip(3), atol=1e-5, rtol=0)
 
 
@@ -192,7 +192,7 @@ def test_a_part_of_a_batch_gets_the_same(config: TrainConfig, size: int) -> None
     whole = apply(images, changes, size)
     for width in (1, 2, 5):
         rows = [slice(first, first + width) for first in range(0, 8, width)]
-        parts = [apply(images[r], changes.part(r, CPU), size) for r in rows]
+        parts = [apply(images[r], changes.part(r), size) for r in rows]
         for one, other in zip(whole, zip(*parts, strict=True), strict=True):
             assert torch.equal(one, torch.cat(other))
 

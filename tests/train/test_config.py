@@ -52,6 +52,8 @@ def test_presets_keep_their_names_and_sizes() -> None:
         "tiny": ("tiny", 64),
         "small": ("small", 128),
         "full": ("full", 256),
+        "large": ("large", 384),
+        "film": ("film", 512),
     }
 
 

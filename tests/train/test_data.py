@@ -15,6 +15,7 @@ from tests.tables import write_rows
 from train.augment import Limits
 from train.clarity import CLARITY, HARSHEST, MOST_BLUR, SCORED, clarity, matched
 from train.config import TrainConfig
+from train.crop_cache import channels
 from train.data import Side, load_side, usable_rows
 from train.split import chance, split
 
@@ -118,7 +119,7 @@ def test_too_few_faces_or_none(make_faceset: object, config: TrainConfig, tmp_pa
 
 def test_crops_smaller_than_the_network_are_enlarged(make_faceset: object, config: TrainConfig, tmp_path: Path) -> None:
     make_faceset(tmp_path / "a", size=48)  # type: ignore[operator]  # a fixture that is a function
-    assert load(tmp_path / "a", replace(config), tmp_path).crops(np.arange(2)).shape == (2, 5, 64, 64)
+    assert load(tmp_path / "a", replace(config), tmp_path).crops(np.arange(2)).shape == (2, channels(config), 64, 64)
 
 
 def medians(sharpness: float, compression: float) -> dict[str, float]:

@@ -67,6 +67,7 @@ def test_the_cache_follows_the_weights(
     make_faceset: Callable[..., Faceset], config: TrainConfig, tmp_path: Path
 ) -> None:
     make_faceset(tmp_path / "a")
+    config = replace(config, drive="picture")
 
     def pixels(config: TrainConfig) -> np.ndarray:
         return load_side("source", open_faceset(tmp_path / "a"), config, tmp_path, True, no_progress).pixels.copy()

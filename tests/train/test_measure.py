@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from curate.dataset.faceset import Faceset, open_faceset
+from curate.select.learned import errors_of
 from curate.types import Floats, Image
 from tests.tables import write_rows
 from train.config import TrainConfig
@@ -127,3 +128,11 @@ def test_the_page_of_a_run_names_what_it_is(pair: tuple[Path, Path], config: Tra
         and data["facts"]["precision"] == "fp32"
         and data["trend"]["level"] == found.level
     )
+
+
+def test_a_run_says_which_held_out_faces_it_cannot_do_yet(pair, config: TrainConfig, tmp_path: Path) -> None:
+    train(replace(config, preview_every=3), *pair, tmp_path / "run")
+    errors = errors_of(tmp_path / "run")
+    ids = set().union(*(open_faceset(folder).table(["face_id"])["face_id"] for folder in pair))
+    assert errors and set(errors) <= ids and all(0 <= error <= 2 for error in errors.values())
+    assert set(errors) & set(open_faceset(pair[0]).selection()["face_id"])

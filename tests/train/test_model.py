@@ -7,11 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from curate.errors import UsageError
 from curate.options import option_of
 from train.config import PRESETS, TrainConfig, same_encoder
 from train.drive import NAMES
 from train.layers import SLOPE, Upsample, layout
 from train.model import Decoder, Df, Liae, Swap, build, parameter_counts, picture
+from train.outlines import MAPS
 
 ARCHES = option_of(TrainConfig, "arch").choices
 
@@ -63,18 +65,18 @@ def test_parameter_counts_of_liae_count_what_is_shared_once_in_all() -> None:
 def test_sides_share_the_encoder_only(config: TrainConfig) -> None:
     model = build(config)
     assert isinstance(model, Df)
-    crops = torch.rand(1, 3, 64, 64)
-    assert not torch.equal(model.through(crops, "source"), model.through(crops, "target"))
-    model.through(crops, "source").sum().backward()
+    crops, maps = torch.rand(1, 3, 64, 64), torch.rand(1, len(MAPS), 64, 64)
+    assert not torch.equal(model.through(crops, "source", maps), model.through(crops, "target", maps))
+    model.through(crops, "source", maps).sum().backward()
     assert all(p.grad is None for p in model.target.parameters())
     assert all(p.grad is not None for p in (*model.encoder.parameters(), *model.source.parameters()))
 
 
-def changed_by(model: Swap, side: str) -> set[str]:
+def changed_by(model: Swap, side: str, acts: Tensor | None = None) -> set[str]:
     """Names of the children of which every parameter is another after a step on one side; the rest are as before."""
     before = {k: v.clone() for k, v in model.state_dict().items()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    model.through(torch.rand(2, 3, 64, 64), side).square().sum().backward()
+    model.through(torch.rand(2, 3, 64, 64), side, acts).square().sum().backward()
     optimizer.step()
     same = {k: torch.equal(v, before[k]) for k, v in model.state_dict().items()}
     names = {name: {s for k, s in same.items() if k.startswith(name + ".")} for name, _ in model.named_children()}
@@ -83,9 +85,12 @@ def changed_by(model: Swap, side: str) -> set[str]:
 
 
 def test_a_step_on_the_source_leaves_what_is_the_targets(config: TrainConfig) -> None:
-    liae = replace(config, arch="liae")
-    assert changed_by(build(config), "source") == {"encoder", "performance", "source"}
-    assert changed_by(build(liae), "source") == {"encoder", "performance", "inter_ab", "decoder"}
+    liae, maps = replace(config, arch="liae"), torch.rand(2, len(MAPS), 64, 64)
+    assert changed_by(build(config), "source", maps) == {"encoder", "source"}
+    assert changed_by(build(liae), "source", maps) == {"encoder", "inter_ab", "decoder"}
+    assert changed_by(build(liae), "target", maps) == {"encoder", "inter_ab", "inter_b", "decoder"}
+    df, liae = replace(config, drive="scores"), replace(liae, drive="scores")
+    assert changed_by(build(df), "source") == {"encoder", "performance", "source"}
     assert changed_by(build(liae), "target") == {"encoder", "performance", "inter_ab", "inter_b", "decoder"}
 
 
@@ -95,7 +100,7 @@ def test_the_swap_of_liae_is_the_targets_crop_without_the_targets_code(config: T
     crops = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         swap, own = model.through(crops, "source"), model.through(crops, "target")
-        code, _, performed, seen = model.encode(crops)
+        code, _, performed, seen, _ = model.encode(crops)
         shared = model.inter_ab(code, performed, seen)
         assert torch.equal(swap, model.decoder(torch.cat([shared, shared], 1)))
         for parameter in model.inter_b.parameters():
@@ -107,8 +112,10 @@ def test_the_swap_of_liae_is_the_targets_crop_without_the_targets_code(config: T
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_an_encoder_fits_another_run_of_the_same_shape(config: TrainConfig, arch: str) -> None:
+    config = replace(config, drive="scores")
     one, other = replace(config, arch=arch), replace(config, arch=arch, seed=1, residuals=1)
-    assert same_encoder(one, other)
+    assert same_encoder(one, other) and not same_encoder(one, replace(one, drive="outlines"))
+    assert same_encoder(replace(one, drive="picture"), replace(one, drive="outlines"))
     assert not same_encoder(one, replace(one, arch="df" if arch == "liae" else "liae"))
     first, second = build(one), build(other)
     crops = torch.rand(1, 3, 64, 64)
@@ -166,7 +173,7 @@ def test_df_is_bit_for_bit_what_it_was_before_there_was_liae(config: TrainConfig
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_scores_move_what_is_drawn_and_the_picture_can_be_hidden(config: TrainConfig, arch: str) -> None:
-    model, crops = build(replace(config, arch=arch, modulation=True)), torch.rand(4, 3, 64, 64)
+    model, crops = build(replace(config, drive="scores", arch=arch, modulation=True)), torch.rand(4, 3, 64, 64)
     scores, none, all_seen = torch.randn(4, len(NAMES)), torch.zeros(4, 1), torch.ones(4, 1)
     still, _ = model(crops[:2], crops[2:], torch.zeros(4, len(NAMES)), all_seen)
     moved, _ = model(crops[:2], crops[2:], scores, all_seen)
@@ -221,3 +228,29 @@ def test_no_checkerboard_at_the_start(config: TrainConfig, codes: int) -> None:
         if isinstance(block, Upsample):
             nn.init.kaiming_normal_(block.expand.weight)
     assert checkerboard(decoder, wide, codes) > 3
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_draws_its_size(preset: str) -> None:
+    with torch.device("meta"):
+        crops = torch.empty(2, 3, PRESETS[preset].size, PRESETS[preset].size)
+        model = build(PRESETS[preset])
+        drawn = model(crops, crops)
+    assert [tuple(d.shape) for d in drawn] == [(2, 4, *crops.shape[2:])] * 2
+
+
+def test_shuffled_heads_start_with_flat_pixels_and_learn(config: TrainConfig) -> None:
+    shuffled = replace(config, head="shuffle", size=64, base=8, drive="picture")
+    model = build(shuffled)
+    assert model.encode(torch.rand(1, 3, 64, 64)).code.shape[2:] == (8, 8)
+    drawn = model.through(torch.rand(1, 3, 64, 64), "source")
+    pairs = drawn.unfold(2, 2, 2).unfold(3, 2, 2)
+    assert drawn.shape == (1, 4, 64, 64) and torch.allclose(pairs, pairs[..., :1, :1].expand_as(pairs))
+    drawn.sum().backward()
+    weight = model.parts("source")[0].head.weight
+    assert weight.grad is not None and weight.grad.abs().sum() > 0
+
+
+def test_a_base_must_fit_the_size(config: TrainConfig) -> None:
+    with pytest.raises(UsageError, match="--base 12: --size 64 must be the base times a power of 2"):
+        replace(config, base=12)

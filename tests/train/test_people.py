@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from curate.errors import UsageError
+from curate.settings import Settings
 from train.people import check_people
 from train.run import Run, SideInfo
 
@@ -17,8 +18,8 @@ class Looks:
 
     anchor = None
 
-    def __init__(self, name: str, first: float) -> None:
-        self.folder, self._first = Path(name), first
+    def __init__(self, name: str, first: float, identifier: str = "dlib") -> None:
+        self.folder, self._first, self.settings = Path(name), first, Settings(identifier=identifier)
 
     def identity(self) -> np.ndarray:
         vector = np.zeros(128, np.float32)
@@ -38,6 +39,8 @@ def test_resume_on_another_person_is_refused(caplog) -> None:
     assert not caplog.records
     with pytest.raises(UsageError, match=r"--resume: a shows another person than the source .* 0\.90, limit 0\.5"):
         check_people(sides, run(0.0))  # type: ignore[arg-type]
+    other = {**sides, "source": Looks("a", 0.9, "sface")}
+    check_people(other, run(0.0))  # type: ignore[arg-type]  # vectors of two models say nothing about each other
 
 
 def test_one_person_on_both_sides_is_told(caplog) -> None:

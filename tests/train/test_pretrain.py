@@ -79,7 +79,7 @@ def test_a_prior_is_forgotten_with_any_of_its_people(people: list[Path], config:
     text = (tmp_path / "prior/run.json").read_text()
     assert forgotten_name("B") in text and '"B"' not in text and "A, B, C" not in text
     assert not (tmp_path / "prior/model.safetensors").exists()
-    assert open_run(tmp_path / "prior").drive is None
+    assert open_run(tmp_path / "prior").drive is None and open_run(tmp_path / "prior").outlines is None
 
 
 def test_every_faceset_is_drawn_equally_often(people: list[Path], config: TrainConfig, tmp_path: Path) -> None:

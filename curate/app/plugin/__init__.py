@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from curate.app import actions, launch, panels
+from curate.app.operators import Ban, CorrectFace, Free, Operator, Pin, SomebodyElse, ThisIsTheSubject, notified
 from curate.app.views import LEFT_OUT, SELECTED
 from curate.dataset.faceset import open_faceset
 from curate.errors import FacesetError
@@ -50,44 +50,7 @@ def target_of(folder: str | None) -> Path | None:
     return Path(folder) if folder and folder != NO_TARGET else None
 
 
-def notified(ctx: Any, work: Callable[[], str]) -> dict[str, str]:
-    """The message of `work`, or of its error, which is shown to the user."""
-    try:
-        message, variant = work(), "success"
-    except FacesetError as error:
-        message, variant = str(error), "error"
-    ctx.ops.notify(message, variant=variant)
-    return {"message": message}
-
-
-class _Operator(foo.Operator):  # type: ignore[misc]  # FiftyOne has no types
-    """An operator whose result is a message."""
-
-    name, label, hint, icon = "", "", "", ""
-    risk = "low"
-    form = False
-
-    @property
-    def config(self) -> Any:
-        """Name, label and risk."""
-        return foo.OperatorConfig(
-            name=self.name,
-            label=self.label,
-            description=self.hint,
-            icon=self.icon,
-            dynamic=self.form,
-            risk_level=types.RiskLevel(self.risk),
-        )
-
-    def resolve_placement(self, ctx: Any) -> Any:
-        """A button above the faces, on datasets of a faceset."""
-        if launch.INFO not in ctx.dataset.info:
-            return None
-        button = types.Button(label=self.label, icon=self.icon, prompt=self.form)
-        return types.Placement(types.Places.SAMPLES_GRID_SECONDARY_ACTIONS, button)
-
-
-class ChooseAgain(_Operator):
+class ChooseAgain(Operator):
     name, label = "choose_again", "Choose again"
     hint = "Choose other faces and show them; nothing is saved before Write selection"
     icon, form = "shuffle", True
@@ -129,7 +92,7 @@ class ChooseAgain(_Operator):
         return notified(ctx, work)
 
 
-class WriteSelection(_Operator):
+class WriteSelection(Operator):
     name, label = "write_selection", "Write selection"
     hint = "Save the selection shown to the faceset"
     icon = "save"
@@ -137,61 +100,6 @@ class WriteSelection(_Operator):
     def execute(self, ctx: Any) -> dict[str, str]:
         """Run the operator; its message."""
         return notified(ctx, lambda: f"The selection of {actions.write(ctx.dataset)} faces is saved.")
-
-
-class _Mark(_Operator):
-    how: Literal["pin", "ban", "free"]
-    done = ""
-
-    def execute(self, ctx: Any) -> dict[str, str]:
-        """Run the operator; its message."""
-
-        def work() -> str:
-            wanted = ctx.selected or (ctx.view.values("id") if ctx.has_custom_view else [])
-            count = actions.mark(ctx.dataset, wanted, self.how)
-            ctx.ops.clear_selected_samples()
-            ctx.ops.reload_dataset()
-            faces = "1 face is" if count == 1 else f"{count} faces are"
-            return f"{faces} {self.done}. This takes effect the next time you use Choose again."
-
-        return notified(ctx, work)
-
-
-class Pin(_Mark):
-    how, icon = "pin", "push_pin"
-    name, label, hint, done = "pin", "Pin faces", "Always choose the ticked faces, or those of the view", "pinned"
-
-
-class Ban(_Mark):
-    how, icon = "ban", "block"
-    name, label, hint, done = "ban", "Ban faces", "Never choose the ticked faces, or those of the view", "banned"
-
-
-class Free(_Mark):
-    how, icon = "free", "link_off"
-    name, label, hint, done = (
-        "free",
-        "Free faces",
-        "Remove the pin or ban of the ticked faces, or of those of the view",
-        "neither pinned nor banned any more",
-    )
-
-
-class ThisIsTheSubject(_Operator):
-    name, label = "this_is_the_subject", "This is the subject"
-    hint = "Make the person on the ticked faces the subject, and choose faces of that person"
-    icon, risk = "how_to_reg", "medium"
-
-    def execute(self, ctx: Any) -> dict[str, str]:
-        """Run the operator; its message."""
-
-        def work() -> str:
-            person = actions.make_subject(ctx.dataset, ctx.selected)
-            ctx.ops.clear_selected_samples()
-            ctx.ops.reload_dataset()
-            return f"Person {person} is now the subject. Faces were chosen with the options of the last selection."
-
-        return notified(ctx, work)
 
 
 def _targets(ctx: Any) -> Any:
@@ -214,7 +122,7 @@ def shown_faces(ctx: Any) -> set[str] | None:
     return set(ctx.view.values("face_id"))
 
 
-class LeftOut(_Operator):
+class LeftOut(Operator):
     name, label = "left_out", "Left out"
     hint = "Show the faces that are not selected, by reason, the most doubtful of each reason last"
     icon = "filter_alt_off"
@@ -229,7 +137,7 @@ class LeftOut(_Operator):
         return {"message": message}
 
 
-class Selection(_Operator):
+class Selection(Operator):
     name, label = "selection", "Selection"
     hint = "Show the selected faces, in order of choice"
     icon = "checklist"
@@ -359,12 +267,13 @@ class GapsPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
             return
         try:
             faceset = actions.faceset_of(ctx.dataset)
-            found = gaps_for(faceset, open_faceset(target), read_outcome(faceset).weights)
+            wanted = open_faceset(target)
+            found = gaps_for(faceset, wanted, read_outcome(faceset).weights)
         except FacesetError as error:
             ctx.panel.state.said = panels.escaped(str(error))
             return
         ctx.panel.state.gaps = [
-            {"text": panels.gap_text(i, gap), "near": list(gap.nearest)} for i, gap in enumerate(found, 1)
+            {"text": panels.gap_text(i, gap, wanted.clips), "near": list(gap.nearest)} for i, gap in enumerate(found, 1)
         ]
         number = "1 gap:" if len(found) == 1 else f"{len(found)} gaps, the largest first:"
         ctx.panel.state.said = number if found else NO_GAP
@@ -389,7 +298,8 @@ class GapsPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
 
 
 OPERATORS = (
-    Selection, LeftOut, ChooseAgain, WriteSelection, Pin, Ban, Free, ThisIsTheSubject, CoveragePanel, GapsPanel
+    Selection, LeftOut, ChooseAgain, WriteSelection, Pin, Ban, Free, ThisIsTheSubject, SomebodyElse, CorrectFace,
+    CoveragePanel, GapsPanel,
 )  # fmt: skip
 
 

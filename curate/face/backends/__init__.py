@@ -120,6 +120,12 @@ def _dlib_identifier() -> Identifier:
     return DlibIdentifier()
 
 
+def _sface_identifier() -> Identifier:
+    from curate.face.backends.sface import SFaceIdentifier
+
+    return SFaceIdentifier()
+
+
 DETECTORS: dict[str, Callable[[], Detector]] = {
     "litert": _litert_detector,
     "dlib": _dlib_detector,
@@ -130,14 +136,14 @@ LANDMARKERS: dict[str, Callable[[], Landmarker]] = {
     "face-alignment": _face_alignment_landmarker,
     "face-alignment-2d": _face_alignment_landmarker_2d,
 }
-IDENTIFIERS: dict[str, Callable[[], Identifier]] = {"dlib": _dlib_identifier}
+IDENTIFIERS: dict[str, Callable[[], Identifier]] = {"dlib": _dlib_identifier, "sface": _sface_identifier}
 
 
 def weights(settings: Settings) -> dict[str, str]:
     """File to SHA-256 of all weights that the settings' backends may use (of face-alignment's its first ten digits)."""
     names = [models.LANDMARKER]  # the canonical mesh is in it, whatever finds the landmarks
     names += [models.DETECTOR, models.DETECTOR_SMALL] if settings.detector == "litert" else []
-    names += [models.IDENTITY] if settings.identifier == "dlib" else []
+    names += [models.SFACE if settings.identifier == "sface" else models.IDENTITY]
     chosen = (f"--detector {settings.detector}", f"--landmarker {settings.landmarker}")
     optional = [file for choice in chosen for file in fan_weights.NEEDS.get(choice, ())]
     return {n: models.WEIGHTS[n].sha256 for n in names} | {file.name: file.sha256 for file in optional}

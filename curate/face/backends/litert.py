@@ -28,8 +28,8 @@ from curate.types import Detection, Floats, Image, Landmarks
 MIN_SCORE = 0.5
 OVERLAP = 0.3
 MIRROR_YAW, MIRROR_RANGE = 35.0, 10.0
-"""Degrees of yaw from which on the mirror image of a face is read as well, and over which it gains its full weight: on
-968 pictures of AFLW2000-3D that makes pitch and roll of turned heads 7 % more accurate."""
+"""Degrees of yaw from which on the mirror image of a face is read as well, and over which it gains its full weight: of
+138 heads past 45 degrees in AFLW2000-3D the mean error falls from 8.0 to 7.4 degrees."""
 
 
 @contextlib.contextmanager
@@ -165,8 +165,12 @@ class LiteRTLandmarker:
         back = np.linalg.inv(turn)
         points[:, :2] = (points[:, :2] - matrix[:, 2]) @ back.T
         points[:, 2] /= zoom
-        shapes = self._blendshapes(points[None, BLENDSHAPE_POINTS, :2].astype(np.float32))[0]
-        return Landmarks(points.astype(np.float32), score, cast(Floats, shapes.reshape(-1).astype(np.float32)))
+        return Landmarks(points.astype(np.float32), score, self.blendshapes(points))
+
+    def blendshapes(self, points: NDArray[np.floating]) -> Floats:
+        """(52,) blendshapes 0..1 of landmarks (478, 2|3), whoever put them there."""
+        shapes = self._blendshapes(np.asarray(points[None, BLENDSHAPE_POINTS, :2], np.float32))[0]
+        return cast(Floats, shapes.reshape(-1).astype(np.float32))
 
     def _read(self, crop: Image) -> tuple[NDArray[np.float64], float]:
         """(478, 3) points in pixels of the crop, and the presence score."""

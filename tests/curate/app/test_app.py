@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 import cv2
 import numpy as np
@@ -26,6 +26,7 @@ from curate.dataset.faceset import Faceset, create, open_faceset, write_selectio
 from curate.errors import MissingError, UsageError, WorkError
 from curate.schema import COLUMNS, SELECTION_SCHEMA
 from curate.select.cluster import map2d
+from curate.select.gaps import Gap
 from curate.select.space import Space
 from curate.settings import Settings
 from curate.types import Clip, Subject
@@ -185,6 +186,7 @@ def story(folder: Path) -> dict[str, object]:
         told["other faces"] = look(fo, name, drawn)
         told["other yaw"] = fo.load_dataset(name).distinct("yaw")
         told["acted"] = acted(fo, name, folder)
+        told["corrected"] = corrected(fo, name, folder)
         told["failures"] = failures(fo, folder)
         told["footage"] = footage(fo, folder)
         told["two"] = launch.load([folder, copied(folder)])
@@ -252,6 +254,29 @@ def details(fo, name: str) -> dict[str, object]:
 def copied(folder: Path) -> Path:
     """The faceset again, elsewhere."""
     return Path(shutil.copytree(folder, folder.parent / "elsewhere" / folder.name))
+
+
+def corrected(fo, name: str, folder: Path) -> dict[str, object]:
+    """A row that changed alone, shown without loading anything again; a whole track that is banned."""
+    from curate.app import actions
+
+    faceset, dataset = open_faceset(folder), fo.load_dataset(name)
+    table = faceset.table()
+    with actions._in_step(faceset) as shown:
+        table.loc[table["frame"] == 20, "yaw"] = -33.0
+        write_rows(faceset, table)
+        app_dataset.show_face(shown, faceset, "0123456789ab-0000020-0")
+    ids = dict(zip(*dataset.values(["frame", "id"]), strict=True))
+    track = int(table.loc[table["frame"] == 20, "track"].iloc[0])
+    count = actions.ban_tracks(dataset, [ids[20]])
+    dataset.reload()
+    pages = actions.correction_pages(dataset, [ids[20]])
+    return {
+        "yaw": dict(zip(*dataset.values(["frame", "yaw"]), strict=True)),
+        "in step": launch.shown_dataset(faceset) is not None,
+        "banned": [count, int((table["track"] == track).sum())],
+        "page": next(iter(pages.values())),
+    }
 
 
 def acted(fo, name: str, folder: Path) -> dict[str, object]:
@@ -428,6 +453,13 @@ def told(folder: Path, database_server: None, tmp_path_factory: pytest.TempPathF
     return json.loads((database / "told.json").read_text(encoding="utf-8")) | {"database": str(database)}
 
 
+def test_a_corrected_face_is_shown_alone_and_a_track_is_banned(told: dict[str, dict]) -> None:
+    corrected = told["corrected"]
+    assert {frame for frame, yaw in corrected["yaw"].items() if yaw != 12.5} == {"20"} and corrected["in step"]
+    assert corrected["banned"][0] == corrected["banned"][1] > 0
+    assert unquote(corrected["page"]).startswith("/correct?folder=") and "0123456789ab-0000020-0" in corrected["page"]
+
+
 def test_people_choose_again_pin_ban_and_write(told: dict[str, dict]) -> None:
     acted = told["acted"]
     assert "@faceset/faceset" in acted["plugins"]
@@ -474,6 +506,17 @@ def test_a_cell_of_the_panel_holds_the_faces_that_it_counts() -> None:
         assert inside.sum() == found[row, column]
     with pytest.raises(UsageError, match="the chart covers"):
         panels.bounds(chart, 200, 0)
+
+
+def test_time_codes_of_a_gap_open_only_clips_that_may_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = [Clip(n, str(tmp_path / f"{n}.mp4"), n, "video", 64, 48, 9, 25, 9 / 25) for n in ("here (1)", "there")]
+    spans = (("here (1)", 62.0, 64.0), ("there", 1.0, 2.0))
+    gap = Gap("smiling", 0.5, None, None, None, 0.1, 1.0, spans, (), ())
+    assert "Play" not in panels.gap_text(1, gap, clips)
+    monkeypatch.setattr(panels, "media", [clips[0].path])
+    text = panels.gap_text(1, gap, clips)
+    assert text.count("/media?") == 1
+    assert text.endswith(f" 01:02.0](/media?{urlencode({'filepath': clips[0].path})}#t=62.00).")
 
 
 def test_markdown_shows_names_as_they_are() -> None:

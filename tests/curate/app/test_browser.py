@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import cv2
 import numpy as np
@@ -21,7 +23,8 @@ import pandas as pd
 import pytest
 
 from curate.app import launch, panels
-from curate.dataset.faceset import Faceset, create, write_selection
+from curate.dataset import corrections
+from curate.dataset.faceset import Faceset, create, open_faceset, write_selection
 from curate.dataset.pins import read_pins
 from curate.settings import Settings
 from curate.types import Subject
@@ -52,8 +55,16 @@ def faceset(tmp_path_factory: pytest.TempPathFactory) -> Faceset:
 
 
 @pytest.fixture(scope="module")
+def heads(head_facesets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Faceset:
+    """A faceset with parts and crops, of a generated head."""
+    folder = tmp_path_factory.mktemp("heads") / "heads"
+    shutil.copytree(head_facesets["source"], folder)
+    return open_faceset(folder)
+
+
+@pytest.fixture(scope="module")
 def address(
-    browser, faceset: Faceset, database_server: None, tmp_path_factory: pytest.TempPathFactory
+    browser, faceset: Faceset, heads: Faceset, database_server: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind((launch.ADDRESS, 0))
@@ -64,14 +75,15 @@ def address(
     }
     log = tmp_path_factory.mktemp("log")
     told, printed = log / "stderr", log / "stdout"
-    command = [sys.executable, "-m", "faceset", "app", str(faceset.folder), "--port", str(port), "--no-browser"]
+    folders = [str(faceset.folder), str(heads.folder)]
+    command = [sys.executable, "-m", "faceset", "app", *folders, "--port", str(port), "--no-browser"]
     with told.open("w") as stderr, printed.open("w") as stdout:
         running = subprocess.Popen(
             [*command, "--json"], env=environment, stderr=stderr, stdout=stdout, start_new_session=True
         )
     where = f"http://{launch.ADDRESS}:{port}"
     end = time.monotonic() + 180
-    while "the map is drawn" not in told.read_text() or not answers(f"{where}/fiftyone"):
+    while told.read_text().count("the map is drawn") < 2 or not answers(f"{where}/fiftyone"):
         assert running.poll() is None, told.read_text()
         assert time.monotonic() < end, "the App does not answer"
         time.sleep(0.5)
@@ -131,6 +143,40 @@ def test_pin_choose_again_and_write_change_the_files(browser, address: str, face
     operate(page, "Write selection")
     page.wait_for_selector("text=is saved already", timeout=60_000)
     page.close()
+
+
+def test_dragging_a_handle_corrects_the_face_and_nothing_else(browser, address: str, heads: Faceset) -> None:
+    face, before = str(heads.selected(["face_id"])["face_id"].iloc[0]), heads.table()
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    page = context.new_page()
+    where = address.partition("/datasets/")[0]
+    query = urlencode({"folder": str(heads.folder.resolve()), "face": face})
+    assert page.goto(f"{where}/correct?{query}").status == 403  # without the token
+    page.goto(f"{where}/correct?{query}&token={address.partition('token=')[2]}")
+    page.wait_for_url(lambda url: "token" not in url)
+    page.wait_for_selector(".handle", timeout=60_000)
+    chin = page.locator(".handle[aria-label=chin]").bounding_box()
+    middle = chin["x"] + chin["width"] / 2, chin["y"] + chin["height"] / 2
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0], middle[1] + 60, steps=4)
+    page.mouse.up()
+    page.get_by_role("button", name="Edit the outline").click()
+    page.locator(".corner").first.focus()
+    page.keyboard.press("Shift+ArrowUp")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_selector("text=Saved. The face is scored again.", timeout=60_000)
+    after, correction = heads.table(), corrections.correction_of(heads.folder, corrections.read(heads.folder)[face])
+    others = before["face_id"] != face
+    pd.testing.assert_frame_equal(after[others], before[others])
+    assert after.loc[~others, "landmark_confidence"].item() == 1
+    assert list(correction.handles) == ["chin"] and len(correction.outline) == 24
+    page.get_by_role("button", name="Restore the face as found").click()
+    page.wait_for_selector("text=The face is as it was found.", timeout=60_000)
+    pd.testing.assert_frame_equal(heads.table(), before)
+    answer = page.evaluate("fetch('/correct/face?folder=/etc&face=x').then((a) => a.text())")
+    assert "was not opened with this faceset" in answer
+    context.close()
 
 
 def test_a_click_on_a_cell_shows_its_faces(browser, address: str, faceset: Faceset) -> None:

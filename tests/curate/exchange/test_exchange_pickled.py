@@ -7,6 +7,7 @@ import pickle
 import random
 import struct
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,11 @@ def test_what_is_written_python_reads_and_we_do() -> None:
     assert raw[:2] == b"\x80\x03", "Python 3.6, which DeepFaceLab runs on, reads protocols up to 4"
     with pytest.raises(TypeError, match="ndarray"):
         pickled.dumps({"a": np.zeros(2)})
+    mask = {"xseg_mask": np.arange(300, dtype=np.uint8)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # numpy's old name, which DeepFaceLab's numpy has
+        assert same(pickle.loads(pickled.dumps(mask)), mask)  # noqa: S301  # our own
+    assert same(pickled.loads(pickled.dumps(mask)), mask)
 
 
 def test_the_numbers_of_deepfacelab_s_enums_are_read() -> None:

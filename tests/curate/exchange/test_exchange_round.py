@@ -94,6 +94,22 @@ def _frame(program: str, file: str) -> str:
     return f"{number:05d}.png" if program == "dfl" else f"source_{number:06d}.mp4"
 
 
+def test_the_mask_in_deepfacelab_s_metadata_is_the_face(faces, exported) -> None:
+    rows = open_faceset(faces).selected().set_index("face_id")
+    masked = 0
+    for path in exported["dfl"].glob("*.jpg"):
+        values = dfl.metadata(path.read_bytes())
+        clear = rows.loc[path.stem, "FaceOcclusionPrevention"] >= 0.9
+        assert (values["xseg_mask"] is not None) == clear
+        if clear:
+            mask = cv2.imdecode(values["xseg_mask"], cv2.IMREAD_UNCHANGED)
+            assert mask.shape == cv2.imread(str(path)).shape[:2] and mask.dtype == np.uint8
+            inside = [mask[round(y), round(x)] for x, y in values["landmarks"][27:68]]
+            assert min(inside) == 255 and mask[0].max() == 0, "nose, eyes and mouth are the face, the border is not"
+            masked += 1
+    assert masked, "the heads have nothing in front of them"
+
+
 def test_frames_are_named_as_asked(faces, tmp_path) -> None:
     export(faces, tmp_path / "out", "dfl", size=128, frame_names="clip")
     path = next((tmp_path / "out").glob("*.jpg"))

@@ -203,10 +203,10 @@ def test_only_one_process_writes(head_facesets, tmp_path) -> None:
 
 def test_follow_gives_one_row_a_frame(head_clips, head_facesets) -> None:
     identity = open_faceset(head_facesets["target"]).identity()
-    found = follow(head_clips["target"], identity)
+    found = follow(head_clips["target"], identity).rows
     assert found["frame"].is_unique and len(found) >= 38
     assert found["landmarks"][0].shape == (478, 3)
-    assert follow(head_clips["source"], -identity).empty
+    assert follow(head_clips["source"], -identity).rows.empty
 
 
 def test_real_clips_keep_one_person(clips_folder: Path, tmp_path) -> None:
@@ -245,9 +245,20 @@ def test_seen_in_a_mirror_one_side_is_kept_for_the_whole_shot(head_clips, tmp_pa
     assert len(kept) == len(again) == 14 and kept["frame"].is_unique
     assert kept["x"].gt(240).nunique() == again["x"].gt(240).nunique() == 1, "no jump from side to side"
     assert "14 faces show the subject a second time and are not kept" in done.people[1]
-    assert follow(film, None)["layer"].eq(0).all()
-    both = follow(film, None, again=True)
+    assert follow(film, None).rows["layer"].eq(0).all()
+    both = follow(film, None, again=True).rows
     assert both.groupby("layer").size().to_dict() == {0: 14, 1: 14}
+
+
+def test_shots_begin_in_the_table_where_a_render_says_so_and_also_where_no_face_is_seen(head_clips, tmp_path) -> None:
+    film = tmp_path / "cuts.mp4"
+    one, two = ([f.image for f in decode(probe(head_clips[s]))][:6] for s in ("target", "source"))
+    street = np.kron(np.random.default_rng(0).integers(0, 255, (15, 15, 3)), np.ones((16, 16, 1)))
+    write_frames(film, [*one, *[cv2.resize(street, one[0].shape[1::-1]).astype(np.uint8)] * 6, *two])
+    found = follow(film, None)
+    assert found.cuts == (6, 12)
+    shots = curate(request(film, tmp_path / "set")).table.groupby("shot")["frame"].agg(["min", "max"])
+    assert shots.loc[0].tolist() == [0, 5] and shots.loc[2].tolist() == [12, 17]
 
 
 def test_a_dissolve_into_another_person_ends_the_track(head_clips, tmp_path) -> None:
@@ -295,13 +306,13 @@ def test_follow_reads_a_second_of_footage_as_its_faceset_does(head_clips, head_f
     faceset = open_faceset(head_facesets["target"])
     identity, own = faceset.identity(), calibration(faceset)
     table = faceset.table(kept=True).set_index("frame")
-    frames = follow(head_clips["target"], identity, end=0.5, calibrated=own).set_index("frame")
+    frames = follow(head_clips["target"], identity, end=0.5, calibrated=own).rows.set_index("frame")
     both = frames.index.intersection(table.index)
     assert len(both) >= 8
     there, here = (np.stack(list(rows.loc[both, "expression"])) for rows in (table, frames))
     assert np.abs(there - here).max() < 0.02
     assert np.abs(table.loc[both, "pitch"] - frames.loc[both, "pitch"]).max() < 0.5
-    alone = follow(head_clips["target"], identity, end=0.5).set_index("frame")
+    alone = follow(head_clips["target"], identity, end=0.5).rows.set_index("frame")
     assert np.abs(there - np.stack(list(alone.loc[both, "expression"]))).max() > 0.02
 
 

@@ -1,5 +1,6 @@
 """Who is the subject: by anchor, photo or majority; which of its faces is kept."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from curate.dataset.faceset import Faceset
 from curate.errors import NobodyError, UsageError
-from curate.extract.subject import AGAIN, MISSING, NOBODY, OTHER_PERSON, find_people
+from curate.extract.subject import AGAIN, MISSING, NOBODY, OTHER_PERSON, PASSING, find_people
 from curate.extract.tracks import DISSOLVE, Track, Tracks
 from curate.settings import Grouping, Settings
 from curate.types import Anchor
@@ -89,6 +90,25 @@ def test_tracks_without_a_clear_face_are_nobodys() -> None:
     assert found.of([1]).person == {1: MISSING} and found.of([1]).vectors == {}
 
 
+def test_a_passing_track_is_nobody_of_its_own_but_may_be_somebody() -> None:
+    near = PEOPLE[0] + 0.3 / np.sqrt(128)
+    blur = PEOPLE[1] + (PEOPLE[0] - PEOPLE[1]) * 0.3
+    tracks = [track(0, 0, 59), track(0, 70, 72, vector=near, brief=True), track(1, 80, 80, vector=blur, brief=True)]
+    found = find_people(Tracks(tracks), faceset())
+    assert found.person == {0: 0, 1: 0, 2: MISSING} and found.reasons == {2: PASSING} and 2 not in found.vectors
+    assert find_people(Tracks(tracks, {(0, 1)}), faceset()).person[1] == MISSING, "seen next to the one that it is near"
+    assert find_people(Tracks(tracks[-1:]), faceset()).kept == {0}, "nobody else is there"
+
+
+def test_a_photo_is_not_ambiguous_because_of_a_face_in_passing() -> None:
+    photo = PEOPLE[0] + (PEOPLE[2] - PEOPLE[0]) * 0.55
+    assert 0.45 < np.linalg.norm(photo - PEOPLE[0]) < 0.6
+    ghost = PEOPLE[0] + (PEOPLE[1] - PEOPLE[0]) * 0.55
+    given = faceset(references=(tuple(map(float, photo)),))
+    tracks = [track(0, 0, 59), track(0, 70, 71, vector=PEOPLE[2] + (ghost - PEOPLE[2]) * 0.5, brief=True)]
+    assert find_people(Tracks(tracks), given).kept == {0}
+
+
 def test_an_anchor_is_carried_to_another_identity_model_by_its_tracks() -> None:
     tracks = [track(0, 0, 9), track(1, 20, 99)]
     old = Anchor("person", ((9.0,) * 128,), "other", (tracks[0].face,))
@@ -98,13 +118,28 @@ def test_an_anchor_is_carried_to_another_identity_model_by_its_tracks() -> None:
         find_people(Tracks(tracks[1:]), faceset(anchor=old))
 
 
-def test_a_photo_that_suits_two_people_is_not_guessed_from() -> None:
-    photo = (PEOPLE[0] + PEOPLE[1]) / 2
+def test_a_photo_like_a_part_of_the_footage_finds_the_whole_person() -> None:
+    grimace = PEOPLE[0] - (PEOPLE[2] - PEOPLE[0]) * 0.2
+    photo = PEOPLE[0] + (PEOPLE[2] - PEOPLE[0]) * 0.5
+    given = faceset(references=(tuple(map(float, photo)),))
+    away = [np.linalg.norm(photo - vector) for vector in (PEOPLE[0], grimace)]
+    assert away[0] < 0.45 and 0.5 < away[1] < 0.6
+    tracks = [track(0, 0, 99, vector=grimace), track(0, 200, 219), track(1, 300, 400)]
+    assert find_people(Tracks(tracks), given).kept >= {1}
+    assert find_people(Tracks(tracks), given).person[2] == 1
+    with pytest.raises(NobodyError, match="may be somebody else"):
+        find_people(Tracks([tracks[0], tracks[2], replace(tracks[1], brief=True)]), given)
+
+
+def test_a_photo_that_suits_two_people_or_is_far_from_all_is_not_guessed_from() -> None:
     tracks = Tracks([track(0, 0, 59), track(1, 100, 219)])
-    apart = float(np.linalg.norm(photo - PEOPLE[0]))
-    assert 0.45 > apart > 0.36
-    photo += 0.5 * (PEOPLE[2] - photo)
-    assert 0.45 < float(np.linalg.norm(photo - PEOPLE[0])) < 0.6
-    with pytest.raises(NobodyError, match="does not tell two people apart"):
-        find_people(tracks, faceset(references=(tuple(map(float, photo)),)))
-    assert find_people(Tracks(tracks.tracks[:1]), faceset(references=(tuple(map(float, photo)),))).kept == {0}
+    middle = (PEOPLE[0] + PEOPLE[1]) / 2
+    across = np.array(PEOPLE[2] - middle, np.float64)
+    across /= np.linalg.norm(across)
+    for distance, told in ((0.47, "does not tell two people apart"), (0.56, "may be somebody else"), (0.7, "nobody")):
+        photo = middle + across * np.sqrt(distance**2 - np.linalg.norm(middle - PEOPLE[0]) ** 2)
+        given = faceset(references=(tuple(map(float, photo)),))
+        with pytest.raises(NobodyError, match=told):
+            find_people(tracks, given)
+        if distance < 0.5:
+            assert find_people(Tracks(tracks.tracks[:1]), given).kept == {0}, "nobody else is there"

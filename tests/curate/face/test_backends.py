@@ -1,8 +1,8 @@
 """One conformance suite for all detectors, landmarkers and identifiers, a fake of each included.
 
-The networks look at rendered heads whose landmarks are known. Where face-alignment's weights are not in the torch hub
-cache it is left out here (one skipped test each says so) and tests/curate/face/test_fan.py runs its plumbing on made-up
-weights.
+The networks look at rendered heads whose landmarks are known. Where optional weights (face-alignment's, SFace's) are
+not in the cache their backends are left out here (one skipped test each says so), and test_fan.py and test_sface.py
+run their plumbing on made-up weights.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pytest
 
 from curate.errors import MissingError, UsageError
 from curate.extract.pipeline import Request, curate
+from curate.face import weights as models
 from curate.face.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, fan_weights, make
 from curate.face.mesh import AT, canonical, mirrored
 from curate.face.pose68 import FIRST, MESH_OF_68
@@ -84,8 +85,17 @@ FAKES = {"--detector": FakeDetector, "--landmarker": FakeLandmarker, "--identifi
 
 
 def at_hand(flag: str) -> list[str]:
-    """The backends whose weights are here; the other packages' are fetched."""
-    return [n for n in TABLES[flag] if f"{flag} {n}" not in fan_weights.NEEDS or not fan_weights.missing(f"{flag} {n}")]
+    """The backends whose weights are here; those of the defaults are fetched."""
+    return [n for n in TABLES[flag] if not lacking(f"{flag} {n}")]
+
+
+def lacking(choice: str) -> list[str]:
+    """Optional weights of a choice that are not here."""
+    optional = [name for name, file in models.WEIGHTS.items() if file.choice == choice and models.cached(name) is None]
+    return [*optional, *(file.name for file in fan_weights.missing(choice))] if choice in OPTIONAL else []
+
+
+OPTIONAL = (*fan_weights.NEEDS, *(file.choice for file in models.WEIGHTS.values() if file.choice))
 
 
 def every(flag: str) -> pytest.MarkDecorator:
@@ -379,11 +389,10 @@ def test_a_missing_package_is_told_with_the_command(
         make(TABLES[flag], name, flag)
 
 
-@pytest.mark.parametrize("choice", fan_weights.NEEDS)
+@pytest.mark.parametrize("choice", OPTIONAL)
 def test_the_suite_ran_on_the_real_weights_of(choice: str) -> None:
-    lacking = fan_weights.missing(choice)
-    if lacking:
-        pytest.skip(f"{', '.join(f.name for f in lacking)}: not in {fan_weights.folder()}; see test_fan.py")
+    if files := lacking(choice):
+        pytest.skip(f"{', '.join(files)}: not in the cache; see test_fan.py and test_sface.py")
     flag, name = choice.split()
     assert name in at_hand(flag)
 

@@ -66,6 +66,13 @@ def test_offline_one_message_names_file_sources_and_place(cache, monkeypatch) ->
     assert "\n" not in text
 
 
+def test_weights_without_a_mirror_name_their_only_source(cache, monkeypatch) -> None:
+    monkeypatch.setitem(models.WEIGHTS, "fake.bin", replace(FAKE, mirror=None, member=""))
+    monkeypatch.setattr(models, "_from_url", lambda w: b"other bytes")
+    with pytest.raises(WeightsError, match=rf"another hash; no mirror\): download the file from {FAKE.url} and save"):
+        models.fetch("fake.bin")
+
+
 def test_an_unwritable_cache_names_the_variable(monkeypatch, tmp_path) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FACESET_CACHE", str(tmp_path / "file" / "cache"))
@@ -107,5 +114,6 @@ def test_two_processes_at_once(tmp_path) -> None:
 def test_every_entry_is_pinned() -> None:
     for weights in models.WEIGHTS.values():
         assert len(weights.sha256) == 64
-        assert "==" in weights.mirror.requirement and len(weights.mirror.sha256) == 64
+        assert weights.url or weights.mirror
+        assert not weights.mirror or ("==" in weights.mirror.requirement and len(weights.mirror.sha256) == 64)
         assert (Path(models.__file__).parents[1] / "licences" / f"{weights.licence}.txt").is_file()

@@ -35,9 +35,18 @@ def test_a_dissolve_is_found_from_end_to_end(length: int, fade: bool) -> None:
     share = ((np.arange(length) + 1) / (length + 1))[:, None, None]
     film = np.concatenate([a[:40], (1 - share) * a[40:] + share * b[:length], b[length:]])
     found = blended(traces(film))
-    middle = np.flatnonzero((share.ravel() > 0.1) & (share.ravel() < 0.9)) + 40
+    middle = np.flatnonzero((share.ravel() > 0.06) & (share.ravel() < 0.94)) + 40
     assert found[middle].all()
-    assert not found[:36].any() and not found[44 + length :].any()
+    assert not found[:38].any() and not found[42 + length :].any()
+
+
+@pytest.mark.parametrize("length", [10, 17, 40])
+def test_the_ends_are_exact_where_little_moves(length: int) -> None:
+    still, talk = (np.repeat(scene(seed, 1), 90, axis=0) for seed in (1, 2))
+    talk[:, 40:50, 70:90] += 60 * np.random.default_rng(0).random((90, 1, 1))
+    share = np.clip((np.arange(90) - 29) / (length + 1), 0, 1)[:, None, None]
+    found = np.flatnonzero(blended(traces((1 - share) * still + share * talk)))
+    assert found.tolist() == list(range(30, 30 + length))
 
 
 def test_what_is_no_dissolve() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -15,11 +15,13 @@ import pytest
 from curate.errors import FootageError
 from curate.extract.intake import probe_all
 from curate.footage import picture, video
+from curate.footage.flat import NOTE as LOOKS_LOG
 from curate.footage.paths import Footage, expand
 from curate.footage.picture import View
-from curate.footage.reader import Account, packed, unpacked
+from curate.footage.reader import Account, Reader, packed, unpacked
 from curate.footage.sizes import sizes
 from curate.footage.timeline import timeline
+from curate.srgb import encoded8
 from curate.types import Clip, Frame
 
 COUNT = 60
@@ -233,6 +235,21 @@ def test_interlaced_footage_is_deinterlaced_on_reading(tmp_path) -> None:
     assert [f.index for s in segments for f in video.decode(clip, s)] == list(range(25))
 
 
+def test_nothing_is_asked_of_a_container_that_is_closed(tmp_path, monkeypatch) -> None:
+    """The deinterlacer gives its last pictures after the last frame was read."""
+    source = "testsrc2=size=64x48:rate=50:duration=0.4,tinterlace=interleave_top,fieldorder=tff"
+    path = tmp_path / "i.mp4"
+    ffmpeg("-f", "lavfi", "-i", source, "-c:v", "libx264", "-flags", "+ildct+ilme", path)
+    clip, read, account = video.probe(path), Reader.frames, Account()
+
+    def closed(reader: Reader) -> Iterator[tuple[int, object]]:
+        yield from read(reader)
+        reader.stream = None
+
+    monkeypatch.setattr(Reader, "frames", closed)
+    assert len(list(video.decode(clip, account=account))) == clip.frames == account.decoded
+
+
 HDR = "setparams=color_primaries=bt2020:color_trc={}:colorspace=bt2020nc:range=limited"
 
 
@@ -276,6 +293,50 @@ def test_a_cube_table_is_applied(make, tmp_path) -> None:
     assert np.abs(inverted - (255 - plain)).max() <= 1
 
 
+def test_frames_that_a_transmission_lost_are_announced(make, tmp_path) -> None:
+    path = make("a.ts", *X264)
+    data, clip = path.read_bytes(), video.probe(path)
+    lost = tmp_path / "lost.ts"
+    lost.write_bytes(_without_frames(data, path, 20, 26))
+    found = video.probe(lost)
+    assert clip.notes == () and clip.announced == COUNT
+    assert found.announced == COUNT and found.frames <= COUNT - 4, "what came, and what should have"
+    assert any(f"{COUNT - found.frames} frames have been lost in transmission" in note for note in found.notes)
+    uneven = make("b.ts", *X264, "-vf", "select='not(mod(n,3))+gt(mod(n,7),4)'", "-fps_mode", "vfr")
+    assert video.probe(uneven).notes == (), "an uneven rate is no loss"
+
+
+def _without_frames(data: bytes, path: Path, first: int, end: int) -> bytes:
+    """A transport stream without the 188-byte packets of these frames, in the order of the file."""
+    with av.open(str(path)) as container:
+        places = [p.pos for p in container.demux(video=0) if p.size]
+    return data[: places[first] // 188 * 188] + data[places[end] // 188 * 188 :]
+
+
+@pytest.mark.parametrize("curve", ["s-log3", "logc3", "v-log"])
+def test_log_footage_is_noted_and_ordinary_footage_is_not(tmp_path, curve) -> None:
+    curves = {
+        "s-log3": lambda x: (420 + np.log10((x + 0.01) / 0.19) * 261.5) / 1023,
+        "logc3": lambda x: 0.24719 * np.log10(5.555556 * x + 0.052272) + 0.385537,
+        "v-log": lambda x: 0.241514 * np.log10(x + 0.00873) + 0.598206,
+    }
+    y, x = np.mgrid[:64, :96] / (64, 96)[0]
+    light = np.stack([0.9 * x / 1.5, 0.7 * x / 1.5, 0.6 * x / 1.5 + 0.1 * y], axis=-1) ** 2 + 0.012
+    for name, values, noted in (
+        ("log", curves[curve](light), True),
+        ("video", encoded8(light.astype(np.float32)) / 255, False),
+    ):
+        path = tmp_path / f"{name}.mp4"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=25)
+            stream.height, stream.width, stream.pix_fmt = 64, 96, "yuv420p"
+            image = (np.clip(values, 0, 1) * 255).astype(np.uint8)
+            for _ in range(3):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+        assert [LOOKS_LOG in note for note in video.probe(path).notes] == [True] * noted
+
+
 def test_changes_of_the_size_are_found_and_told(make, pictures, tmp_path) -> None:
     one, two = make("a.ts", *X264), make("b.ts", *X264, "-vf", "scale=128:96")
     joined = tmp_path / "joined.ts"
@@ -300,10 +361,10 @@ def test_names_that_look_like_something_else(make, tmp_path, monkeypatch, name) 
 def test_alpha_is_told(tmp_path) -> None:
     path = tmp_path / "a.webm"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x64:duration=0.2,format=yuva420p", "-c:v", "libvpx-vp9", path)
-    assert video.probe(path).notes == ("its alpha channel is left out",)
+    assert ["alpha channel is not read" in note for note in video.probe(path).notes] == [True]
     mov = tmp_path / "a.mov"
     ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x64:duration=0.2,format=rgba", "-c:v", "png", mov)
-    assert video.probe(mov).notes == ("its alpha channel is left out",)
+    assert ["alpha channel is not read" in note for note in video.probe(mov).notes] == [True]
 
 
 def test_what_macos_keeps_beside_a_video_is_no_footage(make, tmp_path) -> None:

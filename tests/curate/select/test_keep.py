@@ -107,6 +107,18 @@ def test_a_long_film_of_different_material_is_kept_nearly_whole():
     assert 0.85 * 16 * 60 < keep(table) <= 16 * 60
 
 
+def test_there_is_no_ceiling(monkeypatch, mixed):
+    table, other = film(120, 4), film(60, 5, name="b", yaw=60)
+    whole, both = keep(table), pd.concat([mixed, other], ignore_index=True)
+    few, added = keep(mixed), keep(both)
+    monkeypatch.setattr("curate.select.keep.MOST_CELLS", 60)
+    assert keep(table) == pytest.approx(whole, rel=0.1) and keep(both) == pytest.approx(added, rel=0.1)
+    assert keep(mixed) == pytest.approx(few, rel=0.1)
+    turned = pd.concat([other.assign(clip="A"), mixed.assign(clip="z")], ignore_index=True)
+    assert keep(turned) == keep(both)
+    assert {w.clip: w.adds > 0 for w in worth(both)} == {"a": True, "b": True}
+
+
 def test_windows_do_not_overlap_and_stay_inside_the_clip(mixed):
     found = windows(mixed)
     assert all(isinstance(w, Window) and 0 <= w.start < w.end <= 60 for w in found)

@@ -134,14 +134,15 @@ def test_row_order_and_index_do_not_matter():
 def test_sets_with_more_cells_than_the_most_are_nested_stable_and_nearly_as_good(monkeypatch):
     table = faces(900)
     exact = {cover: pick(table, 60, cover=cover).coverage for cover in ("footage", "space")}
-    monkeypatch.setattr(kinds, "MOST_CELLS", 300)
+    monkeypatch.setattr(kinds, "MOST_CELLS", 600)
     for cover in ("footage", "space"):
         long = pick(table, 60, cover=cover)
         assert (
             pick(table.sample(frac=1, random_state=1), 20, cover=cover).rows["face_id"].tolist()
             == (long.rows["face_id"].tolist()[:20])
         )
-        assert long.coverage >= 0.9 * exact[cover]
+        # in 54 dimensions no two of these 900 faces are alike, so that 600 cells cannot stand for all of them
+        assert long.coverage >= 0.96 * exact[cover]
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.01])
@@ -177,10 +178,9 @@ def test_quality_decides_between_like_faces():
 
 def test_space_cover_gives_a_held_pose_less_than_footage_cover_does():
     held, rest = faces(900, 1), faces(300, 2)
-    held["yaw"], held["pitch"] = held["yaw"] / 10, held["pitch"] / 10
-    for block in ("expression", "gaze", "lighting"):
-        held[block] = [v * 0.3 for v in held[block]]
-    table = pd.concat([held, rest], ignore_index=True).assign(Sharpness=np.float32(3))
+    held["yaw"] = held["yaw"] / 5
+    held["expression"] = [e * 0.3 for e in held["expression"]]
+    table = pd.concat([held, rest], ignore_index=True)
     share = {c: pick(table, 60, cover=c).rows["face_id"].str.startswith("001").mean() for c in ("space", "footage")}
     assert share["space"] < share["footage"]
 
@@ -372,7 +372,7 @@ def test_what_a_face_stands_for_counts_as_filmed():
     assert share[0] > share[1] + 0.2
 
 
-def test_wrong_wishes_are_refused_at_once():
+def test_wrong_options_are_refused_at_once():
     for wrong, words in (({"budget": "many"}, "--budget many"), ({"cover": "moon"}, "--cover moon")):
         with pytest.raises(UsageError, match=words):
             SelectionOptions(**wrong)

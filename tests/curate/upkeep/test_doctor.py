@@ -1,4 +1,4 @@
-"""What doctor finds, and what it mends."""
+"""What doctor finds, and what it fixes."""
 
 import importlib.metadata
 import json
@@ -62,7 +62,7 @@ def test_package_versions(monkeypatch: pytest.MonkeyPatch, installed: str | None
     (check,) = doctor._packages()
     assert (check.name, check.state) == ("torch", state)
     assert told in check.detail
-    assert check.mend == (None if state == "ok" else "pip install 'torch>=2.13'")
+    assert check.fix == (None if state == "ok" else "pip install 'torch>=2.13'")
 
 
 HEADLESS = "4.14.0\n  GUI:                           NONE"
@@ -91,7 +91,7 @@ def test_opencv(
     assert check.state == state
     assert told in check.detail
     if state != "ok":
-        assert check.mend == "pip install --force-reinstall --no-deps opencv-python-headless==4.14.0.94"
+        assert check.fix == "pip install --force-reinstall --no-deps opencv-python-headless==4.14.0.94"
 
 
 def test_opencv_of_this_machine_loads() -> None:
@@ -138,7 +138,7 @@ def test_cache_that_cannot_be_a_folder_is_missing(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("FACESET_CACHE", str(tmp_path / "file" / "cache"))
     check = doctor._cache()
     assert check.state == "missing"
-    assert "FACESET_CACHE" in str(check.mend)
+    assert "FACESET_CACHE" in str(check.fix)
 
 
 def test_full_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,14 +154,14 @@ def test_signing_key(tmp_path: Path) -> None:
     key.touch(mode=0o600)
     assert doctor._signing(key).state == "ok"
     key.chmod(0o644)
-    assert doctor._signing(key).mend == f"chmod 600 {key}"
+    assert doctor._signing(key).fix == f"chmod 600 {key}"
     assert stat.S_IMODE(key.stat().st_mode) == 0o644
 
 
 def test_missing_weights_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACESET_CACHE", str(tmp_path))
     found = doctor._weights()
-    assert {(c.state, c.mend) for c in found} == {("missing", FIX)}
+    assert {(c.state, c.fix) for c in found} == {("missing", FIX)}
     (tmp_path / weights.LANDMARKER).write_bytes(b"other bytes")
     assert only(weights.LANDMARKER, doctor._weights()).state == "missing"
 
@@ -171,17 +171,15 @@ def test_other_weights_are_optional_and_told_with_their_addresses(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     check = doctor._face_alignment()
-    assert check.state == "warn" and "optional" in check.detail and check.mend is not None
+    assert check.state == "warn" and "optional" in check.detail and check.fix is not None
     files = [file for needed in fan_weights.NEEDS.values() for file in needed]
     assert all(choice in check.detail for choice in fan_weights.NEEDS)
-    assert all(file.url in check.mend for file in files) and str(fan_weights.folder()) in check.mend
+    assert all(file.url in check.fix for file in files) and str(fan_weights.folder()) in check.fix
     fan_weights.folder().mkdir(parents=True)
     for file in files[1:]:
         (fan_weights.folder() / file.name).touch()
     check = doctor._face_alignment()
-    assert (
-        files[0].url in str(check.mend) and files[1].name not in str(check.mend) and "--landmarker" not in check.detail
-    )
+    assert files[0].url in str(check.fix) and files[1].name not in str(check.fix) and "--landmarker" not in check.detail
     (fan_weights.folder() / files[0].name).touch()
     assert doctor._face_alignment().state == "ok"
 
@@ -227,7 +225,7 @@ def test_only_required_things_decide() -> None:
     assert doctor.required_missing([*optional, Check("c", "missing", "")])
 
 
-def test_mend_does_what_it_can_and_tells_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fix_does_what_it_can_and_tells_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(name: str) -> Path:
         if name == weights.IDENTITY:
             raise WeightsError("no source has it")
@@ -243,7 +241,7 @@ def test_mend_does_what_it_can_and_tells_what_failed(monkeypatch: pytest.MonkeyP
         Check("mongod", "warn", "", FIX),
         Check(weights.LANDMARKER, "ok", ""),
     ]
-    assert doctor.mend(found) == [
+    assert doctor.repair(found) == [
         f"{weights.DETECTOR}: {Path('/cache') / weights.DETECTOR}",
         f"{weights.IDENTITY}: no source has it",
         f"mongod: {Path('/cache/mongod')}",
@@ -321,7 +319,7 @@ def test_a_server_that_is_there_is_left_alone(elsewhere: Path, monkeypatch: pyte
     assert commands == []
 
 
-def test_a_link_whose_target_is_gone_is_mended(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_whose_target_is_gone_is_fixed(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_pip(monkeypatch)
     own = mongod.place()
     own.parent.mkdir(parents=True)

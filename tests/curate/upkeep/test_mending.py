@@ -97,10 +97,13 @@ def test_a_clip_removed_and_added_again_gives_the_same_table(halves, head_clips,
     change_pins(faceset, pin=[stays], ban=[gone])
     told = remove_clips(faceset, ["target"], yes=False)
     assert not told.done and (told.clips[0].faces, told.clips[0].files) == (20, 21) and table_hash(folder) == before
+    faceset.reports.mkdir(exist_ok=True)
+    (faceset.reports / "remove.html").write_text("its pictures")
     done = remove_clips(faceset, ["target"], yes=True)
     assert done == replace(told, done=True)
     left = open_faceset(folder)
     assert left.table()["clip"].unique().tolist() == ["target-2"] == [c.name for c in left.clips]
+    assert not faceset.reports.exists()
     assert not (folder / "crops" / "target").exists() and len(list((folder / "parts").iterdir())) == 2
     assert read_pins(left).pinned == (stays,) and read_pins(left).banned == () and not left.selection_path.exists()
     curate(Request((str(folder), f"{head_clips['target']}@0-0.8")))

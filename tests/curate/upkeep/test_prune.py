@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +80,16 @@ def test_other_footage_makes_no_crop(some: Faceset, head_clips, tmp_path: Path) 
     with pytest.raises(FootageError, match="another file"):
         restore(other)
     assert len(crops(other)) == 6
+
+
+def test_a_clip_that_was_moved_is_told_where_to_give_its_new_place(some: Faceset, tmp_path: Path) -> None:
+    gone = tmp_path / "gone.mp4"
+    moved = some.changed(clips=tuple(replace(clip, path=str(gone)) for clip in some.clips))
+    prune(moved, yes=True)
+    select_faceset(moved, SelectionOptions("8"))
+    advice = f"if it was moved, .* faceset curate NEW_PLACE --out {re.escape(shlex.quote(str(some.folder)))}"
+    with pytest.raises(WorkError, match=advice):
+        restore(moved)
 
 
 def test_without_a_selection_nothing_is_dropped(some: Faceset) -> None:

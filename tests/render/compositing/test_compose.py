@@ -62,7 +62,7 @@ def test_a_steady_cast_is_taken_away():
 def test_nothing_is_smoothed_over_a_cut_and_a_face_that_begins_with_a_shot_does_not_fade():
     first, second = picture(0), 255 - picture(9)
     items = [item(i, first, 0.1, face=False) for i in range(20)] + [item(i, second, 0.1) for i in range(20, 40)]
-    shown = list(compose(items, PLAIN))
+    shown = list(compose(items, PLAIN, cuts={20}))
     assert shown[19].face is None
     assert shown[20].mask is not None and shown[20].mask.max() == pytest.approx(1)
     same_shot = [item(i, first, 0.1, face=i >= 20) for i in range(40)]

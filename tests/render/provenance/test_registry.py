@@ -90,3 +90,13 @@ def test_a_folder_that_cannot_be_written_is_one_error(monkeypatch, tmp_path):
     monkeypatch.setenv("FACESET_CONFIG", str(tmp_path / "file" / "config"))
     with pytest.raises(WorkError, match="FACESET_CONFIG"):
         entry()
+
+
+def test_a_withdrawn_entry_is_gone_and_can_be_entered_again() -> None:
+    kept, failed = entry(), entry(title="failed.mp4")
+    assert registry.withdraw(failed) == 1 and registry.find(failed) is None and registry.find(kept) is not None
+    assert registry.withdraw(failed) == 0
+    assert entry(title="resumed.mp4", identifier=failed) == failed
+    assert registry.find(failed).title == "resumed.mp4"
+    assert entry(title="twice.mp4", identifier=failed) == failed
+    assert registry.find(failed).title == "resumed.mp4", "an entry that is there stays"

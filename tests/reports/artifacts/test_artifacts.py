@@ -11,9 +11,12 @@ import pandas as pd
 import pytest
 
 from curate.errors import UsageError
+from curate.extract.follow import Followed
 from curate.face.align import hull_mask
 from curate.face.mesh import canonical
 from curate.face.pose import matrix
+from curate.footage.paths import parse_footage
+from curate.footage.video import probe
 from reports.artifact_page.page import to_json, write
 from reports.artifact_page.passages import verdict
 from reports.artifacts import inspect as inspect_module
@@ -353,8 +356,8 @@ def _video(path: Path, frames, size=240, rate=30, times=None):
 def followed(monkeypatch, landmarks):
     """The face tracker, replaced: landmarks in all frames of a video."""
 
-    def follow(video, identity, workers=1, progress=None):
-        return pd.DataFrame({"frame": range(COUNT), "landmarks": [landmarks] * COUNT})
+    def follow(video, identity, workers=1, progress=None, start=None, end=None):
+        return Followed(pd.DataFrame({"frame": range(COUNT), "landmarks": [landmarks] * COUNT}), ())
 
     monkeypatch.setattr(inspect_module, "follow", follow)
 
@@ -382,6 +385,22 @@ def test_inspect_refuses_another_size_or_other_frames(tmp_path, scene, followed)
         inspect(video, _video(tmp_path / "short.mp4", frames[:10]))
     with pytest.raises(UsageError, match=r"frame 6 is at 0\.200 s in the video and at 0\.300 s in the reference"):
         inspect(video, _video(tmp_path / "late.mp4", frames, times=[i if i < 6 else i + 3 for i in range(12)]))
+
+
+def test_a_render_of_a_range_is_compared_with_that_range(tmp_path, scene, followed):
+    frames = [scene(i) for i in range(20)]
+    footage = _video(tmp_path / "a.mp4", frames)
+    part = _video(tmp_path / "part.mp4", frames[6:14])
+    other = inspect_module._reference(parse_footage(f"{footage}@0.2-0.46"))
+    pairs = list(inspect_module._pairs(probe(part), other))
+    assert [(mine.index, theirs.index) for mine, theirs in pairs] == [(i, i + 6) for i in range(8)]
+    assert inspect(part, Path(f"{footage}@0.2-0.46")).frames == 8
+    facts = inspect_module.page_facts(part, Path(f"{footage}@0.2-0.46"))
+    assert facts["reference_path"] == str(footage) and facts["reference_offset"] == pytest.approx(0.2)
+    with pytest.raises(UsageError, match=r"8 frames.*20 frames.*a.mp4@00:10-01:20"):
+        inspect(part, footage)
+    with pytest.raises(UsageError, match="contains no frame; the clip's last frame is at"):
+        inspect(part, Path(f"{footage}@9-10"))
 
 
 def test_the_page_shows_findings_as_text(tmp_path, scene, landmarks):

@@ -1,0 +1,207 @@
+"""Export of a run as a DFM: one ONNX file that DeepFaceLive, FaceFusion and VisoMaster read.
+
+Input `in_face:0` (N, S, S, 3), the target's crop; outputs `out_face_mask:0` (N, S, S, 1), the target's own mask,
+`out_celeb_face:0` (N, S, S, 3), the swap, and `out_celeb_face_mask:0` (N, S, S, 1), its mask: float32 in 0..1, BGR, in
+this order, as DeepFaceLab's SAEHD exports them. The last layer of the graph is the watermark (render/provenance/
+watermark.py) in every swap, so that the promise of marking holds in other programs too. Beside the file lies a signed
+statement: subject, basis, sources, the file's hash.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from torch import Tensor, nn
+
+from curate.dataset import consent
+from curate.errors import MissingError, UsageError, WorkError
+from curate.face.align import FRAMES
+from curate.runtime.files import atomic, file_sha256
+from curate.safe_io import DAMAGED, one_line
+from render.provenance.keys import SigningKey, installation_key
+from render.provenance.manifest import generator
+from render.provenance.marking_layer import Marking
+from render.provenance.registry import new_entry
+from render.provenance.watermark_code import identifier_text
+from train.model import Swap, picture
+from train.run import Run, load_swapper, open_run
+
+OPSET = 17
+INPUT = "in_face:0"
+OUTPUTS = ("out_face_mask:0", "out_celeb_face:0", "out_celeb_face_mask:0")
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """What the export of a run wrote."""
+
+    out: str
+    statement: str
+    """Path of the signed statement."""
+    size: int
+    """Side of the crops, pixels."""
+    watermark: str
+    """Identifier in every swap."""
+
+
+class Graph(nn.Module):
+    """What the ONNX file computes; see the module."""
+
+    def __init__(self, model: Swap, marking: Marking) -> None:
+        super().__init__()
+        self.model, self.marking = model, marking
+
+    def forward(self, face: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(N, S, S, 3) BGR in 0..1 to the three outputs."""
+        encoded = self.model.encode(face.permute(0, 3, 1, 2).flip(1))
+        swap, mask = picture(self.model.draw(encoded, "source"))
+        own = picture(self.model.draw(encoded, "target"))[1]
+        marked = self.marking(swap)
+        return own.permute(0, 2, 3, 1), marked.flip(1).permute(0, 2, 3, 1), mask.permute(0, 2, 3, 1)
+
+
+def export_dfm(folder: Path, out: Path, force: bool = False) -> ExportedModel:
+    """Write the network of the run in `folder` to `out` (.dfm), and its signed statement to `out`.json.
+
+    Raises MissingError without onnx, ConsentError without a basis, UsageError for a run that cannot be exported, or
+    existing files without `force`.
+    """
+    run = open_run(folder)
+    _check(run, out, force)
+    swapper = load_swapper(run, "cpu")
+    model_sha256 = run.weights_sha256
+    sources = tuple(sha256 for _, sha256 in run.source.clips)
+    identifier = new_entry(
+        title=out.name, subject=run.source.subject.name, basis=run.source.subject.basis, model_sha256=model_sha256,
+        out=str(out.resolve()), source_sha256s=sources,
+    )  # fmt: skip
+    data = onnx_of(swapper.model, run.size, identifier)
+    statement = out.with_name(out.name + ".json")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(out) as temporary:
+            temporary.write_bytes(data)
+        with atomic(statement) as temporary:
+            temporary.write_text(signed(_statement(run, out, identifier), installation_key()), encoding="utf-8")
+    except OSError as error:
+        raise WorkError(f"{out} cannot be written ({error.strerror}): give another --out") from None
+    return ExportedModel(str(out), str(statement), run.size, identifier_text(identifier))
+
+
+def onnx_of(model: Swap, size: int, identifier: int) -> bytes:
+    """The ONNX file of a network for crops of a size, with the watermark `identifier`. Raises MissingError."""
+    try:
+        import onnx  # noqa: F401  # torch writes the file with it
+    except ImportError as error:
+        raise MissingError(f"--format dfm: {error}: pip install 'faceset[onnx]'") from None
+    graph = Graph(model, Marking(identifier, size)).eval()
+    axes = {name: {0: "faces"} for name in (INPUT, *OUTPUTS)}
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that this exporter, which needs no further package, is the older one
+        path = Path(scratch) / "model.onnx"
+        torch.onnx.export(
+            graph, (torch.zeros(1, size, size, 3),), str(path), input_names=[INPUT], output_names=list(OUTPUTS),
+            dynamic_axes=axes, opset_version=OPSET, dynamo=False,
+        )  # fmt: skip
+        return path.read_bytes()
+
+
+def signed(statement: dict[str, Any], key: SigningKey) -> str:
+    """A statement as JSON, with its signature over the statement's canonical JSON and the chain that signed it."""
+    private = serialization.load_pem_private_key(key.private_key, None)
+    text = _canonical(statement)
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        signature = private.sign(text, ec.ECDSA(hashes.SHA256()))
+    elif isinstance(private, rsa.RSAPrivateKey):
+        signature = private.sign(text, _pss(), hashes.SHA256())
+    elif isinstance(private, ed25519.Ed25519PrivateKey):
+        signature = private.sign(text)
+    else:
+        raise UsageError(f"the signing key is of a kind that cannot sign ({type(private).__name__})")
+    return json.dumps(
+        {"statement": statement, "signature": signature.hex(), "certificates": key.chain.decode()}, indent=1
+    )
+
+
+def check(out: Path) -> dict[str, Any]:
+    """The statement of an exported file. Raises WorkError if the file or its statement was changed."""
+    path = out.with_name(out.name + ".json")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        statement: dict[str, Any] = found["statement"]
+        leaf = x509.load_pem_x509_certificates(found["certificates"].encode())[0]
+        _check_signature(leaf.public_key(), bytes.fromhex(found["signature"]), _canonical(statement))
+        digest = statement["sha256"]
+    except InvalidSignature:
+        raise WorkError(f"{path}: the statement was changed after it was signed") from None
+    except DAMAGED as error:
+        raise WorkError(f"{path}: cannot be read ({one_line(error)})") from None
+    if file_sha256(out) != digest:
+        raise WorkError(f"{out}: was changed after it was signed")
+    return statement
+
+
+def _check_signature(public: Any, signature: bytes, text: bytes) -> None:
+    """Raise InvalidSignature unless the key signed the text."""
+    if isinstance(public, ec.EllipticCurvePublicKey):
+        public.verify(signature, text, ec.ECDSA(hashes.SHA256()))
+    elif isinstance(public, rsa.RSAPublicKey):
+        public.verify(signature, text, _pss(), hashes.SHA256())
+    elif isinstance(public, ed25519.Ed25519PublicKey):
+        public.verify(signature, text)
+    else:
+        raise ValueError("the certificate's key is of a kind that cannot sign")
+
+
+def _check(run: Run, out: Path, force: bool) -> None:
+    """Raise UsageError or ConsentError unless the run can be exported to `out`."""
+    if run.people:
+        raise UsageError(f"{run.path} is a prior, which draws nobody: export a run that was initialised from it")
+    consent.require(run.source.subject, str(run.path))
+    consent.require(run.target.subject, str(run.path))
+    if run.config.drive != "picture":
+        raise UsageError(
+            f"{run.path} is driven by {run.config.drive}, which other programs do not measure: train with "
+            "--drive picture to export it"
+        )
+    if out.suffix != ".dfm":
+        raise UsageError(f"--out {out}: the name of a DFM ends with .dfm")
+    if not force and (taken := [p for p in (out, out.with_name(out.name + ".json")) if p.exists()]):
+        raise UsageError(f"--out {taken[0]} already exists: give another name")
+
+
+def _statement(run: Run, out: Path, identifier: int) -> dict[str, Any]:
+    width, centre = FRAMES[run.framing]  # type: ignore[index]  # checked when the run was opened
+    return {
+        "generator": generator(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "title": out.name,
+        "sha256": file_sha256(out),
+        "model_sha256": run.weights_sha256,
+        "subject": asdict(run.source.subject),
+        "target": asdict(run.target.subject),
+        "sources": [{"name": name, "sha256": sha256} for name, sha256 in run.source.clips],
+        "watermark": identifier_text(identifier),
+        "size": run.size,
+        "framing": {"name": run.framing, "width_cm": width, "centre_cm": list(centre)},
+        "synthetic": "Faces that this model draws are generated. Show them as such.",
+    }
+
+
+def _canonical(statement: dict[str, Any]) -> bytes:
+    return json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _pss() -> padding.PSS:
+    return padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
