@@ -93,7 +93,8 @@ class Marking(nn.Module):
         square = (least * least).mean((1, 2)).clamp(min=1e-6)
         missing = self.energy - (plain * plain).mean((1, 2))
         share = ((cross * cross + 4 * square * missing).clamp(min=0).sqrt() - cross) / (2 * square)
-        return (plain + share.clamp(*TEXTURE)[:, None, None] * least).clamp(max=MOST) * shade
+        found: Tensor = (plain + share.clamp(*TEXTURE)[:, None, None] * least).clamp(max=MOST) * shade
+        return found
 
     def _project(self, flat: Tensor) -> Tensor:
         """(N, GRID, GRID) to the values of pilot and bits (N, PILOT + BITS)."""
