@@ -27,6 +27,7 @@ from render import plan
 from render.compositing import label, occlusion
 from render.compositing.compose import Composed, compose
 from render.compositing.layers import in_layers, of_people, sizes
+from render.compositing.settings import MaskSettings
 from render.compositing.swap import Place, Swapper, stored_points, swap_frames
 from render.network import kept
 from render.output import encode
@@ -39,9 +40,13 @@ from render.provenance.watermark import Marker
 
 if TYPE_CHECKING:
     from reports.artifacts.inspector import Inspector
+    from reports.artifacts.parts import InspectedPart
+    from reports.artifacts.reading import Reader
 
 RUN_UP = 3
 """Frames before a part that the artifact measures need."""
+READ_EVERY = 3
+"""Landmarks of the output are read in one frame of this many, for the artifact report."""
 SHOWN = 0.5
 """A frame counts as swapped if its mask exceeds this anywhere."""
 
@@ -127,7 +132,7 @@ def composed_frames(made: Plan, folder: Path, part: RenderPart, wanted: range) -
     """The wanted frames of a part, composited, without the watermark."""
     frames = video.decode(made.clip, segment(made.clip, part.with_neighbours), 16 if made.coding.deep else 8, made.view)
     alone = [(made.person(n), plan.folder_of(folder, n)) for n in range(made.people)]
-    places = [plan.load_faces(own, part.with_neighbours) for _, own in alone]
+    places = [plan.load_scheduled(own, who, part.with_neighbours) for who, own in alone]
     people = [functools.partial(_person, *who, where, wanted) for who, where in zip(alone, places, strict=True)]
     return people[0](frames) if len(people) == 1 else of_people(frames, people, [sizes(where[0]) for where in places])
 
@@ -137,11 +142,14 @@ def _person(
 ) -> Iterator[Composed]:
     """The wanted frames with all faces of one person."""
     swapper, framing = network(str(folder), made.weights_sha256, made.device)
-    typical, cuts = plan.load_typical(folder), plan.load_cuts(folder)
+    typical, cuts, schedule = plan.load_typical(folder), plan.load_cuts(folder), made.schedule
+
+    def mask(frame: int) -> MaskSettings:
+        return schedule.at(frame).mask
 
     def layer(where: dict[int, Place], frames: Iterable[Frame]) -> Iterator[Composed]:
-        faces = swap_frames(frames, where, swapper, framing, made.settings.mask, made.batch, typical is not None)
-        return compose(faces, made.settings, typical, made.coding.deep, wanted, cuts)
+        faces = swap_frames(frames, where, swapper, framing, mask, made.batch, typical is not None)
+        return compose(faces, schedule, typical, made.coding.deep, wanted, cuts)
 
     return in_layers(frames, [functools.partial(layer, where) for where in layers])
 
@@ -217,12 +225,13 @@ def _picked(made: Plan, wanted: set[int]) -> Iterator[Frame]:
 def _write(made: Plan, folder: Path, part: RenderPart, frames: Iterable[Composed]) -> None:
     """The part's video, image sequences, measures and account, in this order."""
     from reports.artifacts.inspector import Inspector
+    from reports.artifacts.reading import Reader
 
     clip, footage_format = made.clip, _format_of(made.clip, made.view)
     rate = Fraction(clip.fps or 25).limit_denominator(1001)
     size = footage_format.size
     marker = Marker(made.identifier, *size, made.slot)
-    inspectors = [Inspector(clip.fps, has_reference=True) for _ in range(made.people)]
+    inspectors = [(Inspector(clip.fps, True), Reader(clip.fps, READ_EVERY)) for _ in range(made.people)]
     sequences, account = writers(made, footage_format), _Account()
     with (
         atomic(part.path(folder, made.coding.suffix)) as path,
@@ -230,8 +239,8 @@ def _write(made: Plan, folder: Path, part: RenderPart, frames: Iterable[Composed
     ):
         for composed in frames:
             inside = composed.frame.index >= part.first
-            for inspector, one in zip(inspectors, each(composed), strict=True):
-                _measure(inspector, replace(one, image=composed.image), not inside)
+            for own, one in zip(inspectors, each(composed), strict=True):
+                _measure(*own, replace(one, image=composed.image), not inside)
             if not inside:
                 continue
             picture = labelled(made, composed)
@@ -243,10 +252,22 @@ def _write(made: Plan, folder: Path, part: RenderPart, frames: Iterable[Composed
                 part.path(folder, ".count").write_text(str(len(account.times)))
         if not account.times:
             raise WorkError(f"{clip.path}: frames {part.first} to {part.end - 1} cannot be decoded; repair the footage")
-    for number, inspector in enumerate(inspectors):
+    for number, (inspector, _) in enumerate(inspectors):
         inspector.part().save(part.path(folder, plan.measures(number)))
     part.path(folder, ".count").write_text(str(part.end - part.first))
     account.save(part.path(folder, ".json"))
+
+
+def measured(made: Plan, folder: Path, first: int, end: int) -> InspectedPart:
+    """Measures of the frames [first, end), composited but not encoded."""
+    from reports.artifacts.inspector import Inspector
+    from reports.artifacts.reading import Reader
+
+    inspector, reader = Inspector(made.clip.fps, has_reference=True), Reader(made.clip.fps, READ_EVERY)
+    with one_thread(made.device):
+        for composed in composed_frames(made, folder, RenderPart(0, first, end), range(first - RUN_UP, end)):
+            _measure(inspector, reader, composed, composed.frame.index < first)
+    return inspector.part()
 
 
 def labelled(made: Plan, composed: Composed) -> NDArray[Any]:
@@ -289,8 +310,11 @@ def _layers(composed: Composed, marked: NDArray[Any]) -> Layers:
     return Layers(plate, composed.image, composed.mask, st, composed.opacity)
 
 
-def _measure(inspector: Inspector, composed: Composed, context: bool) -> None:
+def _measure(inspector: Inspector, reader: Reader, composed: Composed, context: bool) -> None:
     frame = composed.frame
     landmarks = None if composed.face is None else stored_points(composed.face.place.landmarks, frame.square)
-    output = eight_bits(composed.image)
-    inspector.add(frame.index, float(frame.time), output, frame.image, landmarks, composed.mask, context=context)
+    output, own, identity = eight_bits(composed.image), None, None
+    if not context:
+        own = reader.landmarks(frame.index, output, frame.image, landmarks)
+        identity = reader.identity(frame.index, output, landmarks if own is None else own[0])
+    inspector.add(frame.index, float(frame.time), output, frame.image, landmarks, composed.mask, own, context, identity)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from curate.runtime import jobs
 from curate.runtime.files import atomic, file_sha256
 from curate.types import Clip, Progress, no_progress
 from curate.words import quoted
-from render import network, part, plan, publish, workdir
+from render import mend, network, part, plan, publish, stretches, workdir
 from render.compositing.compose import RADIUS, Composed
 from render.options import RenderOptions
 from render.output import mux, sequence, tracking
@@ -86,6 +86,7 @@ def render(
         with publish.withdrawn_on_failure(made):
             _prepare_images(folder, writers, options.force)
             resumed = _render_parts(folder, made, options, progress)
+            made, mended = _mended(folder, made, options, progress) if options.mend else (made, ())
             accounts = [plan.done(folder, each) or {} for each in made.parts]
             reports, offset = publish.artifact_reports(folder, made)
             times = [t for account in accounts for t in account["times"]]
@@ -95,11 +96,14 @@ def render(
             lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
             if options.tracking is not None:
                 publish.tracking_files(folder, made, footage_format, times, options.tracking)
-            pages, sidecar = publish.move_into_place(folder, reports, offset, out, runs, made)
-    return summary_of(
+            told = [str(one) for one in mended]
+            pages, sidecar = publish.move_into_place(folder, reports, offset, out, runs, made, told)
+            settings = _settings_file(out, made) if mended else None
+    done = summary_of(
         out, sidecar, made, accounts, resumed, sound, time.monotonic() - began, (*of_footage(clip), *notes, *lost),
         people_of(runs, pages, counts, [len(report.findings) for report in reports]),
     )  # fmt: skip
+    return replace(done, settings=settings, mended=mended)
 
 
 @dataclass(frozen=True)
@@ -217,6 +221,8 @@ def _runs(paths: Sequence[Path], options: RenderOptions) -> list[Run]:
         found.append(opened)
     if len(found) > 1 and options.layers:
         raise UsageError("--layers: is for one person; render one run at a time, or leave it out")
+    if len(found) > 1 and options.mend:
+        raise UsageError("--mend: is for one person; render one run at a time, or leave it out")
     for number, opened in enumerate(found if len(found) > 1 else ()):
         if not opened.target.identity:
             raise UsageError(f"--and: {opened.path} has no identity of its target, which tells people apart")
@@ -243,12 +249,19 @@ def _opened(footage: Path, options: RenderOptions) -> tuple[Clip, FootageFormat,
 def _planned(runs: Sequence[Run], clip: Clip, coding: Coding, options: RenderOptions) -> plan.Plan:
     first, end = frames_of(clip, options.span)
     casts = [plan.Cast(str(run.path.resolve()), file_sha256(network.weights_of(run.path))) for run in runs]
+    own = () if options.stretches is None else stretches.read(options.stretches, options.settings, _times(clip))
     return plan.Plan(
         casts[0].run, casts[0].weights_sha256, clip, first, end, options.settings, coding, options.device, 0,
         _images(options), None if options.masks is None else str(options.masks.resolve()),
-        tonemap=options.tonemap, deinterlace=options.deinterlace, others=tuple(casts[1:]),
+        tonemap=options.tonemap, deinterlace=options.deinterlace, others=tuple(casts[1:]), stretches=own,
         lut_sha256=file_sha256(Path(clip.lut)) if clip.lut else "",
     )  # fmt: skip
+
+
+def _times(clip: Clip) -> list[float]:
+    """Seconds of every frame from the first one."""
+    line = timeline(Path(clip.path))
+    return [float((t - line.times[0]) * line.base) for t in line.times]
 
 
 def frames_of(clip: Clip, span: str | None) -> tuple[int, int]:
@@ -268,7 +281,7 @@ def _begun(
     folder: Path, wanted: plan.Plan, runs: Sequence[Run], out: Path, options: RenderOptions, progress: Progress
 ) -> plan.Plan:
     """The plan in the folder if it can be resumed; else the wanted one, with the faces located and an identifier."""
-    earlier = workdir.resumable(folder, wanted, all(network.ended(run.path) for run in runs))
+    earlier = workdir.resumable(folder, wanted, all(network.ended(run.path) for run in runs), options.mend)
     if earlier is not None:
         log.info("%s: resuming an interrupted render", out)
         publish.register(earlier, runs, out, earlier.identifier)
@@ -338,3 +351,35 @@ def _render_parts(folder: Path, made: plan.Plan, options: RenderOptions, progres
 def _gpus(options: RenderOptions) -> float:
     """GPUs that a worker asks for on Ray."""
     return options.gpus if options.device == "auto" or options.device.startswith("cuda") else 0.0
+
+
+def _mended(
+    folder: Path, made: plan.Plan, options: RenderOptions, progress: Progress
+) -> tuple[plan.Plan, tuple[mend.Mended, ...]]:
+    """The plan after mending, whose parts are rendered, and what was changed."""
+
+    def run(work: Callable[[mend.Trial], None], trials: Sequence[mend.Trial]) -> None:
+        for done, (_, problem) in enumerate(
+            jobs.run(work, trials, options.workers, options.engine, gpus=_gpus(options)), 1
+        ):
+            if problem is not None:
+                raise problem
+            progress("mending", done, len(trials))
+
+    before, _ = publish.artifact_report(folder, made)
+    better = mend.search(folder, made, run)
+    if better == made:
+        return made, ()
+    better.save(folder)
+    for each in mend.touched(made, better):
+        each.path(folder, ".json").unlink(missing_ok=True)
+        each.path(folder, ".count").unlink(missing_ok=True)
+    _render_parts(folder, better, options, progress)
+    after, _ = publish.artifact_report(folder, better)
+    return better, mend.account(before, after, better)
+
+
+def _settings_file(out: Path, made: plan.Plan) -> str:
+    path = out.with_suffix(".settings.toml")
+    stretches.write(path, made.stretches, made.settings, _times(made.clip))
+    return str(path)

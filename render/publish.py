@@ -80,11 +80,12 @@ def _sources(runs: Sequence[Run]) -> list[manifest.Source]:
 
 def artifact_reports(folder: Path, made: Plan) -> tuple[list[ArtifactReport], float]:
     """The artifact report of each person, and the footage's time in seconds at which the output starts."""
-    found = [_artifact_report(folder, made, number) for number in range(made.people)]
+    found = [artifact_report(folder, made, number) for number in range(made.people)]
     return [report for report, _ in found], found[0][1]
 
 
-def _artifact_report(folder: Path, made: Plan, number: int) -> tuple[ArtifactReport, float]:
+def artifact_report(folder: Path, made: Plan, number: int = 0) -> tuple[ArtifactReport, float]:
+    """The artifact report of one person, and the footage's time in seconds at which the output starts."""
     from reports.artifacts.parts import InspectedPart
     from reports.artifacts.report import merge
 
@@ -164,13 +165,23 @@ def _tracking_files(folder: Path, made: Plan, footage_format: FootageFormat, tim
 
 
 def move_into_place(
-    folder: Path, reports: Sequence[ArtifactReport], offset: float, out: Path, runs: Sequence[Run], made: Plan
+    folder: Path,
+    reports: Sequence[ArtifactReport],
+    offset: float,
+    out: Path,
+    runs: Sequence[Run],
+    made: Plan,
+    mended: Sequence[str] = (),
 ) -> tuple[list[Path], Path]:
-    """Write the reports' pages and move sidecar and video to their names, the video last; paths of pages, sidecar."""
+    """Write the reports' pages and move sidecar and video to their names, the video last; paths of pages, sidecar.
+
+    `mended` are sentences about what --mend changed.
+    """
     from reports.artifact_page import page as artifact_page
 
+    told = {"mended": "; ".join(mended)} if mended else {}
     pages = [
-        artifact_page.write(report, page_of(out, number), _page_facts(offset, out, run, made.person(number)))
+        artifact_page.write(report, page_of(out, number), _page_facts(offset, out, run, made.person(number)) | told)
         for number, (report, run) in enumerate(zip(reports, runs, strict=True))
     ]
     sidecar = manifest.sidecar_path(out)

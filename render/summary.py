@@ -15,7 +15,7 @@ from curate.footage.flat import NOTE as LOOKS_LOG
 from curate.footage.timeline import timeline
 from curate.types import Clip
 from curate.words import many
-from render import plan
+from render import mend, plan
 from render.provenance.watermark_code import identifier_text
 
 if TYPE_CHECKING:
@@ -69,6 +69,10 @@ class RenderSummary:
     """Frames rendered per second, including everything."""
     people: tuple[PersonSummary, ...] = ()
     """Each person, where there are several."""
+    settings: str | None = None
+    """Settings file that --mend wrote; None if it changed nothing."""
+    mended: tuple[mend.Mended, ...] = ()
+    """What --mend changed."""
 
 
 def summary_of(

@@ -70,10 +70,11 @@ def _locked(folder: Path, out: Path) -> FileLock:
     return lock
 
 
-def resumable(folder: Path, wanted: Plan, ended: bool = True) -> Plan | None:
+def resumable(folder: Path, wanted: Plan, ended: bool = True, mend: bool = False) -> Plan | None:
     """The plan of an interrupted render with the wanted pixels; None if there is none.
 
-    A run that has not `ended` has newer weights by now; the render goes on with those that it began with.
+    A run that has not `ended` has newer weights by now; the render goes on with those that it began with. One that
+    is to `mend` goes on with the settings that it found.
     """
     found = plan.load(folder)
     if found is None or not all(_filled(plan.folder_of(folder, number)) for number in range(found.people)):
@@ -83,6 +84,7 @@ def resumable(folder: Path, wanted: Plan, ended: bool = True) -> Plan | None:
         others = zip(wanted.others, found.others, strict=True)
         kept = tuple(replace(own, weights_sha256=old.weights_sha256) for own, old in others)
         like = replace(wanted, weights_sha256=found.weights_sha256, others=kept)
+    like = replace(like, stretches=found.stretches) if mend else like
     return found if found.same(like) else None
 
 
@@ -96,7 +98,7 @@ def fill(folder: Path, made: Plan, faces: Sequence[Followed]) -> None:
         own = plan.folder_of(folder, number)
         plan.save_face(own, face.rows)
         plan.save_cuts(own, face.cuts)
-        if made.settings.occlusion:
+        if made.occlusion:
             plan.save_typical(own, part.learn(made.person(number), own))
     made.save(folder)  # last: a plan means that the other files are complete
 

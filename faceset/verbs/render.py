@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -60,9 +60,6 @@ def render(
         console.say(as_json, asdict(frame), lambda r: str(r["out"]))
         return
     done = pipeline.render(run, asked.path, out, options, progress, also or ())
-    console.say(as_json, asdict(done), _said)
-
-
-def _said(done: dict[str, Any]) -> str:
-    """The video and its reports, one path per line."""
-    return "\n".join([done["out"], *(own["report"] for own in done["people"] or [done])])
+    pages = [own.report for own in done.people] or [done.report]
+    lines = [done.out, *pages, *(f"mended {one}" for one in done.mended)]
+    console.say(as_json, asdict(done), lambda r: "\n".join(lines))
