@@ -55,7 +55,7 @@ DARK = 0.5
 """CIEDE2000 of a level on a dark colour, such as brown hair or a coat."""
 ENERGY = 1.5
 """Standard deviation of the pattern over the whole frame that texture makes up for, levels (44.6 dB)."""
-PIXELS = 250_000
+PIXELS = 400_000
 """Pixels of a frame beyond which less is needed: more of them are averaged in a cell."""
 TEXTURE = (0.1, 0.7)
 """Least and largest share of the local deviation that the pattern's standard deviation has in texture."""
