@@ -19,6 +19,7 @@ is left out. A lag is measured over a window, so its finding may start up to LAT
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import tempfile
@@ -44,6 +45,7 @@ from reports.artifacts import landmarks
 from reports.artifacts.inspector import Inspector
 from reports.artifacts.kinds import by_name
 from reports.artifacts.parts import InspectedPart
+from reports.artifacts.reading import Reader
 from reports.artifacts.report import ArtifactReport, merge
 
 CALIBRATION = ("d0", "d18", "d19", "s18")
@@ -59,29 +61,21 @@ def inspected(
     inspector = Inspector(footage.fps, reference)
     for i in range(max(first - 3, 0), len(frames) if last is None else last):
         other = footage.frames[i] if reference else None
-        own = _landmarks(frames[i], footage.marks[i]) if marks and i >= first else None
-        inspector.add(i, i / footage.fps, frames[i], other, footage.marks[i], output_landmarks=own, context=i < first)
+        reader = _reader(footage.fps)
+        read = None
+        if marks and i >= first:
+            read = reader.landmarks(i, frames[i], footage.frames[i], footage.marks[i])
+        inspector.add(i, i / footage.fps, frames[i], other, footage.marks[i], read=read, context=i < first)
     return inspector.part()
 
 
-_LANDMARKER: list[object] = []
+@functools.cache
+def _reader(fps: float) -> Reader:
+    return Reader(fps, 1)
 
 
-def _landmarks(image: Image, near: np.ndarray | None) -> np.ndarray | None:
-    from curate.face.backends.litert import LiteRTLandmarker
-    from curate.face.track import region_of
-    from curate.types import Landmarks
-
-    if near is None:
-        return None
-    if not _LANDMARKER:
-        _LANDMARKER.append(LiteRTLandmarker())
-    region = region_of(Landmarks(near, 1.0, None))
-    return np.asarray(_LANDMARKER[0].landmark(image, region).points)  # type: ignore[attr-defined]
-
-
-def coded(frames: list[Image], fps: float) -> list[Image]:
-    """Frames encoded by x264 at CRF 23, preset medium, and decoded again."""
+def coded(frames: list[Image], fps: float, crf: int = 23) -> list[Image]:
+    """Frames encoded by x264 at this CRF, preset medium, and decoded again."""
     import av
 
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +83,7 @@ def coded(frames: list[Image], fps: float) -> list[Image]:
         with av.open(str(path), "w") as out:
             stream = out.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
             stream.height, stream.width = frames[0].shape[:2]
-            stream.pix_fmt, stream.options = "yuv420p", {"crf": "23", "x264-params": "threads=1"}
+            stream.pix_fmt, stream.options = "yuv420p", {"crf": str(crf), "x264-params": "threads=1"}
             for image in frames:
                 frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
                     format="yuv420p", dst_colorspace="ITU709" if image.shape[0] >= 720 else "ITU601"
@@ -99,7 +93,7 @@ def coded(frames: list[Image], fps: float) -> list[Image]:
         return [frame.image for frame in decode(probe(path))]
 
 
-MARKED = ("expression", "gaze", "pose", "lips")
+MARKED = ("expression", "gaze", "pose", "lips", "geometry")
 """Kinds for which landmarks are detected in the output, as in `faceset inspect`."""
 
 

@@ -152,6 +152,19 @@ def _blur(sigma: float) -> Fault:
     return fault
 
 
+def drawn_with(pixels: int) -> Fault:
+    """Fault of a network whose face is only `pixels` wide: fine detail is missing in the face alone."""
+
+    def fault(scene: Scene, i: int, k: int) -> Image:
+        crop = _crop(scene, i)
+        size = crop.mask.shape[0]
+        small = max(round(size * pixels / float(np.sqrt(crop.mask.sum()))), 8)
+        less = cv2.resize(crop.rgb, (small, small), interpolation=cv2.INTER_AREA)
+        return _with(scene, i, rgb=np.clip(cv2.resize(less, (size, size), interpolation=cv2.INTER_CUBIC), 0, 1))
+
+    return fault
+
+
 def _flicker(share: float) -> Fault:
     def fault(scene: Scene, i: int, k: int) -> Image:
         return _with(scene, i, rgb=_crop(scene, i).rgb * np.float32(1 + share * (-1) ** k))
@@ -264,6 +277,37 @@ def _side_light(scene: Scene, i: int, k: int) -> Image:
     return _with(scene, i, rgb=np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1))
 
 
+def _torn(points: tuple[int, ...], reach: float, move: tuple[float, float], turn: float = 0.0) -> Fault:
+    """Fault that moves what lies around some mesh points, as fractions of the face's width, and turns it by degrees.
+
+    The border of the moved piece is hard: the face tears there.
+    """
+
+    def fault(scene: Scene, i: int, k: int) -> Image:
+        crop = _crop(scene, i)
+        width = float(np.sqrt(crop.mask.sum()))
+        x, y = crop.points[list(points), :2].mean(0)
+        matrix = cv2.getRotationMatrix2D((float(x), float(y)), turn, 1.0)
+        matrix[:, 2] += np.array(move) * width
+        size = crop.mask.shape[0]
+        piece = cv2.warpAffine(crop.rgb, matrix, (size, size), borderMode=cv2.BORDER_REPLICATE)
+        yy, xx = np.indices((size, size), np.float32)
+        near = np.hypot(xx - x - move[0] * width, yy - y - move[1] * width) < reach * width
+        return _with(scene, i, rgb=np.where(near[..., None], piece, crop.rgb).astype(np.float32))
+
+    return fault
+
+
+def _dark_eyes(scene: Scene, i: int, k: int) -> Image:
+    crop = _crop(scene, i)
+    size, width = crop.mask.shape[0], float(np.sqrt(crop.mask.sum()))
+    yy, xx = np.indices((size, size), np.float32)
+    centres = (crop.points[[33, 133]].mean(0), crop.points[[362, 263]].mean(0))
+    far = np.minimum.reduce([np.hypot((xx - x) / 1.5, yy - y) for x, y in (c[:2] for c in centres)])
+    shade = 0.5 * np.clip(1.6 - far / (0.09 * width), 0, 1)
+    return _with(scene, i, rgb=(crop.rgb * (1 - shade[..., None])).astype(np.float32))
+
+
 @dataclass(frozen=True)
 class Injection:
     """One kind of fault: how it is made, and the kind that should be found."""
@@ -280,7 +324,7 @@ class Injection:
 INJECTIONS: tuple[Injection, ...] = (
     Injection("colour +6 L*", "colour", _lighter(6)),
     Injection("colour +15 L*", "colour", _lighter(15)),
-    Injection("light 20 L* across", "light", _side_light, no_reference=False),
+    Injection("light 20 L* across", "light", _side_light),
     Injection("blur sigma 1", "soft", _blur(1)),
     Injection("blur sigma 3", "soft", _blur(3)),
     Injection("flicker 1 %", "flicker", _flicker(0.01)),
@@ -298,6 +342,10 @@ INJECTIONS: tuple[Injection, ...] = (
     Injection("missed 6 frames", "missed", _missed, length=6, no_reference=False),
     Injection("late lips 3 frames", "lips", _mouth_of(3), no_reference=False),
     Injection("mouth held", "expression", _mouth_of(None), no_reference=False),
+    Injection("nose torn", "geometry", _torn((1, 2, 4, 5, 6), 0.22, (0.09, 0.03))),
+    Injection("eye dropped", "geometry", _torn((33, 133, 159, 145), 0.2, (0.0, 0.08))),
+    Injection("mouth crooked", "geometry", _torn((61, 291, 13, 14), 0.3, (0.05, 0.0), 14.0)),
+    Injection("eyes dark", "hole", _dark_eyes, no_reference=False),
     Injection("turned 8 degrees", "pose", lambda scene, i, k: _moved(scene, i, np.zeros(2), 8.0), no_reference=False),
 )
 """All faults that are injected."""

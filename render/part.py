@@ -26,6 +26,7 @@ from render import plan
 from render.compositing import label, occlusion
 from render.compositing.compose import Composed, compose
 from render.compositing.layers import in_layers
+from render.compositing.settings import MaskSettings
 from render.compositing.swap import Place, Swapper, stored_points, swap_frames
 from render.network import kept
 from render.output import encode
@@ -38,9 +39,13 @@ from render.provenance.watermark import Marker
 
 if TYPE_CHECKING:
     from reports.artifacts.inspector import Inspector
+    from reports.artifacts.parts import InspectedPart
+    from reports.artifacts.reading import Reader
 
 RUN_UP = 3
 """Frames before a part that the artifact measures need."""
+READ_EVERY = 3
+"""Landmarks of the output are read in one frame of this many, for the artifact report."""
 SHOWN = 0.5
 """A frame counts as swapped if its mask exceeds this anywhere."""
 
@@ -115,13 +120,16 @@ def composed_frames(made: Plan, folder: Path, part: RenderPart, wanted: range) -
     """The wanted frames of a part, composited, without the watermark."""
     swapper, framing = network(str(folder), made.weights_sha256, made.device)
     frames = video.decode(made.clip, segment(made.clip, part.with_neighbours), 16 if made.coding.deep else 8, made.view)
-    typical, cuts = plan.load_typical(folder), plan.load_cuts(folder)
+    typical, cuts, schedule = plan.load_typical(folder), plan.load_cuts(folder), made.schedule
+
+    def mask(frame: int) -> MaskSettings:
+        return schedule.at(frame).mask
 
     def layer(where: dict[int, Place], frames: Iterable[Frame]) -> Iterator[Composed]:
-        faces = swap_frames(frames, where, swapper, framing, made.settings.mask, made.batch, typical is not None)
-        return compose(faces, made.settings, typical, made.coding.deep, wanted, cuts)
+        faces = swap_frames(frames, where, swapper, framing, mask, made.batch, typical is not None)
+        return compose(faces, schedule, typical, made.coding.deep, wanted, cuts)
 
-    layers = plan.load_faces(folder, part.with_neighbours)
+    layers = plan.load_scheduled(folder, made, part.with_neighbours)
     return in_layers(frames, [functools.partial(layer, where) for where in layers])
 
 
@@ -187,19 +195,20 @@ def _picked(made: Plan, wanted: set[int]) -> Iterator[Frame]:
 def _write(made: Plan, folder: Path, part: RenderPart, frames: Iterable[Composed]) -> None:
     """The part's video, image sequences, measures and account, in this order."""
     from reports.artifacts.inspector import Inspector
+    from reports.artifacts.reading import Reader
 
     clip, footage_format = made.clip, _format_of(made.clip, made.view)
     rate = Fraction(clip.fps or 25).limit_denominator(1001)
     size = footage_format.size
     marker, inspector = Marker(made.identifier, *size), Inspector(clip.fps, has_reference=True)
-    sequences, account = writers(made, footage_format), _Account()
+    sequences, account, reader = writers(made, footage_format), _Account(), Reader(clip.fps, READ_EVERY)
     with (
         atomic(part.path(folder, made.coding.suffix)) as path,
         encode.encoder(path, *size, rate, footage_format, made.coding) as write,
     ):
         for composed in frames:
             inside = composed.frame.index >= part.first
-            _measure(inspector, composed, not inside)
+            _measure(inspector, reader, composed, not inside)
             if not inside:
                 continue
             picture = labelled(made, composed)
@@ -214,6 +223,18 @@ def _write(made: Plan, folder: Path, part: RenderPart, frames: Iterable[Composed
     inspector.part().save(part.path(folder, ".parquet"))
     part.path(folder, ".count").write_text(str(part.end - part.first))
     account.save(part.path(folder, ".json"))
+
+
+def measured(made: Plan, folder: Path, first: int, end: int) -> InspectedPart:
+    """Measures of the frames [first, end), composited but not encoded."""
+    from reports.artifacts.inspector import Inspector
+    from reports.artifacts.reading import Reader
+
+    inspector, reader = Inspector(made.clip.fps, has_reference=True), Reader(made.clip.fps, READ_EVERY)
+    with one_thread(made.device):
+        for composed in composed_frames(made, folder, RenderPart(0, first, end), range(first - RUN_UP, end)):
+            _measure(inspector, reader, composed, composed.frame.index < first)
+    return inspector.part()
 
 
 def labelled(made: Plan, composed: Composed) -> NDArray[Any]:
@@ -256,8 +277,11 @@ def _layers(composed: Composed, marked: NDArray[Any]) -> Layers:
     return Layers(plate, composed.image, composed.mask, st, composed.opacity)
 
 
-def _measure(inspector: Inspector, composed: Composed, context: bool) -> None:
+def _measure(inspector: Inspector, reader: Reader, composed: Composed, context: bool) -> None:
     frame = composed.frame
     landmarks = None if composed.face is None else stored_points(composed.face.place.landmarks, frame.square)
-    output = eight_bits(composed.image)
-    inspector.add(frame.index, float(frame.time), output, frame.image, landmarks, composed.mask, context=context)
+    output, own, identity = eight_bits(composed.image), None, None
+    if not context:
+        own = reader.landmarks(frame.index, output, frame.image, landmarks)
+        identity = reader.identity(frame.index, output, landmarks if own is None else own[0])
+    inspector.add(frame.index, float(frame.time), output, frame.image, landmarks, composed.mask, own, context, identity)

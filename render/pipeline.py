@@ -12,7 +12,7 @@ import hashlib
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from curate.runtime import jobs
 from curate.runtime.files import atomic, file_sha256
 from curate.types import Clip, Progress, no_progress
 from curate.words import many, quoted
-from render import network, part, plan, publish, workdir
+from render import mend, network, part, plan, publish, stretches, workdir
 from render.compositing.compose import RADIUS, Composed
 from render.options import RenderOptions
 from render.output import mux, sequence, tracking
@@ -79,6 +79,10 @@ class RenderSummary:
     seconds: float
     fps: float
     """Frames rendered per second, including everything."""
+    settings: str | None = None
+    """Settings file that --mend wrote; None if it changed nothing."""
+    mended: tuple[mend.Mended, ...] = ()
+    """What --mend changed."""
 
 
 def render(
@@ -105,6 +109,7 @@ def render(
         with publish.withdrawn_on_failure(made):
             _prepare_images(folder, writers, options.force)
             resumed = _render_parts(folder, made, options, progress)
+            made, mended = _mended(folder, made, options, progress) if options.mend else (made, ())
             accounts = [plan.done(folder, each) or {} for each in made.parts]
             report, offset = publish.artifact_report(folder, made)
             times = [t for account in accounts for t in account["times"]]
@@ -114,13 +119,15 @@ def render(
             lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
             if options.tracking is not None:
                 publish.tracking_files(folder, made, footage_format, times, options.tracking)
-            page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made)
+            page, sidecar = publish.move_into_place(folder, report, offset, out, opened, made, [str(m) for m in mended])
+            settings = _settings_file(out, made) if mended else None
     seconds = time.monotonic() - began
     pixels = hashlib.sha256("".join(a["pixels_sha256"] for a in accounts).encode()).hexdigest()
     said = (*_of_footage(clip), *notes, *lost)
     return RenderSummary(
         str(out), str(page), str(sidecar), identifier_text(made.identifier), len(times), swapped,
         len(report.findings), sound, resumed, said, pixels, seconds, (len(times) - resumed) / max(seconds, 1e-9),
+        settings, mended,
     )  # fmt: skip
 
 
@@ -240,12 +247,19 @@ def _opened(run: Path, footage: Path, options: RenderOptions) -> tuple[Run, Clip
 def _planned(run: Run, clip: Clip, coding: Coding, options: RenderOptions, identifier: int) -> plan.Plan:
     first, end = _frames(clip, options.span)
     sha256 = file_sha256(network.weights_of(run.path))
+    own = () if options.stretches is None else stretches.read(options.stretches, options.settings, _times(clip))
     return plan.Plan(
         str(run.path.resolve()), sha256, clip, first, end, options.settings, coding, options.device, identifier,
         _images(options), None if options.masks is None else str(options.masks.resolve()),
-        tonemap=options.tonemap, deinterlace=options.deinterlace,
+        tonemap=options.tonemap, deinterlace=options.deinterlace, stretches=own,
         lut_sha256=file_sha256(Path(clip.lut)) if clip.lut else "",
     )  # fmt: skip
+
+
+def _times(clip: Clip) -> list[float]:
+    """Seconds of every frame from the first one."""
+    line = timeline(Path(clip.path))
+    return [float((t - line.times[0]) * line.base) for t in line.times]
 
 
 def _frames(clip: Clip, span: str | None) -> tuple[int, int]:
@@ -265,7 +279,7 @@ def _begun(
     folder: Path, wanted: plan.Plan, run: Run, out: Path, options: RenderOptions, progress: Progress
 ) -> plan.Plan:
     """The plan in the folder if it can be resumed; else the wanted one, with the face located and an identifier."""
-    earlier = workdir.resumable(folder, wanted, network.ended(run.path))
+    earlier = workdir.resumable(folder, wanted, network.ended(run.path), options.mend)
     if earlier is not None:
         log.info("%s: resuming an interrupted render", out)
         publish.register(earlier, run, out, earlier.identifier)
@@ -329,6 +343,36 @@ def _render_parts(folder: Path, made: plan.Plan, options: RenderOptions, progres
             if problem is not None:
                 raise problem
     return made.end - made.first - sum(each.end - each.first for each in unfinished)
+
+
+def _mended(
+    folder: Path, made: plan.Plan, options: RenderOptions, progress: Progress
+) -> tuple[plan.Plan, tuple[mend.Mended, ...]]:
+    """The plan after mending, whose parts are rendered, and what was changed."""
+
+    def run(work: Callable[[mend.Trial], None], trials: Sequence[mend.Trial]) -> None:
+        for done, (_, problem) in enumerate(jobs.run(work, trials, options.workers, options.engine), 1):
+            if problem is not None:
+                raise problem
+            progress("mending", done, len(trials))
+
+    before, _ = publish.artifact_report(folder, made)
+    better = mend.search(folder, made, run)
+    if better == made:
+        return made, ()
+    better.save(folder)
+    for each in mend.touched(made, better):
+        each.path(folder, ".json").unlink(missing_ok=True)
+        each.path(folder, ".count").unlink(missing_ok=True)
+    _render_parts(folder, better, options, progress)
+    after, _ = publish.artifact_report(folder, better)
+    return better, mend.account(before, after, better)
+
+
+def _settings_file(out: Path, made: plan.Plan) -> str:
+    path = out.with_suffix(".settings.toml")
+    stretches.write(path, made.stretches, made.settings, _times(made.clip))
+    return str(path)
 
 
 def _beyond(folder: Path, run: Run) -> tuple[str, ...]:

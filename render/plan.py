@@ -29,13 +29,14 @@ from curate.safe_io import DAMAGED, one_line, read_parquet
 from curate.types import Clip
 from render.compositing.compose import RADIUS
 from render.compositing.occlusion import Typical
+from render.compositing.schedule import Schedule, Stretch
 from render.compositing.settings import RenderSettings
-from render.compositing.swap import BATCH, Place, places
+from render.compositing.swap import BATCH, WINDOW, Place, places
 from render.output.coding import Coding
 
 FILE = "plan.json"
 FORMAT = 3
-"""Version of the working folder. 2: a face may be seen several times at once. 3: shots.json."""
+"""Version of the working folder. 2: a face may be seen several times at once. 3: shots.json, noise of the coding."""
 MOST_FRAMES = 10_000_000
 """Limit for a clip: 46 hours at 60 fps."""
 MOST_TYPICAL = 1 << 26
@@ -102,6 +103,8 @@ class Plan:
     tonemap: bool = False
     """HDR footage is mapped to SDR."""
     deinterlace: bool = False
+    stretches: tuple[Stretch, ...] = ()
+    """Frames with other settings."""
     lut_sha256: str = ""
     """Hash of the colour table that the footage is read through; empty for none."""
     parts: tuple[RenderPart, ...] = field(init=False)
@@ -113,6 +116,16 @@ class Plan:
     def view(self) -> View:
         """How the footage is read: as it is stored, but for what was asked."""
         return View(square=False, sdr=self.tonemap, progressive=self.deinterlace)
+
+    @property
+    def schedule(self) -> Schedule:
+        """Settings of every frame."""
+        return Schedule(self.settings, self.stretches)
+
+    @property
+    def occlusion(self) -> bool:
+        """Whether any frame keeps what occludes the face."""
+        return any(settings.occlusion for settings in (self.settings, *(s.settings for s in self.stretches)))
 
     @property
     def whole(self) -> bool:
@@ -193,10 +206,10 @@ def load_face(folder: Path, span: range | None = None) -> dict[int, Place]:
     return load_faces(folder, span)[0]
 
 
-def load_faces(folder: Path, span: range | None = None) -> list[dict[int, Place]]:
+def load_faces(folder: Path, span: range | None = None, smooth: int = WINDOW) -> list[dict[int, Place]]:
     """Positions of the face in all frames or those of a span, a layer for each time that it is seen at once.
 
-    There is always a first layer. Raises WorkError.
+    `smooth` is the number of frames over which landmarks are smoothed. There is always a first layer. Raises WorkError.
     """
     limits = None if span is None else [("frame", ">=", span.start - AROUND), ("frame", "<", span.stop + AROUND)]
     try:
@@ -211,12 +224,24 @@ def load_faces(folder: Path, span: range | None = None) -> list[dict[int, Place]
         if not 0 <= last <= MOST_LAYERS:
             raise WorkError(f"{last} faces at once")
         if "layer" not in rows:
-            return [places(rows)]
-        return [places(rows[rows["layer"] == layer]) for layer in range(last + 1)]
+            return [places(rows, smooth)]
+        return [places(rows[rows["layer"] == layer], smooth) for layer in range(last + 1)]
     except (*DAMAGED, WorkError) as error:
         raise WorkError(
             f"{folder}: the face positions cannot be read ({one_line(error)}); delete the folder and render again"
         ) from None
+
+
+def load_scheduled(folder: Path, made: Plan, span: range) -> list[dict[int, Place]]:
+    """Positions of the face in a span of frames, as `load_faces`, smoothed as the plan says. Raises WorkError."""
+    layers = load_faces(folder, span, made.settings.smooth)
+    for stretch in made.stretches:
+        frames = range(max(stretch.first, span.start), min(stretch.end, span.stop))
+        if stretch.settings.smooth == made.settings.smooth or not frames:
+            continue
+        for layer, other in zip(layers, load_faces(folder, span, stretch.settings.smooth), strict=True):
+            layer |= {frame: other[frame] for frame in frames if frame in other}
+    return layers
 
 
 def load_heads(folder: Path) -> list[dict[str, Any]]:

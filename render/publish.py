@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
@@ -46,7 +46,8 @@ def withdrawn_on_failure(made: Plan) -> Iterator[None]:
         yield
     except BaseException:
         if made.frames is None:
-            registry.withdraw(made.identifier)
+            with suppress(WorkError):  # what failed is what is to be reported
+                registry.withdraw(made.identifier)
         raise
 
 
@@ -96,7 +97,7 @@ def mux_and_sign(
     except (av.error.FFmpegError, ValueError) as error:
         raise WorkError(
             f"--out {out}: the rendered frames cannot be joined with the sound of {footage} ({one_line(error)}); they "
-            "are kept: the same command goes on from here, for example with --out of another type (.mov)"
+            "are kept: convert the sound or remove it, then run the same command again to resume"
         ) from None
     store = manifest.sign(unsigned, folder / SIGNED, out.name, stated, footage, key, tsa)
     (folder / STORE).write_bytes(store)
@@ -120,12 +121,16 @@ def tracking_files(folder: Path, made: Plan, footage_format: FootageFormat, time
 
 
 def move_into_place(
-    folder: Path, report: ArtifactReport, offset: float, out: Path, run: Run, made: Plan
+    folder: Path, report: ArtifactReport, offset: float, out: Path, run: Run, made: Plan, mended: Sequence[str] = ()
 ) -> tuple[Path, Path]:
-    """Write the report's page and move sidecar and video to their names, the video last; paths of page and sidecar."""
+    """Write the report's page and move sidecar and video to their names, the video last; paths of page and sidecar.
+
+    `mended` are sentences about what --mend changed.
+    """
     from reports.artifact_page import page as artifact_page
 
-    page = artifact_page.write(report, out.with_suffix(".artifacts.html"), _page_facts(offset, out, run, made))
+    facts = _page_facts(offset, out, run, made) | ({"mended": "; ".join(mended)} if mended else {})
+    page = artifact_page.write(report, out.with_suffix(".artifacts.html"), facts)
     sidecar = manifest.sidecar_path(out)
     os.replace(folder / STORE, sidecar)
     with (folder / SIGNED).open("rb+") as stream:

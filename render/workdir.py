@@ -70,15 +70,17 @@ def _locked(folder: Path, out: Path) -> FileLock:
     return lock
 
 
-def resumable(folder: Path, wanted: Plan, ended: bool = True) -> Plan | None:
+def resumable(folder: Path, wanted: Plan, ended: bool = True, mend: bool = False) -> Plan | None:
     """The plan of an interrupted render with the wanted pixels; None if there is none.
 
-    A run that has not `ended` has newer weights by now; the render goes on with those that it began with.
+    A run that has not `ended` has newer weights by now; the render goes on with those that it began with. One that
+    is to `mend` goes on with the settings that it found.
     """
     found = plan.load(folder)
     if found is None or not (folder / "face.parquet").is_file() or not (folder / network.FOLDER).is_dir():
         return None
     like = wanted if ended else replace(wanted, weights_sha256=found.weights_sha256)
+    like = replace(like, stretches=found.stretches) if mend else like
     return found if found.same(like) else None
 
 
@@ -86,7 +88,7 @@ def fill(folder: Path, made: Plan, face: Followed) -> None:
     """Write the plan and the files that all parts read."""
     plan.save_face(folder, face.rows)
     plan.save_cuts(folder, face.cuts)
-    if made.settings.occlusion:
+    if made.occlusion:
         plan.save_typical(folder, part.learn(made, folder))
     made.save(folder)  # last: a plan means that the other files are complete
 

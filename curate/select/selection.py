@@ -304,7 +304,10 @@ def _weighed(
     held = pool.kept[pool.kept["yaw"].notna()]
     rows, found = learned.known(held["face_id"].to_numpy(dtype=str), errors)
     if not len(rows):
-        raise UsageError("--learn: no held-out face of this run is in the faceset; name a run that was trained on it")
+        raise UsageError(
+            "--learn: no held-out face of this run is in the faceset; name a run that was trained on it, or start over "
+            "with --defaults"
+        )
     points = pool.space.embed(held.iloc[rows])
     factor = learned.factors(problem.demand, points, found, problem.width)
     notes.append(

@@ -56,4 +56,5 @@ def render(
         console.say(as_json, asdict(frame), lambda r: str(r["out"]))
         return
     done = pipeline.render(run, asked.path, out, options, progress)
-    console.say(as_json, asdict(done), lambda r: f"{r['out']}\n{r['report']}")
+    lines = [done.out, done.report, *(f"mended {one}" for one in done.mended)]
+    console.say(as_json, asdict(done), lambda r: "\n".join(lines))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from curate.types import Floats, Frame
 from render.compositing import blend, colour, detail, occlusion
+from render.compositing.schedule import Schedule
 from render.compositing.settings import RenderSettings
 from render.compositing.swap import Swapped
 
@@ -66,11 +67,12 @@ class _Item:
     change: Change | None
     cut: bool
     """Whether a new shot starts with this frame."""
+    settings: RenderSettings
 
 
 def compose(
     faces: Iterable[tuple[Frame, Swapped | None]],
-    settings: RenderSettings,
+    settings: RenderSettings | Schedule,
     typical: occlusion.Typical | None = None,
     deep: bool = False,
     wanted: range | None = None,
@@ -81,7 +83,8 @@ def compose(
     `cuts`: indexes of the frames at which shots begin, as `curate.extract.follow` found them.
     Keeps 2 * RADIUS + 1 frames in memory.
     """
-    for window, centre in _windows(_items(faces, settings, typical, cuts)):
+    schedule = settings if isinstance(settings, Schedule) else Schedule(settings)
+    for window, centre in _windows(_items(faces, schedule, typical, cuts)):
         item = window[centre]
         if wanted is not None and item.frame.index not in wanted:
             continue
@@ -93,25 +96,26 @@ def compose(
         rgb = item.face.rgb
         if change is not None:
             rgb = blend.spread(colour.apply(rgb, change.colour), change.membrane)
-            rgb = detail.matched(rgb, settings.sharpen * change.octaves)
-        grain = change.grain if change is not None and settings.grain else 0.0
-        shown = item.mask * np.float32(opacity)
-        output, mask = blend.paste(image, rgb, shown, item.face.matrix, settings.blend, grain, item.frame.index)
+            rgb = detail.matched(rgb, item.settings.sharpen * change.octaves)
+        grain = change.grain if change is not None and item.settings.grain else 0.0
+        shown, mode = item.mask * np.float32(opacity), item.settings.blend
+        output, mask = blend.paste(image, rgb, shown, item.face.matrix, mode, grain, item.frame.index)
         yield Composed(item.frame, output, item.face, mask, opacity=opacity)
 
 
 def _items(
     faces: Iterable[tuple[Frame, Swapped | None]],
-    settings: RenderSettings,
+    schedule: Schedule,
     typical: occlusion.Typical | None,
     cuts: Collection[int],
 ) -> Iterator[_Item]:
     for frame, face in faces:
+        settings = schedule.at(frame.index)
         mask = None if face is None else face.mask
-        if face is not None and mask is not None and face.error is not None and typical is not None:
+        if face is not None and mask is not None and face.error is not None and typical and settings.occlusion:
             mask = mask * occlusion.visible(face.error, typical, mask)
         change = None if face is None or mask is None else _change(face, mask, settings)
-        yield _Item(frame, face, mask, change, frame.index in cuts)
+        yield _Item(frame, face, mask, change, frame.index in cuts, settings)
 
 
 def _change(face: Swapped, mask: Floats, settings: RenderSettings) -> Change:
@@ -153,7 +157,8 @@ def _smoothed(window: deque[_Item], centre: int) -> Change | None:
     own = window[centre].change
     if own is None:
         return None
-    others = [(place, window[place].change) for place in _shot(window, centre, RADIUS)]
+    alike = (p for p in _shot(window, centre, RADIUS) if _methods(window[p]) == _methods(window[centre]))
+    others = [(place, window[place].change) for place in alike]
     near = [(c, float(np.exp(-0.5 * ((place - centre) / SIGMA) ** 2))) for place, c in others if c is not None]
     weights = [w for _, w in near]
     octaves = float(np.average([c.octaves for c, _ in near], weights=weights))
@@ -167,6 +172,11 @@ def _smoothed(window: deque[_Item], centre: int) -> Change | None:
     return Change(mean, octaves, grain, membrane)
 
 
+def _methods(item: _Item) -> tuple[str, str]:
+    """Methods whose changes can be averaged."""
+    return item.settings.colour, item.settings.blend
+
+
 def _opacity(window: deque[_Item], centre: int) -> float:
     """Opacity of the face; less than 1 near frames of the same shot without a face, so that it fades."""
     face = window[centre].face
@@ -174,4 +184,4 @@ def _opacity(window: deque[_Item], centre: int) -> float:
         return 0.0
     lost = [abs(p - centre) for p in _shot(window, centre, FADE) if window[p].face is None]
     nearest = min(lost, default=FADE + 1)
-    return face.place.opacity * nearest / (FADE + 1)
+    return window[centre].settings.opacity * face.place.opacity * nearest / (FADE + 1)

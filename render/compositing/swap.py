@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -84,10 +84,10 @@ class Swapped:
     """(S, S) reconstruction error of the target's decoder; None if it was not computed."""
 
 
-def places(rows: pd.DataFrame) -> dict[int, Place]:
+def places(rows: pd.DataFrame, window: int = WINDOW) -> dict[int, Place]:
     """Position of the face by frame index, from the rows of `curate.extract.follow.Followed`.
 
-    Landmarks are stabilised within a shot; short gaps in the middle of a shot are interpolated.
+    Landmarks are stabilised over `window` frames within a shot; short gaps in the middle of a shot are interpolated.
     """
     found: dict[int, Place] = {}
     for number in sorted(int(n) for n in rows["shot"].unique()):
@@ -100,7 +100,7 @@ def places(rows: pd.DataFrame) -> dict[int, Place]:
         for run in np.split(np.arange(len(frames)), np.flatnonzero(lost) + 1):
             whole = np.arange(frames[run[0]], frames[run[-1]] + 1)
             turned = np.interp(whole, frames[run], yaws[run])
-            steady = stabilised(_bridged(points[run], frames[run], whole))
+            steady = stabilised(_bridged(points[run], frames[run], whole), window)
             acted = [None] * len(whole) if scores is None else steadied(scores[run], frames[run], whole)
             for frame, marks, yaw, own in zip(whole, steady, turned, acted, strict=True):
                 found[int(frame)] = Place(marks, number, _opacity(float(yaw)), own)
@@ -142,13 +142,14 @@ def _opacity(yaw: float) -> float:
     return float(np.clip((PROFILE[1] - abs(yaw)) / (PROFILE[1] - PROFILE[0]), 0, 1))
 
 
-def stabilised(points: Floats) -> Floats:
+def stabilised(points: Floats, most: int = WINDOW) -> Floats:
     """Landmarks (N, K, 3) of consecutive frames, smoothed in time without lag.
 
-    A local parabola over seven frames (Savitzky and Golay 1964) removes the detector's jitter and keeps speed and
-    acceleration. Runs shorter than five frames stay unchanged; uneven frame times count as even.
+    A local parabola over `most` frames, or one less if that is even (Savitzky and Golay 1964), removes the
+    detector's jitter and keeps speed and acceleration. Runs shorter than five frames stay unchanged; uneven frame times
+    count as even.
     """
-    window = min(WINDOW, len(points) - (1 - len(points) % 2))
+    window = min(most - (1 - most % 2), len(points) - (1 - len(points) % 2))
     if window <= ORDER + 1:
         return points
     half = window // 2
@@ -168,13 +169,14 @@ def swap_frames(
     where: Mapping[int, Place],
     swapper: Swapper,
     framing: Framing,
-    mask: MaskSettings,
+    mask: MaskSettings | Callable[[int], MaskSettings],
     batch: int = BATCH,
     reconstruct: bool = False,
 ) -> Iterator[tuple[Frame, Swapped | None]]:
     """Every frame in order, with its swapped face or None. Keeps `batch` frames in memory.
 
-    `reconstruct` also computes `Swapped.error`, which costs a pass of the target's decoder.
+    `mask` are the settings of all frames, or a function that gives those of a frame's number. `reconstruct` also
+    computes `Swapped.error`, which costs a pass of the target's decoder.
     """
     waiting: list[Frame] = []
     for frame in frames:
@@ -191,7 +193,7 @@ def _swap_batch(
     where: Mapping[int, Place],
     swapper: Swapper,
     framing: Framing,
-    settings: MaskSettings,
+    settings: MaskSettings | Callable[[int], MaskSettings],
     reconstruct: bool,
 ) -> list[tuple[Frame, Swapped | None]]:
     faces = [f for f in frames if f.index in where and where[f.index].opacity > 0]
@@ -204,7 +206,8 @@ def _swap_batch(
     passed = _pass(swapper, crops, [where[f.index].scores for f in faces], marks, reconstruct)
     for frame, square, matrix, crop, (rgb, model, given) in zip(faces, squares, matrices, crops, passed, strict=True):
         place = where[frame.index]
-        alpha = face_mask(model, transform(place.landmarks, square), settings)
+        own = settings(frame.index) if callable(settings) else settings
+        alpha = face_mask(model, transform(place.landmarks, square), own)
         error = None if given is None else occlusion.error(given, crop)
         done[frame.index] = Swapped(place, matrix, crop, rgb, alpha, error)
     return [(f, done.get(f.index)) for f in frames]

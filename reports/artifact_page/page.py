@@ -110,6 +110,7 @@ def to_json(report: ArtifactReport, context: Context | None = None) -> dict[str,
         "measures": summary,
         "frames": report.frames,
         "faces": report.faces,
+        "looked_at": report.faces,
         "fps": round(report.fps, 4),
         "reference": report.has_reference,
     }

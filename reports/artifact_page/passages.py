@@ -80,12 +80,19 @@ def phrase(finding: Finding) -> str:
 
 
 def verdict(report: ArtifactReport, found: tuple[Passage, ...] | None = None) -> str:
-    """One sentence on the whole video; `found` are its passages, None: they are computed."""
+    """Verdict on the whole video in two sentences; `found` are its passages, None: they are computed."""
     if not report.faces:
         return "No face was detected, so nothing was measured."
     found = passages(report.findings) if found is None else found
-    if not found:
-        return f"No artifacts were found in {many(report.frames, 'frame')}."
+    return f"{_check(found) if found else 'No artifacts were found.'} {looked(report)}"
+
+
+def looked(report: ArtifactReport) -> str:
+    """A sentence on the number of frames that were measured; the others show no face that could be."""
+    return f"Looked at {count(report.faces)} of {many(report.frames, 'frame')}."
+
+
+def _check(found: tuple[Passage, ...]) -> str:
     named = found[:NAMED]
     listed = ", ".join(f"{p.span} ({phrase(p.worst)})" for p in sorted(named, key=lambda p: p.worst.start))
     if len(found) == 1:

@@ -9,7 +9,6 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from curate.errors import UsageError
@@ -19,10 +18,8 @@ from curate.footage.timeline import timeline
 from curate.footage.video import decode, probe, span
 from curate.types import Clip, Floats, Frame, Progress, Segment, no_progress
 from reports.artifacts.inspector import Inspector
+from reports.artifacts.reading import Reader
 from reports.artifacts.report import ArtifactReport
-
-SAME_FACE = 0.5
-"""Fraction of the face's size: landmarks of the output that lie further from the reference's belong to another face."""
 
 
 def inspect(
@@ -31,22 +28,22 @@ def inspect(
     """Artifact report on any video, against its reference (the target footage) if there is one.
 
     The reference may have a range, as `clip.mp4@00:10-01:20`. Both videos must have the same size and the same frames,
-    compared by time stamps; otherwise UsageError. With a reference the face is tracked in both videos, which takes
-    twice the time: expression, gaze and pose need the landmarks of the output.
+    compared by time stamps; otherwise UsageError. With a reference the face is tracked in the reference, and the
+    landmarks of the output are read at its place: expression, gaze, pose and geometry need them. Identity is read once
+    a second.
     """
     clip = probe(video)
     asked = Footage(video) if reference is None else parse_footage(str(reference))
     other = None if reference is None else _comparable(clip, _reference(asked))
     marks = _marks(follow(asked.path, None, workers, progress, asked.start, asked.end).rows)
-    own = {} if other is None else _marks(follow(video, None, workers, progress).rows)
-    inspector = Inspector(clip.fps, other is not None)
+    inspector, reader = Inspector(clip.fps, other is not None), Reader(clip.fps, 1)
     for done, (mine, theirs) in enumerate(_pairs(clip, other), 1):
         label = mine.index if theirs is None else theirs.index
         image = None if theirs is None else theirs.image
         at = marks.get(label)
-        inspector.add(
-            mine.index, float(mine.time), mine.image, image, at, output_landmarks=_same(at, own.get(mine.index))
-        )
+        own = None if image is None else reader.landmarks(mine.index, mine.image, image, at)
+        identity = reader.identity(mine.index, mine.image, at if own is None else own[0])
+        inspector.add(mine.index, float(mine.time), mine.image, image, at, read=own, identity=identity)
         progress("inspect", done, clip.frames)
     return inspector.finish()
 
@@ -98,14 +95,6 @@ def _comparable(clip: Clip, other: _Reference) -> _Reference:
 
 def _marks(found: pd.DataFrame) -> dict[int, Floats]:
     return dict(zip(found["frame"], found["landmarks"], strict=True)) if len(found) else {}
-
-
-def _same(reference: Floats | None, output: Floats | None) -> Floats | None:
-    """The output's landmarks if they belong to the face at the place of the reference's; else None."""
-    if reference is None or output is None:
-        return None
-    size = float(np.ptp(reference[:, :2], axis=0).max())
-    return output if np.hypot(*(output - reference)[:, :2].mean(0)) < SAME_FACE * size else None
 
 
 def _pairs(clip: Clip, other: _Reference | None) -> Iterator[tuple[Frame, Frame | None]]:

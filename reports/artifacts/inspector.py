@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curate.footage.shots import difference, thumbnail
 from curate.types import Floats, Image
-from reports.artifacts import edge, spectrum
+from reports.artifacts import coding, edge, spectrum, texture
 from reports.artifacts import landmarks as face_landmarks
 from reports.artifacts import measures as m
 from reports.artifacts.kinds import limits
@@ -68,7 +68,7 @@ class Inspector:
         reference: Image | None,
         landmarks: NDArray[np.floating] | None,
         mask: Floats | None = None,
-        output_landmarks: NDArray[np.floating] | None = None,
+        read: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
         context: bool = False,
         identity: NDArray[np.floating] | None = None,
     ) -> None:
@@ -76,8 +76,9 @@ class Inspector:
         of the output without one, in pixels, None where there is no face.
 
         `mask` (H, W) in 0..1 is where the face was pasted; without it the hull of the landmarks is taken.
-        `output_landmarks` (N, 3) are those of the output, `identity` (128,) its embedding: where given, expression,
-        gaze, pose, lips and identity are measured with them. A `context` frame only serves the frames after it: it
+        `read` are landmarks (N, 3) of output and reference that were read alike, `identity` (128,) is the embedding of
+        the output: where given, expression, gaze, pose, geometry, lips and identity are measured with them. A `context`
+        frame only serves the frames after it: it
         gives no row and no picture. KEPT of them before a part are enough.
         """
         if self._has_reference and (reference is None or reference.shape != output.shape):
@@ -93,7 +94,7 @@ class Inspector:
             if not context:
                 paired = None if reference is None or theirs is None else (reference, theirs)
                 row |= self._measure(index, view, landmarks, (output, mine), paired)
-                row |= _marks(landmarks, output_landmarks, self._has_reference)
+                row |= _marks(landmarks, read, self._has_reference)
                 row["identity_vector"] = None if identity is None else np.asarray(identity, np.float32)
                 self._keep_pictures(index, row, view.box, output, reference)
             else:
@@ -137,18 +138,23 @@ class Inspector:
         }
         pyramids = (output[1], None if reference is None else reference[1])
         row |= self._movement(view, *pyramids)
+        noise = 0.0 if reference is None else _noise(view, output[1], reference[1])
         if index % 2 == 0:
-            row |= _spectra(view, landmarks, *pyramids)
+            row |= _spectra(view, landmarks, *pyramids, noise)
         fine = m.bands(mine, at)
         if theirs is None or reference is None:
             row["line"] = edge.line(mine, at, math.degrees(math.atan2(-place[1, 0], place[0, 0])))
             row["fine"], row["fine_ring"] = fine
             row["middle"] = m.middle_band(mine, at)
+            row["tilt_x"], row["tilt_y"] = m.tilt(face.cells[..., 0], weight)
+            if index % 2 == 0:
+                row["texture"] = texture.texture(mine, at, view.points(landmarks))
         else:
+            row["noise"] = noise
+            row["unsteady"] = 100 * coding.unsteady(noise, at.width, math.exp(row["light"]))
             row["light"] -= m.light(theirs, at.inside)
             row["light_ring"] -= m.light(theirs, at.ring)
-            octaves = m.sharpness(fine, m.bands(theirs, at))
-            row["detail_lost"], row["false_detail"] = max(-octaves, 0.0), max(octaves, 0.0)
+            row["detail_lost"], row["false_detail"] = m.sharpness(fine, m.bands(theirs, at), noise)
             row["edge"] = edge.edge(mine, theirs, at)
             theirs_in_colour = Colours(reference[0], view.box)
             other = _patch(theirs_in_colour, view, place)
@@ -254,8 +260,15 @@ def _ring(view: View, output: Colours, reference: Colours) -> tuple[float, NDArr
     return float(np.linalg.norm(change, axis=1).mean()), np.median(change, axis=0).astype(np.float64)
 
 
+def _noise(view: View, output: Pyramid, reference: Pyramid) -> float:
+    """Noise of the codec outside the face, at working size."""
+    factor = round(1 / view.zoom)
+    x, y, width, height = (n // factor for n in view.face)
+    return coding.noise(output.whole(factor), reference.whole(factor), (x, y, width, height))
+
+
 def _spectra(
-    view: View, landmarks: NDArray[np.floating], output: Pyramid, reference: Pyramid | None
+    view: View, landmarks: NDArray[np.floating], output: Pyramid, reference: Pyramid | None, noise: float
 ) -> dict[str, float]:
     x, y = np.asarray(landmarks, np.float64)[:, :2].mean(0)
     width = view.zones.width / view.zoom
@@ -263,8 +276,8 @@ def _spectra(
     theirs = None if reference is None else spectrum.square(reference.grey, (float(x), float(y)), width)
     if mine is None:
         return {"checkerboard_now": math.nan, "ghost_now": math.nan}
-    a = spectrum.power(mine)
-    b = None if theirs is None else spectrum.power(theirs)
+    a = spectrum.power(mine, noise)
+    b = None if theirs is None else spectrum.power(theirs, noise)
     return {
         "checkerboard_now": spectrum.checkerboard(a, b),
         "ghost_now": math.nan if b is None else spectrum.ghost(a, b),
@@ -279,11 +292,15 @@ def _mouths(landmarks: NDArray[np.floating], place: NDArray[np.float64], face: P
 
 
 def _marks(
-    landmarks: NDArray[np.floating], output_landmarks: NDArray[np.floating] | None, has_reference: bool
+    landmarks: NDArray[np.floating],
+    read: tuple[NDArray[np.floating], NDArray[np.floating]] | None,
+    has_reference: bool,
 ) -> dict[str, Any]:
+    """What the landmarks say, and the same for the output: it differs by as much as the two that were read alike."""
     marks = face_landmarks.read(landmarks)
-    own = marks if output_landmarks is None and not has_reference else face_landmarks.read(output_landmarks)
-    return {"marks": marks, "output_marks": own}
+    if read is None:
+        return {"marks": marks, "output_marks": face_landmarks.read(None) if has_reference else marks}
+    return {"marks": marks, "output_marks": marks + face_landmarks.read(read[0]) - face_landmarks.read(read[1])}
 
 
 def _abrupt(before: Floats | None, now: Floats, weight: Floats) -> float:

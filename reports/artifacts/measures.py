@@ -163,14 +163,20 @@ def blurred(grey: Floats, sigma: float) -> Floats:
     return np.asarray(cv2.GaussianBlur(grey, (side, side), sigma), np.float32)
 
 
-def sharpness(mine: tuple[float, ...], theirs: tuple[float, ...]) -> float:
-    """Detail of the face against the reference's, relative to the same ratio in the ring, in octaves; < 0 is softer.
+def sharpness(mine: tuple[float, ...], theirs: tuple[float, ...], noise: float = 0.0) -> tuple[float, float]:
+    """Detail of the face that is missing, and that is added, against the reference's, in octaves; 0 or more each.
 
-    `bands` of output and reference. Dividing by the ring removes what an encoder does to the whole picture; it counts
-    only as far as the ring has detail of its own.
+    `bands` of output and reference. It counts relative to the same ratio in the ring, which removes what an encoder
+    does to the whole picture, as far as the ring has detail of its own; and beyond what an encoder that leaves `noise`
+    luma levels around the face removes or adds in the face itself.
     """
     before = theirs[1]
-    return octaves(mine[0], theirs[0]) - octaves(mine[1], before) * before**2 / (before**2 + (2 * NOISE) ** 2)
+    whole = octaves(mine[1], before) * before**2 / (before**2 + (2 * NOISE) ** 2)
+    relative = octaves(mine[0], theirs[0]) - whole
+    level = theirs[0] ** 2
+    least, most = max(level - noise**2, 0.0) ** 0.5, (level + noise**2) ** 0.5
+    lost, added = min(-relative, octaves(least, mine[0])), min(relative, octaves(mine[0], most))
+    return max(lost, 0.0), max(added, 0.0)
 
 
 def octaves(mine: float, theirs: float) -> float:

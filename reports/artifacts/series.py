@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate.footage.shots import Cuts, Difference
+from reports.artifacts import geometry
 from reports.artifacts import temporal as t
 from reports.artifacts.kinds import SWAP, limits
-from reports.artifacts.landmarks import NAMES
+from reports.artifacts.landmarks import NAMES, SHAPE
 from reports.artifacts.parts import SCALE
 from reports.artifacts.patch import GRID, REGIONS, WHOLE
 from reports.artifacts.series_measures import (
@@ -26,6 +27,8 @@ from reports.artifacts.series_measures import (
 )
 
 Doubles = NDArray[np.float64]
+CODED = 1.5
+"""Multiples of the flicker of the ring against the reference that do not count in the face."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +49,21 @@ def series(rows: pd.DataFrame, fps: float, has_reference: bool) -> Series:
     regions: dict[str, NDArray[np.int64]] = {}
     pose = np.full((len(rows), 2), np.nan)
     usual = _usual(rows, has_reference)
+    marks = stacked(rows, "marks", len(NAMES))
+    shape = np.full((len(rows), len(SHAPE)), np.nan) if has_reference else geometry.unusual(marks)
     for stretch in stretches(rows):
         mine = rows.iloc[stretch]
         found, where = _stretch(mine, fps, has_reference, usual)
+        if not has_reference:
+            size, where["geometry"] = geometry.out_of_place(shape[stretch], geometry.ALONE)
+            known = geometry.trusted(marks[stretch], size)
+            found["geometry"] = np.where(known, size, np.nan)
+            found["light_jump"] = np.where(known | ~np.isfinite(size), found["light_jump"], np.nan)
         for name, values in found.items():
             out.setdefault(name, np.full(len(rows), np.nan))[stretch] = values
         for name, values in where.items():
             regions.setdefault(name, np.full(len(rows), WHOLE, np.int64))[stretch] = values
-        pose[stretch] = stacked(mine, "marks", len(NAMES))[:, :2]
+        pose[stretch] = marks[stretch, :2]
     if has_reference:
         out["missed"] = missed(rows["difference"]).to_numpy(np.float64)
     return Series(pd.DataFrame(out, index=rows.index), pd.DataFrame(regions, index=rows.index), pose)
@@ -104,8 +114,9 @@ def _stretch(
     if has_reference:
         colours = colours - stacked(rows, "reference_cells", GRID * GRID * 3).reshape(cells) / SCALE
         apart = stacked(rows, "apart", GRID * GRID).reshape(grid) / SCALE
-        out |= full_reference(rows, fps)
-        where |= {"colour": _worst_cell(rows, region), "light": _darker_side(rows)}
+        found, feature = full_reference(rows, fps)
+        out |= found
+        where |= {"colour": _worst_cell(rows, region), "light": _darker_side(rows), "geometry": feature}
     else:
         out |= no_reference(rows, fps, colours, weight, usual)
     where["flicker"] = _most_flickering(colours, weight, region)
@@ -121,8 +132,9 @@ def _stretch(
 
 def _flicker(rows: pd.DataFrame, has_reference: bool) -> Doubles:
     relative = 100 * t.sustained((rows["light"] - rows["light_ring"]).to_numpy())
-    if has_reference:
-        return relative
+    if has_reference:  # an encoder changes the ring's brightness as much as the face's
+        around = CODED * 100 * t.sustained(rows["light_ring"].to_numpy())
+        return np.asarray((relative - around - rows["unsteady"].fillna(0).to_numpy()).clip(0))
     move = t.running_max(t.smoothed_speed(rows[["move_x", "move_y"]].to_numpy()))
     absolute = 100 * t.sustained(rows["light"].to_numpy())
     return np.asarray((np.fmin(relative, absolute) - FAST_LIGHT * move).clip(0))

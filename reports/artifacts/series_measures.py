@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from reports.artifacts import geometry, match, texture
 from reports.artifacts import temporal as t
 from reports.artifacts.kinds import FULL_REFERENCE_MOTION, NO_REFERENCE_MOTION
-from reports.artifacts.landmarks import NAMES
+from reports.artifacts.landmarks import FIRST, NAMES
 from reports.artifacts.parts import SCALE
 
 Doubles = t.Doubles
@@ -24,28 +25,36 @@ LINE_SECONDS = 5.0
 FAST_SHAKING, FAST_LIGHT, FAST_COLOUR = 0.5, 0.5, 2.0
 """Allowance for fast movement, which blurs: jitter (per cent of the face's width), flicker (per cent) and colour
 (CIELAB) that are subtracted without a reference for each per cent of its width that the face moves per frame."""
+ECHOING = 25.0
+"""Luma levels of coding noise that double chance echoes in the spectrum; fitted on clips at CRF 34."""
+BLURRING = 4.0
+"""Luma levels of coding noise that double the scatter of landmarks; fitted on clips at CRF 28 and 34."""
 LIPS_MOVE = 1.5
 """L* levels: the same as LIPS_OPEN for the pixels of the mouth, where the output has no landmarks."""
 
 
-def full_reference(rows: pd.DataFrame, fps: float) -> dict[str, Doubles]:
-    """Measures (T,) of the rows of a stretch against the reference, by name; NaN where not known."""
+def full_reference(rows: pd.DataFrame, fps: float) -> tuple[dict[str, Doubles], Doubles]:
+    """Measures (T,) of the rows of a stretch against the reference, by name; NaN where not known. The region (T,) of
+    the feature that is furthest out of place."""
     shift = rows[["shift_x", "shift_y"]].to_numpy()
     far = np.fmax(t.jumps(shift, 0.2, 4.0), np.hypot(*shift.T) - TOLERANCE)
-    marks, output = stacked(rows, "marks", len(NAMES)), stacked(rows, "output_marks", len(NAMES))
-    away = output - marks
+    marks = stacked(rows, "marks", len(NAMES))
+    output = marks + geometry.between(stacked(rows, "output_marks", len(NAMES)) - marks)
+    away = (output - marks) / (1 + t.running_median(rows["noise"].fillna(0).to_numpy(), 5)[:, None] / BLURRING)
     out = {
         "light": np.hypot(*rows[["tilt_x", "tilt_y"]].to_numpy().T),
         "misalignment": t.running_median(far, 3),
         "ghost": t.running_median(t.hold_last(rows["ghost_now"].to_numpy()), 5),
         "jitter": t.sustained(shift),
     }
+    out["ghost"] /= 1 + rows["noise"].fillna(0).to_numpy() / ECHOING
     out["lips"] = _lips(rows, output, marks, fps)
     out["expression"] = t.running_median(np.abs(_less_usual(away[:, 3:6])).max(1), 3)
     out["gaze"] = 100 * t.running_median(np.linalg.norm(_less_usual(away[:, 6:8]), axis=1), 3)
     out["pose"] = t.running_median(np.linalg.norm(_less_usual(away[:, :3]), axis=1), 3)
+    out["geometry"], region = geometry.out_of_place(_less_usual(away[:, FIRST:]))
     out["identity"] = _identity(rows)
-    return out
+    return out, region
 
 
 def no_reference(
@@ -68,6 +77,8 @@ def no_reference(
     less = [soft[n] - usual[n][0] - SPREAD * usual[n][1] for n in ("slope", "below_ring")]
     window = 2 * (min(round(LINE_SECONDS * fps), len(rows)) // 2) + 1
     return {
+        "unlike": match.unlike(stacked(rows, "texture", len(texture.NAMES)), fps),
+        "light_jump": t.jumps(rows[["tilt_x", "tilt_y"]].to_numpy(), 2.0),
         "colour_jump": (np.fmin(*jumps) - FAST_COLOUR * fast).clip(0),
         "detail_lost": _softer(np.column_stack(less)),
         "edge_line": t.running_median(rows["line"].to_numpy(), window),
@@ -143,10 +154,20 @@ def _lips(rows: pd.DataFrame, output: Doubles, marks: Doubles, fps: float) -> Do
 
 
 def _identity(rows: pd.DataFrame) -> Doubles:
-    vectors = stacked(rows, "identity_vector", 0)
-    if not vectors.size:
-        return np.full(len(rows), np.nan)
-    return np.asarray(np.linalg.norm(_less_usual(vectors), axis=1))
+    """(T,) distance of the face's embedding from the usual one; between two readings the smaller of both.
+
+    So a face has to look like someone else twice in a row. NaN where there is no reading.
+    """
+    vectors, out = stacked(rows, "identity_vector", 0), np.full(len(rows), np.nan)
+    known = np.flatnonzero(np.isfinite(vectors).all(1)) if vectors.size else np.empty(0, np.int64)
+    if not len(known):
+        return out
+    far = np.linalg.norm(_less_usual(vectors), axis=1)[known]
+    both = np.minimum(far[1:], far[:-1]) if len(far) > 1 else far
+    for i, value in enumerate(both):
+        span = slice(known[i], known[min(i + 1, len(known) - 1)] + 1)
+        out[span] = np.fmax(out[span], value)
+    return out
 
 
 def stacked(rows: pd.DataFrame, name: str, width: int) -> Doubles:

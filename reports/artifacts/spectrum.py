@@ -19,6 +19,8 @@ LOWEST = 0.09
 """Cycles per pixel: slower patterns cannot be distinguished from facial features."""
 FLOOR = 0.5
 """Variance in squared luma levels that rounding and encoding leave at every frequency."""
+CODING = 2.0
+"""Variance at every frequency for each of the encoder's, which spreads it unevenly."""
 NEAREST, FARTHEST = 4.0, 0.25
 """Pixels, and fraction of the square's side, between which the shift of a copy is searched."""
 
@@ -43,11 +45,14 @@ def _window(size: int) -> Floats:
     return np.asarray(np.outer(one, one), np.float32)
 
 
-def power(grey: Floats) -> Floats:
-    """(S, S//2+1) power spectrum of a (S, S) square under a Hann window, over the noise of FLOOR; at least 1."""
+def power(grey: Floats, coding: float = 0.0) -> Floats:
+    """(S, S//2+1) power spectrum of a (S, S) square under a Hann window, over the noise; at least 1.
+
+    The noise is that of FLOOR and of `coding`, luma levels (standard deviation) by which an encoder changes a pixel.
+    """
     window = _window(grey.shape[0])
     spectrum = np.fft.rfft2((grey - float(grey.mean())) * window)
-    noise = FLOOR * float(np.square(window).sum())
+    noise = (FLOOR + CODING * coding**2) * float(np.square(window).sum())
     return np.asarray((np.abs(spectrum) ** 2) / noise + 1, np.float32)
 
 

@@ -45,6 +45,11 @@ class View:
         """(2, 3) matrix that maps pixels of the view to where `place` maps those of the frame."""
         return matrix_in_box(place, self.box, 1 / self.zoom)
 
+    def points(self, landmarks: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(N, 2) landmarks in pixels of the view."""
+        corner = np.array(self.box[:2], np.float64)
+        return (np.asarray(landmarks, np.float64)[:, :2] - corner + 0.5) * self.zoom - 0.5
+
 
 def matrix_in_box(place: NDArray[np.float64], box: tuple[int, int, int, int], zoom: float) -> NDArray[np.float64]:
     """(2, 3) matrix for pixels of a box, each `zoom` pixels of the frame wide, from the frame's matrix `place`."""
@@ -130,12 +135,16 @@ class Pyramid:
         self.grey: Grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
         self._shrunk: dict[int, Grey] = {}
 
+    def whole(self, factor: int) -> Grey:
+        """(H, W) luma of the frame, shrunk by an integer factor."""
+        if factor not in self._shrunk:
+            self._shrunk[factor] = shrunk(self.grey, factor)
+        return self._shrunk[factor]
+
     def piece(self, box: tuple[int, int, int, int], whole: int) -> Floats:
         """(h, w) float32 luma of a box of the frame, shrunk by `whole` on a grid that is fixed in the frame."""
-        if whole not in self._shrunk:
-            self._shrunk[whole] = shrunk(self.grey, whole)
         x, y, width, height = (n // whole for n in box)
-        return self._shrunk[whole][y : y + height, x : x + width].astype(np.float32)
+        return self.whole(whole)[y : y + height, x : x + width].astype(np.float32)
 
 
 class Colours:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from curate.face.mesh import canonical
-from curate.types import Subject
+from curate.types import Landmarks, Subject
 
 SIZE = (96, 128)
 BASE = Fraction(1, 12_800)
@@ -39,6 +39,27 @@ def config_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "config"
     monkeypatch.setenv("FACESET_CONFIG", str(folder))
     return folder
+
+
+class Networks:
+    """Stands for landmarker and identifier of the artifact report: the canonical face, and always the same person."""
+
+    def landmark(self, image: np.ndarray, region: np.ndarray) -> Landmarks:
+        return Landmarks(face_points(region[0], region[1], region[2] / 23), 0.9, None)
+
+    def chip(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        return image
+
+    def identify(self, chip: np.ndarray) -> np.ndarray:
+        return np.eye(128, dtype=np.float32)[0]
+
+
+@pytest.fixture(autouse=True)
+def networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from reports.artifacts import reading
+
+    monkeypatch.setitem(reading.LANDMARKERS, "litert", Networks)
+    monkeypatch.setitem(reading.IDENTIFIERS, "dlib", Networks)
 
 
 @pytest.fixture(scope="session")

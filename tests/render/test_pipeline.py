@@ -64,6 +64,9 @@ def test_times_size_sound_and_manifest_with_a_stub_network(clip, stub, tmp_path,
     assert left_in(out.parent) == {"out.mp4", "out.c2pa", "out.artifacts.html", "out.artifacts.json"}
     assert seen[-1] == ("rendering", 30, 30)
     assert json.dumps(asdict(done))
+    measured = json.loads(out.with_suffix(".artifacts.json").read_text())["measures"]
+    read = ("expression", "gaze", "pose", "geometry", "identity")
+    assert [name for name in read if not measured[name]["frames"]] == [], "the report reads the output's face"
     found = verify(out)
     assert (found.state, found.subject, found.basis) == ("trusted", "Ann Ä", "release")
     assert [(s.role, s.name) for s in found.sources] == [("source", "ann.mp4"), ("target", "footage.mp4")]

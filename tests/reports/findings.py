@@ -18,7 +18,8 @@ FPS = 25.0
 
 def finding(kind: str, first: int, last: int, times: float = 2.0, **more: Any) -> Finding:
     """A finding of `kind` in the frames first..last whose worst value is `times` the threshold."""
-    limit = by_name()[kind].full_reference if kind in by_name() else Limit(kind, "%", 1.0, 2.0, 4.0, 1, "made up")
+    known, made_up = by_name().get(kind), Limit(kind, "%", 1.0, 2.0, 4.0, 1, "made up")
+    limit = made_up if known is None else known.full_reference or known.no_reference
     assert limit is not None
     title = by_name()[kind].title if kind in by_name() else kind.replace("_", " ")
     value = limit.low * times

@@ -24,13 +24,15 @@ def test_the_verdict_says_where_to_look(artifacts):
     made = artifacts.finding
     jaw = made("edge", 300, 349, 5, region_name="jaw/chin")
     assert verdict(artifacts.report([jaw], 400)) == (
-        "Check one passage: 0:12.0–0:14.0 (the edge of the swap is visible at the jaw/chin)."
+        "Check one passage: 0:12.0–0:14.0 (the edge of the swap is visible at the jaw/chin). "
+        "Looked at 400 of 400 frames."
     )
     found = [jaw, made("missed", 10, 12, 1.2), made("colour", 100, 124), made("soft", 200, 224, 1.1)]
     words = verdict(artifacts.report(found, 400))
     assert words.startswith("Check 4 passages, these first: 0:00.4–0:00.5 (the face is not swapped), 0:04.0–0:05.0 (")
     assert by_name()["soft"].phrase not in words
-    assert verdict(artifacts.report((), 1234)) == "No artifacts were found in 1,234 frames."
+    assert verdict(artifacts.report((), 1234)) == "No artifacts were found. Looked at 1,234 of 1,234 frames."
+    assert verdict(artifacts.report((), 50, range(9))) == "No artifacts were found. Looked at 41 of 50 frames."
     assert verdict(artifacts.report((), 3, range(3))) == "No face was detected, so nothing was measured."
 
 

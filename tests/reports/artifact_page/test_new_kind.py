@@ -51,7 +51,8 @@ def test_a_new_kind_is_found_stored_explains_and_is_shown(banding: Kind, part: I
     assert (found.first_frame, found.last_frame, found.value) == (5, 9, 5.0)
     page = write(report, tmp_path / "out.html", {"settings": {"feather": 0.1}})
     data = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
-    assert data["verdict"] == "Check one passage: 0:00.2–0:00.4 (bands of colour are visible at the forehead)."
+    words = "Check one passage: 0:00.2–0:00.4 (bands of colour are visible at the forehead). Looked at 20 of 20 frames."
+    assert (data["verdict"], data["looked_at"]) == (words, 20)
     assert data["findings"][0]["kind"] == "banding" and data["findings"][0]["remedy"] == "Use --bits 10."
     assert data["measures"]["band_height"] == {
         "median": 0, "p95": 5, "max": 5, "frames": 20, "unit": "levels", "threshold": 2,

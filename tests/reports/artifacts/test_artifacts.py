@@ -17,9 +17,11 @@ from curate.face.mesh import canonical
 from curate.face.pose import matrix
 from curate.footage.paths import parse_footage
 from curate.footage.video import probe
+from curate.types import Landmarks
 from reports.artifact_page.page import to_json, write
 from reports.artifact_page.passages import verdict
 from reports.artifacts import inspect as inspect_module
+from reports.artifacts import kinds, reading
 from reports.artifacts.inspect import inspect
 from reports.artifacts.inspector import Inspector
 from reports.artifacts.parts import InspectedPart
@@ -172,7 +174,7 @@ def test_the_landmarks_of_the_output_tell_expression_gaze_and_pose(scene, landma
         inspector = Inspector(FPS, True)
         for i in range(COUNT):
             mine = changed if 12 <= i <= 24 else face
-            inspector.add(i, i / FPS, scene(i), scene(i), face, output_landmarks=mine)
+            inspector.add(i, i / FPS, scene(i), scene(i), face, read=(mine, face))
         (found,) = inspector.finish().findings
         assert (found.kind, found.first_frame, found.last_frame) == (kind, 12, 24)
         assert found.pose == pytest.approx((0, 0), abs=1)
@@ -185,6 +187,31 @@ def test_a_face_that_becomes_someone_else_is_told_by_its_embeddings(scene, landm
         inspector.add(i, i / FPS, scene(i), scene(i), landmarks, identity=other if _bad(i) and i < 24 else mine)
     (found,) = inspector.finish().findings
     assert (found.kind, found.value) == ("identity", pytest.approx(0.5**0.5))
+
+
+def _unmeasured(scene, landmarks, has_reference):
+    """Measures of kinds that no frame has, of a swap that moves its mouth and of which everything is known."""
+    face, inside = _turned(landmarks), hull_mask(landmarks, 240, 240)[..., None] > 0.5
+    marks = []
+    for i in range(36):
+        marks.append(face.copy())
+        marks[-1][[14, 87, 317, 178, 402], 1] += 4 + 4 * np.sin(i / 3)
+    inspector = Inspector(FPS, has_reference)
+    for i, own in enumerate(marks):
+        output = np.where(inside, 255 - cv2.GaussianBlur(scene(i), (0, 0), 3), scene(i)).astype(np.uint8)
+        reference, read = (scene(i), (marks[max(i - 2, 0)], own)) if has_reference else (None, None)
+        inspector.add(i, i / FPS, output, reference, own, read=read, identity=np.eye(128)[0])
+    measures = inspector.finish().measures
+    return [limit.measure for _, limit in kinds.limits(has_reference) if not measures[limit.measure].notna().any()]
+
+
+@pytest.mark.parametrize("has_reference", [True, False])
+def test_every_kind_has_a_measure_that_is_computed(scene, landmarks, has_reference, monkeypatch):
+    assert _unmeasured(scene, landmarks, has_reference) == []
+    limit = kinds.Limit("never_computed", "%", 1, 2, 3, 1, "A measure that nobody computes")
+    forgotten = kinds.Kind("forgotten", "forgotten", "it is forgotten", "compute it", limit, limit)
+    monkeypatch.setattr(kinds, "KINDS", (*kinds.KINDS, forgotten))
+    assert _unmeasured(scene, landmarks, has_reference) == ["never_computed"]
 
 
 @pytest.mark.parametrize("has_reference", [True, False])
@@ -352,14 +379,33 @@ def _video(path: Path, frames, size=240, rate=30, times=None):
     return path
 
 
+class _Networks:
+    """Stands for landmarker and identifier: the same face in every frame."""
+
+    def __init__(self, points):
+        self.points = points
+
+    def landmark(self, image, region):
+        return Landmarks(self.points, 0.9, None)
+
+    def chip(self, image, landmarks):
+        return image[:150, :150]
+
+    def identify(self, chip):
+        return np.eye(128, dtype=np.float32)[0]
+
+
 @pytest.fixture
 def followed(monkeypatch, landmarks):
-    """The face tracker, replaced: landmarks in all frames of a video."""
+    """The face tracker and the networks, replaced: landmarks in all frames of a video."""
+    face = _turned(landmarks)
 
     def follow(video, identity, workers=1, progress=None, start=None, end=None):
-        return Followed(pd.DataFrame({"frame": range(COUNT), "landmarks": [landmarks] * COUNT}), ())
+        return Followed(pd.DataFrame({"frame": range(COUNT), "landmarks": [face] * COUNT}), ())
 
     monkeypatch.setattr(inspect_module, "follow", follow)
+    monkeypatch.setitem(reading.LANDMARKERS, "litert", lambda: _Networks(face))
+    monkeypatch.setitem(reading.IDENTIFIERS, "dlib", lambda: _Networks(face))
 
 
 def test_inspect_finds_flicker_in_an_encoded_video_and_nothing_in_a_clean_copy(tmp_path, scene, landmarks, followed):
@@ -372,6 +418,14 @@ def test_inspect_finds_flicker_in_an_encoded_video_and_nothing_in_a_clean_copy(t
     assert abs(found.first_frame - FIRST) <= 3
     assert abs(found.last_frame - LAST) <= 3
     assert "flicker" in _kinds(inspect(flicker))
+
+
+@pytest.mark.parametrize("has_reference", [True, False])
+def test_inspect_reads_landmarks_and_identity_of_the_output(tmp_path, scene, followed, has_reference):
+    video = _video(tmp_path / "a.mp4", [scene(i) for i in range(COUNT)])
+    measures = inspect(video, video if has_reference else None).measures
+    read = ("geometry", "identity", *(("expression", "gaze", "pose") if has_reference else ()))
+    assert [name for name in read if not measures[name].notna().any()] == []
 
 
 def test_inspect_refuses_another_size_or_other_frames(tmp_path, scene, followed):

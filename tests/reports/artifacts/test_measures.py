@@ -81,7 +81,7 @@ def test_motion_counts_levels_where_it_looks_and_leaves_light_out(at, inside):
 
 def test_identical_pictures_measure_nothing(scene, at):
     luma = m.luma(scene(0))
-    assert m.sharpness(m.bands(luma, at), m.bands(luma, at)) == 0
+    assert m.sharpness(m.bands(luma, at), m.bands(luma, at)) == (0, 0)
     assert np.abs(m.flow(luma, luma)).max() < 0.05
     assert m.motion(luma, luma, at.inside) == 0
     assert edge(luma, luma, at) == 0
@@ -111,9 +111,20 @@ def test_blur_in_the_face_is_lost_detail_and_blur_everywhere_is_not(scene, at, i
     soft = cv2.GaussianBlur(reference, (0, 0), 2)
     grain = reference + np.where(inside, np.random.default_rng(0).normal(0, 12, reference.shape), 0).astype(np.float32)
     own = m.bands(reference, at)
-    assert m.sharpness(m.bands(np.where(inside, soft, reference), at), own) < -0.8
-    assert abs(m.sharpness(m.bands(soft, at), own)) < 0.15
-    assert m.sharpness(m.bands(grain, at), own) > 0.3
+    lost, added = m.sharpness(m.bands(np.where(inside, soft, reference), at), own)
+    assert lost > 0.8 and added == 0
+    assert max(m.sharpness(m.bands(soft, at), own)) < 0.15
+    lost, added = m.sharpness(m.bands(grain, at), own)
+    assert lost == 0 and added > 0.3
+
+
+def test_detail_that_the_codec_takes_everywhere_is_neither_lost_nor_added(scene, at):
+    reference = m.luma(scene(0))
+    own = m.bands(reference, at)
+    noise = own[0] / 2
+    less, more = ((own[0] ** 2 + sign * noise**2) ** 0.5 for sign in (-1, 1))
+    assert m.sharpness((less, own[1]), own)[0] > 0.1 and m.sharpness((less, own[1]), own, noise)[0] < 1e-6
+    assert m.sharpness((more, own[1]), own)[1] > 0.05 and m.sharpness((more, own[1]), own, noise)[1] < 1e-6
 
 
 @pytest.mark.parametrize("pixels", [1, 3])

@@ -1,0 +1,277 @@
+"""Mending of a render (`--mend`): faulty passages are composited again with other settings, and the best ones are kept.
+
+For every stretch with findings, the settings that could help against their kinds are tried on its frames alone, and
+measured as the render itself. The best are kept if they leave less to find there and nothing new elsewhere; from these
+the next round begins, until nothing helps. Then only the parts with changed frames are rendered again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from render import part, plan
+from render.compositing.compose import RADIUS
+from render.compositing.schedule import RAMP, Stretch
+from render.compositing.settings import RenderSettings
+from render.plan import Plan, RenderPart
+from render.stretches import changed, words
+from reports.artifact_page.passages import WEIGHT
+from reports.artifacts.events import Finding
+from reports.artifacts.kinds import by_name
+from reports.artifacts.parts import InspectedPart
+from reports.artifacts.report import ArtifactReport, merge
+from reports.page.page import clock
+
+ROUNDS = 3
+"""Rounds at most; the settings of a round begin with the best of the one before."""
+APART = 2 * RADIUS
+"""Frames: findings that are nearer than this are one stretch."""
+AROUND = 150
+"""Frames on either side of a stretch that are judged together with it."""
+REACH = RADIUS + RAMP
+"""Frames on either side of a stretch whose pixels its settings change."""
+FADED = 1.0
+"""Seconds: only a stretch at most this long may show the footage's face."""
+HALF = 0.5
+"""The footage's face is shown if no other setting brings what is found down to this fraction."""
+
+Change = Callable[[RenderSettings], dict[str, Any]]
+
+
+def _other(now: str, first: str, second: str) -> str:
+    return first if now != first else second
+
+
+WIDER: Change = lambda s: {"feather": round(min(1.6 * s.mask.feather + 0.02, 0.4), 3)}  # noqa: E731
+ERODED: Change = lambda s: {"erode": round(min(s.mask.erode + 0.03, 0.2), 3)}  # noqa: E731
+HULL: Change = lambda s: {"mask": _other(s.mask.mode, "hull", "both")}  # noqa: E731
+MKL: Change = lambda s: {"colour": _other(s.colour, "mkl", "reinhard")}  # noqa: E731
+SOT: Change = lambda s: {"colour": _other(s.colour, "sot", "none")}  # noqa: E731
+BLEND: Change = lambda s: {"blend": _other(s.blend, "pyramid", "poisson")}  # noqa: E731
+SHARPER: Change = lambda s: {"sharpen": min(s.sharpen + 0.5, 2.0)}  # noqa: E731
+SOFTER: Change = lambda s: {"sharpen": round(s.sharpen / 2, 3)}  # noqa: E731
+PLAIN: Change = lambda s: {"sharpen": 0.0, "grain": False}  # noqa: E731
+SMOOTH: Change = lambda s: {"smooth": min(2 * s.smooth + 1, 31)}  # noqa: E731
+UNCOVERED: Change = lambda s: {"occlusion": not s.occlusion}  # noqa: E731
+MOUTH: Change = lambda s: {"keep": tuple(sorted({*s.mask.keep, "mouth"}))}  # noqa: E731
+EYES: Change = lambda s: {"keep": tuple(sorted({*s.mask.keep, "eyes"}))}  # noqa: E731
+FADE: Change = lambda s: {"opacity": 0.0}  # noqa: E731
+REMEDIES: Mapping[str, tuple[Change, ...]] = {
+    "missed": (HULL, UNCOVERED), "frozen": (SMOOTH,), "popped": (SMOOTH, HULL, UNCOVERED, ERODED),
+    "hole": (HULL, UNCOVERED, MKL), "flicker": (MKL, SOT, SMOOTH, UNCOVERED), "colour": (MKL, SOT, BLEND),
+    "light": (BLEND, MKL, SOT), "checkerboard": (PLAIN, SOFTER), "false_detail": (SOFTER, PLAIN),
+    "ghost": (ERODED, PLAIN, HULL), "jitter": (SMOOTH, ERODED), "geometry": (SMOOTH, HULL, EYES),
+    "pose": (SMOOTH,), "misaligned": (SMOOTH, MOUTH), "lips": (MOUTH,), "expression": (MOUTH, EYES),
+    "gaze": (EYES,), "soft": (SHARPER, BLEND), "edge": (WIDER, ERODED, BLEND, MKL),
+}  # fmt: skip
+"""Kind to what may help against it with the network as it is."""
+UNFIT = ("missed",)
+"""Kinds that the footage's face does not mend."""
+
+
+@dataclass(frozen=True)
+class Mended:
+    """One stretch that was changed."""
+
+    start: float
+    """Seconds of the output."""
+    end: float
+    kinds: tuple[str, ...]
+    """What had been found there."""
+    settings: str
+    """What was changed."""
+    before: int
+    """Frames within findings."""
+    after: int
+
+    def __str__(self) -> str:
+        kinds = ", ".join(by_name()[name].title for name in self.kinds)
+        return (
+            f"{clock(self.start)} to {clock(self.end)} ({kinds}): {self.settings}; affected frames {self.before}, "
+            f"now {self.after}"
+        )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Settings to try on the frames [first, end) of the footage; its measures go to `path`."""
+
+    folder: Path
+    path: Path
+    first: int
+    end: int
+    stretches: tuple[Stretch, ...]
+
+    def __str__(self) -> str:
+        return f"frames {self.first} to {self.end - 1}"
+
+
+Run = Callable[[Callable[[Trial], None], Sequence[Trial]], None]
+"""Does all trials, in whatever processes."""
+
+
+def measure(trial: Trial) -> None:
+    """Composite and measure the frames of a trial."""
+    made = plan.load(trial.folder)
+    assert made is not None
+    part.measured(replace(made, stretches=trial.stretches), trial.folder, trial.first, trial.end).save(trial.path)
+
+
+def search(folder: Path, made: Plan, run: Run) -> Plan:
+    """The plan with the best settings of every stretch with findings; the given one where nothing helps."""
+    rows = _rows(folder, made)
+    judged = _Judged(made, rows)
+    tried: set[tuple[int, int, RenderSettings]] = set()
+    for number in range(ROUNDS):
+        trials: list[tuple[Trial, int, int]] = []
+        base = judged.report(judged.rows)
+        for first, end, kinds in spans(base, made):
+            now = made.schedule.at((first + end) // 2)
+            for settings in candidates(kinds, now, (end - first) / judged.fps):
+                if (first, end, settings) not in tried:
+                    tried.add((first, end, settings))
+                    stretches = with_stretch(made, Stretch(first, end, settings))
+                    path = folder / f"trial-{number}-{len(trials)}.parquet"
+                    low, high = max(first - REACH, made.first), min(end + REACH, made.end)
+                    trials.append((Trial(folder, path, low, high, stretches), first, end))
+        if not trials:
+            break
+        run(measure, [trial for trial, _, _ in trials])
+        better = judged.best(base, trials)
+        for trial, first, _ in better:
+            own = next(s for s in trial.stretches if s.first <= first < s.end)
+            made = replace(made, stretches=with_stretch(made, own))
+        judged.take([trial for trial, _, _ in better])
+        if not better:
+            break
+    return made
+
+
+class _Judged:
+    """Measured frames, and what is found in them."""
+
+    def __init__(self, made: Plan, rows: dict[int, dict[str, Any]]) -> None:
+        self.fps, self.rows = made.clip.fps or 25.0, rows
+
+    def report(self, rows: Mapping[int, dict[str, Any]]) -> ArtifactReport:
+        return merge([InspectedPart(tuple(rows[i] for i in sorted(rows)))], self.fps, has_reference=True)
+
+    def take(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            self.rows |= _numbered(InspectedPart.load(trial.path))
+
+    def best(self, base: ArtifactReport, trials: Sequence[tuple[Trial, int, int]]) -> list[tuple[Trial, int, int]]:
+        """The best trial of each stretch, if it is better than what is there."""
+        found: dict[tuple[int, int], list[tuple[float, float, Trial]]] = {}
+        for trial, first, end in trials:
+            window = {i: row for i, row in self.rows.items() if first - AROUND <= i < end + AROUND}
+            before = self.report(window)
+            after = self.report(window | _numbered(InspectedPart.load(trial.path)))
+            if worse_elsewhere(before, after, first, end):
+                continue
+            left, was = (badness(r, first - REACH, end + REACH) for r in (after, before))
+            if left < was:
+                found.setdefault((first, end), []).append((left, was, trial))
+        chosen = []
+        for (first, end), ranked in found.items():
+            plain = [one for one in ranked if not _faded(one[2], first)]
+            enough = [one for one in plain if one[0] <= HALF * one[1]]
+            _, _, trial = min(enough or ranked, key=lambda one: one[0])
+            chosen.append((trial, first, end))
+        return chosen
+
+
+def _faded(trial: Trial, frame: int) -> bool:
+    return any(s.first <= frame < s.end and s.settings.opacity == 0 for s in trial.stretches)
+
+
+def spans(report: ArtifactReport, made: Plan) -> list[tuple[int, int, tuple[str, ...]]]:
+    """Stretches of frames [first, end) with findings, and the kinds that were found; neighbours are joined."""
+    found: list[tuple[int, int, set[str]]] = []
+    for f in sorted(report.findings, key=lambda f: f.first_frame):
+        if found and f.first_frame - found[-1][1] < APART:
+            first, end, kinds = found.pop()
+            found.append((first, max(end, f.last_frame + 1), {*kinds, f.kind}))
+        else:
+            found.append((f.first_frame, f.last_frame + 1, {f.kind}))
+    order = list(by_name())
+    return [(max(a, made.first), min(b, made.end), tuple(sorted(k, key=order.index))) for a, b, k in found]
+
+
+def candidates(kinds: Sequence[str], now: RenderSettings, seconds: float) -> list[RenderSettings]:
+    """Settings to try against kinds of artifacts in a stretch of some seconds that has the settings `now`."""
+    changes = [change for kind in kinds for change in REMEDIES.get(kind, ())]
+    if seconds <= FADED and not set(kinds) & set(UNFIT):
+        changes.append(FADE)
+    found = dict.fromkeys(changed(now, change(now)) for change in changes)
+    return [settings for settings in found if settings != now]
+
+
+def with_stretch(made: Plan, new: Stretch) -> tuple[Stretch, ...]:
+    """The plan's stretches with a new one in place of what it covers of the others."""
+    kept = []
+    for old in made.stretches:
+        for first, end in ((old.first, min(old.end, new.first)), (max(old.first, new.end), old.end)):
+            if first < end:
+                kept.append(Stretch(first, end, old.settings))
+    return tuple(sorted([*kept, new], key=lambda s: s.first))
+
+
+def badness(report: ArtifactReport, first: int, end: int) -> float:
+    """Sum over the findings of their weight by severity times their frames within [first, end)."""
+    return float(sum(WEIGHT[f.severity] * len(_frames(f, first, end)) for f in report.findings))
+
+
+def affected(report: ArtifactReport, first: int, end: int) -> set[int]:
+    """Frames within [first, end) that lie in a finding."""
+    return {i for f in report.findings for i in _frames(f, first, end)}
+
+
+def _frames(finding: Finding, first: int, end: int) -> range:
+    return range(max(finding.first_frame, first), min(finding.last_frame + 1, end))
+
+
+def worse_elsewhere(before: ArtifactReport, after: ArtifactReport, first: int, end: int) -> bool:
+    """Whether frames outside the stretch lie in findings that did not before, or any frame of it in more of them."""
+    everything = (-1, np.iinfo(np.int64).max)
+    new = affected(after, *everything) - affected(before, *everything)
+    return any(not first <= i < end for i in new)
+
+
+def _rows(folder: Path, made: Plan) -> dict[int, dict[str, Any]]:
+    return {
+        frame: row
+        for each in made.parts
+        for frame, row in _numbered(InspectedPart.load(each.path(folder, ".parquet"))).items()
+    }
+
+
+def _numbered(inspected: InspectedPart) -> dict[int, dict[str, Any]]:
+    return {int(row["frame"]): row for row in inspected.rows}
+
+
+def touched(before: Plan, after: Plan) -> list[RenderPart]:
+    """Parts whose pixels differ between two plans."""
+    old, new = set(before.stretches), set(after.stretches)
+    spans = [(s.first - REACH, s.end + REACH) for s in old ^ new]
+    return [each for each in after.parts if any(first < each.end and end > each.first for first, end in spans)]
+
+
+def account(before: ArtifactReport, after: ArtifactReport, made: Plan) -> tuple[Mended, ...]:
+    """What was changed, stretch by stretch."""
+    times = dict(zip(after.measures["frame"].tolist(), after.measures["time"].tolist(), strict=True))
+    found = []
+    for s in made.stretches:
+        inside = [i for i in range(s.first, s.end) if i in times]
+        text = words(s.settings, made.settings)
+        if not inside or not text:
+            continue
+        kinds = tuple(dict.fromkeys(f.kind for f in before.findings if _frames(f, s.first, s.end)))
+        counts = [len(affected(report, s.first, s.end)) for report in (before, after)]
+        found.append(Mended(times[inside[0]], times[inside[-1]] + 1 / after.fps, kinds, text, *counts))
+    return tuple(found)
