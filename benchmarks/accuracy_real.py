@@ -21,7 +21,8 @@ SUBSETS = ((-1, 12), (12, 25), (25, 50), (50, 77), (77, 180))
 """Degrees between light and camera axis, as that database's papers split it."""
 OFF_AXIS = 15
 """Degrees of azimuth from which on a light has a side."""
-SURE = 0.5
+SURE, EDGES = 0.5, (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+"""Confidence from which on a face counts as sure, and the ends of the bins of confidence."""
 PUBLISHED = {
     "aflw2000": "6DRepNet 3.97 (2022), best of 2026 3.72, FDN 4.42, WHENet 5.42, FSA-Net 5.07",
     "yaleb": "none that is comparable",
@@ -50,21 +51,22 @@ def pose_figures(data: Aflw, error: np.ndarray) -> Figures:
     sure[found] = head_pose(data.points[found]).confidence > SURE
     yaw, pitch, roll = error[found].mean(0)
     near_yaw, near_pitch, near_roll = error[near].mean(0)
+    faces, off = _bins(data, error)
     return {
         "found": int(found.sum()), "n": len(found), "yaw": yaw, "pitch": pitch, "roll": roll,
         "mean": float(error[found].mean()), "yaw60": near_yaw, "pitch60": near_pitch, "roll60": near_roll,
         "yaw_60_75": _mean(error[found & (turned > 60) & (turned <= 75), 0]),
         "yaw_75_90": _mean(error[found & (turned > 75) & (turned <= 90), 0]),
         "confident_share": float(sure.mean()), "confident_mean": _mean(error[sure]),
+        "confidence_faces": faces, "confidence_error": off,
     }  # fmt: skip
 
 
-def bins(data: Aflw, error: np.ndarray) -> list[tuple[float, float, int, float | None]]:
-    """What confidence means: its lower and upper end, the faces, and their mean error."""
+def _bins(data: Aflw, error: np.ndarray) -> tuple[list[float | None], list[float | None]]:
+    """Faces whose confidence lies between two neighbours of EDGES, and their mean error in degrees."""
     confidence, off = head_pose(data.points[data.found]).confidence, error[data.found].mean(1)
-    edges = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
-    inside = [(confidence >= low) & (confidence < high + (high == 1)) for low, high in itertools.pairwise(edges)]
-    return [(edges[i], edges[i + 1], int(rows.sum()), _mean(off[rows])) for i, rows in enumerate(inside)]
+    inside = [(confidence >= low) & (confidence < high + (high == 1)) for low, high in itertools.pairwise(EDGES)]
+    return [float(rows.sum()) for rows in inside], [_mean(off[rows]) for rows in inside]
 
 
 def single(data: Yale) -> np.ndarray:

@@ -43,7 +43,7 @@ class Settings:
     detector: str = option("litert", "Face detector.", choices=f"{BACKENDS}:DETECTORS")
     landmarker: str = option("litert", "Landmark model.", choices=f"{BACKENDS}:LANDMARKERS")
     identifier: str = option("dlib", "Identity model, which tells people apart.", choices=f"{BACKENDS}:IDENTIFIERS")
-    lut: str = option("", "Colour table (.cube) for footage in log, applied on reading.", metavar="FILE")
+    lut: str = option("", "Colour table (.cube) that is applied to log footage on reading.", metavar="FILE")
     scores: int = 5
     """Version of the scores: parts with another one are stale."""
     models: dict[str, str] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Settings:
 class Grouping:
     """How faces become people. It changes the table, not the parts, so nothing is extracted again."""
 
-    same_person: float = option(0.5, "Largest identity distance within one person; less parts people who look alike.",
+    same_person: float = option(0.5, "Largest identity distance within a person; less separates people who look alike.",
         low=0.1, high=1.0)  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -64,11 +64,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only warnings 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Workers = Annotated[int, typer.Option(metavar="N", help="Number of processes; 0: one per core.")]
 AllowRemote = Annotated[
-    bool, typer.Option("--allow-remote", help="Open addresses that a faceset names, not only those given here.")
+    bool, typer.Option("--allow-remote", help="Also open addresses that a faceset names, not only those given here.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing output.")]
 ENGINES = literal_names("curate.runtime.jobs:ENGINES")
-Engine = Annotated[str, one_of("local, or ray (RAY_ADDRESS, or a local cluster).", ENGINES)]
+Engine = Annotated[str, one_of("local processes, or ray (RAY_ADDRESS, or a cluster on this machine).", ENGINES)]
 Persons = Annotated[
     str | None,
     typer.Option(metavar="N[,N...]", help="Person from `faceset people` who is the subject; several are its looks."),
@@ -80,7 +80,9 @@ Folders = Annotated[
 ]
 For = Annotated[
     Path | None,
-    typer.Option("--for", metavar="TARGETSET", help="Cover the performance of this faceset.", callback=faceset_at),
+    typer.Option(
+        "--for", metavar="TARGETSET", help="Target faceset, whose performance is to be covered.", callback=faceset_at
+    ),
 ]
 
 
@@ -125,7 +127,7 @@ def takes(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
 def _parameter(one: Option) -> inspect.Parameter:
     """One option as an argument of a verb."""
     text = one.help
-    if one.default is not None and one.default != () and one.default is not False:
+    if one.default not in (None, (), "") and one.default is not False:
         text += f" [default: {_shown(one)}]"
     values = one.choices or one.suggestions
     details: dict[str, Any] = {"help": text, "autocompletion": completer(values) if values else None}

@@ -19,12 +19,14 @@ class RenderOptions:
     mend: bool = option(False, "Composite faulty passages again with better settings.", bare=True)
     stretches: Path | None = option(None, "Other settings for some passages; --mend writes such a file.",
                                     flag="--settings", metavar="FILE")  # fmt: skip
-    span: str | None = option(None, "Render only this part of the footage, as 00:10-01:20.",
+    span: str | None = option(None, "Render only this part of the footage, such as 00:10-01:20.",
                               flag="--range", metavar="START-END")  # fmt: skip
     codec: str = option("h264", "Codec; ProRes needs a .mov output.", choices="render.output.coding:ENCODERS")
-    bits: int = option(0, "Bits per colour component; 0: as the footage.", choices=(0, 8, 10))
+    bits: int = option(0, "Bits per colour component; 0: as in the footage.", choices=(0, 8, 10))
     crf: int = option(18, "Quality of H.264 and H.265, 0 to 51; lower is better.", low=0, high=51)
-    preset: str = option("medium", "Encoder preset; slower is smaller.", choices="render.output.coding:PRESETS")
+    preset: str = option(
+        "medium", "Encoder preset; slower presets give smaller files.", choices="render.output.coding:PRESETS"
+    )
     frames: Path | None = option(None, "Also write every frame as a picture to this folder.", metavar="DIR")
     frames_as: str = option("png", "Format of the pictures; exr is linear light.", choices=("png", "exr"),
                             needs="frames")  # fmt: skip
@@ -46,8 +48,9 @@ class RenderOptions:
     device: str = option("auto", "Device; auto uses a GPU if there is one.",
                          suggestions=("auto", "cpu", "cuda"))  # fmt: skip
     workers: int = option(0, "Number of processes; 0: one per core.", low=0)
-    engine: str = option("local", "local, or ray (RAY_ADDRESS, or a local cluster).",
+    engine: str = option("local", "local processes, or ray (RAY_ADDRESS, or a cluster on this machine).",
                          choices="curate.runtime.jobs:ENGINES")  # fmt: skip
+    gpus: float = option(0.25, "With --engine ray: GPUs per worker, if the cluster has any.", low=0, high=64)
     force: bool = option(False, "Overwrite existing output.", bare=True)
 
     def __post_init__(self) -> None:

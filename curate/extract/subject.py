@@ -27,7 +27,7 @@ AGAIN = "the subject again: another track is kept in this shot"
 REACH = 0.9
 """Distance of a person from a look, relative to the limit of one person, below which it is the subject."""
 STANDS_OUT = 0.1
-"""Distance by which the person nearest to a photo must be nearer than the next one, unless it is within REACH."""
+"""Distance by which a person's nearest track must be nearer than the next person's, if only tracks are within reach."""
 MISSING = -1
 """Person of a track that shows nobody for sure."""
 
@@ -122,53 +122,48 @@ def _labels(found: Tracks, same: float) -> dict[int, int]:
 def _reached(
     centres: NDArray[np.float64], members: list[NDArray[np.float64]], anchor: Anchor, same: float
 ) -> NDArray[np.intp]:
-    """The people within reach of one of the anchor's looks, or the nearest one if it is near enough.
+    """The people within reach of one of the anchor's looks; of a known subject at least the nearest within `same`.
 
-    One that is barely near enough to a photo must stand out. Where nobody's centre is near, one whose `members` (the
-    vectors of its tracks) come within reach may stand out by them. Raises NobodyError.
+    Where nobody's centre is near, one whose `members` (the vectors of its tracks) come within reach counts, if it
+    stands out by them. Raises NobodyError.
     """
     looks = np.array(anchor.looks)
     apart = identity.distances(centres, looks)
+    closest = np.stack([identity.distances(own, looks).min(axis=0) for own in members])
+    closest[apart > identity.NOT_THE_PERSON] = np.inf
     reached = set(np.flatnonzero((apart < REACH * same).any(axis=1)).tolist())
-    photo = anchor.how == "reference"
-    for look in apart.T:
+    if anchor.how != "reference":
+        reached |= {int(look.argmin()) for look in apart.T if look.min() <= same}
+    for look in closest.T if not reached else ():
         order = np.argsort(look, kind="stable")[:2]
-        alone = len(order) < 2 or look[order[1]] - look[order[0]] >= STANDS_OUT
-        if look[order[0]] <= same and (alone or not photo):
+        if look[order[0]] < REACH * same and (len(order) < 2 or look[order[1]] - look[order[0]] >= STANDS_OUT):
             reached.add(int(order[0]))
     if not reached:
-        closest = np.stack([identity.distances(own, looks).min(axis=0) for own in members])
-        closest[apart > identity.NOT_THE_PERSON] = np.inf
-        for look in closest.T:
-            order = np.argsort(look, kind="stable")[:2]
-            if look[order[0]] < REACH * same and (len(order) < 2 or look[order[1]] - look[order[0]] >= STANDS_OUT):
-                reached.add(int(order[0]))
-    if not reached:
-        raise NobodyError(_nobody(np.sort(apart.min(axis=1)), photo, same))
+        raise NobodyError(_nobody(np.sort(apart.min(axis=1)), np.sort(closest.min(axis=1)), anchor, same))
     return np.array(sorted(reached))
 
 
-def _nobody(least: NDArray[np.float64], photo: bool, same: float) -> str:
-    """Why nobody is the subject; `least` (P,) distances of the people from it, in order."""
-    if not photo:
+def _nobody(least: NDArray[np.float64], closest: NDArray[np.float64], anchor: Anchor, same: float) -> str:
+    """Why nobody is the subject; `least` (P,) distances of the people from it in order, `closest` of their tracks."""
+    if anchor.how != "reference":
         return (
             f"nobody in the footage looks like the subject (identity distance {least[0]:.2f}, limit {same:g}): add "
             "footage of the subject, or name another person with --person or --reference"
         )
-    if least[0] <= same:
+    if closest[0] < REACH * same:
         return (
-            f"the --reference photo does not tell two people apart (identity distances {least[0]:.2f} and "
-            f"{least[1]:.2f}): give a sharper photo of the uncovered face, or name the person with --person"
+            f"the --reference photo does not tell two people apart (identity distances {closest[0]:.2f} and "
+            f"{closest[1]:.2f}): give a sharper photo of the uncovered face, or name the person with --person"
         )
     if least[0] <= identity.NOT_THE_PERSON:
         return (
-            f"the person who is nearest to the --reference photo may be somebody else (identity distance "
-            f"{least[0]:.2f}, limit {same:g}): give a photo in which the face looks as in the footage, or name the "
-            "person with --person"
+            "the person who is nearest to the --reference photo may be somebody else (identity distance "
+            f"{least[0]:.2f}, limit {REACH * same:g}): give a photo in which the face looks as in the footage, or "
+            "name the person with --person"
         )
     return (
-        f"nobody in the footage looks like the --reference photo (identity distance {least[0]:.2f}, limit {same:g}): "
-        "give another photo, or leave --reference out"
+        f"nobody in the footage looks like the --reference photo (identity distance {least[0]:.2f}, limit "
+        f"{REACH * same:g}): give another photo, or leave --reference out"
     )
 
 

@@ -45,6 +45,8 @@ DOUBT = 1.2
 """Of corners whose fits are no worse than this many times the best one, the outer one is taken."""
 RAMP = 13
 """Frames of the transition that the line is fitted to, at most."""
+LEAST_BEND = 0.015
+"""Least share of one frame for a transition that goes on across a cut."""
 UNEVEN = 0.5
 """Root mean square deviation from level and line, relative to the share of one frame, above which the corner is not
 taken: other things move too much."""
@@ -104,19 +106,34 @@ def _sharpened(pictures: Floats, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _first(pictures: Floats, begin: int, ramp: int) -> int:
     """First blended frame of a transition that is supposed to begin at `begin` and to last `ramp` frames or more."""
-    low, high = max(begin - EARLIER - LEVEL, 0), begin + ramp
+    start, high = max(begin - EARLIER - LEVEL, 0), begin + ramp
     if high >= len(pictures):
         return begin
-    steps = np.sqrt(np.square(np.diff(pictures[low : high + 1], axis=0)).mean(axis=1))
-    jumps = np.flatnonzero(steps[: begin - low] > max(4 * float(np.median(steps[begin - low :])), LEAST))
-    low += int(jumps[-1]) + 1 if len(jumps) else 0
-    if begin - low < 2:
-        return begin
+    steps = np.sqrt(np.square(np.diff(pictures[start : high + 1], axis=0)).mean(axis=1))
+    usual = float(np.median(steps[begin - start :]))
+    cuts = [start, *(start + 1 + np.flatnonzero(steps[: begin - start] > max(4 * usual, LEAST))).tolist()]
+    low = cuts[-1]
+    if low == begin and len(cuts) > 1:  # one of the two shots is cut while they are blended
+        low = cuts[-2]
+        change = pictures[min(begin + 2 * ramp, len(pictures) - 1)] - pictures[begin - 1]
+        return _corner(_along(pictures[low:begin], change), low, range(begin - EARLIER, begin - 3), begin, LEAST_BEND)
     change = pictures[high] - pictures[begin]
-    share = (pictures[low : high + 1] - pictures[begin]) @ change / max(float(change @ change), 1e-9)
-    corners = range(max(low + 1, begin - EARLIER), min(begin + LATER, high - 3) + 1)
-    fits = [(*_bent(share, corner - low), corner) for corner in corners]
-    rising = [fit for fit in fits if fit[1] > 0]
+    corners = range(begin - EARLIER, min(begin + LATER, high - 3) + 1)
+    return _corner(_along(pictures[low : high + 1], change), low, corners, begin)
+
+
+def _along(pictures: Floats, change: Floats) -> Floats:
+    """Share (N,) of a change in each picture, up to a constant."""
+    return np.asarray(pictures @ change / max(float(change @ change), 1e-9), np.float32)
+
+
+def _corner(share: Floats, low: int, corners: range, begin: int, least: float = 0.0) -> int:
+    """The frame after the corner at which the shares (N,) of the frames from `low` on begin to rise; else `begin`.
+
+    `corners` are tried; the shares must bend by more than `least` a frame.
+    """
+    fits = [(*_bent(share, corner - low), corner) for corner in corners if corner > low]
+    rising = [fit for fit in fits if fit[1] > least]
     error, rise, _ = min(rising, default=(np.inf, 0.0, begin))
     if error > UNEVEN * rise:
         return begin

@@ -31,7 +31,9 @@ class Floors:
     a note.
     """
 
-    min_sharpness: float | None = option(None, "Minimum Sharpness.", columns=("Sharpness",))
+    min_sharpness: float | None = option(
+        None, "Minimum sharpness (column Sharpness: a log ratio, at most 0).", columns=("Sharpness",)
+    )
     min_eye_distance: float | None = option(16.0, "Minimum distance between the eyes, in pixels.",
                                             low=0, columns=("InterEyeDistance",))  # fmt: skip
     min_pose_confidence: float | None = option(0.1, "Minimum confidence of the head pose, 0 to 1.",
@@ -40,10 +42,13 @@ class Floors:
                                          low=0, high=1, columns=("detection_score",))  # fmt: skip
     min_exposure: float | None = option(0.25, "Minimum score against under- and overexposure, 0 to 1.", low=0, high=1,
                                         columns=("UnderExposurePrevention", "OverExposurePrevention"))  # fmt: skip
-    max_softness: float | None = option(0.25, "Maximum Sharpness below like faces; unused with --min-sharpness.",
+    max_softness: float | None = option(0.25, "How much softer than like faces a face may be, unless --min-sharpness.",
                                         low=0)  # fmt: skip
-    max_compression: float | None = option(None, "Maximum CompressionArtifacts.", columns=("CompressionArtifacts",))
-    max_motion_blur: float | None = option(None, "Maximum MotionBlur, 0 to 1.", columns=("MotionBlur",))
+    max_compression: float | None = option(None, "Maximum compression artifacts (column CompressionArtifacts).",
+                                           columns=("CompressionArtifacts",))  # fmt: skip
+    max_motion_blur: float | None = option(
+        None, "Maximum motion blur, 0 to 1 (column MotionBlur).", columns=("MotionBlur",)
+    )
     min_visible: float | None = option(None, "Minimum visible share of the face, 0 to 1.",
                                        low=0, high=1, columns=("FaceOcclusionPrevention",))  # fmt: skip
     max_identity_distance: float | None = option(None, "Maximum identity distance from the subject.",

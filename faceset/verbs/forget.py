@@ -16,7 +16,7 @@ def forget(
     subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's name, as in the faceset.")],
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DIR...]", help="Facesets (folders, URLs) and runs; those of others are kept."),
+        typer.Argument(metavar="[DIR...]", help="Facesets (folders or URLs) and runs; those of other people are kept."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only report what would be removed.")] = False,
     as_json: Json = False,

@@ -26,7 +26,7 @@ def init(
     source_name: Annotated[str, typer.Option(metavar="NAME", help="Name of the source; by default the file's.")] = "",
     target_name: Annotated[str, typer.Option(metavar="NAME", help="Name of the target; by default the file's.")] = "",
     basis: Annotated[str, one_of("Basis on which both faces may be used.", BASES)] = "",
-    target_basis: Annotated[str, one_of("Basis for the target, if it is another.", BASES)] = "",
+    target_basis: Annotated[str, one_of("Basis for the target, if it differs.", BASES)] = "",
     evidence: Annotated[str, typer.Option(metavar="FILE", help="Document of the source's release.")] = "",
     target_evidence: Annotated[str, typer.Option(metavar="FILE", help="Document of the target's release.")] = "",
     budget: Annotated[str, typer.Option(metavar="TEXT", help="Faces of the source: 200, 9min or auto.")] = "auto",
@@ -37,7 +37,7 @@ def init(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a commented project file, FOLDER/project.toml, for the clips in a folder; asks what it cannot see."""
+    """Write a commented project file, FOLDER/project.toml, for the clips in a folder; asks for what is missing."""
     from curate.runtime.files import atomic
     from faceset.project.begin import Options, Side, begin
     from faceset.project.file import read_project

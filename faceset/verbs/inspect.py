@@ -14,7 +14,7 @@ from faceset.options import Json, Quiet, Workers
 
 
 def inspect(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Any render, whoever made it.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Face-swap video, from any program.")],
     reference: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The original footage; also clip.mp4@00:10-01:20.")
     ] = None,
@@ -26,7 +26,7 @@ def inspect(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Report the artifacts of any face-swap video."""
+    """Write an artifact report on a face-swap video from any program."""
     from curate.runtime.jobs import processes
     from reports.artifact_page.page import to_json, write
     from reports.artifacts.inspect import inspect as inspect_video

@@ -15,7 +15,9 @@ from faceset.options import Given, Json, Quiet, Workers, faceset_at, takes
 @takes(SelectionOptions, Floors, Weights)
 def merge(
     first: Annotated[Path, typer.Argument(metavar="A", help="Faceset: a folder or a URL.", callback=faceset_at)],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another of the same subject.", callback=faceset_at)],
+    second: Annotated[
+        Path, typer.Argument(metavar="B", help="Another faceset of the same subject.", callback=faceset_at)
+    ],
     out: Annotated[Path, typer.Option(metavar="PATH", help="New faceset: a folder or a URL.", callback=faceset_at)],
     given: Given,
     workers: Workers = 0,

@@ -13,7 +13,9 @@ from faceset.options import Folder, Json, Persons, Quiet, persons_of
 def people(
     folder: Folder,
     person: Persons = None,
-    split: Annotated[int | None, typer.Option(metavar="N", help="Part this person into two who look alike.")] = None,
+    split: Annotated[
+        int | None, typer.Option(metavar="N", help="Split this person into two people who look alike.")
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -15,7 +15,7 @@ from faceset.options import Folder, Json, Quiet
 def remove(
     folder: Folder,
     clips: Annotated[list[str], typer.Argument(metavar="CLIP...", help="Clips, by name in the faceset or by path.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Remove; without it only report what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove; without it only report what would be removed.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

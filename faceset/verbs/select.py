@@ -22,9 +22,9 @@ def select(
         typer.Option(metavar="WHAT", help="Always select: a face id, clip:X, track:N, shot:X:N or X@0:10-0:20."),
     ] = None,
     ban: Annotated[
-        list[str] | None, typer.Option(metavar="WHAT", help="Never select: as --pin; also in later calls.")
+        list[str] | None, typer.Option(metavar="WHAT", help="Never select these (as --pin), also in later calls.")
     ] = None,
-    free: Annotated[list[str] | None, typer.Option(metavar="WHAT", help="No longer pin or ban: as --pin.")] = None,
+    free: Annotated[list[str] | None, typer.Option(metavar="WHAT", help="Remove pins and bans (as --pin).")] = None,
     defaults: Defaults = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be left out, on a contact sheet.")

@@ -13,7 +13,7 @@ from faceset.options import Json, Quiet
 
 
 def verify(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A render.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video to verify.")],
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

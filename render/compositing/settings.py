@@ -48,7 +48,7 @@ class RenderSettings:
     occlusion: bool = option(True, "Keep hands and objects in front of the face visible.")
     smooth: int = option(7, "Frames over which landmarks are smoothed; more is steadier.", low=1, high=31)
     opacity: float = option(1.0, "Opacity of the swapped face; 0 shows the footage's face.", low=0, high=1)
-    faces: Literal["all", "one"] = option("all", "Where the person is seen twice at once (a mirror): swap all, or one.",
+    faces: Literal["all", "one"] = option("all", "If the person is visible twice at once (a mirror): swap all, or one.",
                                           choices=("all", "one"))  # fmt: skip
     label: bool = option(False, "Add a visible line that says a face was replaced.")
 

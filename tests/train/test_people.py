@@ -9,6 +9,10 @@ import pytest
 
 from curate.errors import UsageError
 from curate.settings import Settings
+from curate.types import Subject
+from tests.command import call
+from train.config import config_of
+from train.fit import train
 from train.people import check_people
 from train.run import Run, SideInfo
 
@@ -47,3 +51,16 @@ def test_one_person_on_both_sides_is_told(caplog) -> None:
     with caplog.at_level(logging.WARNING):
         check_people({"source": Looks("a", 0.3), "target": Looks("b", 0.1)}, None)  # type: ignore[dict-item]
     assert "look like one person (identity distance 0.20" in caplog.text
+
+
+def test_a_run_is_not_resumed_on_a_faceset_that_became_somebody_elses(pair, make_faceset, tmp_path, capsys) -> None:
+    small = {"encoder_width": 4, "decoder_width": 4, "latent": 16, "residuals": 0, "batch": 2, "device": "cpu"}
+    config = config_of("tiny", steps=2, save_every=2, preview_every=0, identity=0, **small)
+    train(config, *pair, tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    stranger = make_faceset(tmp_path / "b", "somebody", (210, 160, 130), subject=Subject("A", "self")).folder
+    sides = ("--source", stranger, "--target", pair[1])
+    code, _, told = call(capsys, "train", *sides, "--out", tmp_path / "run", "--resume", "--quiet")
+    assert code == 2 and len(told.strip().splitlines()) == 1
+    assert f"{stranger} shows another person than the source of this run" in told
+    assert {path: path.read_bytes() for path in before} == before

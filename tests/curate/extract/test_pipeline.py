@@ -244,7 +244,7 @@ def test_seen_in_a_mirror_one_side_is_kept_for_the_whole_shot(head_clips, tmp_pa
     kept, again = (done.table[done.table["status"].eq(s)] for s in (STATUS_OK, AGAIN))
     assert len(kept) == len(again) == 14 and kept["frame"].is_unique
     assert kept["x"].gt(240).nunique() == again["x"].gt(240).nunique() == 1, "no jump from side to side"
-    assert "14 faces show the subject a second time and are not kept" in done.people[1]
+    assert "14 faces not kept: the subject seen a second time in a frame" in done.people[1]
     assert follow(film, None).rows["layer"].eq(0).all()
     both = follow(film, None, again=True).rows
     assert both.groupby("layer").size().to_dict() == {0: 14, 1: 14}

@@ -49,6 +49,14 @@ def test_the_ends_are_exact_where_little_moves(length: int) -> None:
     assert found.tolist() == list(range(30, 30 + length))
 
 
+def test_a_dissolve_goes_on_across_a_cut_of_the_shot_that_it_leaves() -> None:
+    one, two, later = (np.repeat(scene(seed, 1), 90, axis=0) for seed in (1, 2, 3))
+    share = np.clip((np.arange(90) - 29) / 25, 0, 1)[:, None, None]
+    leaving = np.where(np.arange(90)[:, None, None] < 35, one, two)
+    found = np.flatnonzero(blended(traces((1 - share) * leaving + share * later)))
+    assert found.tolist() == list(range(30, 54))
+
+
 def test_what_is_no_dissolve() -> None:
     cut = np.concatenate([scene(1), scene(2)])
     wide = np.repeat(scene(3, 1), 60, axis=0)
