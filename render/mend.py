@@ -275,3 +275,12 @@ def account(before: ArtifactReport, after: ArtifactReport, made: Plan) -> tuple[
         counts = [len(affected(report, s.first, s.end)) for report in (before, after)]
         found.append(Mended(times[inside[0]], times[inside[-1]] + 1 / after.fps, kinds, text, *counts))
     return tuple(found)
+
+
+def left(report: ArtifactReport) -> tuple[str, ...]:
+    """Sentences about what no settings removed, a kind each, with what would likely help."""
+    kinds = dict.fromkeys(f.kind for f in report.findings)
+    return tuple(
+        f"--mend did not remove this: {by_name()[k].phrase}; {by_name()[k].own_advice or by_name()[k].advice}"
+        for k in kinds
+    )

@@ -91,7 +91,8 @@ def render(
             reports, offset = publish.artifact_reports(folder, made)
             times = [t for account in accounts for t in account["times"]]
             counts = counted(accounts, made.people)
-            notes = (*notes_of(made, times, counts, accounts), *beyond(folder, runs))
+            left = [note for report in reports for note in mend.left(report)] if options.mend else []
+            notes = (*notes_of(made, times, counts, accounts), *beyond(folder, runs), *left)
             stated = publish.statement(runs, made, len(times), [own for _, own in counts])
             lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
             if options.tracking is not None:

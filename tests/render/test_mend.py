@@ -40,7 +40,7 @@ def test_a_render_that_mends_itself_leaves_less_and_says_what_it_changed(clip, s
     assert sum(after.values()) <= sum(before.values()) / 2 and set(after) <= set(before)
     (one,) = done.mended
     assert "colour" in one.kinds and one.settings.startswith("colour ") and one.after <= one.before / 2
-    assert json.dumps(asdict(done))
+    assert json.dumps(asdict(done)) and not any("--mend did not" in note for note in done.notes)
     again = tmp_path / "again.mp4"
     assert (
         render(stub.path, clip, again, settings=BLUE, stretches=Path(done.settings)).pixels_sha256 == done.pixels_sha256
@@ -116,3 +116,15 @@ def test_every_kind_that_settings_can_help_has_remedies_and_each_changes_somethi
     assert {kind.name for kind in KINDS if kind.full_reference} - set(mend.REMEDIES) == {"identity"}
     for kind in mend.REMEDIES:
         assert mend.candidates([kind], RenderSettings(), 9.0)
+
+
+def test_what_no_setting_removes_is_said_with_what_helps():
+    from reports.artifacts.events import Finding
+    from reports.artifacts.report import ArtifactReport
+
+    values = {"first_frame": 3, "last_frame": 9, "worst_frame": 5, "measure": "geometry", "unit": "", "value": 5.0}
+    found = Finding(
+        "geometry", "face distorted", "medium", 0.1, 0.4, threshold=2.5, flagged=6, region=(0, 0, 9, 9), **values
+    )
+    said = mend.left(ArtifactReport(25.0, True, 30, 30, None, (found, found), {}))
+    assert len(said) == 1 and "the face is distorted" in said[0] and "train longer" in said[0]
