@@ -1,4 +1,4 @@
-"""The network that a render was planned with, kept in its folder: training may go on and replace its checkpoints.
+"""The network that a render was planned with, kept in its folder: training may continue and replace its checkpoints.
 
 The working folder's `run/` holds run.json and the weights, as hard links where the disk allows. Every process checks
 their hash against the plan's before it renders.

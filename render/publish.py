@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
@@ -46,7 +46,8 @@ def withdrawn_on_failure(made: Plan) -> Iterator[None]:
         yield
     except BaseException:
         if made.frames is None:
-            registry.withdraw(made.identifier)
+            with suppress(WorkError):  # what failed is what is to be reported
+                registry.withdraw(made.identifier)
         raise
 
 
@@ -96,7 +97,7 @@ def mux_and_sign(
     except (av.error.FFmpegError, ValueError) as error:
         raise WorkError(
             f"--out {out}: the rendered frames cannot be joined with the sound of {footage} ({one_line(error)}); they "
-            "are kept: the same command goes on from here, for example with --out of another type (.mov)"
+            "are kept: convert the sound or remove it, then run the same command again to resume"
         ) from None
     store = manifest.sign(unsigned, folder / SIGNED, out.name, stated, footage, key, tsa)
     (folder / STORE).write_bytes(store)

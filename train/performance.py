@@ -100,7 +100,7 @@ def follow(name: str, own: Doubles, drawn: Doubles) -> dict[str, float]:
 def stage_for(faceset: Faceset, side: Side, config: TrainConfig, reader: Landmarker | None = None) -> Stage | None:
     """Stage of `config.performance` faces of the target within its held-out blocks; None if there is nothing to read.
 
-    A model or data that is missing is told in a warning.
+    A model or data that is missing is named in a warning.
     """
     if not config.performance:
         return None

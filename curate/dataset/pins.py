@@ -29,7 +29,7 @@ class Pins:
     """Never eligible."""
 
     def changed(self, pin: Iterable[str] = (), ban: Iterable[str] = (), free: Iterable[str] = ()) -> Pins:
-        """With some faces pinned, banned or neither; the latest wish of a face holds. UsageError if two are given."""
+        """With some faces pinned, banned or neither; a face's latest choice holds. UsageError if two are given."""
         pin, ban, free = set(pin), set(ban), set(free)
         twice = sorted((pin & ban) | (pin & free) | (ban & free))
         if twice:

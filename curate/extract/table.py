@@ -123,8 +123,9 @@ def build(
 
 
 def _tell_rest(faceset: Faceset, own: Own) -> None:
+    """Warn of footage without a resting face; not of a video that is only followed, which no footage is added to."""
     does = never_rests(own.neutral)
-    if does:
+    if does and faceset.subject is not None:
         log.warning(
             "%s: the subject is never at rest in this footage: its calmest faces, which count as neutral, show %s. "
             "Add footage with a resting face",

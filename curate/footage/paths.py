@@ -31,7 +31,7 @@ class Footage:
 def parse_footage(text: str) -> Footage:
     """Path and time range of `clip.mp4` or `clip.mp4@00:10-01:20` (either end may be left out)."""
     if not text.strip():
-        raise UsageError("the footage is an empty text: name a video, a folder or a URL")
+        raise UsageError("FOOTAGE is empty: name a video, a folder or a URL")
     match = _RANGE.match(text)
     if match is None or Path(text).exists():
         return Footage(Path(text))

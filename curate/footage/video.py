@@ -154,7 +154,7 @@ def decode(
 
     Images are upright (display matrix applied), full range RGB; 10-bit input is rounded to 8 bits. With a `depth` of
     16 the frames also have `deep`, made when it is first asked for. `view` says what else is done to them (default:
-    square pixels, SDR, deinterlaced). `account` is told what became of the segment's frames. Raises FootageError.
+    square pixels, SDR, deinterlaced). `account` records what became of the segment's frames. Raises FootageError.
     """
     if depth not in (8, 16):
         raise ValueError(f"depth {depth}: must be 8 or 16")

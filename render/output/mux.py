@@ -23,6 +23,7 @@ from curate.errors import UsageError, WorkError
 from curate.footage.opening import opened, plain_name, video_stream
 from curate.footage.timeline import Timeline, timeline
 from curate.safe_io import one_line
+from curate.words import quoted
 from render.output import streams, tags
 from render.output.crop import crop
 from render.output.packets import Joined, intervals, join
@@ -112,7 +113,8 @@ def _told(footage: Path, suffix: str) -> Iterator[None]:
         other = ".mov" if suffix != ".mov" else ".mp4"
         raise WorkError(
             f"{footage}: its sound cannot be written to {suffix} with these pictures ({one_line(error)}): choose an "
-            f"--out that ends in {other}, or remove the sound first: ffmpeg -i {footage} -c copy -an silent{suffix}"
+            f"--out that ends in {other}, or remove the sound first: "
+            f"ffmpeg -i {quoted(footage)} -c copy -an silent{suffix}"
         ) from None
 
 

@@ -186,10 +186,10 @@ def _origin(made: dict[str, Any]) -> str:
     line = f"made by {made['generator'] or 'an unnamed program'}"
     if made.get("subject"):
         line += f" with the face of {made['subject']} ({made.get('basis') or 'no basis'})"
-    for role, word in (("source", "from"), ("target", "on")):
+    for role, word in (("source", ", taken from"), ("target", ", inserted into")):
         names = [s.name or "an unnamed clip" for s in made["sources"] if s.role == role]
         if names:
-            line += f" {word} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+            line += f"{word} {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
     return printable(" ".join(line.split()))
 
 

@@ -17,9 +17,11 @@ ENOUGH = 40
 RIDGE = 0.05
 """Ridge per face of that fit, for angles in units of 30 degrees."""
 SCATTER = (0.04, 0.06, 0.03, 0.12, 0.05, 0.08, 0.05, 0.08, 0.10, 0.10, 0.08, 0.15)
-ALONE = (0.05, 0.09, 0.05, 0.11, 0.07, 0.11, 0.08, 0.11, 0.09, 0.10, 0.15, 0.25)
+ALONE = (0.05, 0.09, 0.05, 0.11, 0.07, 0.11, 0.08, 0.11, 0.09, 0.10, 0.24, 0.40)
 """cm by which each of SHAPE scatters where nothing is broken: against a reference, and in a video on its own, where the
 mouth has all its expressions. Fitted on clean swaps of one clip, and on 15 clips of untouched footage."""
+PROFILE, PLAUSIBLE = 45.0, 10.0
+"""Degrees of yaw, and multiples of the scatter, beyond which landmarks are guesses, or those of no face at all."""
 OUTSIDE = 3.0
 """Faces further than this many median distances from the fit do not take part in its second round."""
 
@@ -81,3 +83,9 @@ def unusual(marks: Doubles) -> Doubles:
         if near.sum() < ENOUGH:
             break
     return left
+
+
+def trusted(marks: Doubles, size: Doubles) -> NDArray[np.bool_]:
+    """(T,) whether landmarks with these (T, 20) values can be those of a face that is `size` (T,) out of place."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray((np.abs(marks[:, 0]) <= PROFILE) & (size <= PLAUSIBLE))

@@ -55,7 +55,10 @@ def series(rows: pd.DataFrame, fps: float, has_reference: bool) -> Series:
         mine = rows.iloc[stretch]
         found, where = _stretch(mine, fps, has_reference, usual)
         if not has_reference:
-            found["geometry"], where["geometry"] = geometry.out_of_place(shape[stretch], geometry.ALONE)
+            size, where["geometry"] = geometry.out_of_place(shape[stretch], geometry.ALONE)
+            known = geometry.trusted(marks[stretch], size)
+            found["geometry"] = np.where(known, size, np.nan)
+            found["light_jump"] = np.where(known | ~np.isfinite(size), found["light_jump"], np.nan)
         for name, values in found.items():
             out.setdefault(name, np.full(len(rows), np.nan))[stretch] = values
         for name, values in where.items():

@@ -9,16 +9,19 @@ import pytest
 import torch
 
 from curate.dataset.faceset import open_faceset
+from curate.errors import UsageError
 from curate.face.mesh import AT, INNER_LIPS, LEFT_EYE, LIPS, RIGHT_EYE, canonical
 from curate.face.pose import matrix
 from curate.records import record
 from train.config import TrainConfig
 from train.data import load_side
+from train.drive import NAMES
 from train.feed import batch_of
 from train.measure import overlap
 from train.model import build
 from train.outlines import MAPS, Outlines, draw, maps_of
 from train.retarget import EYES, Shape, back, carried, eye_openings, frontal, shape_of
+from train.start import outlined
 
 AT_MAP = {name: i for i, name in enumerate(MAPS)}
 
@@ -165,6 +168,26 @@ def test_a_batch_has_the_outlines_of_what_is_to_be_drawn(
     assert overlap(masks[:, :1], masks[:, 2 + AT_MAP["face"]][:, None]).min() > 0.95
     plain = Outlines(64).plain(side.marks[:3])[:, AT_MAP["face"]][:, None] / 255
     assert overlap(side.faces(np.arange(3), 64)[1], plain).min() > 0.95
+
+
+def test_facesets_with_different_landmarks_are_refused_and_beyond_is_said(
+    pair: tuple[Path, Path], config: TrainConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sides = {
+        name: load_side(name, open_faceset(folder), config, tmp_path, True, lambda *_: None)
+        for name, folder in zip(("source", "target"), pair, strict=True)
+    }
+    found = outlined(sides, 64)
+    assert found["source"].outlines == found["target"].outlines == Outlines(64)  # the conftest's heads are no faces
+    assert "extrapolated" not in caplog.text
+    yaw = NAMES.index("yaw")
+    moved = {name: replace(side, scores=np.zeros_like(side.scores)) for name, side in sides.items()}
+    moved["target"].scores[::2, yaw] = 60.0
+    outlined(moved, 64)
+    assert "extrapolated" in caplog.text and "yaw" in caplog.text
+    other = replace(sides["target"], marks=sides["target"].marks[:, :68])
+    with pytest.raises(UsageError, match="68 and 478 landmarks"):
+        outlined({**sides, "target": other}, 64)
 
 
 @pytest.mark.parametrize("arch", ["df", "liae"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -90,3 +91,12 @@ def test_a_sample_is_even_over_all_parts() -> None:
     assert chosen([3, 0, 7], 5) == {"a": [0, 2], "c": [1, 3, 6]}
     assert chosen([3, 0, 7], 100) == {"a": [0, 1, 2], "c": [*range(7)]}
     assert chosen([0, 0, 0], 5) == {}
+
+
+def test_footage_is_asked_for_only_where_it_can_be_added(tmp_path, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(building, "never_rests", lambda neutral: ("a smile",))
+    own = SimpleNamespace(neutral=None)
+    building._tell_rest(SimpleNamespace(folder=tmp_path, subject=None), own)
+    assert caplog.messages == [], "a video that is only followed has no faceset to add footage to"
+    building._tell_rest(SimpleNamespace(folder=tmp_path, subject="A"), own)
+    assert "Add footage with a resting face" in caplog.messages[0]

@@ -60,7 +60,7 @@ def test_what_was_signed_is_read_back(signed):
     assert found.generator.startswith("faceset ")
     assert (found.watermark, found.time_stamp) == (None, None)
     assert "\n" not in found.reason
-    assert found.reason.endswith("with the face of Zoë <&> (self) from zoë.mp4 on footage.mp4")
+    assert found.reason.endswith("with the face of Zoë <&> (self), taken from zoë.mp4, inserted into footage.mp4")
 
 
 def test_a_flipped_byte_in_any_top_level_box_is_caught(signed, tmp_path):
