@@ -50,6 +50,7 @@ class RenderOptions:
     workers: int = option(0, "Number of processes; 0: one per core.", low=0)
     engine: str = option("local", "local processes, or ray (RAY_ADDRESS, or a cluster on this machine).",
                          choices="curate.runtime.jobs:ENGINES")  # fmt: skip
+    gpus: float = option(0.25, "With --engine ray: GPUs per worker, if the cluster has any.", low=0, high=64)
     force: bool = option(False, "Overwrite existing output.", bare=True)
 
     def __post_init__(self) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import multiprocessing
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -25,7 +26,7 @@ from curate.types import Access, Clip, Floats, Frame, Segment
 from render import plan
 from render.compositing import label, occlusion
 from render.compositing.compose import Composed, compose
-from render.compositing.layers import in_layers
+from render.compositing.layers import in_layers, of_people, sizes
 from render.compositing.settings import MaskSettings
 from render.compositing.swap import Place, Swapper, stored_points, swap_frames
 from render.network import kept
@@ -66,6 +67,8 @@ class _Account:
     """Figures of a part while it is rendered; written as its .json."""
 
     times: list[int] = field(default_factory=list)
+    people: list[list[int]] = field(default_factory=list)
+    """Frames with a face and frames with the swapped face, of each person where there are several."""
     frames: list[int] = field(default_factory=list)
     """Numbers in the footage: the part's pictures have them as names."""
     faces: int = 0
@@ -78,14 +81,18 @@ class _Account:
         self.pixels.update(np.ascontiguousarray(picture).data)
         self.times.append(composed.frame.pts)
         self.frames.append(composed.frame.index)
-        self.faces += composed.face is not None
-        self.swapped += shows_swap(composed)
-        self.several += composed.more > 0
+        own = [(one.face is not None, shows_swap(one)) for one in each(composed)]
+        self.faces += any(seen for seen, _ in own)
+        self.swapped += any(shown for _, shown in own)
+        self.several += any(one.more > 0 for one in each(composed))
+        if composed.people:
+            before = self.people or [[0, 0] for _ in own]
+            self.people = [[f + seen, s + shown] for (f, s), (seen, shown) in zip(before, own, strict=True)]
 
     def save(self, path: Path) -> None:
         values = {
             "times": self.times, "frames": self.frames, "faces": self.faces, "swapped": self.swapped,
-            "several": self.several,
+            "several": self.several, "people": self.people,
         }  # fmt: skip
         with atomic(path) as temporary:
             temporary.write_text(json.dumps({**values, "pixels_sha256": self.pixels.hexdigest()}))
@@ -116,10 +123,25 @@ def finished(made: Plan, folder: Path, part: RenderPart) -> bool:
     return all(writer.done(frame) for writer in asked for frame in account.get("frames", ()))
 
 
+def each(composed: Composed) -> tuple[Composed, ...]:
+    """The frame as it is for each person: itself where only one is swapped."""
+    return composed.people or (composed,)
+
+
 def composed_frames(made: Plan, folder: Path, part: RenderPart, wanted: range) -> Iterator[Composed]:
     """The wanted frames of a part, composited, without the watermark."""
-    swapper, framing = network(str(folder), made.weights_sha256, made.device)
     frames = video.decode(made.clip, segment(made.clip, part.with_neighbours), 16 if made.coding.deep else 8, made.view)
+    alone = [(made.person(n), plan.folder_of(folder, n)) for n in range(made.people)]
+    places = [plan.load_scheduled(own, who, part.with_neighbours) for who, own in alone]
+    people = [functools.partial(_person, *who, where, wanted) for who, where in zip(alone, places, strict=True)]
+    return people[0](frames) if len(people) == 1 else of_people(frames, people, [sizes(where[0]) for where in places])
+
+
+def _person(
+    made: Plan, folder: Path, layers: list[dict[int, Place]], wanted: range, frames: Iterable[Frame]
+) -> Iterator[Composed]:
+    """The wanted frames with all faces of one person."""
+    swapper, framing = network(str(folder), made.weights_sha256, made.device)
     typical, cuts, schedule = plan.load_typical(folder), plan.load_cuts(folder), made.schedule
 
     def mask(frame: int) -> MaskSettings:
@@ -129,7 +151,6 @@ def composed_frames(made: Plan, folder: Path, part: RenderPart, wanted: range) -
         faces = swap_frames(frames, where, swapper, framing, mask, made.batch, typical is not None)
         return compose(faces, schedule, typical, made.coding.deep, wanted, cuts)
 
-    layers = plan.load_scheduled(folder, made, part.with_neighbours)
     return in_layers(frames, [functools.partial(layer, where) for where in layers])
 
 
@@ -146,13 +167,22 @@ def one_thread(device: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-@functools.lru_cache(1)
+@functools.lru_cache(4)
 def network(folder: str, weights_sha256: str, device: str) -> tuple[Swapper, Framing]:
     """The plan's network, from the working folder, and its framing; checked and loaded once per process."""
     from train.run import load_swapper, open_run
 
     opened = open_run(kept(Path(folder), weights_sha256))
-    return load_swapper(opened, device), cast(Framing, opened.framing)
+    return load_swapper(opened, own_device(device)), cast(Framing, opened.framing)
+
+
+def own_device(device: str) -> str:
+    """The device of this process: of several GPUs the worker processes take one each, in turn."""
+    import torch
+
+    number = multiprocessing.current_process().name.rpartition("-")[2]
+    gpus = torch.cuda.device_count() if device in ("auto", "cuda") and torch.cuda.is_available() else 0
+    return f"cuda:{int(number) % gpus}" if gpus > 1 and number.isdecimal() else device
 
 
 @functools.lru_cache(2)
@@ -200,15 +230,17 @@ def _write(made: Plan, folder: Path, part: RenderPart, frames: Iterable[Composed
     clip, footage_format = made.clip, _format_of(made.clip, made.view)
     rate = Fraction(clip.fps or 25).limit_denominator(1001)
     size = footage_format.size
-    marker, inspector = Marker(made.identifier, *size), Inspector(clip.fps, has_reference=True)
-    sequences, account, reader = writers(made, footage_format), _Account(), Reader(clip.fps, READ_EVERY)
+    marker = Marker(made.identifier, *size, made.slot)
+    inspectors = [(Inspector(clip.fps, True), Reader(clip.fps, READ_EVERY)) for _ in range(made.people)]
+    sequences, account = writers(made, footage_format), _Account()
     with (
         atomic(part.path(folder, made.coding.suffix)) as path,
         encode.encoder(path, *size, rate, footage_format, made.coding) as write,
     ):
         for composed in frames:
             inside = composed.frame.index >= part.first
-            _measure(inspector, reader, composed, not inside)
+            for own, one in zip(inspectors, each(composed), strict=True):
+                _measure(*own, replace(one, image=composed.image), not inside)
             if not inside:
                 continue
             picture = labelled(made, composed)
@@ -220,7 +252,8 @@ def _write(made: Plan, folder: Path, part: RenderPart, frames: Iterable[Composed
                 part.path(folder, ".count").write_text(str(len(account.times)))
         if not account.times:
             raise WorkError(f"{clip.path}: frames {part.first} to {part.end - 1} cannot be decoded; repair the footage")
-    inspector.part().save(part.path(folder, ".parquet"))
+    for number, (inspector, _) in enumerate(inspectors):
+        inspector.part().save(part.path(folder, plan.measures(number)))
     part.path(folder, ".count").write_text(str(part.end - part.first))
     account.save(part.path(folder, ".json"))
 

@@ -6,6 +6,7 @@ face.parquet     positions of the face: frame, layer (1 and more where it is see
 shots.json       the frames at which shots begin, as the face was tracked
 run/             the network, see `render.network`
 typical.npz      reconstruction error of the target's decoder where nothing occludes the face
+and-N/           face.parquet, shots.json, run/ and typical.npz of the N-th further person
 part-N.mp4 .parquet .json    a part's video, measures and account; the account is written last: the part is complete
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ from render.compositing.swap import BATCH, WINDOW, Place, places
 from render.output.coding import Coding
 
 FILE = "plan.json"
-FORMAT = 3
-"""Version of the working folder. 2: a face may be seen several times at once. 3: shots.json, noise of the coding."""
+FORMAT = 4
+"""Version of the working folder. 2: a face may be seen several times at once. 3: shots.json, noise of the coding.
+4: slots of watermarks.
+"""
 MOST_FRAMES = 10_000_000
 """Limit for a clip: 46 hours at 60 fps."""
 MOST_TYPICAL = 1 << 26
@@ -44,7 +47,9 @@ MOST_TYPICAL = 1 << 26
 MOST_LAYERS = 1000
 """Limit for the faces of one person at once."""
 PART = 240
-"""Frames per part."""
+"""Frames per part, at least: 2 * RADIUS more are decoded and swapped for each."""
+PARTS, LONGEST = 32, 4
+"""Long footage has so many parts, each of up to LONGEST * PART frames, so that fewer frames are swapped twice."""
 AROUND = 40
 """Frames beyond a part whose landmarks are read: more than smoothing needs."""
 
@@ -83,6 +88,14 @@ class Frames:
 
 
 @dataclass(frozen=True)
+class Cast:
+    """Run of another person in the same footage."""
+
+    run: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """Plan of a render: everything that its pixels and bytes depend on."""
 
@@ -103,6 +116,12 @@ class Plan:
     tonemap: bool = False
     """HDR footage is mapped to SDR."""
     deinterlace: bool = False
+    slot: int = 0
+    """Slot of the watermark: one that is free in the footage."""
+    over: tuple[str, ...] = ()
+    """Watermarks that the footage carries already."""
+    others: tuple[Cast, ...] = ()
+    """Further runs, each with the target that it replaces."""
     stretches: tuple[Stretch, ...] = ()
     """Frames with other settings."""
     lut_sha256: str = ""
@@ -116,6 +135,18 @@ class Plan:
     def view(self) -> View:
         """How the footage is read: as it is stored, but for what was asked."""
         return View(square=False, sdr=self.tonemap, progressive=self.deinterlace)
+
+    @property
+    def people(self) -> int:
+        """Number of people whose faces are replaced."""
+        return 1 + len(self.others)
+
+    def person(self, number: int) -> Plan:
+        """The plan of one person alone, 0 for the first."""
+        if number == 0:
+            return replace(self, others=())
+        cast = self.others[number - 1]
+        return replace(self, run=cast.run, weights_sha256=cast.weights_sha256, others=())
 
     @property
     def schedule(self) -> Schedule:
@@ -134,7 +165,8 @@ class Plan:
 
     def same(self, other: Plan) -> bool:
         """Whether both give the same pixels except for the watermark."""
-        return {**_values(self), "identifier": 0} == {**_values(other), "identifier": 0}
+        own = {"identifier": 0, "slot": 0, "over": []}
+        return {**_values(self), **own} == {**_values(other), **own}
 
     def save(self, folder: Path) -> None:
         """Write plan.json."""
@@ -142,10 +174,21 @@ class Plan:
             temporary.write_text(json.dumps({"format": FORMAT, **_values(self)}, indent=1), encoding="utf-8")
 
 
+def folder_of(folder: Path, number: int) -> Path:
+    """The folder in the working folder with a person's face.parquet, run/ and typical.npz; its own for the first."""
+    return folder if number == 0 else folder / f"and-{number}"
+
+
+def measures(number: int) -> str:
+    """Suffix of a part's measures of one person."""
+    return ".parquet" if number == 0 else f".and-{number}.parquet"
+
+
 def cut(first: int, end: int) -> tuple[RenderPart, ...]:
-    """Parts of PART frames that cover [first, end); a short remainder joins the last one."""
-    starts = list(range(first, end, PART))
-    if len(starts) > 1 and end - starts[-1] < PART // 3:
+    """Parts of equal length that cover [first, end); a short remainder joins the last one."""
+    length = max(PART, min((end - first) // PARTS, LONGEST * PART))
+    starts = list(range(first, end, length))
+    if len(starts) > 1 and end - starts[-1] < length // 3:
         starts.pop()
     return tuple(RenderPart(i, s, e) for i, (s, e) in enumerate(zip(starts, [*starts[1:], end], strict=True)))
 

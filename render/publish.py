@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,24 +20,45 @@ from curate.safe_io import one_line
 from render.compositing.swap import stored_points
 from render.output import mux, tracking
 from render.output.footage_format import FootageFormat
-from render.plan import Plan, load_heads
+from render.plan import Plan, folder_of, load_heads, measures
 from render.provenance import keys, manifest, mp4_boxes, registry
+from render.provenance.watermark import SLOTS
+from render.provenance.watermark_code import identifier_text
+from render.provenance.watermark_video import find_watermarks
 
 if TYPE_CHECKING:
     from reports.artifacts.report import ArtifactReport
     from train.run import Run
 
+log = logging.getLogger(__name__)
+
 STORE = "manifest.c2pa"
 SIGNED = "signed"
 
 
-def register(made: Plan, run: Run, out: Path, identifier: int | None = None) -> int:
+def register(made: Plan, runs: Sequence[Run], out: Path, identifier: int | None = None) -> int:
     """Identifier of a new watermark, entered into the installation's registry; or that one again. Raises WorkError."""
-    subject = run.source.subject
+    subject, *others = (run.source.subject for run in runs)
     return registry.new_entry(
         title=out.name, subject=subject.name, basis=subject.basis, model_sha256=made.weights_sha256,
-        out=str(out.resolve()), source_sha256s=tuple(sha256 for _, sha256 in run.source.clips), identifier=identifier,
+        out=str(out.resolve()), source_sha256s=tuple(s.sha256 for s in _sources(runs)), over=made.over,
+        others=tuple(registry.Face(other.name, other.basis) for other in others), identifier=identifier,
     )  # fmt: skip
+
+
+def free_slot(footage: Path) -> tuple[int, tuple[str, ...]]:
+    """Slot for a new watermark, and the texts of those that the footage carries: a free one, else the weakest mark's.
+
+    Footage that was cropped or padded after it was rendered counts as unmarked: its marks do not lie where the new one
+    does.
+    """
+    found = find_watermarks(footage, moved=False, known=registry.identifiers())
+    if found:
+        log.info("%s: carries the mark of %s", footage, ", ".join(identifier_text(r.identifier) for r in found))
+    taken = {r.slot: r.score for r in found if r.slot is not None}
+    free = [slot for slot in range(SLOTS) if slot not in taken]
+    slot = free[0] if free else min(taken, key=lambda s: taken[s])
+    return slot, tuple(identifier_text(r.identifier) for r in found)
 
 
 @contextmanager
@@ -51,25 +73,39 @@ def withdrawn_on_failure(made: Plan) -> Iterator[None]:
         raise
 
 
-def artifact_report(folder: Path, made: Plan) -> tuple[ArtifactReport, float]:
-    """The artifact report of all parts, and the footage's time in seconds at which the output starts."""
+def _sources(runs: Sequence[Run]) -> list[manifest.Source]:
+    """The clips of all sources, each once."""
+    clips = dict.fromkeys(clip for run in runs for clip in run.source.clips)
+    return [manifest.Source("source", name, sha256) for name, sha256 in clips]
+
+
+def artifact_reports(folder: Path, made: Plan) -> tuple[list[ArtifactReport], float]:
+    """The artifact report of each person, and the footage's time in seconds at which the output starts."""
+    found = [artifact_report(folder, made, number) for number in range(made.people)]
+    return [report for report, _ in found], found[0][1]
+
+
+def artifact_report(folder: Path, made: Plan, number: int = 0) -> tuple[ArtifactReport, float]:
+    """The artifact report of one person, and the footage's time in seconds at which the output starts."""
     from reports.artifacts.parts import InspectedPart
     from reports.artifacts.report import merge
 
-    parts = [InspectedPart.load(part.path(folder, ".parquet")) for part in made.parts]
+    parts = [InspectedPart.load(part.path(folder, measures(number))) for part in made.parts]
     # The timestamps of a range start at 0; those of the footage do not.
     offset = 0.0 if made.whole else float(parts[0].rows[0]["time"])
     parts = [replace(p, rows=tuple({**row, "time": row["time"] - offset} for row in p.rows)) for p in parts]
     return merge(parts, made.clip.fps, has_reference=True), offset
 
 
-def statement(run: Run, made: Plan, frames: int, swapped: int) -> manifest.RenderStatement:
-    """What the manifest states about the render."""
-    sources = [manifest.Source("source", name, sha256) for name, sha256 in run.source.clips]
-    sources.append(manifest.Source("target", Path(made.clip.path).name, made.clip.sha256))
+def statement(runs: Sequence[Run], made: Plan, frames: int, swapped: Sequence[int]) -> manifest.RenderStatement:
+    """What the manifest states about the render; `swapped` counts each person's frames."""
+    sources = (*_sources(runs), manifest.Source("target", Path(made.clip.path).name, made.clip.sha256))
+    rows = zip(runs[1:], made.others, swapped[1:], strict=True)
+    others = [manifest.Swap(r.source.subject, r.target.subject, cast.weights_sha256, n) for r, cast, n in rows]
     return manifest.RenderStatement(
-        run.source.subject, run.target.subject, tuple(sources), made.weights_sha256, frames, swapped, made.identifier
-    )
+        runs[0].source.subject, runs[0].target.subject, sources, made.weights_sha256, frames, swapped[0],
+        made.identifier, made.over, tuple(others),
+    )  # fmt: skip
 
 
 def mux_and_sign(
@@ -106,7 +142,16 @@ def mux_and_sign(
 
 
 def tracking_files(folder: Path, made: Plan, footage_format: FootageFormat, times: Sequence[int], to: Path) -> None:
-    """Write head pose and points of all frames that show the face. Raises WorkError."""
+    """Write head pose and points of all frames that show the face; further people go to folders 2, 3, ... in `to`.
+
+    Raises WorkError.
+    """
+    for number in range(made.people):
+        own = to if number == 0 else to / str(number + 1)
+        _tracking_files(folder_of(folder, number), made, footage_format, times, own)
+
+
+def _tracking_files(folder: Path, made: Plan, footage_format: FootageFormat, times: Sequence[int], to: Path) -> None:
     line = timeline(Path(made.clip.path))
     square = stretch(footage_format.aspect or Fraction(1))
     heads = [
@@ -121,22 +166,36 @@ def tracking_files(folder: Path, made: Plan, footage_format: FootageFormat, time
 
 
 def move_into_place(
-    folder: Path, report: ArtifactReport, offset: float, out: Path, run: Run, made: Plan, mended: Sequence[str] = ()
-) -> tuple[Path, Path]:
-    """Write the report's page and move sidecar and video to their names, the video last; paths of page and sidecar.
+    folder: Path,
+    reports: Sequence[ArtifactReport],
+    offset: float,
+    out: Path,
+    runs: Sequence[Run],
+    made: Plan,
+    mended: Sequence[str] = (),
+) -> tuple[list[Path], Path]:
+    """Write the reports' pages and move sidecar and video to their names, the video last; paths of pages, sidecar.
 
     `mended` are sentences about what --mend changed.
     """
     from reports.artifact_page import page as artifact_page
 
-    facts = _page_facts(offset, out, run, made) | ({"mended": "; ".join(mended)} if mended else {})
-    page = artifact_page.write(report, out.with_suffix(".artifacts.html"), facts)
+    told = {"mended": "; ".join(mended)} if mended else {}
+    pages = [
+        artifact_page.write(report, page_of(out, number), _page_facts(offset, out, run, made.person(number)) | told)
+        for number, (report, run) in enumerate(zip(reports, runs, strict=True))
+    ]
     sidecar = manifest.sidecar_path(out)
     os.replace(folder / STORE, sidecar)
     with (folder / SIGNED).open("rb+") as stream:
         os.fsync(stream.fileno())
     os.replace(folder / SIGNED, out)
-    return page, sidecar
+    return pages, sidecar
+
+
+def page_of(out: Path, number: int) -> Path:
+    """Page of a person's artifact report: OUT.artifacts.html, and OUT.artifacts-2.html for the second."""
+    return out.with_suffix(f".artifacts{f'-{number + 1}' if number else ''}.html")
 
 
 def _page_facts(offset: float, out: Path, run: Run, made: Plan) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -77,19 +77,29 @@ def resumable(folder: Path, wanted: Plan, ended: bool = True, mend: bool = False
     is to `mend` goes on with the settings that it found.
     """
     found = plan.load(folder)
-    if found is None or not (folder / "face.parquet").is_file() or not (folder / network.FOLDER).is_dir():
+    if found is None or not all(_filled(plan.folder_of(folder, number)) for number in range(found.people)):
         return None
-    like = wanted if ended else replace(wanted, weights_sha256=found.weights_sha256)
+    like = wanted
+    if not ended and wanted.people == found.people:
+        others = zip(wanted.others, found.others, strict=True)
+        kept = tuple(replace(own, weights_sha256=old.weights_sha256) for own, old in others)
+        like = replace(wanted, weights_sha256=found.weights_sha256, others=kept)
     like = replace(like, stretches=found.stretches) if mend else like
     return found if found.same(like) else None
 
 
-def fill(folder: Path, made: Plan, face: Followed) -> None:
-    """Write the plan and the files that all parts read."""
-    plan.save_face(folder, face.rows)
-    plan.save_cuts(folder, face.cuts)
-    if made.occlusion:
-        plan.save_typical(folder, part.learn(made, folder))
+def _filled(folder: Path) -> bool:
+    return (folder / "face.parquet").is_file() and (folder / network.FOLDER).is_dir()
+
+
+def fill(folder: Path, made: Plan, faces: Sequence[Followed]) -> None:
+    """Write the plan and the files that all parts read; `faces` has each person's."""
+    for number, face in enumerate(faces):
+        own = plan.folder_of(folder, number)
+        plan.save_face(own, face.rows)
+        plan.save_cuts(own, face.cuts)
+        if made.occlusion:
+            plan.save_typical(own, part.learn(made.person(number), own))
     made.save(folder)  # last: a plan means that the other files are complete
 
 

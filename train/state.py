@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32, where autocast leaves float32
         torch.backends.cudnn.allow_tf32 = True
+    if advice := told_of_gpus(config, device, int(os.environ.get("WORLD_SIZE", "1"))):
+        log.info("%s", advice)
     return Accelerator(
         cpu=device.type == "cpu",
         mixed_precision="no" if precision == "fp32" else precision,
@@ -99,6 +102,17 @@ def gradients(config: TrainConfig, precision: str) -> DistributedDataParallelKwa
     half = config.gradients == "bf16" or (config.gradients == "auto" and precision == "bf16")
     hook = DDPCommunicationHookType.BF16 if half else DDPCommunicationHookType.NO
     return DistributedDataParallelKwargs(gradient_as_bucket_view=True, comm_hook=hook)
+
+
+def told_of_gpus(config: TrainConfig, device: torch.device, processes: int) -> str:
+    """The command that uses all GPUs of this machine; empty where this call uses them, or names a device itself."""
+    count = torch.cuda.device_count() if device.type == "cuda" else 0
+    if config.device != "auto" or processes > 1 or count < 2:
+        return ""
+    return (
+        f"this machine has {count} GPUs and this call uses one: torchrun --nproc-per-node {count} -m faceset train ... "
+        "uses all"
+    )
 
 
 def precision_of(config: TrainConfig, device: torch.device) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.dataset.faceset import create
+from curate.dataset.faceset import Faceset, create
 from curate.errors import NobodyError, WorkError
 from curate.extract.engine import extract
 from curate.extract.normalise import Own
@@ -65,27 +65,79 @@ def follow(
     zero, if more footage than this is known. `identifier`: the identity model that gave `identity`. `lut`: colour table
     that the footage is read through. No row at all when nobody, or nobody like the identity, is seen.
     """
+    (found,) = follow_people(video, [identity], workers, progress, start, end, [calibrated], again, identifier, lut)
+    return found
+
+
+def follow_people(
+    video: Path,
+    identities: Sequence[Sequence[float] | NDArray[np.floating] | None],
+    workers: int = 1,
+    progress: Progress = no_progress,
+    start: float | None = None,
+    end: float | None = None,
+    calibrated: Sequence[Own | None] = (None,),
+    again: bool = False,
+    identifier: str = "dlib",
+    lut: str = "",
+) -> list[Followed]:
+    """The result of `follow` for each of several people, from one pass over the video.
+
+    A track that looks like two of them belongs to the one whose identity is nearer to it.
+    """
     with tempfile.TemporaryDirectory(prefix="faceset-follow-") as folder:
         settings = Settings(crop_size=0, segment_seconds=SEGMENT_SECONDS, identifier=identifier)
-        faceset = create(Path(folder) / "set", None, settings)
-        references = () if identity is None else (tuple(float(v) for v in identity),)
         clip = replace(probe(video, start, end), lut=lut)
-        faceset = faceset.changed(clips=(clip,), references=references)
+        faceset = create(Path(folder) / "set", None, settings).changed(clips=(clip,))
         failures = extract(faceset, workers, progress=progress)
         if failures:
             raise WorkError(f"{failures[0].path}: {failures[0].reason}")
-        found = cuts(faceset, clip)
-        try:
-            build(faceset, workers, calibrated=calibrated)
-        except NobodyError:
-            return Followed(pd.DataFrame(columns=[*COLUMNS, "layer", "landmarks"]), found)
-        table = faceset.table([*COLUMNS, "status", "kept"])
-        layers = _layers(table, again) + _into_dissolves(table)
-        kept = table.assign(layer=layers - 1).loc[layers > 0, [*COLUMNS, "layer"]]
-        kept = kept.sort_values(["frame", "layer"], ignore_index=True)
-        landmarks = faceset.landmarks(kept["face_id"])
-        kept["landmarks"] = pd.Series([landmarks[i] for i in kept["face_id"]], index=kept.index, dtype=object)
-        return Followed(kept, found)
+        pairs = zip(identities, calibrated, strict=True)
+        begun = cuts(faceset, clip)
+        people = apart([_one(faceset, identity, own, workers, again) for identity, own in pairs])
+        return [Followed(rows, begun) for rows in people]
+
+
+def _one(
+    faceset: Faceset,
+    identity: Sequence[float] | NDArray[np.floating] | None,
+    own: Own | None,
+    workers: int,
+    again: bool,
+) -> pd.DataFrame:
+    references = () if identity is None else (tuple(float(v) for v in identity),)
+    faceset = faceset.changed(references=references, anchor=None, persons=())
+    try:
+        build(faceset, workers, calibrated=own)
+    except NobodyError:
+        return pd.DataFrame(columns=[*COLUMNS, "layer", "landmarks"])
+    table = faceset.table([*COLUMNS, "status", "kept"])
+    layers = _layers(table, again) + _into_dissolves(table)
+    kept = table.assign(layer=layers - 1).loc[layers > 0, [*COLUMNS, "layer"]]
+    kept = kept.sort_values(["frame", "layer"], ignore_index=True)
+    landmarks = faceset.landmarks(kept["face_id"])
+    kept["landmarks"] = pd.Series([landmarks[i] for i in kept["face_id"]], index=kept.index, dtype=object)
+    return kept
+
+
+def apart(people: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The rows of several people, each track only with the one to whom it is nearest in identity (median).
+
+    A person's main layer is the lowest that is left to them in a frame.
+    """
+    if len(people) < 2:
+        return people
+    medians = [rows.groupby("track")["identity_distance"].median().fillna(np.inf) for rows in people]
+    near = [{int(str(track)): float(value) for track, value in own.items()} for own in medians]
+    owner = {
+        track: min((number for number, own in enumerate(near) if track in own), key=lambda n: near[n][track])
+        for track in sorted({track for own in near for track in own})
+    }
+    kept = [rows[rows["track"].map(owner) == number] for number, rows in enumerate(people)]
+    return [
+        rows.assign(layer=rows.groupby("frame").cumcount()).reset_index(drop=True) if len(rows) < len(whole) else rows
+        for rows, whole in zip(kept, people, strict=True)
+    ]
 
 
 def _layers(table: pd.DataFrame, again: bool) -> NDArray[np.int64]:

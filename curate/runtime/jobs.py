@@ -60,7 +60,7 @@ def run(
     one as workers become free, so they may be made as they are asked for. A task whose worker is lost (it dies, or
     breaks the `limits`) is tried once more, alone; then its outcome is `WorkerLostError`. One worker works in this
     process, which no limit holds; Ray tries RETRIES times and watches memory by itself. `gpus` is the share of a GPU
-    that a task needs on Ray. Errors that are no FacesetError are raised.
+    that a task needs on Ray, if the cluster has any. Errors that are no FacesetError are raised.
     """
     check(engine, workers)
     if engine == "ray":
@@ -87,6 +87,7 @@ def _ray(work: Work[T], tasks: Iterable[T], workers: int, gpus: float, limits: L
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS")
         ray.init(address or "local", num_cpus=None if address else workers, log_to_driver=False)
+    gpus = gpus if ray.cluster_resources().get("GPU") else 0.0
     needs: dict[str, Any] = {"max_retries": RETRIES} | ({"num_gpus": gpus} if gpus else {})
     remote = ray.remote(**needs)(local.guarded)
     queue = iter(tasks)

@@ -28,6 +28,10 @@ def render(
     ],
     out: Annotated[Path, typer.Option(metavar="PATH", help="Video to write: .mp4, .m4v or .mov.", callback=local_only)],
     given: Given,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option("--and", metavar="RUN", help="Also replace the target of this run; may be repeated."),
+    ] = None,
     still: Annotated[
         str | None, typer.Option(metavar="TIME", help="Render only the frame at this time, as a .png.")
     ] = None,
@@ -52,9 +56,10 @@ def render(
     from render import pipeline
 
     if still is not None:
-        frame = pipeline.still(run, asked.path, still, out, options)
+        frame = pipeline.still(run, asked.path, still, out, options, also or ())
         console.say(as_json, asdict(frame), lambda r: str(r["out"]))
         return
-    done = pipeline.render(run, asked.path, out, options, progress)
-    lines = [done.out, done.report, *(f"mended {one}" for one in done.mended)]
+    done = pipeline.render(run, asked.path, out, options, progress, also or ())
+    pages = [own.report for own in done.people] or [done.report]
+    lines = [done.out, *pages, *(f"mended {one}" for one in done.mended)]
     console.say(as_json, asdict(done), lambda r: "\n".join(lines))

@@ -64,7 +64,8 @@ def paste(
         return frame.copy(), full
     local = back - np.array([[0, 0, left], [0, 0, top]])
     size = (right - left, bottom - top)
-    face = np.clip(cv2.warpAffine(rgb, local, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), 0, 1)
+    face = cv2.warpAffine(rgb, local, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    np.clip(face, 0, 1, out=face)
     laid = cv2.warpAffine(mask, local, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     alpha: Floats = np.asarray(np.clip(laid, 0, 1), np.float32)
     most = np.float32(np.iinfo(frame.dtype).max)
@@ -72,8 +73,10 @@ def paste(
     grainy = grained(np.asarray(face, np.float32), grain, seed)
     mixed = MODES[mode].lay(np.asarray(under, np.float32), grainy, alpha)
     output = frame.copy()
-    changed = np.rint(np.clip(mixed, 0, 1) * most).astype(frame.dtype)
-    output[top:bottom, left:right] = np.where(alpha[..., None] > 0, changed, output[top:bottom, left:right])
+    np.clip(mixed, 0, 1, out=mixed)
+    mixed *= most
+    changed = np.rint(mixed, out=mixed).astype(frame.dtype)
+    np.copyto(output[top:bottom, left:right], changed, where=alpha[..., None] > 0)
     full[top:bottom, left:right] = alpha
     return output, full
 
@@ -88,7 +91,10 @@ def membrane(step: Floats, mask: Floats, mode: Mode) -> Floats | None:
 
 
 def _feather(under: Floats, face: Floats, alpha: Floats) -> Floats:
-    return np.asarray(under + alpha[..., None] * (face - under), np.float32)
+    mixed = face - under
+    mixed *= alpha[..., None]
+    mixed += under
+    return mixed
 
 
 def _pyramid(under: Floats, face: Floats, alpha: Floats) -> Floats:

@@ -73,7 +73,7 @@ def correction(swapped: Floats, footage: Floats, mask: Floats, method: Method = 
     if weights.sum() < 16:
         return None
     mine, theirs = (to_lab(x)[where].astype(np.float64) for x in (swapped, footage))
-    here, there = (np.average(x, axis=0, weights=weights) for x in (mine, theirs))
+    here, there = (weights @ x / weights.sum() for x in (mine, theirs))
     fit = METHODS[method](mine - here, theirs - there, weights)
     if fit is None:
         return None
@@ -86,7 +86,7 @@ def _none(mine: Doubles, theirs: Doubles, weights: Doubles) -> None:
 
 
 def _reinhard(mine: Doubles, theirs: Doubles, weights: Doubles) -> Fit:
-    spreads = [np.sqrt(np.average(x**2, axis=0, weights=weights)) for x in (mine, theirs)]
+    spreads = [np.sqrt(weights @ x**2 / weights.sum()) for x in (mine, theirs)]
     gains = np.asarray(np.clip((spreads[1] + 0.5) / (spreads[0] + 0.5), *GAIN))
     return np.zeros(3), np.diag(gains), np.zeros((3, 6))
 

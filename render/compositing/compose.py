@@ -56,6 +56,8 @@ class Composed:
     """Swapped faces besides `face`."""
     opacity: float = 0.0
     """Of the whole face in this frame: less than 1 where it fades."""
+    people: tuple[Composed, ...] = ()
+    """Each person's faces alone, where several people are swapped."""
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,10 @@ log = logging.getLogger(__name__)
 LABEL = "faceset.render"
 """Label of the assertion with subject, basis, model and sources."""
 SOFT_BINDING = "c2pa.soft-binding"
-WATERMARK = "com.faceset.watermark.1"
+WATERMARK = "com.faceset.watermark.2"
 """Algorithm of the watermark in the soft binding; not on the C2PA list of algorithms."""
+WATERMARKS = ("com.faceset.watermark.1", WATERMARK)
+"""All that are read."""
 NO_STAMP = "internal error"
 """Error of c2pa-rs for any failure of a time-stamp authority."""
 MIME = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime"}
@@ -41,6 +43,17 @@ class Source:
     role: Literal["source", "target"]
     name: str
     sha256: str
+
+
+@dataclass(frozen=True)
+class Swap:
+    """A further person who is replaced in the same render."""
+
+    subject: Subject
+    target: Subject
+    model_sha256: str
+    swapped: int
+    """Frames that show the face."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,9 @@ class RenderStatement:
     swapped: int
     watermark: int | None = None
     """Identifier of the watermark in every frame, 0 .. 2^48 - 1; None: no watermark."""
+    over: tuple[str, ...] = ()
+    """Watermarks that the footage carried already."""
+    others: tuple[Swap, ...] = ()
 
 
 def generator() -> str:
@@ -166,16 +182,34 @@ def _soft_binding(identifier: int) -> dict[str, Any]:
 
 
 def _statement(stated: RenderStatement) -> dict[str, Any]:
-    return {
-        "generator": generator(),
-        "subject": _subject(stated.subject),
-        "target": _subject(stated.target),
-        "sources": [asdict(s) for s in stated.sources],
-        "model_sha256": stated.model_sha256,
-        "frames": stated.frames,
-        "swapped": stated.swapped,
-        "sealed": True,
-    } | ({} if stated.watermark is None else {"watermark": identifier_text(stated.watermark)})
+    return (
+        {
+            "generator": generator(),
+            "subject": _subject(stated.subject),
+            "target": _subject(stated.target),
+            "sources": [asdict(s) for s in stated.sources],
+            "model_sha256": stated.model_sha256,
+            "frames": stated.frames,
+            "swapped": stated.swapped,
+            "sealed": True,
+        }
+        | _marks(stated)
+        | _others(stated)
+    )
+
+
+def _others(stated: RenderStatement) -> dict[str, Any]:
+    if not stated.others:
+        return {}
+    rows = [
+        asdict(swap) | {"subject": _subject(swap.subject), "target": _subject(swap.target)} for swap in stated.others
+    ]
+    return {"others": rows}
+
+
+def _marks(stated: RenderStatement) -> dict[str, Any]:
+    marks: dict[str, Any] = {"earlier_watermarks": list(stated.over)} if stated.over else {}
+    return marks if stated.watermark is None else marks | {"watermark": identifier_text(stated.watermark)}
 
 
 def _subject(subject: Subject) -> dict[str, str]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from curate.types import Floats
 from render.provenance import watermark
-from render.provenance.watermark import BLUR, BUSY, FLOOR, GRID, MASKING, PSNR
+from render.provenance.watermark import AROUND, BLUR, ENERGY, FLOOR, GRID, MOST, PEAK, PILOT, PIXELS, TEXTURE
 from render.provenance.watermark_code import codeword
 
 LUMA = (0.299, 0.587, 0.114)
@@ -31,6 +31,8 @@ class Marking(nn.Module):
     enlarge: Tensor
     wide: Tensor
     narrow: Tensor
+    middle: Tensor
+    flat: Tensor
     dct: Tensor
     weights: Tensor
     bits: Tensor
@@ -40,16 +42,19 @@ class Marking(nn.Module):
     def __init__(self, identifier: int, size: int) -> None:
         super().__init__()
         grid, picture = np.eye(GRID, dtype=np.float32), np.eye(size, dtype=np.float32)
-        cells, weights = watermark._code()
+        cells, weights = watermark.whole_code(0)
+        self.energy = ENERGY**2 * min(PIXELS / size**2, 1.0) ** 0.5
         constants = {
             "luma": np.array(LUMA, np.float32)[:, None, None],
             "reduce": _columns(lambda x: cv2.resize(x, (1, GRID), interpolation=cv2.INTER_AREA), picture),
             "enlarge": _columns(lambda x: cv2.resize(x, (1, size), interpolation=cv2.INTER_CUBIC), grid),
             "wide": _columns(lambda x: cv2.GaussianBlur(x, (1, _reach(BLUR)), 1.0, sigmaY=BLUR), grid),
             "narrow": _columns(lambda x: cv2.GaussianBlur(x, (1, _reach(1.0)), 1.0, sigmaY=1.0), grid),
+            "middle": _columns(lambda x: cv2.GaussianBlur(x, (1, _reach(1.5)), 1.0, sigmaY=1.5), grid),
+            "flat": watermark.flat_levels(),
             "dct": _columns(cv2.dct, grid),
             "weights": weights,
-            "bits": np.asarray(codeword(identifier), np.float32),
+            "bits": np.concatenate([np.ones(PILOT, np.float32), codeword(identifier)]),
         }
         for name, value in constants.items():
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value, np.float32)))
@@ -57,7 +62,7 @@ class Marking(nn.Module):
         where = np.zeros((GRID * GRID,), np.int64)
         where[cells.ravel()] = np.arange(1, cells.size + 1)
         self.register_buffer("places", torch.from_numpy(where))
-        self.gain: float = watermark._high_pass_gain()
+        self.gain: float = watermark.high_pass_gain(0)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """(N, 3, S, S) to the same shape."""
@@ -70,21 +75,34 @@ class Marking(nn.Module):
         """(N, GRID, GRID) levels to add, see `Marker._pattern`."""
         detail = grid - self._both(self.wide, grid)
         deviation = (self._both(self.wide, detail * detail) + FLOOR**2).sqrt()
-        shade = ((grid + 8) / 88).clamp(0, 1) * ((256 - grid) / 16).clamp(0, 1)
-        mask = self._both(self.narrow, shade * deviation.clamp(max=BUSY) ** MASKING)
-        mask = mask * ((shade * shade).mean((1, 2)) / (mask * mask).mean((1, 2)).clamp(min=1e-6)).sqrt()[:, None, None]
+        mask = self._visibility(grid)
         response = (mask / deviation).mean((1, 2)).mul(self.gain).clamp(min=1e-6)[:, None]
-        power = 255.0**2 / 10 ** (PSNR / 10) * GRID**2 / (mask * mask).mean((1, 2)).clamp(min=0.25)[:, None]
+        power = torch.full_like(response, float(GRID**2))
         host = self._project(detail / deviation) * self.bits
-        return mask * self._spread(_amplitudes(host, response, power) * self.bits)
+        return mask * self._spread(_amplitudes(host, response, power) * self.bits).clamp(-PEAK, PEAK)
+
+    def _visibility(self, grid: Tensor) -> Tensor:
+        """(N, GRID, GRID), see `watermark.visibility`."""
+        detail = grid - self._both(self.middle, grid)
+        deviation = self._both(self.middle, detail * detail).clamp(min=0).sqrt()
+        least = -torch.nn.functional.max_pool2d(-deviation[:, None], AROUND, 1, AROUND // 2)[:, 0]
+        least = self._both(self.narrow, least)
+        shade = ((grid - 2) / 12).clamp(0, 1) * ((254 - grid) / 12).clamp(0, 1)
+        plain = self._both(self.narrow, self.flat[grid.clamp(0, 255).long()])
+        cross = 2 * (plain * least).mean((1, 2))
+        square = (least * least).mean((1, 2)).clamp(min=1e-6)
+        missing = self.energy - (plain * plain).mean((1, 2))
+        share = ((cross * cross + 4 * square * missing).clamp(min=0).sqrt() - cross) / (2 * square)
+        found: Tensor = (plain + share.clamp(*TEXTURE)[:, None, None] * least).clamp(max=MOST) * shade
+        return found
 
     def _project(self, flat: Tensor) -> Tensor:
-        """(N, GRID, GRID) to the bits' values (N, BITS)."""
+        """(N, GRID, GRID) to the values of pilot and bits (N, PILOT + BITS)."""
         spectrum = self._both(self.dct, flat).flatten(1)
         return (spectrum[:, self.cells].view(-1, *self.weights.shape) * self.weights).sum(1)
 
     def _spread(self, amplitudes: Tensor) -> Tensor:
-        """(N, BITS) to the pattern (N, GRID, GRID)."""
+        """(N, PILOT + BITS) to the pattern (N, GRID, GRID)."""
         values = (self.weights[None] * amplitudes[:, None]).flatten(1)
         with_none = torch.nn.functional.pad(values, (1, 0))
         return self._both(self.dct.T, with_none[:, self.places].view(-1, GRID, GRID))

@@ -29,6 +29,15 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Face:
+    """A further person whose face a render shows."""
+
+    subject: str
+    """Name, or `sha256:...` of it once it was forgotten."""
+    basis: str | None
+
+
+@dataclass(frozen=True)
 class Entry:
     """One render in the registry."""
 
@@ -45,6 +54,14 @@ class Entry:
     out: str
     """Path of the video."""
     source_sha256s: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
+    """Watermarks that the footage carried already."""
+    others: tuple[Face, ...] = ()
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Everybody whose face is shown."""
+        return (self.subject, *(face.subject for face in self.others))
 
 
 def path() -> Path:
@@ -60,6 +77,8 @@ def new_entry(
     model_sha256: str,
     out: str,
     source_sha256s: tuple[str, ...] = (),
+    over: tuple[str, ...] = (),
+    others: tuple[Face, ...] = (),
     identifier: int | None = None,
 ) -> int:
     """A new identifier, 48 random bits never used here before, stored on disk when this returns.
@@ -67,7 +86,7 @@ def new_entry(
     `identifier`: one that was withdrawn, and is entered again unless it is there. Raises WorkError if the config folder
     cannot be written.
     """
-    made = Entry("", "", title, subject, basis, model_sha256, out, source_sha256s)
+    made = Entry("", "", title, subject, basis, model_sha256, out, source_sha256s, over, others)
     return _locked(lambda: _append(made, identifier))
 
 
@@ -85,9 +104,14 @@ def find(identifier: int) -> Entry | None:
     return next((entry for entry in _entries() if entry.identifier == wanted), None)
 
 
+def identifiers() -> list[int]:
+    """The watermarks of all renders of this installation. Raises WorkError."""
+    return [parse_identifier(entry.identifier) for entry in _entries()]
+
+
 def of_subject(subject: str) -> list[Entry]:
     """The renders of this installation with the subject's face. Raises WorkError."""
-    return [entry for entry in _entries() if entry.subject == subject]
+    return [entry for entry in _entries() if subject in entry.subjects]
 
 
 def forget(subject: str) -> int:
@@ -99,6 +123,7 @@ def forget(subject: str) -> int:
 
 
 def _append(made: Entry, identifier: int | None) -> int:
+    """Add the entry with a new identifier, or the given one, and the time."""
     used = {entry.identifier for entry in _entries()}
     if identifier is not None and identifier_text(identifier) in used:
         return identifier
@@ -117,7 +142,7 @@ def _append(made: Entry, identifier: int | None) -> int:
 
 
 def _forget(subject: str) -> int:
-    return _rewrite(lambda entry: _hashed(entry) if entry.subject == subject else entry)
+    return _rewrite(lambda entry: _hashed(entry, subject) if subject in entry.subjects else entry)
 
 
 def _rewrite(change: Callable[[Entry], Entry | None]) -> int:
@@ -130,10 +155,15 @@ def _rewrite(change: Callable[[Entry], Entry | None]) -> int:
     return sum(a != b for a, b in zip(entries, changed, strict=True))
 
 
-def _hashed(entry: Entry) -> Entry:
+def _hashed(entry: Entry, subject: str) -> Entry:
+    def hidden(name: str) -> str:
+        return forgotten_name(name) if name == subject else name
+
+    others = tuple(replace(face, subject=hidden(face.subject)) for face in entry.others)
     return replace(
-        entry, subject=forgotten_name(entry.subject), title=forgotten_name(entry.title), out=forgotten_name(entry.out)
-    )
+        entry, subject=hidden(entry.subject), others=others, title=forgotten_name(entry.title),
+        out=forgotten_name(entry.out),
+    )  # fmt: skip
 
 
 def _line(entry: Entry) -> bytes:

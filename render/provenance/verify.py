@@ -1,6 +1,7 @@
 """Verification of a video: who made it, from what, and whether it was altered, by manifest, seal, metadata, watermark.
 
-Only the manifest is proof. The watermark survives steps that remove the manifest, and identifies the render.
+Only the manifest is proof. The watermark survives steps that remove the manifest, and names the render that it claims;
+its code is public, so it can be forged, and no state rests on it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import mimetypes
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,14 +20,39 @@ from curate.errors import WorkError, check_file
 from curate.safe_io import DAMAGED, printable
 from render.provenance import mp4_boxes, registry
 from render.provenance.keys import trusted_roots
-from render.provenance.manifest import LABEL, MIME, SOFT_BINDING, WATERMARK, Source, first_line, sidecar_path
+from render.provenance.manifest import LABEL, MIME, SOFT_BINDING, WATERMARKS, Source, first_line, sidecar_path
+from render.provenance.registry import Face
 from render.provenance.watermark import Reading
 from render.provenance.watermark_code import identifier_text
-from render.provenance.watermark_video import find_watermark
+from render.provenance.watermark_video import find_watermarks
 
 log = logging.getLogger(__name__)
 
 State = Literal["trusted", "valid", "invalid", "missing"]
+
+
+FORGEABLE = "a mark can be forged or copied and proves nothing"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Watermark that was read from the frames, and what this installation's registry knows of it."""
+
+    watermark: str
+    """Such as fs-1a2b3c4d5e6f."""
+    confidence: float
+    """Cosine of the measurement and the mark: 0.90 .. 1, from 0.75 for a mark of this installation."""
+    chance: float
+    """Upper bound of the probability that an unmarked video gives as good a reading."""
+    frames: int
+    """Frames that it was read from."""
+    moved: bool
+    """Whether the frame was cropped or has bars."""
+    title: str | None = None
+    created: str | None = None
+    subject: str | None = None
+    basis: str | None = None
+    others: tuple[Face, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +67,7 @@ class Verification:
     generator: str | None = None
     sources: tuple[Source, ...] = ()
     watermark: str | None = None
-    """Read from the frames, such as fs-1a2b3c4d5e6f; else named by an intact manifest; None if there is neither."""
+    """Latest mark read from the frames, such as fs-1a2b3c4d5e6f; else named by an intact manifest; None for neither."""
     subject: str | None = None
     basis: str | None = None
     signer: str | None = None
@@ -53,6 +80,10 @@ class Verification:
     """When this installation rendered it, UTC, ISO 8601."""
     time_stamp: str | None = None
     """Time stamp of the signature by a time-stamp authority, ISO 8601; None without one."""
+    others: tuple[Face, ...] = ()
+    """Further people whose faces the render shows, by its manifest or else by the registry."""
+    watermarks: tuple[Mark, ...] = ()
+    """All marks read from the frames, the latest first: a render over a render carries both."""
 
 
 def verify(path: Path) -> Verification:
@@ -63,7 +94,7 @@ def verify(path: Path) -> Verification:
             pass
     except OSError as error:
         raise WorkError(f"{path}: cannot be read ({error.strerror})") from None
-    return _with_watermark(_by_manifest(path), find_watermark(path))
+    return _with_watermarks(_by_manifest(path), find_watermarks(path, known=_known()))
 
 
 def _by_manifest(path: Path) -> Verification:
@@ -76,48 +107,85 @@ def _by_manifest(path: Path) -> Verification:
         return _without_manifest(path, first_line(error))
 
 
-def _with_watermark(found: Verification, reading: Reading | None) -> Verification:
-    """The verification with the watermark that was read; it never changes the state."""
-    if reading is None:
+def _with_watermarks(found: Verification, readings: Sequence[Reading]) -> Verification:
+    """The verification with the watermarks that were read; they never change the state."""
+    if not readings:
         if found.watermark is None:
             return found
         return replace(found, reason=f"{found.reason}; its watermark {found.watermark} cannot be read from the frames")
-    text = identifier_text(reading.identifier)
+    entries = [_registered(reading.identifier) for reading in readings]
+    marks = tuple(map(_mark, readings, entries))
+    found = replace(found, watermarks=marks)
     if found.state in ("trusted", "valid"):
-        return _compared(found, text)
-    entry = _registered(reading.identifier)
-    if entry is None:
-        story = f"it carries the watermark {text}, of a render made with faceset by another installation"
-    else:
-        story = (
-            f"it carries the watermark {text}, of a render made with faceset on {entry.created[:10]} as {entry.title}, "
-            f"with the face of {entry.subject} ({entry.basis or 'no basis'})"
-        )
+        return _compared(found, marks)
+    latest = entries[0]
+    if latest is not None:
         found = replace(
-            found, subject=entry.subject, basis=entry.basis, model_sha256=entry.model_sha256,
-            title=entry.title, created=entry.created,
+            found, subject=latest.subject, basis=latest.basis, model_sha256=latest.model_sha256,
+            title=latest.title, created=latest.created, others=latest.others,
         )  # fmt: skip
+    story = f"it carries {', over '.join(map(_story, marks))}; {FORGEABLE}"
     missing = found.state == "missing"
     return replace(
         found,
         reason=f"no manifest, but {story}" if missing else f"{found.reason}; {story}",
-        generator=found.generator or "faceset (by its watermark)",
-        watermark=text,
+        generator=found.generator or "faceset (by its watermark, unsigned)",
+        watermark=marks[0].watermark,
     )
 
 
-def _compared(found: Verification, text: str) -> Verification:
-    """Verification with an intact manifest and a watermark that was read."""
-    if found.watermark == text:
-        return replace(found, reason=f"{found.reason}; its watermark {text} matches")
+def _mark(reading: Reading, entry: registry.Entry | None) -> Mark:
+    text, score = identifier_text(reading.identifier), round(reading.score, 4)
+    if entry is None:
+        return Mark(text, score, reading.chance, reading.frames, reading.moved)
+    return Mark(
+        text, score, reading.chance, reading.frames, reading.moved, entry.title, entry.created, entry.subject,
+        entry.basis, entry.others,
+    )  # fmt: skip
+
+
+def _story(mark: Mark) -> str:
+    """The mark, how sure its reading is, and the render that it names."""
+    sure = f"{mark.watermark} (chance of a false reading at most {mark.chance:.0e})"
+    if mark.title is None or mark.created is None:
+        return f"the mark of a render by another installation, {sure}"
+    faces = _faces(mark.subject, mark.basis, mark.others)
+    return f"the mark of a render made here on {mark.created[:10]} as {mark.title}, {faces}, {sure}"
+
+
+def _faces(subject: str | None, basis: str | None, others: tuple[Face, ...]) -> str:
+    """Whose faces are shown: `with the face of Ann (release) and of Ben (self)`."""
+    people = [(subject, basis), *((face.subject, face.basis) for face in others)]
+    return "with the face of " + " and of ".join(f"{name} ({own or 'no basis'})" for name, own in people)
+
+
+def _compared(found: Verification, marks: tuple[Mark, ...]) -> Verification:
+    """Verification with an intact manifest and marks that were read."""
+    texts = [mark.watermark for mark in marks]
+    if found.watermark in texts:
+        others = [text for text in texts if text != found.watermark]
+        more = f"; it also carries the mark of {' and of '.join(others)}" if others else ""
+        return replace(found, reason=f"{found.reason}; its watermark {found.watermark} matches{more}")
     if found.watermark is None:
-        return replace(found, watermark=text, reason=f"{found.reason}; it carries the watermark {text}")
+        return replace(
+            found, watermark=texts[0], reason=f"{found.reason}; it carries the mark of {' and '.join(texts)}"
+        )
     return replace(
         found,
-        watermark=text,
-        reason=f"{found.reason}; but its frames carry the watermark {text}, while its manifest names {found.watermark}",
+        watermark=texts[0],
+        reason=f"{found.reason}; but its frames carry the mark of {' and of '.join(texts)}, while its manifest names "
+        f"{found.watermark}",
         details=(*found.details, "faceset.watermark.mismatch"),
     )
+
+
+def _known() -> list[int]:
+    """Identifiers of this installation's renders."""
+    try:
+        return registry.identifiers()
+    except WorkError as error:
+        log.warning("%s", error)
+        return []
 
 
 def _registered(identifier: int) -> registry.Entry | None:
@@ -152,6 +220,8 @@ def _judge(path: Path, store: dict[str, Any], state: str | None) -> Verification
     if statement is not None:
         made |= {"generator": statement["generator"], "model_sha256": statement["model_sha256"]}
         made |= {"subject": statement["subject"]["name"], "basis": statement["subject"].get("basis")}
+        others = (swap["subject"] for swap in statement.get("others", ()))
+        made["others"] = tuple(registry.Face(other["name"], other.get("basis")) for other in others)
     if wrong:
         made["details"] = (wrong,)
     origin = _origin(made) + (", but its statement cannot be read" if wrong else "")
@@ -175,6 +245,8 @@ def _statement(active: dict[str, Any]) -> tuple[dict[str, Any] | None, str | Non
         texts = [
             data["subject"].get("basis") or "",
             *(s[k] for s in data["sources"] for k in ("role", "name", "sha256")),
+            *(s["subject"][k] or "" for s in data.get("others", ()) for k in ("name", "basis") if k in s["subject"]),
+            *(s["subject"]["name"] for s in data.get("others", ())),
         ]
         return (data, None) if right and all(isinstance(t, str) for t in texts) else (None, "faceset.statement")
     except DAMAGED:
@@ -185,7 +257,7 @@ def _origin(made: dict[str, Any]) -> str:
     """Origin in one line: program, face and clips."""
     line = f"made by {made['generator'] or 'an unnamed program'}"
     if made.get("subject"):
-        line += f" with the face of {made['subject']} ({made.get('basis') or 'no basis'})"
+        line += f" {_faces(made['subject'], made.get('basis'), made.get('others', ()))}"
     for role, word in (("source", ", taken from"), ("target", ", inserted into")):
         names = [s.name or "an unnamed clip" for s in made["sources"] if s.role == role]
         if names:
@@ -196,7 +268,7 @@ def _origin(made: dict[str, Any]) -> str:
 def _named_watermark(active: dict[str, Any]) -> str | None:
     bindings = (a["data"] for a in active.get("assertions", ()) if a["label"].startswith(SOFT_BINDING))
     try:
-        blocks = next((data.get("blocks", ()) for data in bindings if data.get("alg") == WATERMARK), ())
+        blocks = next((data.get("blocks", ()) for data in bindings if data.get("alg") in WATERMARKS), ())
         return next((printable(str(block["value"]))[:40] for block in blocks), None)
     except DAMAGED:
         return None

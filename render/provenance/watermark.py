@@ -2,15 +2,19 @@
 
 It is spread spectrum (Cox et al. 1997) in the middle frequencies of the luma's DCT, on a grid to which every frame is
 averaged, whatever its size. The detector divides the grid's high-pass by its local deviation (a whitening filter for
-images, whose noise is not stationary), so flat areas count more than edges. The embedder knows how the detector reads
-the unmarked frame and gives each bit the amplitude that it needs (informed embedding, Miller, Doerr and Cox 2004), and
-the error of the whole frame stays at `PSNR`. It is weaker on flat areas and near black, where it would be visible.
+images, whose noise is not stationary). The embedder knows how the detector reads the unmarked frame and gives each bit
+the amplitude that it needs (informed embedding, Miller, Doerr and Cox 2004). A model of visibility limits the amplitude
+everywhere: flat areas change by at most a level or so, weighted by how much of CIEDE2000 a level is worth there, and
+texture carries the rest.
+
+A mark lies in one of four slots, which are orthogonal carriers: a render over a render takes a slot that is free, and
+both are read. All slots share a pilot, a known pattern by which `render.provenance.watermark_search` finds the frame
+again after cropping and bars. Marks of the first format (before slots) are still read.
 
 The code is a public constant: every installation reads the watermarks of all others, and anyone who knows the code can
-remove them. The watermark identifies a render for honest users; it is no proof against forgery (the manifest is).
-Cropping, rotating or mirroring a frame moves the grid and destroys the watermark; black or white frames cannot carry
-it, and hard texture over the whole frame (a mosaic of 8-pixel squares) hides it. It is not reliable if a side of the
-render is shorter than about 320 pixels.
+remove or forge them. The watermark identifies a render for honest users; it is no proof (the manifest is). Rotating or
+mirroring a frame destroys it; black, white and empty frames cannot carry it, and hard texture over the whole frame (a
+mosaic of 8-pixel squares) hides it. It is not reliable if a side of the render is shorter than about 320 pixels.
 """
 
 from __future__ import annotations
@@ -27,26 +31,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.types import Floats
-from render.provenance.watermark_code import BITS, Codeword, codeword, decode
+from render.provenance.watermark_code import BITS, Known, codeword, decode
 
-KEY = b"faceset watermark 1"
+OLD_KEY, KEY = b"faceset watermark 1", b"faceset watermark 2"
 """Part of the format: another key is another watermark."""
 GRID = 192
 """Side of the grid, cells."""
-BAND = (20.0, 80.0)
-"""Radius in the DCT of the grid, in half periods across the frame."""
+OLD_BAND, BAND = (20.0, 80.0), (30.0, 100.0)
+"""Radius in the DCT of the grid, in half periods across the frame, of the first format and of this one."""
+SLOTS = 4
+"""Marks that one video can carry."""
+PILOT = 16
+"""Carriers of the pilot, next to the 64 of the bits."""
 TILT = 0.75
 """Weight of a coefficient: radius to this power; images have less of their own at higher frequencies."""
 BLUR = 2.0
 """Standard deviation of the high-pass and of the local deviation, cells."""
-FLOOR = 0.7
+FLOOR = 1.5
 """Least local deviation, levels."""
-PSNR = 45.7
-"""PSNR of the pattern before rounding, dB."""
-MASKING = 0.1
-"""The pattern grows with the local deviation to this power: less on walls and skin, more in hair and leaves."""
-BUSY = 8.0
-"""Deviation beyond which it grows no more, levels."""
+FLAT = 0.17
+"""Standard deviation of the pattern on flat areas, CIEDE2000."""
+DARK = 0.5
+"""CIEDE2000 of a level on a dark colour, such as brown hair or a coat."""
+ENERGY = 1.5
+"""Standard deviation of the pattern over the whole frame that texture makes up for, levels (44.6 dB)."""
+PIXELS = 400_000
+"""Pixels of a frame beyond which less is needed: more of them are averaged in a cell."""
+TEXTURE = (0.1, 0.7)
+"""Least and largest share of the local deviation that the pattern's standard deviation has in texture."""
+MOST = 4.0
+"""Largest standard deviation of the pattern, levels."""
+PEAK = 1.7
+"""Largest value of the pattern, in its standard deviations."""
+AROUND = 9
+"""Side of the area whose least deviation counts as texture, cells: edges do not hide a pattern beside them."""
 WINDOW = 30
 """Frames per reading."""
 STEP = 5
@@ -56,6 +74,7 @@ STRIP = 48
 ZERO: Any = 0
 """A scalar operand: OpenCV's type hints know only arrays."""
 Picture = TypeVar("Picture", NDArray[np.uint8], NDArray[np.uint16])
+Code = tuple[NDArray[np.intp], Floats]
 
 
 @dataclass(frozen=True)
@@ -64,20 +83,29 @@ class Reading:
 
     identifier: int
     score: float
-    """Cosine of the measurement and the identifier's codeword, 0.90 .. 1."""
+    """Cosine of the measurement and the identifier's codeword: 0.90 .. 1, or from 0.75 for a known identifier."""
     frames: int
     """Number of frames that it was read from."""
     start: int
     """The first of them, counted from the first frame given."""
+    slot: int | None = 0
+    """The slot it lies in, 0 .. 3; None: a mark of the first format."""
+    moved: bool = False
+    """Whether the frame had to be found first: it was cropped or has bars."""
+    chance: float = 1.0
+    """Upper bound of the probability that as good a reading turns up in an unmarked video; 1 if it was not computed."""
 
 
 class Marker:
     """Embedder of one identifier in frames of one size; deterministic, in any process."""
 
-    def __init__(self, identifier: int, width: int, height: int) -> None:
+    def __init__(self, identifier: int, width: int, height: int, slot: int = 0) -> None:
+        if not 0 <= slot < SLOTS:
+            raise ValueError(f"watermark slot {slot}: must be in 0 .. {SLOTS - 1}")
         self.identifier = identifier
         self.size = (width, height)
-        self._bits = codeword(identifier)
+        self.slot = slot
+        self._bits = np.concatenate([np.ones(PILOT, np.float32), codeword(identifier)])
 
     def mark(self, image: Picture) -> Picture:
         """The image (H, W, 3) uint8 or uint16 RGB with the watermark, same dtype; all three channels change alike.
@@ -89,7 +117,7 @@ class Marker:
                 f"a frame of {image.shape} {image.dtype}: the watermark is for {self.size[0]}x{self.size[1]} RGB"
             )
         deep = image.dtype == np.uint16
-        pattern: Any = cv2.resize(self._pattern(_grid(image)), self.size, interpolation=cv2.INTER_CUBIC)
+        pattern: Any = cv2.resize(self._pattern(grid_of(image)), self.size, interpolation=cv2.INTER_CUBIC)
         if deep:
             pattern *= np.float32(257)
         marked = np.empty_like(image)
@@ -100,14 +128,13 @@ class Marker:
 
     def _pattern(self, grid: Floats) -> Floats:
         """(GRID, GRID) float32 levels to add."""
-        flat, deviation = _whitened(grid)
-        shade = np.clip((grid + 8) / 88, 0, 1) * np.clip((256 - grid) / 16, 0, 1)
-        mask = cv2.GaussianBlur(shade * np.minimum(deviation, BUSY) ** MASKING, (0, 0), 1.0)
-        mask *= np.sqrt((shade * shade).mean() / max(float((mask * mask).mean()), 1e-6))
-        response = float((mask / deviation).mean()) * _high_pass_gain()
-        budget = 255.0**2 / 10 ** (PSNR / 10) * GRID**2 / max(float((mask * mask).mean()), 0.25)
-        amplitudes = _amplitudes(_project(flat) * self._bits, max(response, 1e-6), budget)
-        return np.asarray(mask * _spread(amplitudes * self._bits), np.float32)
+        code = whole_code(self.slot)
+        flat, deviation = whitened(grid)
+        mask = visibility(grid, self.size[0] * self.size[1])
+        response = float((mask / deviation).mean()) * high_pass_gain(self.slot)
+        amplitudes = _amplitudes(_project(flat, code) * self._bits, max(response, 1e-6), GRID**2)
+        unit = np.clip(spread(amplitudes * self._bits, code), -PEAK, PEAK)
+        return np.asarray(mask * unit, np.float32)
 
 
 def _add(image: Any, pattern: Floats, out: Any) -> None:
@@ -119,9 +146,49 @@ def _add(image: Any, pattern: Floats, out: Any) -> None:
     cv2.subtract(out, cv2.cvtColor(darker, cv2.COLOR_GRAY2RGB), dst=out)
 
 
+def visibility(grid: Floats, pixels: int = PIXELS) -> Floats:
+    """Standard deviation (GRID, GRID) float32 in levels that a pattern may have on the grid (luma in 0..255).
+
+    On flat areas it is FLAT of CIEDE2000; the least deviation nearby adds to it (contrast masking). None near black
+    and white, where levels are cut off.
+    """
+    detail = grid - cv2.GaussianBlur(grid, (0, 0), 1.5)
+    deviation = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 1.5))
+    least = cv2.GaussianBlur(cv2.erode(deviation, np.ones((AROUND, AROUND), np.uint8)), (0, 0), 1.0)
+    shade = np.clip((grid - 2) / 12, 0, 1) * np.clip((254 - grid) / 12, 0, 1)
+    plain = cv2.GaussianBlur(flat_levels()[np.clip(grid, 0, 255).astype(np.uint8)], (0, 0), 1.0)
+    cross, square = 2 * float((plain * least).mean()), max(float((least * least).mean()), 1e-6)
+    missing = ENERGY**2 * min(PIXELS / pixels, 1.0) ** 0.5 - float((plain * plain).mean())
+    share = (np.sqrt(max(cross * cross + 4 * square * missing, 0.0)) - cross) / (2 * square)
+    return np.asarray(np.minimum(plain + np.clip(share, *TEXTURE) * least, MOST) * shade, np.float32)
+
+
+@cache
+def flat_levels() -> Floats:
+    """(256,) float32 levels that are FLAT of CIEDE2000 on a grey of each level (CIE 142-2001).
+
+    Dark colours count as more: the same levels on all channels change their chroma, up to DARK per level.
+    """
+    value = np.arange(256) / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    light = np.where(linear > 0.008856, 116 * np.cbrt(linear) - 16, 903.3 * linear)
+    off = (light - 50) ** 2
+    apart = np.gradient(light) / (1 + 0.015 * off / np.sqrt(20 + off))
+    return np.asarray(FLAT / np.maximum(apart, np.interp(np.arange(256), (30, 60), (DARK, 0))), np.float32)
+
+
 def measure(image: NDArray[np.uint8]) -> Floats:
-    """Soft values (64,) float32 of the bits in one frame, (H, W, 3) uint8 RGB or (H, W) uint8 luma; no fixed scale."""
-    return _project(_whitened(_grid(image))[0])
+    """Soft values (5, 64) float32 of the bits in one frame, (H, W, 3) uint8 RGB or (H, W) uint8 luma; no fixed scale.
+
+    Row 0 is the first format, rows 1 to 4 are the slots.
+    """
+    return projected(whitened(grid_of(image))[0])
+
+
+def projected(flat: Floats) -> Floats:
+    """Soft values (5, 64) float32 as `measure` gives them, of a whitened grid (GRID, GRID) or a sum of such."""
+    spectrum = cv2.dct(np.ascontiguousarray(flat, np.float32)).ravel()
+    return np.stack([np.asarray((spectrum[cells] * weights).sum(axis=0)) for cells, weights in _codes()])
 
 
 def read(frames: Iterable[NDArray[np.uint8]]) -> Reading | None:
@@ -134,76 +201,117 @@ def read(frames: Iterable[NDArray[np.uint8]]) -> Reading | None:
     count = 0
     for count, frame in enumerate(frames, 1):
         recent.append(measure(frame))
-        if count >= WINDOW and (count - WINDOW) % STEP == 0 and (found := _read(recent)):
-            return Reading(found.identifier, found.score, WINDOW, count - WINDOW)
-    if recent and (found := _read(recent)):
-        return Reading(found.identifier, found.score, len(recent), count - len(recent))
-    return None
+        if count >= WINDOW and (count - WINDOW) % STEP == 0 and (found := decoded(recent, count - WINDOW)):
+            return found[0]
+    return next(iter(decoded(recent, count - len(recent))), None)
 
 
-def _read(measured: Iterable[Floats]) -> Codeword | None:
-    return decode(np.sum(list(measured), axis=0, dtype=np.float64))
+def decoded(measured: Iterable[Floats], start: int = 0, known: Known | None = None) -> list[Reading]:
+    """The watermarks in the sum of measurements (5, 64) of consecutive frames, the latest slot first.
+
+    `known` identifiers are also recognised where the identifier alone cannot be decoded.
+    """
+    rows = list(measured)
+    if not rows:
+        return []
+    total: NDArray[np.float64] = np.asarray(np.sum(rows, axis=0, dtype=np.float64))
+    read = ((number, decode(soft) or (known and known.nearest(soft))) for number, soft in enumerate(total))
+    hits = [(number, found) for number, found in read if found]
+    return [Reading(f.identifier, f.score, len(rows), start, n - 1 if n else None) for n, f in reversed(hits)]
 
 
-def _grid(image: NDArray[np.uint8] | NDArray[np.uint16]) -> Floats:
-    """Luma (GRID, GRID) float32 in 0..255, each cell the mean of its area of the frame."""
+def grid_of(image: NDArray[np.uint8] | NDArray[np.uint16], side: int = GRID) -> Floats:
+    """Luma (side, side) float32 in 0..255, each cell the mean of its area of the frame."""
     height, width = image.shape[:2]
     luma: Any = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else np.ascontiguousarray(image)
-    if min(height, width) >= 2 * GRID and height % 2 == width % 2 == 0:
+    if min(height, width) >= 2 * side and height % 2 == width % 2 == 0:
         luma = cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA)  # exact halves are fast
     scale = np.float32(1 / 257 if image.dtype == np.uint16 else 1)
-    return np.asarray(cv2.resize(luma.astype(np.float32), (GRID, GRID), interpolation=cv2.INTER_AREA) * scale)
+    return np.asarray(cv2.resize(luma.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) * scale)
 
 
-def _whitened(grid: Floats) -> tuple[Floats, Floats]:
+def whitened(grid: Floats, blur: float = BLUR) -> tuple[Floats, Floats]:
     """The grid's high-pass divided by its local deviations, and these deviations."""
-    detail = grid - cv2.GaussianBlur(grid, (0, 0), BLUR)
-    deviation = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), BLUR) + np.float32(FLOOR**2))
+    detail = grid - cv2.GaussianBlur(grid, (0, 0), blur)
+    deviation = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), blur) + np.float32(FLOOR**2))
     return detail / deviation, deviation
 
 
 @cache
-def _code() -> tuple[NDArray[np.intp], Floats]:
-    """Cells of the DCT, (N, 64), and their weights: column i carries bit i, has unit length, shares no cell."""
+def _code(key: bytes, band: tuple[float, float], carriers: int) -> Code:
+    """Cells of the DCT, (N, carriers), and their weights: a column is a carrier of unit length and shares no cell."""
     row, column = np.mgrid[:GRID, :GRID]
     radius = np.hypot(row, column).ravel()
-    inside = (radius >= BAND[0]) & (radius < BAND[1]) & (row.ravel() > 0) & (column.ravel() > 0)
+    inside = (radius >= band[0]) & (radius < band[1]) & (row.ravel() > 0) & (column.ravel() > 0)
     ordered = np.flatnonzero(inside)
     ordered = ordered[np.argsort(radius[ordered], kind="stable")]
-    cells = ordered[: len(ordered) // BITS * BITS].reshape(-1, BITS)
-    drawn = np.frombuffer(hashlib.shake_256(KEY).digest(8 * cells.size), "<u8").reshape(cells.shape)
+    cells = ordered[: len(ordered) // carriers * carriers].reshape(-1, carriers)
+    return _drawn(key, cells, radius)
+
+
+def _drawn(key: bytes, cells: NDArray[np.intp], radius: NDArray[np.float64]) -> Code:
+    drawn = np.frombuffer(hashlib.shake_256(key).digest(8 * cells.size), "<u8").reshape(cells.shape)
     cells = np.take_along_axis(cells, np.argsort(drawn, axis=1, kind="stable"), axis=1)
     weights = radius[cells] ** TILT * np.where(drawn & 1, 1.0, -1.0)
     return cells, np.asarray(weights / np.sqrt((weights**2).sum(axis=0)), np.float32)
 
 
 @cache
-def _high_pass_gain() -> float:
+def pilot_code() -> Code:
+    """Carriers of the pilot, (N, PILOT): the same in all slots."""
+    cells, weights = _code(KEY, BAND, PILOT + BITS)
+    return cells[:, :PILOT], weights[:, :PILOT]
+
+
+@cache
+def _slot_code(slot: int) -> Code:
+    """Carriers (N, 64) of the bits in a slot, on the cells that the pilot leaves."""
+    row, column = np.mgrid[:GRID, :GRID]
+    cells = np.sort(_code(KEY, BAND, PILOT + BITS)[0][:, PILOT:], axis=1)
+    return _drawn(KEY + b" slot %d" % slot, cells, np.hypot(row, column).ravel())
+
+
+@cache
+def _codes() -> tuple[Code, ...]:
+    """Carriers of everything that is read: the first format, then the slots."""
+    return (_code(OLD_KEY, OLD_BAND, BITS), *(_slot_code(slot) for slot in range(SLOTS)))
+
+
+@cache
+def whole_code(slot: int) -> Code:
+    """Carriers (N, PILOT + 64) of pilot and bits."""
+    both = (pilot_code(), _slot_code(slot))
+    return np.concatenate([c for c, _ in both], axis=1), np.concatenate([w for _, w in both], axis=1)
+
+
+@cache
+def high_pass_gain(slot: int) -> float:
     """Gain of the projection for a pattern of amplitude 1 after the high-pass, on a flat image."""
-    pattern = _spread(np.ones(BITS, np.float32))
-    return float(_project(pattern - cv2.GaussianBlur(pattern, (0, 0), BLUR)).mean())
+    code = whole_code(slot)
+    pattern = spread(np.ones(PILOT + BITS, np.float32), code)
+    return float(_project(pattern - cv2.GaussianBlur(pattern, (0, 0), BLUR), code).mean())
 
 
-def _project(picture: Floats) -> Floats:
-    cells, weights = _code()
+def _project(picture: Floats, code: Code) -> Floats:
+    cells, weights = code
     return np.asarray((cv2.dct(picture).ravel()[cells] * weights).sum(axis=0))
 
 
-def _spread(amplitudes: Floats) -> Floats:
-    cells, weights = _code()
+def spread(amplitudes: Floats, code: Code) -> Floats:
+    cells, weights = code
     spectrum = np.zeros(GRID * GRID, np.float32)
     spectrum[cells] = weights * amplitudes
     return np.asarray(cv2.dct(spectrum.reshape(GRID, GRID), flags=cv2.DCT_INVERSE))
 
 
 def _amplitudes(host: Floats, response: float, budget: float) -> Floats:
-    """Amplitudes (64,) with the given sum of squares that bring all bits to the same level as far as possible.
+    """Amplitudes (N,) with the given sum of squares that bring all carriers to the same level as far as possible.
 
-    `host` is how strongly the unmarked frame supports each bit. A bit gets 0.5 to 2.5 times the amplitude of a neutral
-    bit, so that the pattern never vanishes and never jumps.
+    `host` is how strongly the unmarked frame supports each carrier. A carrier gets 0.5 to 2.5 times the amplitude of a
+    neutral one, so that the pattern never vanishes and never jumps.
     """
     low, high = 0.0, 2 * response * budget**0.5
-    amplitudes = np.zeros(BITS)
+    amplitudes = np.zeros(len(host))
     for _ in range(20):
         level = (low + high) / 2
         amplitudes = np.clip(level - host.astype(np.float64), 0.5 * level, 2.5 * level) / response

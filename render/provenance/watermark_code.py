@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -21,6 +22,8 @@ IDENTIFIER_BITS = 48
 BITS = 64
 THRESHOLD = 0.90
 """Minimum score of a reading; at most 3.0e-10 of unmarked windows reach it (`false_positive_bound`)."""
+KNOWN_THRESHOLD = 0.75
+"""Minimum score of a known identifier; at most 4e-13 of unmarked windows reach it, for each identifier."""
 DOUBTED = 6
 """Number of weakest bits that may be wrong, at most two at once: a list decoder (Chase 1972)."""
 _TEXT = re.compile(r"fs-([0-9a-f]{12})")
@@ -33,7 +36,7 @@ class Codeword:
     identifier: int
     """0 .. 2^48 - 1."""
     score: float
-    """Cosine of soft values and codeword, THRESHOLD .. 1."""
+    """Cosine of soft values and codeword: THRESHOLD .. 1, of a known identifier from KNOWN_THRESHOLD."""
 
 
 def identifier_text(identifier: int) -> str:
@@ -81,11 +84,37 @@ def decode(soft: NDArray[np.floating]) -> Codeword | None:
     return None
 
 
+class Known:
+    """Identifiers that a reading may be compared with: far fewer than 2^48, so that less of a score is enough."""
+
+    def __init__(self, identifiers: Sequence[int]) -> None:
+        self._identifiers = list(identifiers)
+        self._words = np.stack([codeword(i) for i in identifiers]) if identifiers else np.zeros((0, BITS), np.float32)
+
+    def nearest(self, soft: NDArray[np.floating]) -> Codeword | None:
+        """The identifier nearest to soft values (64,), any scale; None if its score is below KNOWN_THRESHOLD."""
+        length = float(np.sqrt((soft.astype(np.float64) ** 2).sum())) * BITS**0.5
+        if not self._identifiers or not np.isfinite(length) or length == 0:
+            return None
+        scores = self._words @ soft / length
+        best = int(scores.argmax())
+        return Codeword(self._identifiers[best], float(scores[best])) if scores[best] >= KNOWN_THRESHOLD else None
+
+    def bound(self, score: float) -> float:
+        """Upper bound of the rate at which an unmarked window scores as much with any of the identifiers."""
+        return len(self._identifiers) * _cap(score)
+
+
 def false_positive_bound(threshold: float = THRESHOLD) -> float:
     """Upper bound of the false-positive rate per unmarked window: 2^48 caps of the sphere in 64 dimensions."""
+    return 2.0**IDENTIFIER_BITS * _cap(threshold)
+
+
+def _cap(cosine: float) -> float:
+    """Share of the sphere in 64 dimensions within this cosine of one point."""
     from scipy.special import betainc
 
-    return float(2.0**IDENTIFIER_BITS * 0.5 * betainc((BITS - 1) / 2, 0.5, 1 - threshold**2))
+    return float(0.5 * betainc((BITS - 1) / 2, 0.5, max(1 - cosine**2, 0.0)))
 
 
 def _checked(identifier: int) -> int:

@@ -153,6 +153,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         path=folder,
         network=Network(),
         frames=range(5, 25),
+        places=[(64, 48, 3.5)],
         source=Subject("Ann Ä", "release", "form.pdf", "11" * 32),
         target=Subject("Bob", "research"),
     )
@@ -168,12 +169,20 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             target=SimpleNamespace(subject=made.target, clips=(("bob.mp4", "bb" * 32),), **side),
         )
 
+    def follow_people(video: Path, identities: list[object], **_: object) -> list[curate.extract.follow.Followed]:
+        found = []
+        for x, y, scale in made.places[: len(identities)]:
+            rows = [{"frame": i, "shot": 0, "landmarks": face_points(x + i / 4, y, scale)} for i in made.frames]
+            table = pd.DataFrame(rows, columns=["frame", "shot", "landmarks"])
+            found.append(curate.extract.follow.Followed(table, ()))
+        return found
+
     def follow(video: Path, identity: object = None, **_: object) -> curate.extract.follow.Followed:
-        rows = [{"frame": i, "shot": 0, "landmarks": face_points(64 + i / 4, 48, 3.5)} for i in made.frames]
-        return curate.extract.follow.Followed(pd.DataFrame(rows, columns=["frame", "shot", "landmarks"]), ())
+        return follow_people(video, [identity])[0]
 
     render.part.network.cache_clear()
     monkeypatch.setattr(train.run, "open_run", open_run)
     monkeypatch.setattr(train.run, "load_swapper", lambda run, device="auto": made.network)
     monkeypatch.setattr(curate.extract.follow, "follow", follow)
+    monkeypatch.setattr(curate.extract.follow, "follow_people", follow_people)
     return made

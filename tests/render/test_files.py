@@ -333,19 +333,21 @@ def test_a_part_whose_pictures_are_gone_is_rendered_again(make, stub, tmp_path, 
 def test_head_pose_and_points_are_written_for_nuke_and_blender(make, stub, tmp_path, monkeypatch) -> None:
     import curate.extract.follow
 
-    plain = curate.extract.follow.follow
+    plain = curate.extract.follow.follow_people
 
     def posed(*given: object, **more: object):
         found = plain(*given, **more)
-        frames = found.rows["frame"]
-        return found._replace(rows=found.rows.assign(yaw=frames * 1.5, pitch=-2.25, roll=frames / 4))
+        return [
+            one._replace(rows=one.rows.assign(yaw=one.rows["frame"] * 1.5, pitch=-2.25, roll=one.rows["frame"] / 4))
+            for one in found
+        ]
 
-    monkeypatch.setattr(curate.extract.follow, "follow", posed)
+    monkeypatch.setattr(curate.extract.follow, "follow_people", posed)
     footage = make("a.mp4", *X264)
     render(stub, footage, tmp_path / "out.mp4", tracking=tmp_path / "track")
     lines = (tmp_path / "track" / "head.chan").read_text().splitlines()
     assert len(lines) == len(stub.frames)
-    table = posed(footage).rows
+    table = posed(footage, [None])[0].rows
     for line, row in zip(lines, table.itertuples(), strict=True):
         frame, x, y, z, pitch, yaw, roll = map(float, line.split())
         assert (frame, z) == (row.frame, 0)

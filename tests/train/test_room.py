@@ -21,7 +21,7 @@ from train.health import is_memory
 from train.memory import estimate
 from train.room import fits, largest
 from train.run import open_run, resumed_config
-from train.state import precision_of
+from train.state import precision_of, told_of_gpus
 
 Pair = tuple[Path, Path]
 
@@ -137,3 +137,11 @@ def test_emulated_bf16_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     assert precision_of(config_of("tiny"), cuda) == "bf16"
     assert precision_of(config_of("tiny"), torch.device("cpu")) == "fp32"
+
+
+def test_a_machine_with_several_gpus_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    cuda = torch.device("cuda")
+    assert "torchrun --nproc-per-node 4 -m faceset train" in told_of_gpus(config_of("tiny"), cuda, 1)
+    assert told_of_gpus(config_of("tiny"), cuda, 4) == told_of_gpus(config_of("tiny", device="cuda"), cuda, 1) == ""
+    assert told_of_gpus(config_of("tiny"), torch.device("cpu"), 1) == ""

@@ -80,7 +80,9 @@ def test_a_flipped_byte_in_any_top_level_box_is_caught(signed, tmp_path):
 
 def test_every_flipped_bit_is_caught(signed, tmp_path, monkeypatch):
     """Twenty anywhere, and every 16th byte of what the C2PA hash leaves out: file type, manifest, padding, seal."""
-    monkeypatch.setattr("render.provenance.verify.find_watermark", lambda path: None)  # the manifest alone, for speed
+    monkeypatch.setattr(
+        "render.provenance.verify.find_watermarks", lambda path, known: ()
+    )  # the manifest alone, for speed
     data = signed.read_bytes()
     with signed.open("rb") as stream:
         store = next(b for b in mp4_boxes.boxes(stream) if b.kind == b"uuid")
@@ -354,7 +356,7 @@ def test_a_watermark_that_the_manifest_does_not_name_is_told(tmp_path):
     found = verify(render_of(tmp_path, 5, 6))
     assert found.state == "trusted", "the file is untouched all the same"
     assert found.watermark == "fs-000000000005"
-    assert "carry the watermark fs-000000000005, while its manifest names fs-000000000006" in found.reason
+    assert "carry the mark of fs-000000000005, while its manifest names fs-000000000006" in found.reason
     assert found.details == ("faceset.watermark.mismatch",)
 
 
@@ -375,9 +377,10 @@ def test_a_render_without_manifest_is_known_by_its_watermark(tmp_path):
     assert found.watermark == identifier_text(identifier)
     assert (found.subject, found.basis, found.title) == ("Zoë <&>", "self", "out.mp4")
     assert found.created == registry.find(identifier).created
-    assert (
-        f"watermark {found.watermark}, of a render made with faceset on {found.created[:10]} as out.mp4" in found.reason
-    )
+    assert f"it carries the mark of a render made here on {found.created[:10]} as out.mp4" in found.reason
+    assert found.watermark in found.reason and "proves nothing" in found.reason
+    (mark,) = found.watermarks
+    assert mark.confidence >= 0.9 and mark.chance < 1e-6 and mark.subject == "Zoë <&>"
     assert "\n" not in found.reason
 
 

@@ -1,0 +1,64 @@
+"""`faceset evaluate`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.errors import UsageError
+from faceset import console
+from faceset.options import Json, Quiet, Workers, faceset_at
+
+
+def evaluate(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN...", help="Training runs, which are rendered.")
+    ] = None,
+    footage: Annotated[
+        Path | None, typer.Option(metavar="VIDEO", help="Video to render. [default: each target's first clip]")
+    ] = None,
+    span: Annotated[
+        str | None, typer.Option("--range", metavar="START-END", help="Render only this part, as 00:10-00:20.")
+    ] = None,
+    video: Annotated[
+        list[Path] | None, typer.Option(metavar="VIDEO", help="Finished video, whoever made it; may be repeated.")
+    ] = None,
+    reference: Annotated[
+        list[Path] | None, typer.Option(metavar="VIDEO", help="Footage of each --video, in the same order.")
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Faceset of the face that each --video shows.", callback=faceset_at),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the page and the CSV file.")] = Path(
+        "evaluation"
+    ),
+    workers: Workers = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure swaps against their footage in one table: identity, performance, picture, steadiness."""
+    videos, references = video or [], reference or []
+    if not runs and not videos:
+        raise UsageError("evaluate: give at least one RUN, or --video with its --reference")
+    if len(videos) != len(references):
+        raise UsageError(f"--video: is given {len(videos)} times and --reference {len(references)} times; give pairs")
+    from curate.dataset.faceset import open_faceset
+    from curate.runtime.jobs import processes
+    from render import evaluate as work
+    from render.options import RenderOptions
+    from reports.evaluation import page
+
+    progress, cores = console.progress(quiet), processes(workers)
+    shown = () if source is None else tuple(float(v) for v in open_faceset(source).identity())
+    pairs = [work.Entrant(v.name, v, r, source=shown) for v, r in zip(videos, references, strict=True)]
+    with tempfile.TemporaryDirectory(prefix="faceset-evaluate-") as folder:
+        options = RenderOptions(span=span, crf=12, workers=cores)
+        rendered = work.of_runs(runs or [], footage, Path(folder), options, progress)
+        rows = work.table([*rendered, *pairs], cores, progress)
+    html, sheet = page.write(rows, out)
+    found = {"rows": rows, "report": str(html), "csv": str(sheet)}
+    console.say(as_json, found, lambda _: f"{page.text(rows)}\n{html}\n{sheet}")

@@ -1,0 +1,69 @@
+"""Evaluation of finished videos: a copy is near its floors, another head is not."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from curate.errors import UsageError, WorkError
+from curate.footage import video
+from render import evaluate
+from render.evaluate import Entrant
+from reports.evaluation.page import COLUMNS
+
+
+def test_a_copy_is_near_its_floors_and_a_changed_face_is_not(head_clips, write_video, tmp_path):
+    target = head_clips["target"]
+    frames = [frame.image for frame in video.decode(video.probe(target))]
+    copy = write_video(tmp_path / "copy.mp4", frames)
+    late = write_video(tmp_path / "late.mp4", [frames[0]] * 8 + frames[:-8])
+    dark = write_video(
+        tmp_path / "dark.mp4", [np.rint(f * np.linspace(1, 0.4, 240)[None, :, None]).astype(np.uint8) for f in frames]
+    )
+    names = ("copy", "late", "dark")
+    rows = dict(
+        zip(
+            names,
+            evaluate.table([Entrant(n, p, target) for n, p in zip(names, (copy, late, dark), strict=True)]),
+            strict=True,
+        )
+    )
+    known = {c.name for c in COLUMNS} | {c.floor for c in COLUMNS}
+    for row in rows.values():
+        assert row["frames"] == 40 and row["measured"] >= 12
+        assert {key for key in row if not key.startswith("follows_")} - {"name", "frames", "measured"} <= known
+    good = rows["copy"]
+    assert good["pose"] < 1 and good["nme"] < 3 and good["ssim_outside"] > 0.97 and good["follows"] > 0.9
+    assert good["identity_target"] < 0.2 and "identity_top1" not in good
+    assert rows["late"]["pose"] > 2 * good["pose"] and rows["late"]["follows"] < good["follows"]
+    assert rows["late"]["warping"] > good["warping"]
+    assert rows["dark"]["light"] > good["light"] + 5 and rows["dark"]["ssim_outside"] < good["ssim_outside"]
+
+
+def test_identity_is_retrieved_among_the_people_at_hand():
+    def person(axis: int) -> tuple[float, ...]:
+        return tuple(float(v) for v in np.eye(128)[axis])
+
+    readings = evaluate._Readings(vectors=[(np.array(person(0)) * 0.9, np.array(person(1)))] * 3)
+    entrant = Entrant("one", None, None, source=person(0), target=person(1))  # type: ignore[arg-type]
+    found = evaluate._identity(readings, entrant, {person(0), person(1), person(2)})
+    assert found["identity_top1"] == 1 and found["identity_margin"] == pytest.approx(math.sqrt(1.81) - 0.1)
+    swapped = Entrant("one", None, None, source=person(1), target=person(0))  # type: ignore[arg-type]
+    assert evaluate._identity(readings, swapped, {person(0), person(1)})["identity_top1"] == 0
+    assert set(evaluate._identity(readings, entrant, {person(0)})) == {"identity_target"}
+    assert evaluate._identity(evaluate._Readings(), entrant, set()) == {}
+
+
+def test_wrong_pairs_are_one_error_each(head_clips, write_video, tmp_path):
+    frames = [frame.image for frame in video.decode(video.probe(head_clips["target"]))]
+    short = write_video(tmp_path / "short.mp4", frames[:20])
+    small = write_video(tmp_path / "small.mp4", [cv2.resize(f, (120, 120)) for f in frames])
+    for other in (short, small):
+        with pytest.raises(UsageError, match="give the footage that it was made from"):
+            evaluate.table([Entrant("x", other, head_clips["target"])])
+    wall = write_video(tmp_path / "wall.mp4", [np.full((96, 128, 3), 120, np.uint8)] * 8)
+    with pytest.raises(WorkError, match="no face"):
+        evaluate.table([Entrant("x", wall, wall)])
