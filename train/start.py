@@ -152,11 +152,12 @@ def load(
         for name, faceset in facesets.items():
             sides[name] = load_side(name, faceset, config, cache, build, progress, footage)
 
-    if shared and accelerator.is_main_process:
+    first = shared and accelerator.is_main_process
+    if first:
         loaded(True)
     accelerator.wait_for_everyone()
     with accelerator.local_main_process_first():
-        loaded(accelerator.is_local_main_process)
+        loaded(accelerator.is_local_main_process and not first)
     if config.sampling == "gaps":
         sides["source"] = by_gaps(sides["source"], sides["target"])
     if config.drive == "outlines":

@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 from curate.select import facility_location
 from curate.select.apart import moments
 from curate.select.content import content_order, seconds
-from curate.select.kinds import ALIKE, Kinds, kinds_of, radius_of, without
+from curate.select.kinds import ALIKE, Kinds, radius_of, weighed, without
 from curate.select.options import Weights
-from curate.select.similarity import fits, leaders, nearest
+from curate.select.similarity import leaders, nearest
 from curate.select.space import Space, neutral_of
 from curate.types import Clip, Floats
 
 Doubles = NDArray[np.float64]
+_Region = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
+"""Rows of faces, which of them lead the cells, and the cell of each."""
 
 KEEPS = 0.95
 """Share of the coverage that the smallest selection must keep."""
@@ -187,17 +189,16 @@ def _faces(table: pd.DataFrame, weights: Weights | None) -> _Faces | None:
 def _kinds(faces: _Faces) -> tuple[Kinds, NDArray[np.int64]]:
     """The kinds of the faces, and (K,) the region of each cell."""
     regions = _regions(faces.points, np.arange(len(faces.points)), radius_of(faces.width, ALIKE))
-    if len(regions) == 1:
-        kinds = kinds_of(faces.points, faces.width, faces.lasts, MOST_CELLS)
-        return kinds, np.zeros(len(kinds.rows), np.int64)
-    found = [kinds_of(faces.points[rows], faces.width, faces.lasts[rows], MOST_CELLS) for rows in regions]
+    found = [weighed(faces.points[rows], cells, own, faces.width, faces.lasts[rows]) for rows, cells, own in regions]
+    if len(found) == 1:
+        return found[0], np.zeros(len(found[0].rows), np.int64)
     sizes = np.array([len(kinds.rows) for kinds in found])
     cell = np.empty(len(faces.points), np.int32)
-    for rows, kinds, first in zip(regions, found, np.cumsum(sizes) - sizes, strict=True):
+    for (rows, _, _), kinds, first in zip(regions, found, np.cumsum(sizes) - sizes, strict=True):
         cell[rows] = kinds.cell + first
     count = np.cumsum([0, *(kinds.kind.max() + 1 for kinds in found)])
     whole = Kinds(
-        np.concatenate([rows[kinds.rows] for rows, kinds in zip(regions, found, strict=True)]),
+        np.concatenate([rows[kinds.rows] for (rows, _, _), kinds in zip(regions, found, strict=True)]),
         cell,
         np.concatenate([kinds.kind + first for kinds, first in zip(found, count[:-1], strict=True)]),
         np.concatenate([kinds.weight for kinds in found]),
@@ -205,13 +206,14 @@ def _kinds(faces: _Faces) -> tuple[Kinds, NDArray[np.int64]]:
     return whole, np.repeat(np.arange(len(found)), sizes)
 
 
-def _regions(points: Floats, rows: NDArray[np.int64], radius: float) -> list[NDArray[np.int64]]:
+def _regions(points: Floats, rows: NDArray[np.int64], radius: float) -> list[_Region]:
     """The rows of points (N, D), sorted into as few regions as have MOST_CELLS cells each at most."""
-    if fits(points[rows], radius, MOST_CELLS):
-        return [rows]
+    cells, cell, reached = leaders(points[rows], radius, MOST_CELLS, widen=False)
+    if reached == radius:
+        return [(rows, cells, cell)]
     centres, _, _ = leaders(points[rows], radius, REGIONS)
     if len(centres) < 2:
-        return [rows]
+        return [(rows, *leaders(points[rows], radius, MOST_CELLS)[:2])]
     label = nearest(points[rows], points[rows[centres]])[0]
     return [part for i in range(len(centres)) for part in _regions(points, rows[label == i], radius)]
 

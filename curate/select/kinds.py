@@ -48,7 +48,7 @@ def radius_of(width: float, similarity: float) -> float:
 def kinds_of(points: Floats, width: float, seconds: NDArray[np.float64], most: int | None = None) -> Kinds:
     """The kinds of the faces at `points` (N, D) in order of content, shown for `seconds` (N,), N >= 1."""
     rows, cell, _ = leaders(points, radius_of(width, ALIKE), most or MOST_CELLS)
-    return _weighed(points, rows, cell, width, seconds)
+    return weighed(points, rows, cell, width, seconds)
 
 
 def without(kinds: Kinds, left: NDArray[np.bool_], points: Floats, width: float, seconds: NDArray[np.float64]) -> Kinds:
@@ -60,12 +60,13 @@ def without(kinds: Kinds, left: NDArray[np.bool_], points: Floats, width: float,
     first = np.full(len(names), len(points), np.int64)
     np.minimum.at(first, cell, np.arange(len(cell)))
     rows = np.where(stays, place[rows], first)
-    return _weighed(points, rows, cell.astype(np.int32), width, seconds)
+    return weighed(points, rows, cell.astype(np.int32), width, seconds)
 
 
-def _weighed(
+def weighed(
     points: Floats, rows: NDArray[np.int64], cell: NDArray[np.int32], width: float, seconds: NDArray[np.float64]
 ) -> Kinds:
+    """Kinds of points (N, D), shown for `seconds` (N,): `rows` (K,) of the cells' leaders, and (N,) each one's cell."""
     first, kind = net(points[rows], radius_of(width, SAME_KIND), len(rows))
     shown = np.bincount(cell, seconds, len(rows)).astype(np.float64)
     whole = np.minimum(_support(points[rows], first, shown, width) / FULL, 1) ** 2

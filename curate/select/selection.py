@@ -193,9 +193,7 @@ def choose(
     cover, pins = _cover(options.cover, target), pins or Pins()
     pool = pool_of(table, options, pins, target, among)
     notes = list(pool.notes)
-    problem = _problem(pool, cover)
-    if errors is not None:
-        problem = _weighed(problem, pool, errors, notes)
+    problem = _weighed(_problem(pool, cover), pool, errors, notes)
     order, pinned = _order(pool, problem, budget, pins, notes)
     chosen = pool.points[order.chosen]
     clusters = cluster(pool.space, pool.points, pool.faces, options.seed)
@@ -298,9 +296,11 @@ def _problem(pool: Pool, cover: Cover) -> facility_location.Problem:
 
 
 def _weighed(
-    problem: facility_location.Problem, pool: Pool, errors: Mapping[str, float], notes: list[str]
+    problem: facility_location.Problem, pool: Pool, errors: Mapping[str, float] | None, notes: list[str]
 ) -> facility_location.Problem:
-    """The problem, in which faces that are like those with large errors count more."""
+    """The problem, in which faces that are like those with large errors count more; as it is without errors."""
+    if errors is None:
+        return problem
     held = pool.kept[pool.kept["yaw"].notna()]
     rows, found = learned.known(held["face_id"].to_numpy(dtype=str), errors)
     if not len(rows):

@@ -71,12 +71,15 @@ def net(points: NDArray[np.floating], radius: float, most: int) -> tuple[NDArray
     return np.array(members, np.int64), cell
 
 
-def leaders(points: Floats, radius: float, most: int) -> tuple[NDArray[np.int64], NDArray[np.int32], float]:
+def leaders(
+    points: Floats, radius: float, most: int, widen: bool = True
+) -> tuple[NDArray[np.int64], NDArray[np.int32], float]:
     """Rows (K,) of points that are apart, for each point (N,) one of them that is near, and how far apart they are.
 
     A net (see `net`) of `radius` over all points (N, D) float32, in one pass in their order. Where it takes more than
     `most`, it is widened until it does not, and the cells of points that are left out go to the cells near them; a net
-    of fewer points is unchanged by that. Time N K D.
+    of fewer points is unchanged by that. Without `widen` the answer is then empty, and they are infinitely far apart.
+    Time N K D.
     """
     rows, cell = np.zeros(0, np.int64), np.zeros(len(points), np.int64)
     for start in range(0, len(points), _PIECE):
@@ -87,23 +90,12 @@ def leaders(points: Floats, radius: float, most: int) -> tuple[NDArray[np.int64]
         new, own = net(points[piece], radius, len(piece))
         cell[piece] = own + len(rows)
         rows = np.concatenate([rows, piece[new]])
+        if len(rows) > most and not widen:
+            return rows[:0], cell[:0].astype(np.int32), np.inf
         if len(rows) > most:
             radius, stays, joins = _widened(points[rows], radius, most)
             rows, cell[: start + _PIECE] = rows[stays], joins[cell[: start + _PIECE]]
     return rows, cell.astype(np.int32), radius
-
-
-def fits(points: Floats, radius: float, most: int) -> bool:
-    """Whether a net of `radius` over the points (N, D) float32 has at most `most` members."""
-    rows = np.zeros(0, np.int64)
-    for start in range(0, len(points), _PIECE):
-        piece = np.arange(start, min(start + _PIECE, len(points)))
-        if len(rows):
-            piece = piece[nearest(points[piece], points[rows])[1] >= radius**2]
-        rows = np.concatenate([rows, piece[net(points[piece], radius, most + 1)[0]]])
-        if len(rows) > most:
-            return False
-    return True
 
 
 def _widened(points: Floats, radius: float, most: int) -> tuple[float, NDArray[np.int64], NDArray[np.int64]]:
