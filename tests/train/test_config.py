@@ -13,7 +13,7 @@ from train.config import PRESETS, TrainConfig, check_resume, config_of, flag, fr
     ("field", "value"),
     [
         ("steps", 0),
-        ("batch", 0),
+        ("batch", -1),
         ("lr", -1.0),
         ("size", 100),
         ("save_every", 0),

@@ -92,7 +92,8 @@ def at_hand(flag: str) -> list[str]:
 def lacking(choice: str) -> list[str]:
     """Optional weights of a choice that are not here."""
     optional = [name for name, file in models.WEIGHTS.items() if file.choice == choice and models.cached(name) is None]
-    return [*optional, *(file.name for file in fan_weights.missing(choice))] if choice in OPTIONAL else []
+    fan = fan_weights.missing(choice) if choice in fan_weights.NEEDS else []
+    return [*optional, *(file.name for file in fan)]
 
 
 OPTIONAL = (*fan_weights.NEEDS, *(file.choice for file in models.WEIGHTS.values() if file.choice))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,13 @@ from curate.dataset.faceset import open_faceset
 from curate.dataset.pins import change_pins, read_pins
 from curate.errors import ConsentError, NobodyError, UsageError
 from curate.extract.pipeline import Request, curate
+from curate.select.options import SelectionOptions, Weights
+from curate.select.persist import last_options
 from curate.select.selection import select_faceset
 from curate.types import Subject
 from curate.upkeep.merge import merge
 from curate.upkeep.remove import remove_clips
+from tests.command import call
 
 
 def table_hash(folder: Path) -> str:
@@ -121,3 +125,14 @@ def test_what_cannot_be_removed_is_refused_and_nothing_is_lost(halves, head_clip
     with pytest.raises(NobodyError, match="looks like the subject"):
         remove_clips(open_faceset(folder), [open_faceset(folder).clips[0].path], yes=True)
     assert table_hash(folder) == before and len(open_faceset(folder).clips) == 2
+
+
+def test_the_verb_removes_a_clip_and_selects_again_as_before(halves, tmp_path, capsys) -> None:
+    folder = made_copy(halves[2], tmp_path / "set")
+    select_faceset(open_faceset(folder), SelectionOptions(budget="7", weights=Weights(pose=2.0)))
+    code, out, _ = call(capsys, "remove", folder, "target", "--yes", "--json")
+    assert code == 0 and json.loads(out)["done"]
+    left = open_faceset(folder)
+    assert [clip.name for clip in left.clips] == ["target-2"]
+    options = last_options(left).options
+    assert (options.budget, options.weights.pose) == ("7", 2.0)
