@@ -290,7 +290,7 @@ def test_the_app_listens_on_this_machine_only(monkeypatch, tmp_path):
     monkeypatch.setattr(app, "_finish_all", lambda loaded: None)
     monkeypatch.setattr(app, "_shown", lambda *_: ())
     guarded = []
-    monkeypatch.setattr(app.server, "protect", guarded.append)
+    monkeypatch.setattr(app.service, "protect", guarded.append)
     address = app.launch([tmp_path], port=5999, browser=False)
     assert address == f"http://127.0.0.1:5999/datasets/ann?token={guarded[0].token}" and len(guarded[0].token) >= 32
     assert asked["address"] == "127.0.0.1"

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from curate.app import guard, mongod, server
+from curate.app import guard, mongod, service
 from curate.app.dataset import begin_map, field_specs, load_faces, load_selection, show_map
 from curate.app.map_process import Drawing
 from curate.app.views import first_look, save_views
@@ -294,7 +294,7 @@ def launch(
     try:
         for folder in folders if clips else ():
             log.warning("The footage is in dataset %s", load_clips(folder))
-        server.protect(guard.Rules(port, token, ticket, _shown(fo, folders, clips)))
+        service.protect(guard.Rules(port, token, ticket, _shown(fo, folders, clips)))
         session = fo.launch_app(first, port=port, address=ADDRESS, remote=True, **first_look(first))
         log.warning("FiftyOne App: %s%s%s", page, token, "  (press Ctrl-C to stop)" if wait else "")
         if opened is not None:
