@@ -46,6 +46,7 @@ from render.summary import (
     people_of,
     summary_of,
 )
+from reports.artifacts.report import ArtifactReport
 from train.drive import scores_of
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ def render(
     Size, frame count, timestamps, colour tags and sound are the footage's; frames without the face pass through, apart
     from the watermark. OUT.c2pa, OUT.artifacts.html and OUT.artifacts.json are written next to it. `also` has further
     runs, whose targets are replaced in the same pass; each has its own report. The same call resumes an interrupted
-    render. Raises ConsentError if the run names no subject or basis, UsageError for wrong options, WorkError for
-    problems of the footage or machine.
+    render. Raises ConsentError without a subject or basis, UsageError for options, WorkError for footage and machine.
     """
     began = time.monotonic()
     options = _resolved(options)
@@ -79,26 +79,22 @@ def render(
     check_coding(coding, out)
     key = keys.signing_key(options.key, options.cert)
     wanted = _planned(runs, clip, coding, options)
-    writers = [writer for writer in part.writers(wanted, footage_format) if writer is not None]
     with workdir.working_folder(out) as folder:
         sound = mux.check_sound(footage, out, folder / f"header{out.suffix}")
         made = _begun(folder, wanted, runs, out, options, progress)
         with publish.withdrawn_on_failure(made):
-            _prepare_images(folder, writers, options.force)
+            _prepare_images(folder, part.writers(wanted, footage_format), options.force)
             resumed = _render_parts(folder, made, options, progress)
             made, mended = _mended(folder, made, options, progress) if options.mend else (made, ())
             accounts = [plan.done(folder, each) or {} for each in made.parts]
             reports, offset = publish.artifact_reports(folder, made)
             times = [t for account in accounts for t in account["times"]]
             counts = counted(accounts, made.people)
-            left = [note for report in reports for note in mend.left(report)] if options.mend else []
-            notes = (*notes_of(made, times, counts, accounts), *beyond(folder, runs), *left)
+            notes = (*notes_of(made, times, counts, accounts), *beyond(folder, runs), *_unmended(reports, options))
             stated = publish.statement(runs, made, len(times), [own for _, own in counts])
             lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
-            if options.tracking is not None:
-                publish.tracking_files(folder, made, footage_format, times, options.tracking)
-            told = [str(one) for one in mended]
-            pages, sidecar = publish.move_into_place(folder, reports, offset, out, runs, made, told)
+            publish.tracking_files(folder, made, footage_format, times, options.tracking)
+            pages, sidecar = publish.move_into_place(folder, reports, offset, out, runs, made, [str(m) for m in mended])
             settings = _settings_file(out, made) if mended else None
     done = summary_of(
         out, sidecar, made, accounts, resumed, sound, time.monotonic() - began, (*of_footage(clip), *notes, *lost),
@@ -328,11 +324,12 @@ def _located(wanted: plan.Plan, runs: Sequence[Run], workers: int, progress: Pro
     return found
 
 
-def _prepare_images(folder: Path, writers: Sequence[SequenceWriter | MaskWriter], force: bool) -> None:
+def _prepare_images(folder: Path, writers: Sequence[SequenceWriter | MaskWriter | None], force: bool) -> None:
     """Folders of the image sequences; those of an interrupted render are kept."""
     begun = folder / "pictures"
     for writer in writers:
-        writer.prepare(force, resume=begun.exists())
+        if writer is not None:
+            writer.prepare(force, resume=begun.exists())
     begun.touch()
 
 
@@ -378,6 +375,11 @@ def _mended(
     _render_parts(folder, better, options, progress)
     after, _ = publish.artifact_report(folder, better)
     return better, mend.account(before, after, better)
+
+
+def _unmended(reports: Sequence[ArtifactReport], options: RenderOptions) -> list[str]:
+    """Notes about what --mend could not mend."""
+    return [note for report in reports for note in mend.left(report)] if options.mend else []
 
 
 def _settings_file(out: Path, made: plan.Plan) -> str:

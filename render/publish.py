@@ -141,11 +141,15 @@ def mux_and_sign(
     return notes
 
 
-def tracking_files(folder: Path, made: Plan, footage_format: FootageFormat, times: Sequence[int], to: Path) -> None:
+def tracking_files(
+    folder: Path, made: Plan, footage_format: FootageFormat, times: Sequence[int], to: Path | None
+) -> None:
     """Write head pose and points of all frames that show the face; further people go to folders 2, 3, ... in `to`.
 
-    Raises WorkError.
+    Nothing is written without `to`. Raises WorkError.
     """
+    if to is None:
+        return
     for number in range(made.people):
         own = to if number == 0 else to / str(number + 1)
         _tracking_files(folder_of(folder, number), made, footage_format, times, own)

@@ -6,7 +6,7 @@ import functools
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -129,23 +129,19 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
     subject = _subject(request, old)
     settings = _settings(request, old)
     clips, failed, named = probe_all(request.footage, old, progress)
-    clips = [replace(clip, lut=settings.lut if clip.kind == "video" else "") for clip in clips]
     references = tuple(reference_vector(path, settings) for path in request.references)
     faceset = old or create(out, subject, settings)
     try:
         with lock(faceset):
             faceset = _asked(faceset, request, references)
-            grouping = replace(faceset.grouping, **dict(request.grouping))
-            faceset = faceset.changed(subject=subject, settings=settings, clips=tuple(clips), grouping=grouping)
-            tell_disk(faceset)
-            allowed = None if request.allow_remote else named
-            failed += extract(faceset, request.workers, request.engine, progress, gpus=request.gpus, addresses=allowed)
-            bad = {f.path for f in failed}
+            faceset = faceset.changed(
+                subject=subject,
+                settings=settings,
+                clips=_with_lut(clips, settings),
+                grouping=replace(faceset.grouping, **dict(request.grouping)),
+            )
+            faceset = _extracted(faceset, request, None if request.allow_remote else named, failed, progress)
             parts = faceset.parts()
-            usable = tuple(c for c in faceset.clips if c.path not in bad or any_done(faceset, c, parts))
-            faceset = faceset.changed(clips=usable)
-            if not faceset.clips:
-                raise WorkError(f"none of the footage is usable: {failed[0].reason}")
             correct.again(faceset)
             counts = build(faceset, request.workers, progress, request.engine)
             faceset = open_faceset(out)
@@ -157,6 +153,24 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
     failed += [Failure(c["path"], "no frame can be decoded") for c in clips_told if not c["decoded"]]
     seconds = time.monotonic() - began
     return Curated(faceset, clips_told, tuple(failed), seconds, account.notes(faceset), disk.used(out))
+
+
+def _extracted(
+    faceset: Faceset, request: Request, addresses: Collection[str] | None, failed: list[Failure], progress: Progress
+) -> Faceset:
+    """The faceset with its usable clips after extraction; clips that fail are added to `failed`."""
+    tell_disk(faceset)
+    failed += extract(faceset, request.workers, request.engine, progress, gpus=request.gpus, addresses=addresses)
+    bad, parts = {f.path for f in failed}, faceset.parts()
+    usable = tuple(c for c in faceset.clips if c.path not in bad or any_done(faceset, c, parts))
+    faceset = faceset.changed(clips=usable)
+    if not faceset.clips:
+        raise WorkError(f"none of the footage is usable: {failed[0].reason}")
+    return faceset
+
+
+def _with_lut(clips: Sequence[Clip], settings: Settings) -> tuple[Clip, ...]:
+    return tuple(replace(clip, lut=settings.lut if clip.kind == "video" else "") for clip in clips)
 
 
 def _asked(faceset: Faceset, request: Request, references: tuple[tuple[float, ...], ...]) -> Faceset:

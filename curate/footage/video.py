@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -50,43 +51,46 @@ def probe(path: Path, start: float | None = None, end: float | None = None, name
         last = float((line.times[-1] - line.times[0]) * line.base)
         raise UsageError(f"{path}: the range contains no frame; the clip's last frame is at {last:.2f} s")
     try:
-        with opened(path) as container:
-            stream = video_stream(container, path)
-            reader = Reader(path, _whole(line, ""), Account())
-            frames = [frame for _, frame in itertools.islice(reader.frames(), LOOKED_AT)]
-            if not frames:
-                raise FootageError(f"{path}: it contains no frame that can be decoded")
-            if frames[0].width * frames[0].height > MOST_PIXELS:
-                raise FootageError(f"{path}: its frames have more than {MOST_PIXELS} pixels; scale it down first")
-            upright = orientation(frames[0])
-            width, height = odd_size(path, frames[0].width, frames[0].height)
-            if upright.turns % 2:
-                height, width = width, height
-            aspect = pixel_aspect(stream, upright)
-            size = squared(width, height, aspect)
-            rate = float(stream.average_rate or 0)
-            seconds = float((line.times[-1] - line.times[0]) * line.base)
-            if len(line.times) > 1 and seconds > 0:
-                rate = (len(line.times) - 1) / seconds
-            return Clip(
-                name=name or path.stem,
-                path=str(path.resolve()),
-                sha256=footage_sha256(path),
-                kind="video",
-                width=size[0],
-                height=size[1],
-                frames=len(line.times),
-                fps=rate,
-                duration=seconds + (1 / rate if rate else 0.0),
-                start=start,
-                end=end,
-                audio=bool(container.streams.audio),
-                size=stamp(path).size,
-                announced=line.announced,
-                notes=(*line.notes, *_notes(stream, frames, (width, height), size)),
-            )
+        return replace(_looked_at(path, line), name=name or path.stem, start=start, end=end)
     except DAMAGED as error:
         raise unreadable(path, error) from None
+
+
+def _looked_at(path: Path, line: Timeline) -> Clip:
+    """The clip of a file, from its header and its first frames. Raises FootageError or what libraries raise."""
+    with opened(path) as container:
+        stream = video_stream(container, path)
+        reader = Reader(path, _whole(line, ""), Account())
+        frames = [frame for _, frame in itertools.islice(reader.frames(), LOOKED_AT)]
+        if not frames:
+            raise FootageError(f"{path}: it contains no frame that can be decoded")
+        if frames[0].width * frames[0].height > MOST_PIXELS:
+            raise FootageError(f"{path}: its frames have more than {MOST_PIXELS} pixels; scale it down first")
+        upright = orientation(frames[0])
+        width, height = odd_size(path, frames[0].width, frames[0].height)
+        if upright.turns % 2:
+            height, width = width, height
+        aspect = pixel_aspect(stream, upright)
+        size = squared(width, height, aspect)
+        rate = float(stream.average_rate or 0)
+        seconds = float((line.times[-1] - line.times[0]) * line.base)
+        if len(line.times) > 1 and seconds > 0:
+            rate = (len(line.times) - 1) / seconds
+        return Clip(
+            name=path.stem,
+            path=str(path.resolve()),
+            sha256=footage_sha256(path),
+            kind="video",
+            width=size[0],
+            height=size[1],
+            frames=len(line.times),
+            fps=rate,
+            duration=seconds + (1 / rate if rate else 0.0),
+            audio=bool(container.streams.audio),
+            size=stamp(path).size,
+            announced=line.announced,
+            notes=(*line.notes, *_notes(stream, frames, (width, height), size)),
+        )
 
 
 def _notes(stream: Any, frames: list[Any], stored: tuple[int, int], shown: tuple[int, int]) -> Iterator[str]:

@@ -74,8 +74,7 @@ def curate(
 
     settings, photos, cores = tuple(given[Settings].items()), tuple(reference or ()), processes(workers)
     who = (tuple(footage), out, subject, basis, evidence, photos, persons_of(person))
-    grouping = tuple(given[Grouping].items())
-    request = Request(*who, settings, grouping, cores, engine, force, gpus, allow_remote)
+    request = Request(*who, settings, tuple(given[Grouping].items()), cores, engine, force, gpus, allow_remote)
     done = run(request, console.progress(quiet))
     chosen = choosing.select(done.faceset.folder, given, target, defaults)
     console.say(as_json, _joined(done, chosen, target), messages.curated)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,19 +46,33 @@ def evaluate(
         raise UsageError("evaluate: give at least one RUN, or --video with its --reference")
     if len(videos) != len(references):
         raise UsageError(f"--video: is given {len(videos)} times and --reference {len(references)} times; give pairs")
+    rows = _rows(runs or [], footage, span, (videos, references, source), workers, quiet)
+    from reports.evaluation import page
+
+    html, sheet = page.write(rows, out)
+    found = {"rows": rows, "report": str(html), "csv": str(sheet)}
+    console.say(as_json, found, lambda _: f"{page.text(rows)}\n{html}\n{sheet}")
+
+
+def _rows(
+    runs: list[Path],
+    footage: Path | None,
+    span: str | None,
+    finished: tuple[list[Path], list[Path], Path | None],
+    workers: int,
+    quiet: bool,
+) -> list[dict[str, Any]]:
+    """The rows of the table; `finished`: videos, their footage, and the faceset of the face that they show."""
     from curate.dataset.faceset import open_faceset
     from curate.runtime.jobs import processes
     from render import evaluate as work
     from render.options import RenderOptions
-    from reports.evaluation import page
 
+    videos, references, source = finished
     progress, cores = console.progress(quiet), processes(workers)
     shown = () if source is None else tuple(float(v) for v in open_faceset(source).identity())
     pairs = [work.Entrant(v.name, v, r, source=shown) for v, r in zip(videos, references, strict=True)]
     with tempfile.TemporaryDirectory(prefix="faceset-evaluate-") as folder:
         options = RenderOptions(span=span, crf=12, workers=cores)
-        rendered = work.of_runs(runs or [], footage, Path(folder), options, progress)
-        rows = work.table([*rendered, *pairs], cores, progress)
-    html, sheet = page.write(rows, out)
-    found = {"rows": rows, "report": str(html), "csv": str(sheet)}
-    console.say(as_json, found, lambda _: f"{page.text(rows)}\n{html}\n{sheet}")
+        rendered = work.of_runs(runs, footage, Path(folder), options, progress)
+        return work.table([*rendered, *pairs], cores, progress)

@@ -151,15 +151,12 @@ class Inspector:
                 row["texture"] = texture.texture(mine, at, view.points(landmarks))
         else:
             row["noise"] = noise
+            row["detail_lost"], row["false_detail"] = m.sharpness(fine, m.bands(theirs, at), noise)
             row["unsteady"] = 100 * coding.unsteady(noise, at.width, math.exp(row["light"]))
             row["light"] -= m.light(theirs, at.inside)
             row["light_ring"] -= m.light(theirs, at.ring)
-            row["detail_lost"], row["false_detail"] = m.sharpness(fine, m.bands(theirs, at), noise)
             row["edge"] = edge.edge(mine, theirs, at)
-            theirs_in_colour = Colours(reference[0], view.box)
-            other = _patch(theirs_in_colour, view, place)
-            row |= _colour_difference(_ring(view, colours, theirs_in_colour), face, other, weight)
-            row |= _mouths(landmarks, place, face, other)
+            row |= _colours_against(Colours(reference[0], view.box), colours, view, landmarks, face, weight)
         row["abrupt"] = _abrupt(self._cells, face.cells, weight)
         self._cells = face.cells
         return row
@@ -282,6 +279,21 @@ def _spectra(
         "checkerboard_now": spectrum.checkerboard(a, b),
         "ghost_now": math.nan if b is None else spectrum.ghost(a, b),
     }
+
+
+def _colours_against(
+    there: Colours,
+    colours: Colours,
+    view: View,
+    landmarks: NDArray[np.floating],
+    face: Patch,
+    weight: Floats,
+) -> dict[str, Any]:
+    """Differences of colour to the reference, of face, ring and mouth."""
+    place = upright(landmarks)
+    other = _patch(there, view, place)
+    found = _colour_difference(_ring(view, colours, there), face, other, weight)
+    return found | _mouths(landmarks, place, face, other)
 
 
 def _mouths(landmarks: NDArray[np.floating], place: NDArray[np.float64], face: Patch, other: Patch) -> dict[str, Any]:
