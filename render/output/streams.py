@@ -33,7 +33,7 @@ class Copied:
 
     streams: tuple[Any, ...]
     notes: tuple[str, ...]
-    """Sentences about streams that it will not have."""
+    """Sentences about streams that it will not have, or that MP4 marks otherwise."""
 
 
 def copied(source: Any) -> Copied:
@@ -47,6 +47,9 @@ def copied(source: Any) -> Copied:
             found.append(stream)
         elif stream not in video and not _remade(stream):
             notes.append(f"stream {stream.index} of the footage ({stream.type}, {codec or 'no codec'}) is not copied")
+    subtitles = [stream for stream in found if stream.type == "subtitle"]
+    if subtitles and not any(stream.disposition & av.stream.Disposition.default for stream in subtitles):
+        notes.append("no subtitles are on by default in the footage, but players may show the first of an MP4 file")
     return Copied(tuple(found), tuple(notes))
 
 
