@@ -58,8 +58,8 @@ class Networks:
 def networks(monkeypatch: pytest.MonkeyPatch) -> None:
     from reports.artifacts import reading
 
-    monkeypatch.setitem(reading.LANDMARKERS, "litert", Networks)
-    monkeypatch.setitem(reading.IDENTIFIERS, "dlib", Networks)
+    monkeypatch.setattr(reading, "LANDMARKERS", {"litert": Networks})
+    monkeypatch.setattr(reading, "IDENTIFIERS", {"dlib": Networks})
 
 
 @pytest.fixture(scope="session")

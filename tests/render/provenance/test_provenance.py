@@ -144,7 +144,7 @@ def test_no_manifest_is_missing(clip, tmp_path):
         assert "not an intact MP4" in found.reason
     with pytest.raises(UsageError, match="no such file"):
         verify(tmp_path / "none.mp4")
-    with pytest.raises(UsageError, match="no such file"):
+    with pytest.raises(UsageError, match="is a folder"):
         verify(tmp_path)
 
 

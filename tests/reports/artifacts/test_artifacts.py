@@ -404,8 +404,8 @@ def followed(monkeypatch, landmarks):
         return Followed(pd.DataFrame({"frame": range(COUNT), "landmarks": [face] * COUNT}), ())
 
     monkeypatch.setattr(inspect_module, "follow", follow)
-    monkeypatch.setitem(reading.LANDMARKERS, "litert", lambda: _Networks(face))
-    monkeypatch.setitem(reading.IDENTIFIERS, "dlib", lambda: _Networks(face))
+    monkeypatch.setattr(reading, "LANDMARKERS", {"litert": lambda: _Networks(face)})
+    monkeypatch.setattr(reading, "IDENTIFIERS", {"dlib": lambda: _Networks(face)})
 
 
 def test_inspect_finds_flicker_in_an_encoded_video_and_nothing_in_a_clean_copy(tmp_path, scene, landmarks, followed):

@@ -66,7 +66,7 @@ def test_limits_rise_with_severity_and_names_are_unique(has_reference):
     found = limits(has_reference)
     assert all(0 < x.low <= x.medium <= x.high and x.frames >= 1 for _, x in found)
     assert len({k.name for k, _ in found}) == len({x.measure for _, x in found}) == len(found)
-    assert all(k.full_reference is not None for k, _ in found)
+    assert all((k.full_reference if has_reference else k.no_reference) is not None for k, _ in found)
     assert {x.region for _, x in found} <= {"", *REGIONS}
 
 
