@@ -79,11 +79,12 @@ def render(
     check_coding(coding, out)
     key = keys.signing_key(options.key, options.cert)
     wanted = _planned(runs, clip, coding, options)
+    writers = part.writers(wanted, footage_format)
     with workdir.working_folder(out) as folder:
         sound = mux.check_sound(footage, out, folder / f"header{out.suffix}")
         made = _begun(folder, wanted, runs, out, options, progress)
         with publish.withdrawn_on_failure(made):
-            _prepare_images(folder, part.writers(wanted, footage_format), options.force)
+            _prepare_images(folder, writers, options.force)
             resumed = _render_parts(folder, made, options, progress)
             made, mended = _mended(folder, made, options, progress) if options.mend else (made, ())
             accounts = [plan.done(folder, each) or {} for each in made.parts]
@@ -95,12 +96,11 @@ def render(
             lost = publish.mux_and_sign(folder, made, footage_format, times, out, stated, key, options.tsa)
             publish.tracking_files(folder, made, footage_format, times, options.tracking)
             pages, sidecar = publish.move_into_place(folder, reports, offset, out, runs, made, [str(m) for m in mended])
-            settings = _settings_file(out, made) if mended else None
     done = summary_of(
         out, sidecar, made, accounts, resumed, sound, time.monotonic() - began, (*of_footage(clip), *notes, *lost),
         people_of(runs, pages, counts, [len(report.findings) for report in reports]),
     )  # fmt: skip
-    return replace(done, settings=settings, mended=mended)
+    return replace(done, settings=_settings_file(out, made) if mended else None, mended=mended)
 
 
 @dataclass(frozen=True)

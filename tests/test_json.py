@@ -180,7 +180,7 @@ def completed(words: str) -> list[str]:
 def test_the_shell_completes_verbs_options_and_values() -> None:
     assert completed("faceset re") == ["remove", "report", "render"]
     assert set(completed("faceset train --pre")) == {"--preset", "--precision", "--preview-every"}
-    assert completed("faceset train --preset ") == ["tiny", "small", "full"]
+    assert completed("faceset train --preset ") == ["tiny", "small", "full", "large", "film"]
     assert completed("faceset render --codec pro") == ["prores", "prores4444"]
     assert completed("faceset render --mask ") == ["both", "model", "hull", "union"]
 

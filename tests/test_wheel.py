@@ -80,7 +80,7 @@ def test_the_wheel_has_its_licences_and_its_command(wheel: Path, names: set[str]
     with ZipFile(wheel) as archive:
         commands = archive.read(f"{info}/entry_points.txt").decode()
         needs = archive.read(f"{info}/METADATA").decode()
-    assert commands.split() == ["[console_scripts]", "faceset", "=", "faceset.cli:main"]
+    assert commands.split() == ["[console_scripts]", "faceset", "=", "faceset.__main__:main"]
     assert "Requires-Dist: matplotlib>=3.11\n" in needs, "the demo's portrait comes with matplotlib"
 
 

@@ -228,13 +228,13 @@ def test_the_plan_has_time_space_and_money(
 
 
 def test_one_real_project(head_clips: dict[str, Path], tmp_path: Path) -> None:
-    from faceset.project.begin import Side, Wishes, begin
+    from faceset.project.begin import Options, Side, begin
     from faceset.project.overview import write_overview
 
     for side, clip in head_clips.items():
         (tmp_path / f"{side}.mp4").symlink_to(clip)
     me = Side(basis="public-domain")
-    (tmp_path / "project.toml").write_text(begin(tmp_path, Wishes(me, me, "12", "tiny", 3)))
+    (tmp_path / "project.toml").write_text(begin(tmp_path, Options(me, me, "12", "tiny", 3)))
     project = read_project(tmp_path)
     outcomes = work(project, no_progress)
     assert states(outcomes) == {"done"}, [o.problem for o in outcomes]
