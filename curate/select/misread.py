@@ -33,6 +33,9 @@ SOON = 0.2
 CALM = 3.0
 """A face jumps only if it is away by CALM times the median distance of its neighbours to their own median: in pictures
 and time lapses, where all differ, none is misread by it (benchmarks/misread.py)."""
+MOST = 1 / 3
+"""Where more than this share of a clip's faces jumps, the footage does (a time lapse): none is misread by it. No clip
+of benchmarks/misread.py reaches it."""
 PIECE = 10_000
 _STEADY = tuple(i for i, name in enumerate(BLENDSHAPES) if not name.startswith("eye") and name != "neutral")
 """Blendshapes that a blink or a glance, which are over in a few frames, does not move."""
@@ -89,7 +92,8 @@ def _jumps(table: pd.DataFrame) -> NDArray[np.bool_]:
         jumped = _jumped(table.iloc[rows], time[rows], clip[rows], lasts[low:high])
         inner = slice(start - low, start - low + min(PIECE, len(order) - start))
         found[rows[inner]] = jumped[inner]
-    return found
+    usual = np.bincount(clip, found) > MOST * np.bincount(clip)
+    return found & ~usual[clip]
 
 
 def _lasts(time: Doubles, clip: NDArray[np.int64], frames: Doubles) -> Doubles:
