@@ -1,4 +1,4 @@
-"""Are jumps told from quick movement? Shares of faces that the check for jumps in time calls misread.
+"""Are jumps distinguished from quick movement? Shares of faces that the check for jumps in time calls misread.
 
     python -m benchmarks.misread FACESET...
 

@@ -126,7 +126,7 @@ def _robust(terms: np.ndarray, left: np.ndarray, weight: np.ndarray) -> np.ndarr
 
 
 def from_published(angles: np.ndarray) -> np.ndarray:
-    """(N, 3, 3) rotations of angles (N, 3) as papers count them, the inverse of `published`."""
+    """(N, 3, 3) rotations of angles (N, 3) as publications count them, the inverse of `published`."""
     yaw, pitch, roll = -angles.T
     x, y, z = (about(angle[:, None] * axis) for angle, axis in zip((pitch, yaw, roll), np.eye(3), strict=True))
     return np.asarray(x @ y @ z)

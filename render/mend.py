@@ -47,28 +47,46 @@ def _other(now: str, first: str, second: str) -> str:
     return first if now != first else second
 
 
-WIDER: Change = lambda s: {"feather": round(min(1.6 * s.mask.feather + 0.02, 0.4), 3)}  # noqa: E731
-ERODED: Change = lambda s: {"erode": round(min(s.mask.erode + 0.03, 0.2), 3)}  # noqa: E731
-HULL: Change = lambda s: {"mask": _other(s.mask.mode, "hull", "both")}  # noqa: E731
-MKL: Change = lambda s: {"colour": _other(s.colour, "mkl", "reinhard")}  # noqa: E731
-SOT: Change = lambda s: {"colour": _other(s.colour, "sot", "none")}  # noqa: E731
-BLEND: Change = lambda s: {"blend": _other(s.blend, "pyramid", "poisson")}  # noqa: E731
-SHARPER: Change = lambda s: {"sharpen": min(s.sharpen + 0.5, 2.0)}  # noqa: E731
-SOFTER: Change = lambda s: {"sharpen": round(s.sharpen / 2, 3)}  # noqa: E731
-PLAIN: Change = lambda s: {"sharpen": 0.0, "grain": False}  # noqa: E731
-SMOOTH: Change = lambda s: {"smooth": min(2 * s.smooth + 1, 31)}  # noqa: E731
-UNCOVERED: Change = lambda s: {"occlusion": not s.occlusion}  # noqa: E731
-MOUTH: Change = lambda s: {"keep": tuple(sorted({*s.mask.keep, "mouth"}))}  # noqa: E731
-EYES: Change = lambda s: {"keep": tuple(sorted({*s.mask.keep, "eyes"}))}  # noqa: E731
-FADE: Change = lambda s: {"opacity": 0.0}  # noqa: E731
-REMEDIES: Mapping[str, tuple[Change, ...]] = {
-    "missed": (HULL, UNCOVERED), "frozen": (SMOOTH,), "popped": (SMOOTH, HULL, UNCOVERED, ERODED),
-    "hole": (HULL, UNCOVERED, MKL), "flicker": (MKL, SOT, SMOOTH, UNCOVERED), "colour": (MKL, SOT, BLEND),
-    "light": (BLEND, MKL, SOT), "checkerboard": (PLAIN, SOFTER), "false_detail": (SOFTER, PLAIN),
-    "ghost": (ERODED, PLAIN, HULL), "jitter": (SMOOTH, ERODED), "geometry": (SMOOTH, HULL, EYES),
-    "pose": (SMOOTH,), "misaligned": (SMOOTH, MOUTH), "lips": (MOUTH,), "expression": (MOUTH, EYES),
-    "gaze": (EYES,), "soft": (SHARPER, BLEND), "edge": (WIDER, ERODED, BLEND, MKL),
-}  # fmt: skip
+CHANGES: Mapping[str, Change] = {
+    "wider feather": lambda s: {"feather": round(min(1.6 * s.mask.feather + 0.02, 0.4), 3)},
+    "smaller mask": lambda s: {"erode": round(min(s.mask.erode + 0.03, 0.2), 3)},
+    "other mask": lambda s: {"mask": _other(s.mask.mode, "hull", "both")},
+    "colour by mkl": lambda s: {"colour": _other(s.colour, "mkl", "reinhard")},
+    "colour by sot": lambda s: {"colour": _other(s.colour, "sot", "none")},
+    "other blend": lambda s: {"blend": _other(s.blend, "pyramid", "poisson")},
+    "sharper": lambda s: {"sharpen": min(s.sharpen + 0.5, 2.0)},
+    "softer": lambda s: {"sharpen": round(s.sharpen / 2, 3)},
+    "plain": lambda s: {"sharpen": 0.0, "grain": False},
+    "smoother": lambda s: {"smooth": min(2 * s.smooth + 1, 31)},
+    "other occlusion": lambda s: {"occlusion": not s.occlusion},
+    "keep the mouth": lambda s: {"keep": tuple(sorted({*s.mask.keep, "mouth"}))},
+    "keep the eyes": lambda s: {"keep": tuple(sorted({*s.mask.keep, "eyes"}))},
+    "fade": lambda s: {"opacity": 0.0},
+}
+"""Name to the settings that are changed, from those before."""
+FADE = "fade"
+"""Shows the footage's face."""
+REMEDIES: Mapping[str, tuple[str, ...]] = {
+    "missed": ("other mask", "other occlusion"),
+    "frozen": ("smoother",),
+    "popped": ("smoother", "other mask", "other occlusion", "smaller mask"),
+    "hole": ("other mask", "other occlusion", "colour by mkl"),
+    "flicker": ("colour by mkl", "colour by sot", "smoother", "other occlusion"),
+    "colour": ("colour by mkl", "colour by sot", "other blend"),
+    "light": ("other blend", "colour by mkl", "colour by sot"),
+    "checkerboard": ("plain", "softer"),
+    "false_detail": ("softer", "plain"),
+    "ghost": ("smaller mask", "plain", "other mask"),
+    "jitter": ("smoother", "smaller mask"),
+    "geometry": ("smoother", "other mask", "keep the eyes"),
+    "pose": ("smoother",),
+    "misaligned": ("smoother", "keep the mouth"),
+    "lips": ("keep the mouth",),
+    "expression": ("keep the mouth", "keep the eyes"),
+    "gaze": ("keep the eyes",),
+    "soft": ("sharper", "other blend"),
+    "edge": ("wider feather", "smaller mask", "other blend", "colour by mkl"),
+}
 """Kind to what may help against it with the network as it is."""
 UNFIT = ("missed",)
 """Kinds that the footage's face does not mend."""
@@ -208,7 +226,7 @@ def candidates(kinds: Sequence[str], now: RenderSettings, seconds: float) -> lis
     changes = [change for kind in kinds for change in REMEDIES.get(kind, ())]
     if seconds <= FADED and not set(kinds) & set(UNFIT):
         changes.append(FADE)
-    found = dict.fromkeys(changed(now, change(now)) for change in changes)
+    found = dict.fromkeys(changed(now, CHANGES[change](now)) for change in changes)
     return [settings for settings in found if settings != now]
 
 

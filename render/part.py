@@ -78,6 +78,7 @@ class _Account:
     pixels: Any = field(default_factory=hashlib.sha256)
 
     def add(self, composed: Composed, picture: NDArray[Any]) -> None:
+        """Count one frame, and hash its `picture` (H, W, C)."""
         self.pixels.update(np.ascontiguousarray(picture).data)
         self.times.append(composed.frame.pts)
         self.frames.append(composed.frame.index)

@@ -202,7 +202,7 @@ def _check_free(out: Path, force: bool) -> None:
 
 
 def _runs(paths: Sequence[Path], options: RenderOptions) -> list[Run]:
-    """The runs, whose subjects may be used, and whose targets are told apart."""
+    """The runs, whose subjects may be used, and whose targets are distinguished."""
     from train.run import open_run, resolve_device
 
     resolve_device(options.device)

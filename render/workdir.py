@@ -73,8 +73,8 @@ def _locked(folder: Path, out: Path) -> FileLock:
 def resumable(folder: Path, wanted: Plan, ended: bool = True, mend: bool = False) -> Plan | None:
     """The plan of an interrupted render with the wanted pixels; None if there is none.
 
-    A run that has not `ended` has newer weights by now; the render goes on with those that it began with. One that
-    is to `mend` goes on with the settings that it found.
+    A run that has not `ended` has newer weights by now; the render continues with those that it began with. One that
+    is to `mend` continues with the settings that it found.
     """
     found = plan.load(folder)
     if found is None or not all(_filled(plan.folder_of(folder, number)) for number in range(found.people)):

@@ -112,15 +112,12 @@ class CorrectFace(Operator):
     def execute(self, ctx: Any) -> dict[str, str]:
         """Links to the pages of the ticked faces."""
 
-        def work() -> str:
-            links = actions.correction_pages(ctx.dataset, ctx.selected)
-            return "  \n".join(f"[Correct {face}]({page})" for face, page in links.items())
-
         try:
-            return {"links": work()}
+            links = actions.correction_pages(ctx.dataset, ctx.selected)
         except FacesetError as error:
             ctx.ops.notify(str(error), variant="error")
             return {"links": panels.escaped(str(error))}
+        return {"links": "  \n".join(f"[Correct {face}]({page})" for face, page in links.items())}
 
     def resolve_output(self, ctx: Any) -> Any:
         """The links."""

@@ -162,7 +162,7 @@ def _dfl(
 
 def _mask(row: cutting.Row, mesh: Floats, matrix: NDArray[np.float64], size: int) -> Image | None:
     """(size, size) uint8: the face in DeepFaceLab's crop, from the mesh's outline; None without a mesh, or if something
-    lies in front of the face, which the outline would include."""
+    is in front of the face, which the outline would include."""
     if len(mesh) < MESH or not row["FaceOcclusionPrevention"] >= UNOCCLUDED:
         return None
     points = mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2]

@@ -60,7 +60,7 @@ def follow(
 ) -> Followed:
     """One person's face in every frame; with `again` each time that it is seen there.
 
-    A face goes on into a dissolve until its half. `identity` (128,) picks the person; None: the one with the most
+    A face continues into a dissolve until its half. `identity` (128,) picks the person; None: the one with the most
     faces. `start` and `end`, in seconds from the first frame, limit it. `calibrated`: the person's own neutral and
     zero, if more footage than this is known. `identifier`: the identity model that gave `identity`. `lut`: colour table
     that the footage is read through. No row at all when nobody, or nobody like the identity, is seen.

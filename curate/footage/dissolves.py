@@ -46,7 +46,7 @@ DOUBT = 1.2
 RAMP = 13
 """Frames of the transition that the line is fitted to, at most."""
 LEAST_BEND = 0.015
-"""Least share of one frame for a transition that goes on across a cut."""
+"""Least share of one frame for a transition that continues across a cut."""
 UNEVEN = 0.5
 """Root mean square deviation from level and line, relative to the share of one frame, above which the corner is not
 taken: other things move too much."""

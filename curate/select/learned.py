@@ -1,7 +1,7 @@
 """Faces that a network cannot do yet: held-out errors of a training run, spread over the kinds of faces.
 
 A run writes HELD_OUT with the SSIM of every held-out face. Faces of the faceset that look like those with a large error
-then count more in a selection. The file, not the trainer, is what is read, so any program can write it.
+then count more in a selection. It is read from the file, so any program can write it.
 """
 
 from __future__ import annotations

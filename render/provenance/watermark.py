@@ -7,7 +7,7 @@ the amplitude that it needs (informed embedding, Miller, Doerr and Cox 2004). A 
 everywhere: flat areas change by at most a level or so, weighted by how much of CIEDE2000 a level is worth there, and
 texture carries the rest.
 
-A mark lies in one of four slots, which are orthogonal carriers: a render over a render takes a slot that is free, and
+A mark uses one of four slots, which are orthogonal carriers: a render over a render takes a slot that is free, and
 both are read. All slots share a pilot, a known pattern by which `render.provenance.watermark_search` finds the frame
 again after cropping and bars. Marks of the first format (before slots) are still read.
 
@@ -64,7 +64,7 @@ MOST = 4.0
 PEAK = 1.7
 """Largest value of the pattern, in its standard deviations."""
 AROUND = 9
-"""Side of the area whose least deviation counts as texture, cells: edges do not hide a pattern beside them."""
+"""Side of the area whose least deviation counts as texture, cells: edges do not hide a pattern next to them."""
 WINDOW = 30
 """Frames per reading."""
 STEP = 5
@@ -89,7 +89,7 @@ class Reading:
     start: int
     """The first of them, counted from the first frame given."""
     slot: int | None = 0
-    """The slot it lies in, 0 .. 3; None: a mark of the first format."""
+    """The slot that it uses, 0 .. 3; None: a mark of the first format."""
     moved: bool = False
     """Whether the frame had to be found first: it was cropped or has bars."""
     chance: float = 1.0
