@@ -27,7 +27,7 @@ demo: setup
 	$(BIN)/faceset demo --out demo --force
 
 test: setup browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 # The pages' tests need a Chromium; without one and without root they are skipped, with a word.
 browser:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor, nn
 
@@ -22,6 +22,7 @@ from train.data import Side
 from train.feed import Feed
 from train.journal import TERMS
 from train.measure import Evaluation
+from train.meeting import own_store
 from train.memory import estimate
 from train.model import SIDES, Swap, build, parameter_counts, share_decoder
 from train.processes import PATIENCE, check_equal, newest, same_everywhere
@@ -90,6 +91,8 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         torch.backends.cudnn.allow_tf32 = True
     if advice := told_of_gpus(config, device, int(os.environ.get("WORLD_SIZE", "1"))):
         log.info("%s", advice)
+    if store := own_store(PATIENCE):
+        PartialState(cpu=device.type == "cpu", timeout=PATIENCE, **store)
     return Accelerator(
         cpu=device.type == "cpu",
         mixed_precision="no" if precision == "fp32" else precision,
