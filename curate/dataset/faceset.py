@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tomli_w
 from numpy.typing import NDArray
@@ -57,6 +58,8 @@ class Faceset:
     grouping: Grouping = field(default_factory=Grouping)
     anchor: Anchor | None = None
     """Who the subject is; None: not decided yet, or a faceset of before there were anchors."""
+    only: frozenset[str] | None = None
+    """Ids of the faces whose rows `table` reads, for tables that do not fit in memory; None: all."""
 
     @property
     def table_path(self) -> Path:
@@ -92,7 +95,18 @@ class Faceset:
         """
         only = [("kept", "==", True)] if kept else None
         with self._table_there():
+            if self.only is not None:
+                return self._rows_of(self.only, columns or table_schema().names, kept)
             return read_parquet(self.table_path, columns or None, table_schema(), KNOWN, only)
+
+    def _rows_of(self, faces: frozenset[str], columns: Sequence[str], kept: bool) -> pd.DataFrame:
+        """Rows of these faces, read piece by piece."""
+        wanted, found = pa.array(sorted(faces), pa.string()), []
+        for rows in read_groups(self.table_path, list({"face_id", "kept", *columns}), table_schema(), KNOWN):
+            there = pc.is_in(rows["face_id"], value_set=wanted)
+            found.append(rows.filter(pc.and_(there, rows["kept"]) if kept else there).select(columns))
+        shown: pd.DataFrame = pa.concat_tables(found).to_pandas()
+        return shown
 
     @contextmanager
     def _table_there(self) -> Iterator[None]:
