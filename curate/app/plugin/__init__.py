@@ -238,8 +238,8 @@ class CoveragePanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
         bar.enum(
             "target_choice", targets.values(), default=ctx.panel.state.target, view=targets, on_change=self.on_target
         )
-        bar.btn("again", label="Refresh", on_click=self.again)
         panel.md(ctx.panel.state.outcome or "", name="outcome")
+        panel.btn("again", label="Refresh", on_click=self.again)
         clicks = {"footage": self.on_footage, "selection": self.on_selection}
         for name in ("footage", "selection", *(ctx.panel.state.shown or ())):
             layout = {

@@ -186,11 +186,16 @@ def test_a_click_on_a_cell_shows_its_faces(browser, address: str, faceset: Faces
     assert sorted(counted[counted > 0].tolist()) == [10, 20, 30]
     page = first_page(browser, address)
     page.wait_for_selector(".js-plotly-plot .heatmaplayer image", timeout=60_000)
+    page.get_by_text("map", exact=True).first.click(timeout=60_000)  # the only entry of the Embeddings panel
+    assert on_map(page, 3) == f"{FACES} points · 3 in view"
     chosen = int(table["face_id"].isin(faceset.selection()["face_id"])[table["yaw"] == 45].sum())
     wanted = {(0, 45): 30, (0, -25): 10, (1, 45): chosen}
-    shown = {cell: clicked(page, *cell, count) for cell, count in wanted.items()}
+    shown, mapped = {}, {}
+    for cell, count in wanted.items():
+        shown[cell], mapped[cell] = clicked(page, *cell, count), on_map(page, count)
     page.close()
     assert 0 < chosen < 10 and shown == wanted
+    assert mapped == {cell: f"{FACES} points · {count} in view" for cell, count in wanted.items()}
 
 
 def tick(page, number: int) -> None:
@@ -240,6 +245,13 @@ def shown_count(page, wanted: int) -> int:
         digits = page.locator("[data-cy=entry-counts]").first.inner_text().split()[:1]
         count = int(digits[0]) if digits and digits[0].isdecimal() else -1
     return count
+
+
+def on_map(page, wanted: int) -> str:
+    """What the Embeddings panel says about its points, as soon as the number in view is as wanted."""
+    counter = page.locator(".emb-plot-counter")
+    waited(page, lambda: [True] * any(f" {wanted} in view" in text for text in counter.all_inner_texts()))
+    return " ".join(counter.all_inner_texts())
 
 
 def first_page(browser, address: str):
