@@ -187,7 +187,8 @@ def test_a_click_on_a_cell_shows_its_faces(browser, address: str, faceset: Faces
     page = first_page(browser, address)
     page.wait_for_selector(".js-plotly-plot .heatmaplayer image", timeout=60_000)
     page.get_by_text("map", exact=True).first.click(timeout=60_000)  # the only entry of the Embeddings panel
-    assert on_map(page, 3) == f"{FACES} points · 3 in view"
+    selected = len(faceset.selection())
+    assert on_map(page, selected) == f"{FACES} points · {selected} in view"
     chosen = int(table["face_id"].isin(faceset.selection()["face_id"])[table["yaw"] == 45].sum())
     wanted = {(0, 45): 30, (0, -25): 10, (1, 45): chosen}
     shown, mapped = {}, {}
