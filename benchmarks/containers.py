@@ -58,7 +58,7 @@ CODECS: dict[str, tuple[str, ...]] = {
     "mpeg4": ("-c:v", "mpeg4", "-q:v", "2"),
     "mjpeg": ("-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p"),
     "prores": ("-c:v", "prores_ks",),
-    "dnxhd": ("-c:v", "dnxhd", "-profile:v", "dnxhr_sq", "-pix_fmt", "yuv422p"),
+    "dnxhd": ("-vf", "scale=256:192:flags=neighbor", "-c:v", "dnxhd", "-profile:v", "dnxhr_sq", "-pix_fmt", "yuv422p"),
     "wmv2": ("-c:v", "wmv2", "-q:v", "2"),
     "flv1": ("-c:v", "flv", "-q:v", "2"),
     "gif": ("-c:v", "gif",),
@@ -211,14 +211,14 @@ def main() -> None:
     """Print the differences, a table and a JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=75)
-    parser.add_argument("--only", help="one container")
+    parser.add_argument("--only", help="one container or codec")
     parser.add_argument("--part", default="1/1", help="every Mth case, from the Nth on: N/M")
     args = parser.parse_args()
     first, step = map(int, args.part.split("/"))
     began, counts, skipped = time.monotonic(), dict[str, list[int]](), 0
     with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(2) as pool:
         pictures = source(Path(name) / "source.mkv", args.frames)
-        for case in [c for c in cases() if args.only in (None, c.container)][first - 1 :: step]:
+        for case in [c for c in cases() if args.only in (None, c.container, c.codec)][first - 1 :: step]:
             path = Path(name) / f"clip{CONTAINERS[case.container][0]}"
             made = subprocess.run(case.command(pictures, path), capture_output=True, check=False)
             if made.returncode:

@@ -76,7 +76,8 @@ def _missing(clip: Clip, gaps: Sequence[Gap], announced: int) -> list[str]:
 
 
 def _named(gap: Gap) -> str:
-    reason = "the decoder calls them damaged" if gap.damaged else "the decoder gives no picture"
+    them = "it" if gap.frames == 1 else "them"
+    reason = f"the decoder calls {them} damaged" if gap.damaged else "the decoder gives no picture"
     time = f"at {gap.first:.2f} s" if gap.frames == 1 else f"{gap.first:.2f}-{gap.last:.2f} s"
     return f"{time} ({gap.frames}: {reason})"
 

@@ -368,6 +368,16 @@ def test_alpha_is_told(tmp_path) -> None:
     assert ["alpha channel is not read" in note for note in video.probe(mov).notes] == [True]
 
 
+def test_a_link_to_nothing_has_failed(make, tmp_path) -> None:
+    folder = tmp_path / "footage"
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(make("a.mp4", *X264).read_bytes())
+    (folder / "b.mp4").symlink_to("gone.mp4")
+    clips, failed, _ = probe_all([str(folder)], None)
+    assert [c.name for c in clips] == ["a"]
+    assert [f.reason for f in failed] == [f"{folder / 'b.mp4'}: is a link to gone.mp4, which does not exist"]
+
+
 def test_what_macos_keeps_beside_a_video_is_no_footage(make, tmp_path) -> None:
     (tmp_path / "x.mp4").write_bytes(make("a.mp4", *X264).read_bytes())
     (tmp_path / "._x.mp4").write_bytes(b"\0\5\x16\7" + bytes(80))
