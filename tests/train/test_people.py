@@ -34,7 +34,7 @@ class Looks:
 def run(first: float, *looks: float) -> Run:
     vectors = [(value, *(0.0,) * 127) for value in (first, *looks)]
     side = SideInfo(None, (), "", vectors[0], 1, looks=tuple(vectors[1:]))  # type: ignore[arg-type]
-    other = replace(side, identity=())
+    other = replace(side, identity=(), looks=())
     return Run(Path("r"), None, 1, "full", side, other, 0)  # type: ignore[arg-type]
 
 
