@@ -164,7 +164,7 @@ def test_other_noise_gives_the_same_coverage(lively) -> None:
         rng = RNG(seed)
         shapes = [e + rng.normal(0, 0.01, 52).astype(np.float32) for e in lively["expression"]]
         found.append(covered(lively.assign(yaw=lively["yaw"] + rng.normal(0, 0.2, len(lively)), expression=shapes)))
-    assert np.mean(found, axis=0) == pytest.approx(covered(lively), abs=0.008)
+    assert np.mean(found, axis=0) == pytest.approx(covered(lively), abs=0.012), "one noise differs from another by that"
 
 
 def held(lively: pd.DataFrame, count: int) -> pd.DataFrame:
