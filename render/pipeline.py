@@ -309,7 +309,7 @@ def _located(wanted: plan.Plan, runs: Sequence[Run], workers: int, progress: Pro
         near = line.times[max(wanted.first - 4 * RADIUS, 0) : wanted.end + 4 * RADIUS]
         start, end = (float((time - line.times[0]) * line.base) for time in (near[0], near[-1] + 1))
     found = follow_people(
-        Path(clip.path), [run.target.identity or None for run in runs], workers=workers, progress=progress,
+        Path(clip.path), [run.target.known or None for run in runs], workers=workers, progress=progress,
         start=start, end=end, calibrated=[None if run.drive is None else run.drive.calibrated() for run in runs],
         again=wanted.settings.faces == "all", identifier=runs[0].target.identifier, lut=clip.lut,
     )  # fmt: skip

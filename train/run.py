@@ -62,7 +62,14 @@ class SideInfo:
     folder: str = ""
     """Folder of the faceset at the time."""
     identifier: str = "dlib"
-    """Identity model that gave `identity`."""
+    """Identity model that gave `identity` and `looks`."""
+    looks: tuple[tuple[float, ...], ...] = ()
+    """Mean identity vector of each look, 128 numbers each; empty if there is none, or an older version wrote it."""
+
+    @property
+    def known(self) -> tuple[tuple[float, ...], ...]:
+        """The vectors that stand for the subject: one for each look, or the mean; empty if the faceset had none."""
+        return self.looks or ((self.identity,) if self.identity else ())
 
 
 @dataclass(frozen=True)
@@ -182,9 +189,10 @@ def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:
     """Record of one side for run.json."""
     try:
         identity = tuple(float(v) for v in faceset.identity())
+        looks = tuple(tuple(float(v) for v in look) for look in faceset.looks())
     except WorkError as error:
         log.warning("%s; a render from this run cannot tell this subject's faces from others", error)
-        identity = ()
+        identity, looks = (), ()
     digest = file_sha256(faceset.folder / MANIFEST)
     return SideInfo(
         subject,
@@ -194,6 +202,7 @@ def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:
         faces,
         str(faceset.folder.resolve()),
         faceset.settings.identifier,
+        looks,
     )
 
 
