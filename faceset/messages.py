@@ -84,9 +84,23 @@ def exported(r: dict[str, Any]) -> str:
     return "\n".join([*lines, f"{many(r['faces'], 'face')} ({counts})", r["out"]])
 
 
+READABLE = 128
+"""Least side of an exported model's crops whose watermark is read in finished videos; see docs/evidence.md."""
+
+
 def exported_model(r: dict[str, Any]) -> str:
     """Of `export --format dfm`."""
-    return f"{r['size']} px, watermark {r['watermark']} in every swap\n{r['out']}\n{r['statement']} (signed statement)"
+    lines = [f"{r['size']} px, watermark {r['watermark']} in every swap"]
+    if found := r["reader"]:
+        lines.append(
+            f"performance read from the crop: swaps of {found['faces']} held-out faces differ from the run's own by "
+            f"{found['levels']:.1f} levels ({found['levels_unread']:.1f} without reading), SSIM {found['ssim']:.3f}"
+        )
+    if r["size"] < READABLE:
+        lines.append(
+            f"the watermark of a {r['size']} px model is rarely readable in finished videos; 128 px are needed"
+        )
+    return "\n".join([*lines, r["out"], f"{r['statement']} (signed statement)"])
 
 
 def trained(out: Path) -> Any:
