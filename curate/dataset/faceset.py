@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tomli_w
 from numpy.typing import NDArray
@@ -24,7 +23,7 @@ from curate.dataset import corrections, selection_file
 from curate.errors import UsageError, WorkError
 from curate.records import checked, record, safe_name
 from curate.runtime.files import atomic
-from curate.safe_io import DAMAGED, one_line, read_arrow, read_groups, read_parquet, stacked
+from curate.safe_io import DAMAGED, one_line, read_arrow, read_faces, read_groups, read_parquet, stacked
 from curate.schema import IDENTITY, part_schema, table_schema
 from curate.settings import Grouping, Settings
 from curate.types import Anchor, Clip, Image, Subject
@@ -96,30 +95,19 @@ class Faceset:
         only = [("kept", "==", True)] if kept else None
         with self._table_there():
             if self.only is not None:
-                return self._rows_of(self.only, columns or table_schema().names, kept)
+                return read_faces(self.table_path, self.only, columns or table_schema().names, kept)
             return read_parquet(self.table_path, columns or None, table_schema(), KNOWN, only)
-
-    def _rows_of(self, faces: frozenset[str], columns: Sequence[str], kept: bool) -> pd.DataFrame:
-        """Rows of these faces, read piece by piece."""
-        wanted, found = pa.array(sorted(faces), pa.string()), []
-        for rows in read_groups(self.table_path, list({"face_id", "kept", *columns}), table_schema(), KNOWN):
-            there = pc.is_in(rows["face_id"], value_set=wanted)
-            found.append(rows.filter(pc.and_(there, rows["kept"]) if kept else there).select(columns))
-        shown: pd.DataFrame = pa.concat_tables(found).to_pandas()
-        return shown
 
     @contextmanager
     def _table_there(self) -> Iterator[None]:
         """Add the remedy to the error of a missing or damaged table."""
+        again = f"rebuild it from the parts with faceset curate {quoted(self.folder)}"
         if not self.table_path.is_file():
-            raise WorkError(
-                f"{self.folder} has no faces.parquet: rebuild it from the parts with faceset curate "
-                f"{quoted(self.folder)}"
-            )
+            raise WorkError(f"{self.folder} has no faces.parquet: {again}")
         try:
             yield
         except WorkError as error:
-            raise WorkError(f"{error}: rebuild it from the parts with faceset curate {quoted(self.folder)}") from None
+            raise WorkError(f"{error}: {again}") from None
 
     def selection(self) -> pd.DataFrame:
         """selection.parquet in order of rank, with the columns of `curate.schema.SELECTION_COLUMNS`."""
