@@ -92,11 +92,11 @@ class Faceset:
 
         `kept`: the subject's faces alone, which takes less memory where others are seen too.
         """
-        only = [("kept", "==", True)] if kept else None
         with self._table_there():
             if self.only is not None:
                 return read_faces(self.table_path, self.only, columns or table_schema().names, kept)
-            return read_parquet(self.table_path, columns or None, table_schema(), KNOWN, only)
+            own = [("kept", "==", True)] if kept else None
+            return read_parquet(self.table_path, columns or None, table_schema(), KNOWN, own)
 
     @contextmanager
     def _table_there(self) -> Iterator[None]:
@@ -254,13 +254,12 @@ def open_faceset(folder: Path) -> Faceset:
             for older in range(number, FORMAT):
                 MIGRATIONS[older](manifest)
             return _of(folder, manifest)
-        newer = repr(number)[:20]
     except (*DAMAGED, UsageError) as error:
         raise WorkError(
             f"{path} is damaged ({one_line(error)}): restore it, or curate the footage into a new folder"
         ) from None
     raise UsageError(
-        f"{folder} has format {newer}; this version of faceset reads up to format {FORMAT}: update faceset"
+        f"{folder} has format {repr(number)[:20]}; this version of faceset reads up to format {FORMAT}: update faceset"
     )
 
 
