@@ -273,6 +273,7 @@ def clicked(page, chart: int, yaw: float, wanted: int) -> int:
         at = page.evaluate(
             """([n, x, y]) => {
                 const plot = document.querySelectorAll('.js-plotly-plot')[n];
+                plot.scrollIntoView({block: 'center'});
                 const area = plot.querySelector('.nsewdrag').getBoundingClientRect(), layout = plot._fullLayout;
                 return [area.left + layout.xaxis.d2p(x), area.top + layout.yaxis.d2p(y)];
             }""",
