@@ -2,6 +2,7 @@
 
 RUN/run.json            format, config, both sides (subject, clips, hashes, identity), held-out faces, results
 RUN/model.safetensors   the moving average of the weights at the end
+RUN/reader.safetensors  what `faceset export` learnt for programs without landmarks, see train/reader.py
 RUN/checkpoints/        see train/checkpoint.py
 RUN/log.csv  RUN/tensorboard/  RUN/previews/step-N.png  RUN/reports/training.html
 RUN/cache/              the decoded crops; may be deleted and is made again
@@ -40,7 +41,8 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 RECORDED = ("scores", "outlines")
 """Ways to drive a network that have a record in run.json, in order of `Run.drive` and `Run.outlines`."""
-OWN = ("run.json", "model.safetensors", "log.csv", "checkpoints", "previews", "cache", "tensorboard", "reports")
+OWN = ("run.json", "model.safetensors", "reader.safetensors", "log.csv", "checkpoints", "previews", "cache",
+       "tensorboard", "reports")  # fmt: skip
 """Names of a run's own files; --force removes these and nothing else."""
 
 

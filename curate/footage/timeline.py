@@ -22,7 +22,7 @@ from curate.errors import FootageError
 from curate.footage.opening import RAW_RATE, check_disk, opened, video_stream
 from curate.safe_io import DAMAGED, unreadable
 from curate.types import Access, Entry
-from curate.words import have, many
+from curate.words import are, many
 
 log = logging.getLogger(__name__)
 
@@ -220,7 +220,7 @@ def _announced(
 
 
 def _holes(stream: Any, times: Sequence[int], base: Fraction) -> tuple[int, list[str]]:
-    """Frames that a broadcast or tape transfer lost: their number, and a sentence about where.
+    """Frames that a broadcast or tape transfer may have lost: their number, and a sentence about where.
 
     Only of containers for transmission, and only where the rate is constant otherwise: elsewhere a longer frame is what
     was meant.
@@ -236,7 +236,9 @@ def _holes(stream: Any, times: Sequence[int], base: Fraction) -> tuple[int, list
     at = ", ".join(f"{float((time - times[0]) * base):.2f} s ({count})" for time, count in gaps[:3])
     more = f" and {len(gaps) - 3} more" if len(gaps) > 3 else ""
     frames = many(lost, "frame")
-    return lost, [f"{frames} {have(lost)} been lost in transmission: the times have gaps after {at}{more}"]
+    return lost, [
+        f"{frames} {are(lost)} missing, lost in transmission or never written: the times have gaps after {at}{more}"
+    ]
 
 
 def _tagged(stream: Any) -> float:
