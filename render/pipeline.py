@@ -316,10 +316,12 @@ def _located(wanted: plan.Plan, runs: Sequence[Run], workers: int, progress: Pro
     for run, face in zip(runs, found, strict=True):
         name, rows = run.target.subject.name, face.rows
         if not len(rows):
-            raise WorkError(f"{clip.path}: no frame shows the face of {name}; check that it is the right clip")
+            raise WorkError(
+                f"{clip.path}: no frame shows the face of {name}; check that it is the right clip, and upright"
+            )
         if run.drive is not None:
             rows["scores"] = list(run.drive.counted(scores_of(rows)))
-        inside = int(rows["frame"].between(wanted.first, wanted.end - 1).sum())
+        inside = int(rows.loc[rows["frame"].between(wanted.first, wanted.end - 1), "frame"].nunique())
         log.info("%s: %d of %d frames show the face of %s", clip.name, inside, wanted.end - wanted.first, name)
     return found
 

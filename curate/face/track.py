@@ -35,6 +35,12 @@ MIN_SIDE = 24
 """Smallest box in pixels that is used."""
 DETAIL = 0.6
 """Least height of an eye's or the mouth's box over its width: lids and lips move within it."""
+LOOKS = 10
+"""Faces of a segment that are also read upside down."""
+BETTER = 0.01
+"""How much higher the landmarker's score is that way where the face is upside down.
+
+Of 155 upright faces in 33 real clips none was read better so, of the same ones turned 61 of 125."""
 MARGIN = 1.5
 """Side of the landmarker's region over the longer side of the box."""
 
@@ -70,6 +76,10 @@ class Tracker:
     detector: Detector
     landmarker: Landmarker
     detect_every: int
+    looks: int = 0
+    """Faces that were also read upside down."""
+    inverted: int = 0
+    """Of these, faces that are read better so."""
     _active: dict[int, Seen] = field(default_factory=dict)
     _next: int = 0
     _since: int = 0
@@ -97,6 +107,7 @@ class Tracker:
         due = self._since >= self.detect_every or self._passed >= max(self.detect_every, DETECT_WITHIN)
         if not self._looked or not self._active or lost or due:
             self._detect(image, lost)
+            self._invert(image)
         return [self._active[t] for t in sorted(self._active)]
 
     def _detect(self, image: Image, lost: dict[int, Seen]) -> None:
@@ -108,6 +119,18 @@ class Tracker:
         if self._empty == 0:
             self._search(image, lost)
         self._empty = 0 if self._active else (self._empty + 1) % SEARCH_EVERY
+
+    def _invert(self, image: Image) -> None:
+        """Count whether the largest face is upside down: networks find such faces, and lay an upright mesh on them."""
+        seen = max(self._active.values(), key=lambda s: float(s.box[2:].prod()), default=None)
+        if seen is None or seen.profile or self.looks >= LOOKS:
+            return
+        region = region_of(seen.landmarks)
+        region[4] += np.pi
+        first = self.landmarker.landmark(image, region)
+        found = self.landmarker.landmark(image, region_of(first)) if np.isfinite(first.points).all() else first
+        self.looks += 1
+        self.inverted += int(found.score > seen.landmarks.score + BETTER)
 
     def _search(self, image: Image, lost: dict[int, Seen]) -> None:
         self._searching = True
