@@ -1,6 +1,6 @@
 """Every container, codec, B-frames, key-frame distance and start: the same frames by plain decoding, curate and render.
 
-    python -m benchmarks.containers [--frames 75] [--only mp4]
+    python -m benchmarks.containers [--frames 75] [--only mp4] [--part 1/4]
 
 One clip is written by ffmpeg in every combination that ffmpeg can write. Compared are: the frames by plain decoding
 from the start; the frames of curate, in segments of 0.5 s, in 1 and in 2 processes, pixel by pixel; and the frames,
@@ -58,7 +58,7 @@ CODECS: dict[str, tuple[str, ...]] = {
     "mpeg4": ("-c:v", "mpeg4", "-q:v", "2"),
     "mjpeg": ("-c:v", "mjpeg", "-q:v", "2", "-pix_fmt", "yuvj420p"),
     "prores": ("-c:v", "prores_ks",),
-    "dnxhd": ("-c:v", "dnxhd", "-profile:v", "dnxhr_sq", "-pix_fmt", "yuv422p"),
+    "dnxhd": ("-vf", "scale=256:192:flags=neighbor", "-c:v", "dnxhd", "-profile:v", "dnxhr_sq", "-pix_fmt", "yuv422p"),
     "wmv2": ("-c:v", "wmv2", "-q:v", "2"),
     "flv1": ("-c:v", "flv", "-q:v", "2"),
     "gif": ("-c:v", "gif",),
@@ -211,30 +211,43 @@ def main() -> None:
     """Print the differences, a table and a JSON line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=75)
-    parser.add_argument("--only", help="one container")
+    parser.add_argument("--only", help="one container or codec")
+    parser.add_argument("--part", default="1/1", help="every Mth case, from the Nth on: N/M")
     args = parser.parse_args()
+    first, step = map(int, args.part.split("/"))
     began, counts, skipped = time.monotonic(), dict[str, list[int]](), 0
     with tempfile.TemporaryDirectory() as name, ProcessPoolExecutor(2) as pool:
         pictures = source(Path(name) / "source.mkv", args.frames)
-        for case in (c for c in cases() if args.only in (None, c.container)):
+        for case in [c for c in cases() if args.only in (None, c.container, c.codec)][first - 1 :: step]:
             path = Path(name) / f"clip{CONTAINERS[case.container][0]}"
             made = subprocess.run(case.command(pictures, path), capture_output=True, check=False)
             if made.returncode:
                 skipped += 1
+                print(f"{case}: not written by ffmpeg", flush=True)
                 continue
+            noted: tuple[str, ...] = ()
             try:
+                noted = video.probe(path).notes
                 told = differences(path, args.frames, pool)
             except FacesetError as error:
                 told = [str(error)]
             for line in told:
                 print(f"{case}: {line}", flush=True)
-            files, wrong = counts.setdefault(case.container, [0, 0])
-            counts[case.container] = [files + 1, wrong + bool(told)]
-    print(f"\n{'container':<10}{'files':>6}{'with a difference':>19}")
-    for container, (files, wrong) in counts.items():
-        print(f"{container:<10}{files:>6}{wrong:>19}")
-    files, wrong = (sum(c[i] for c in counts.values()) for i in (0, 1))
-    result = {"files": files, "differences": wrong, "not written by ffmpeg": skipped}
+            for note in noted:
+                print(f"{case}: note: {note}", flush=True)
+            row = counts.setdefault(case.container, [0, 0, 0])
+            counts[case.container] = [a + b for a, b in zip(row, (1, bool(told), bool(noted)), strict=True)]
+    print(f"\n{'container':<10}{'files':>6}{'with a difference':>19}{'with a note':>13}")
+    for container, (files, wrong, told_of) in counts.items():
+        print(f"{container:<10}{files:>6}{wrong:>19}{told_of:>13}")
+    files, wrong, told_of = (sum(c[i] for c in counts.values()) for i in range(3))
+    result = {
+        "part": args.part,
+        "files": files,
+        "differences": wrong,
+        "notes": told_of,
+        "not written by ffmpeg": skipped,
+    }
     print(json.dumps({"benchmark": "containers", **result, "seconds": round(time.monotonic() - began)}))
 
 

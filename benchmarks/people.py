@@ -251,9 +251,12 @@ def measured(film: Film, faceset: Faceset, names: list[str], shots: Shots, work:
         strangers += _stranger(tracks, set(mine["track"]), replace(faceset, references=(vector,)))
         if len(mine) < FPS:
             continue
-        number = int(mine["track"].map(people.person).mode().iloc[0])
+        numbers = mine["track"].map(people.person)
+        number = int(numbers[numbers != MISSING].mode().iloc[0]) if (numbers != MISSING).any() else None
         for way, changes in (("none", {"persons": (number,)}), ("reference", {"references": (vector,)})):
             kept = rows.iloc[:0]
+            if changes == {"persons": (None,)}:
+                changes = {"references": ((9.0,) * len(vector),)}  # nobody
             with contextlib.suppress(NobodyError):
                 kept = rows[rows["track"].isin(find_people(tracks, replace(faceset, **changes)).kept)]
             blended |= set(kept.loc[kept["owner"] == BLENDED, "frame"])

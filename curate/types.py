@@ -8,7 +8,7 @@ image right, y up, z to the camera; R = Rz(roll) Ry(yaw) Rx(pitch) applied to co
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, Protocol
@@ -21,6 +21,8 @@ from curate.settings import Basis
 Image = NDArray[np.uint8]
 """(H, W, 3) uint8, RGB."""
 Floats = NDArray[np.float32]
+Looks = Sequence[float] | Sequence[Sequence[float]] | NDArray[np.floating]
+"""Identity vectors of one person: (128,), or (L, 128) for several looks."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,9 @@ class Access:
     """Timestamps follow the order of decoding (AVI, raw streams): frames are counted as they leave the decoder."""
     epochs: tuple[tuple[int, int], ...] = ((0, 0),)
     """(number of the first packet, offset of its timestamps) of every stretch between restarts of the timestamps."""
+    damaged: bool = False
+    """The demuxer calls a packet damaged: frames are decoded one by one, since decoders that work on several at once
+    lose the good ones that wait behind it at the end of a file."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ def wrong_call(error: Any) -> str:
     if hasattr(error, "possibilities"):
         near = difflib.get_close_matches(error.option_name, error.possibilities or (), 1)
         text = f"{error.option_name}: no such option" + (f"; did you mean {near[0]}?" if near else "")
+        given = next((w for w in sys.argv[1:] if w.startswith(error.option_name) and Path(w).exists()), "")
+        text = f"{given}: looks like an option; write ./{given}" if given else text
     elif hasattr(error, "option_name"):
         text = f"{error.option_name}: needs a value"
     elif hasattr(error, "param_type"):

@@ -38,6 +38,12 @@ def worth_keeping(r: dict[str, Any]) -> str:
     return f"{faces}; {r['keep_minutes']:.2f} of {r['minutes']:.2f} minutes of footage are worth keeping (faceset cut)"
 
 
+def _reason(failure: dict[str, Any]) -> str:
+    """Why footage failed, after its path."""
+    path, reason = str(failure["path"]), str(failure["reason"])
+    return reason if reason.startswith(f"{path}: ") else f"{path}: {reason}"
+
+
 def cut(r: dict[str, Any]) -> str:
     """Of `cut`."""
     return f"{many(r['cuts'], 'cut')}, {r['keep_minutes']:.2f} of {r['minutes']:.2f} minutes of footage\n{r['out']}"
@@ -45,7 +51,7 @@ def cut(r: dict[str, Any]) -> str:
 
 def curated(r: dict[str, Any]) -> str:
     """Of `curate`: what failed, how much there was, the page."""
-    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
+    lines = [f"failed: {_reason(f)}" for f in r["failed"]]
     lines += [f"note: {note}" for note in r["notes"]]
     skipped = f" ({r['skipped']} skipped: nothing changed)" if r["skipped"] else ""
     lines.append(
@@ -63,7 +69,7 @@ def reported(r: dict[str, Any]) -> str:
 
 def imported(r: dict[str, Any]) -> str:
     """Of `import`."""
-    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
+    lines = [f"failed: {_reason(f)}" for f in r["failed"]]
     pictures, kept = many(r["pictures"], "picture"), many(r["kept"], "face")
     lines.append(f"{pictures} ({r['format']}), {kept} kept, {r['selected']} selected")
     lines += [f"note: {note}" for note in r["notes"]]
@@ -72,15 +78,27 @@ def imported(r: dict[str, Any]) -> str:
 
 def exported(r: dict[str, Any]) -> str:
     """Of `export`: how many faces, and how each came to be."""
-    lines = [f"failed: {f['path']}: {f['reason']}" for f in r["failed"]]
+    lines = [f"failed: {_reason(f)}" for f in r["failed"]]
     ways = {"unchanged": "kept", "cropped from the footage": "from_footage", "cropped from our crops": "from_crops"}
     counts = ", ".join(f"{r[key]} {words}" for words, key in ways.items() if r[key])
     return "\n".join([*lines, f"{many(r['faces'], 'face')} ({counts})", r["out"]])
 
 
+READABLE = 128
+"""Least side of an exported model's crops whose watermark is read in finished videos; see docs/evidence.md."""
+
+
 def exported_model(r: dict[str, Any]) -> str:
     """Of `export --format dfm`."""
-    return f"{r['size']} px, watermark {r['watermark']} in every swap\n{r['out']}\n{r['statement']} (signed statement)"
+    lines = [f"{r['size']} px, watermark {r['watermark']} in every swap"]
+    if found := r["reader"]:
+        lines.append(
+            f"performance read from the crop: swaps of {found['faces']} held-out faces differ from the run's own by "
+            f"{found['levels']:.1f} levels ({found['levels_unread']:.1f} without reading), SSIM {found['ssim']:.3f}"
+        )
+    if r["size"] < READABLE:
+        lines.append(f"the watermark of a {r['size']} px model cannot be read in finished videos; 128 px are needed")
+    return "\n".join([*lines, r["out"], f"{r['statement']} (signed statement)"])
 
 
 def trained(out: Path) -> Any:

@@ -23,6 +23,7 @@ from curate.face.track import region_of
 from curate.footage import video
 from curate.footage.timeline import timeline
 from curate.scores import expression
+from curate.scores.identity import distances
 from curate.scores.lighting import estimate, skin_colours
 from curate.types import Clip, Floats, Frame, Image, Landmarks, Progress, no_progress
 from render import pipeline
@@ -41,6 +42,10 @@ LEAST = 3
 """Frames with a face below which nothing is measured."""
 
 
+Vectors = tuple[tuple[float, ...], ...]
+"""Identity (128,) of each look of one person."""
+
+
 @dataclass(frozen=True)
 class Entrant:
     """One video of the table."""
@@ -51,12 +56,12 @@ class Entrant:
     """The footage that it was made from."""
     span: str | None = None
     """Part of the footage that it shows; None: all."""
-    source: tuple[float, ...] = ()
-    """Identity (128,) of the face that it is to show; empty: unknown."""
+    source: Vectors = ()
+    """Identity (128,) of each look of the face that it is to show; empty: unknown."""
     identifier: str = "dlib"
     """Model of these identities."""
-    target: tuple[float, ...] = ()
-    """Identity (128,) of the face in the footage; empty: the one with the most frames."""
+    target: Vectors = ()
+    """Identity (128,) of each look of the face in the footage; empty: the one with the most frames."""
 
 
 @dataclass
@@ -87,8 +92,8 @@ def of_runs(
         pipeline.render(path, reference, out, options, progress)
         found.append(
             Entrant(
-                path.resolve().name, out, reference, options.span, opened.source.identity, opened.target.identifier,
-                opened.target.identity,
+                path.resolve().name, out, reference, options.span, opened.source.known, opened.target.identifier,
+                opened.target.known,
             )
         )  # fmt: skip
     return found
@@ -116,7 +121,7 @@ def table(entrants: Sequence[Entrant], workers: int = 1, progress: Progress = no
     return rows
 
 
-def _row(entrant: Entrant, people: set[tuple[float, ...]], workers: int, progress: Progress) -> dict[str, Any]:
+def _row(entrant: Entrant, people: set[Vectors], workers: int, progress: Progress) -> dict[str, Any]:
     from curate.extract.follow import follow
 
     clip, other = video.probe(entrant.video), video.probe(entrant.reference)
@@ -254,7 +259,7 @@ def _acted(found: Sequence[Landmarks]) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def _identity(readings: _Readings, entrant: Entrant, people: set[tuple[float, ...]]) -> dict[str, float]:
+def _identity(readings: _Readings, entrant: Entrant, people: set[Vectors]) -> dict[str, float]:
     """Retrieval of the source among the people at hand, and the distance to the footage's face."""
     if not readings.vectors:
         return {}
@@ -263,6 +268,6 @@ def _identity(readings: _Readings, entrant: Entrant, people: set[tuple[float, ..
     others = [person for person in people if person != entrant.source]
     if not entrant.source or not others:
         return row
-    near = np.linalg.norm(own - np.array(entrant.source), axis=1)
-    far = np.min([np.linalg.norm(own - np.array(person), axis=1) for person in others], axis=0)
+    near = distances(own, np.array(entrant.source)).min(axis=1)
+    far = np.min([distances(own, np.array(person)).min(axis=1) for person in others], axis=0)
     return row | {"identity_top1": float((near < far).mean()), "identity_margin": float((far - near).mean())}

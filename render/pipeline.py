@@ -232,6 +232,8 @@ def _runs(paths: Sequence[Path], options: RenderOptions) -> list[Run]:
 
 def _opened(footage: Path, options: RenderOptions) -> tuple[Clip, FootageFormat, Coding]:
     """The footage, which can be rendered; its format and the coding."""
+    if footage.is_dir():
+        raise UsageError(f"--footage {footage}: is a folder; give a video")
     clip = video.probe(footage)
     if clip.kind != "video":
         raise UsageError(f"--footage {footage}: photos cannot be rendered; give a video")
@@ -309,17 +311,19 @@ def _located(wanted: plan.Plan, runs: Sequence[Run], workers: int, progress: Pro
         near = line.times[max(wanted.first - 4 * RADIUS, 0) : wanted.end + 4 * RADIUS]
         start, end = (float((time - line.times[0]) * line.base) for time in (near[0], near[-1] + 1))
     found = follow_people(
-        Path(clip.path), [run.target.identity or None for run in runs], workers=workers, progress=progress,
+        Path(clip.path), [run.target.known or None for run in runs], workers=workers, progress=progress,
         start=start, end=end, calibrated=[None if run.drive is None else run.drive.calibrated() for run in runs],
         again=wanted.settings.faces == "all", identifier=runs[0].target.identifier, lut=clip.lut,
     )  # fmt: skip
     for run, face in zip(runs, found, strict=True):
         name, rows = run.target.subject.name, face.rows
         if not len(rows):
-            raise WorkError(f"{clip.path}: no frame shows the face of {name}; check that it is the right clip")
+            raise WorkError(
+                f"{clip.path}: no frame shows the face of {name}; check that it is the right clip, and upright"
+            )
         if run.drive is not None:
             rows["scores"] = list(run.drive.counted(scores_of(rows)))
-        inside = int(rows["frame"].between(wanted.first, wanted.end - 1).sum())
+        inside = int(rows.loc[rows["frame"].between(wanted.first, wanted.end - 1), "frame"].nunique())
         log.info("%s: %d of %d frames show the face of %s", clip.name, inside, wanted.end - wanted.first, name)
     return found
 

@@ -136,7 +136,10 @@ def beyond(folder: Path, runs: Sequence[Run]) -> tuple[str, ...]:
 def of_footage(clip: Clip) -> tuple[str, ...]:
     """Notes on the footage that hold for the render as well: of the frames, log curves and alpha."""
     kept = [note for note in clip.notes if "alpha channel" in note or (note == LOOKS_LOG and not clip.lut)]
-    return (*timeline(Path(clip.path)).notes, *kept)
+    notes = (*timeline(Path(clip.path)).notes, *kept)
+    for note in notes:
+        log.warning("%s: %s", clip.path, note)
+    return notes
 
 
 def notes_of(
@@ -151,8 +154,6 @@ def notes_of(
             f"{frames - len(times)} of {many(frames, 'announced frame')} cannot be decoded; the frame before each is "
             "shown for longer instead"
         )
-    if made.clip.announced > made.clip.frames and made.end == made.clip.frames:
-        notes.append(f"the footage announces {many(made.clip.announced, 'frame')} but contains {made.clip.frames}")
     for number, (faces, swapped) in enumerate(counts):
         if swapped < 0.5 * faces:
             whose = f" of {made.person(number).run}" if made.others else ""

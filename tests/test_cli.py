@@ -119,6 +119,13 @@ def test_the_parser_speaks_as_the_rest_does(capsys, call: str, line: str) -> Non
     assert refused(capsys, verb, *places, *rest) == (2, f"faceset: {line}")
 
 
+def test_a_name_that_looks_like_an_option_gets_advice(capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-zq.mp4").write_text("")
+    line = "faceset: -zq.mp4: looks like an option; write ./-zq.mp4 (see faceset curate --help)"
+    assert refused(capsys, "curate", "-zq.mp4", "--out", "a") == (2, line)
+
+
 def test_numbers_agree_with_their_nouns_and_paths_are_quoted() -> None:
     assert [many(n, "face") for n in (0, 1, 1234)] == ["0 faces", "1 face", "1,234 faces"]
     assert many(1, "entry", "entries") == "1 entry" and many(2, "entry", "entries") == "2 entries"

@@ -12,6 +12,7 @@ import math
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from curate.runtime.files import file_sha256
 from curate.types import Progress, no_progress
 from train import checkpoint, page
 from train.config import TrainConfig
+from train.folder_lock import held
 from train.health import MAX_REWINDS, DivergedError, diverged, is_memory, is_read
 from train.identity import Judge, judge_for
 from train.journal import Journal
@@ -113,7 +115,7 @@ def train(
     config = with_batch_of(out, config) if resume else config
     check_people(facesets, open_run(out) if resume else None)
     accelerator = make_accelerator(config)
-    with together(accelerator):
+    with together(accelerator), held(out) if accelerator.is_main_process else nullcontext():
         old = prepare(out, config, subjects, resume, force) if accelerator.is_main_process else None
         accelerator.wait_for_everyone()
         begun_before = open_run(out) if resume and is_run(out) else None

@@ -94,7 +94,7 @@ def _shown(folder: Path) -> list[Path]:
 
 
 def _without(side: SideInfo) -> SideInfo:
-    """The hash of the name, the basis and the hashes; no identity vector, names of clips, document or folder."""
+    """The hash of the name, the basis and the hashes; no identity vectors, names of clips, document or folder."""
     subject = Subject(forgotten_name(side.subject.name), side.subject.basis, None, side.subject.evidence_sha256)
     clips = tuple((forgotten_name(name), sha256) for name, sha256 in side.clips)
-    return replace(side, subject=subject, clips=clips, identity=(), folder="")
+    return replace(side, subject=subject, clips=clips, identity=(), looks=(), folder="")

@@ -15,6 +15,7 @@ from curate.dataset.faceset import Faceset
 from curate.errors import MissingError, WorkError
 from curate.face import align
 from curate.face.backends import IDENTIFIERS, Identifier, make
+from curate.scores.identity import distances
 from curate.types import Floats, Image
 from train.config import TrainConfig
 from train.data import Side
@@ -30,7 +31,7 @@ class Judge:
     identifier: Identifier
     source: Floats
     target: Floats
-    """(128,) mean identity vector of either faceset's kept faces."""
+    """(L, 128) mean identity vector of each look of either faceset's subject; the nearest counts."""
     crops: tuple[Image, ...]
     landmarks: tuple[Floats, ...]
     """(478, 3) or (68, 3) in each crop's pixels."""
@@ -48,7 +49,7 @@ class Judge:
         swaps = [paste(model, crop, size, device, own) for crop, own in zip(self.crops, scores, strict=True)]
         chips = [self.identifier.chip(s, points) for s, points in zip(swaps, self.landmarks, strict=True)]
         vectors = np.stack([self.identifier.identify(chip) for chip in chips])
-        own, other = (np.linalg.norm(vectors - mean, axis=1) for mean in (self.source, self.target))
+        own, other = (distances(vectors, looks).min(axis=1) for looks in (self.source, self.target))
         return {
             "nearer": float((own < other).mean()),
             "identity_source": float(own.mean()),
@@ -80,7 +81,7 @@ def judge_for(
     places = np.unique(np.linspace(0, len(held) - 1, min(config.identity, len(held))).round().astype(int))
     rows = side.rows.iloc[held[places]]
     try:
-        source, target = facesets["source"].identity(), facesets["target"].identity()
+        source, target = facesets["source"].looks(), facesets["target"].looks()
         names = {faceset.settings.identifier for faceset in facesets.values()}
         if len(names) > 1:
             raise WorkError(f"the two facesets were made with --identifier {' and '.join(sorted(names))}")

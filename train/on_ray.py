@@ -21,6 +21,7 @@ from curate.errors import MissingError, WorkError
 from curate.runtime.files import atomic
 from train.config import TrainConfig, from_json
 from train.fit import Summary, train
+from train.folder_lock import held
 from train.people import check_people
 from train.run import is_run, open_run
 from train.start import check_call, check_free, clear
@@ -57,10 +58,11 @@ def train_on_ray(
         consent.require(faceset.subject, str(faceset.folder))
     check_call(facesets, config, resume, force, init)
     check_people(facesets, open_run(out) if resume else None)
-    if not resume:
-        check_free(out, force)
-    if force:  # only now: a call that is refused leaves the old run as it is
-        clear(out)
+    with held(out):
+        if not resume:
+            check_free(out, force)
+        if force:  # only now: a call that is refused leaves the old run as it is
+            clear(out)
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
     settings: dict[str, Any] = {"config": config.to_json(), "places": [str(p.resolve()) for p in (source, target, out)]}

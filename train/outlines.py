@@ -55,15 +55,19 @@ class Outlines:
 
     def plain(self, marks: NDArray[np.floating]) -> Tensor:
         """(N, len(MAPS), size, size) uint8 outlines of landmarks (N, P, 3) in units of the crop's side, as they are."""
-        if self.points == 68 and marks.shape[1] == COUNT:
-            marks = marks[:, [*JAW_OF_68, *MESH_OF_68]]
-        return maps_of(marks, self.size)
+        return maps_of(self.points_of(marks), self.size)
 
     def carried(self, marks: NDArray[np.floating]) -> Tensor:
         """As `plain`, of the target's landmarks carried over to the source's face."""
-        if self.source is None or self.target is None or marks.shape[1] != COUNT:
-            return self.plain(marks)
-        return self.plain(carried(marks, self.target, self.source))
+        return maps_of(self.points_of(marks, carry=True), self.size)
+
+    def points_of(self, marks: NDArray[np.floating], carry: bool = False) -> NDArray[np.floating]:
+        """Landmarks as they are drawn: carried over to the source's face if asked, 68 of 478 if the run has 68."""
+        if carry and self.source is not None and self.target is not None and marks.shape[1] == COUNT:
+            marks = carried(marks, self.target, self.source)
+        if self.points == 68 and marks.shape[1] == COUNT:
+            marks = marks[:, [*JAW_OF_68, *MESH_OF_68]]
+        return marks
 
 
 def draw(points: NDArray[np.floating], size: int) -> NDArray[np.uint8]:

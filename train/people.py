@@ -19,12 +19,13 @@ log = logging.getLogger(__name__)
 def check_people(facesets: Mapping[str, Faceset], run: Run | None) -> None:
     """Raise UsageError if a faceset shows another person than the run to be resumed; warn where both sides are one.
 
-    Nothing is compared where a side has no identity vector, or one of another identity model.
+    The nearest of their looks are compared; nothing is where a side has no identity vector, or one of another identity
+    model.
     """
     looks = {name: _looks(faceset) for name, faceset in facesets.items()}
     for name, side in (("source", run.source), ("target", run.target)) if run is not None else ():
-        alike = side.identity and side.identifier == facesets[name].settings.identifier
-        apart = _apart(looks[name], [side.identity] if alike else [])
+        alike = side.identifier == facesets[name].settings.identifier
+        apart = _apart(looks[name], side.known if alike else ())
         if apart is not None and apart >= SAME_PERSON:
             raise UsageError(
                 f"--resume: {facesets[name].folder} shows another person than the {name} of this run (identity "
@@ -41,12 +42,12 @@ def check_people(facesets: Mapping[str, Faceset], run: Run | None) -> None:
 
 
 def _looks(faceset: Faceset) -> list[Sequence[float]]:
-    """Vectors that stand for the subject: the mean of its faces, and the looks of its anchor."""
+    """Vectors that stand for the subject: the means of its faces in each look, and the looks of its anchor."""
     try:
-        mean = faceset.identity().tolist()
+        means: list[Sequence[float]] = faceset.looks().tolist()
     except WorkError:
         return []
-    return [mean, *(faceset.anchor.looks if faceset.anchor is not None else ())]
+    return [*means, *(faceset.anchor.looks if faceset.anchor is not None else ())]
 
 
 def _apart(some: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> float | None:

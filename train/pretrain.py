@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from train.crop_cache import channels
 from train.data import Side, load_side, usable_rows
 from train.drive import drive_of
 from train.fit import Summary, finish, fit, summary
+from train.folder_lock import held
 from train.model import SIDES, parameter_counts
 from train.outlines import Outlines
 from train.processes import from_main, together
@@ -60,7 +62,7 @@ def pretrain(
     _check(facesets, resume, force)
     everyone = _everyone(subjects)
     accelerator = make_accelerator(config)
-    with together(accelerator):
+    with together(accelerator), held(out) if accelerator.is_main_process else nullcontext():
         old = None
         if accelerator.is_main_process:
             old = prepare(out, config, dict.fromkeys(SIDES, everyone), resume, force)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +29,12 @@ PATIENCE = timedelta(hours=4)
 Processes that have failed are noticed otherwise, see `together`."""
 POLL = 1.0
 """Seconds between two looks for a failure in another process."""
+
+
+def leave() -> None:
+    """Leave the group of processes: threads of it that still run as Python ends would abort the process."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def from_main(accelerator: Accelerator, values: list[float]) -> list[float]:
@@ -80,9 +87,12 @@ def together(accelerator: Accelerator) -> Iterator[None]:
         reason = str(error) if isinstance(error, FacesetError) else f"{type(error).__name__}: {error}"
         over.set()
         store.set(key[0], f"process {accelerator.process_index}: {reason}")
+        if accelerator.is_main_process:
+            time.sleep(2 * POLL)  # it may keep the store, in which the others look
         raise
     finally:
         over.set()
+        watch.join(POLL)  # a thread that still reads the store as the process ends aborts it
 
 
 def _watch(store: Any, key: str, over: threading.Event) -> None:

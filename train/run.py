@@ -2,6 +2,7 @@
 
 RUN/run.json            format, config, both sides (subject, clips, hashes, identity), held-out faces, results
 RUN/model.safetensors   the moving average of the weights at the end
+RUN/reader.safetensors  what `faceset export` learnt for programs without landmarks, see train/reader.py
 RUN/checkpoints/        see train/checkpoint.py
 RUN/log.csv  RUN/tensorboard/  RUN/previews/step-N.png  RUN/reports/training.html
 RUN/cache/              the decoded crops; may be deleted and is made again
@@ -40,7 +41,8 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 RECORDED = ("scores", "outlines")
 """Ways to drive a network that have a record in run.json, in order of `Run.drive` and `Run.outlines`."""
-OWN = ("run.json", "model.safetensors", "log.csv", "checkpoints", "previews", "cache", "tensorboard", "reports")
+OWN = ("run.json", "model.safetensors", "reader.safetensors", "log.csv", "checkpoints", "previews", "cache",
+       "tensorboard", "reports")  # fmt: skip
 """Names of a run's own files; --force removes these and nothing else."""
 
 
@@ -60,7 +62,14 @@ class SideInfo:
     folder: str = ""
     """Folder of the faceset at the time."""
     identifier: str = "dlib"
-    """Identity model that gave `identity`."""
+    """Identity model that gave `identity` and `looks`."""
+    looks: tuple[tuple[float, ...], ...] = ()
+    """Mean identity vector of each look, 128 numbers each; empty if there is none, or an older version wrote it."""
+
+    @property
+    def known(self) -> tuple[tuple[float, ...], ...]:
+        """The vectors that stand for the subject: one for each look, or the mean; empty if the faceset had none."""
+        return self.looks or ((self.identity,) if self.identity else ())
 
 
 @dataclass(frozen=True)
@@ -180,9 +189,10 @@ def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:
     """Record of one side for run.json."""
     try:
         identity = tuple(float(v) for v in faceset.identity())
+        looks = tuple(tuple(float(v) for v in look) for look in faceset.looks())
     except WorkError as error:
         log.warning("%s; a render from this run cannot tell this subject's faces from others", error)
-        identity = ()
+        identity, looks = (), ()
     digest = file_sha256(faceset.folder / MANIFEST)
     return SideInfo(
         subject,
@@ -192,6 +202,7 @@ def describe(faceset: Faceset, subject: Subject, faces: int) -> SideInfo:
         faces,
         str(faceset.folder.resolve()),
         faceset.settings.identifier,
+        looks,
     )
 
 

@@ -21,6 +21,7 @@ from train.clarity import clarity
 from train.config import TrainConfig, check_resume, flag
 from train.data import Side, load_side, usable_rows
 from train.drive import EXPRESSION, Drive, drive_of
+from train.folder_lock import is_ours
 from train.gaps import by_gaps
 from train.model import SIDES, parameter_counts
 from train.outlines import Outlines
@@ -81,7 +82,7 @@ def prepare(out: Path, config: TrainConfig, subjects: dict[str, Subject], resume
 
 def check_free(out: Path, force: bool) -> None:
     """Raise UsageError where a run cannot be written to `out`: --force replaces a run, and no other folder."""
-    if not out.is_dir() or all(p.name == "cache" for p in out.iterdir()):
+    if not out.is_dir() or all(p.name == "cache" or is_ours(p) for p in out.iterdir()):
         return
     if not is_run(out) or (out / MANIFEST).exists():
         raise UsageError(f"--out {out} already exists and is not a run: give another folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from train.measure import Evaluation
 from train.meeting import own_store
 from train.memory import estimate
 from train.model import SIDES, Swap, build, parameter_counts, share_decoder
-from train.processes import PATIENCE, check_equal, newest, same_everywhere
+from train.processes import PATIENCE, check_equal, leave, newest, same_everywhere
 from train.run import Run, is_run, load_swapper, open_run, resolve_device
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         log.info("%s", advice)
     if store := own_store(PATIENCE):
         PartialState(cpu=device.type == "cpu", timeout=PATIENCE, **store)
+    atexit.register(leave)
     return Accelerator(
         cpu=device.type == "cpu",
         mixed_precision="no" if precision == "fp32" else precision,

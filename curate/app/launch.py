@@ -51,14 +51,19 @@ faces are on the map."""
 ADDRESS = "127.0.0.1"
 
 
-def load(folders: Sequence[Path]) -> list[str]:
+Ask = Callable[[str], bool]
+"""Asks the user a question that is answered with yes or no."""
+
+
+def load(folders: Sequence[Path], ask: Ask | None = None) -> list[str]:
     """A persistent FiftyOne dataset for every faceset; their names, in order.
 
-    Only faces with a crop are in it. Unchanged facesets are not read again; changed ones are refreshed in place.
+    Only faces with a crop are in it. Unchanged facesets are not read again; changed ones are refreshed in place. Faces
+    that were deleted in the App are banned, or shown again where `ask` is there and answers no.
     Raises UsageError for a folder that is no faceset, WorkError where there is nothing to load or the database does not
     start, MissingError without FiftyOne or a database server.
     """
-    loaded = _load_all(folders)
+    loaded = _load_all(folders, ask)
     try:
         for dataset, drawing in loaded:
             finish(dataset, drawing)
@@ -67,7 +72,7 @@ def load(folders: Sequence[Path]) -> list[str]:
     return [dataset.name for dataset, _ in loaded]
 
 
-def _load_all(folders: Sequence[Path]) -> list[tuple[Any, Drawing | None]]:
+def _load_all(folders: Sequence[Path], ask: Ask | None) -> list[tuple[Any, Drawing | None]]:
     """A dataset for every faceset, and its map where one is still being drawn."""
     facesets = [open_faceset(folder) for folder in folders]
     for faceset in facesets:
@@ -80,7 +85,7 @@ def _load_all(folders: Sequence[Path]) -> list[tuple[Any, Drawing | None]]:
     loaded: list[tuple[Any, Drawing | None]] = []
     try:
         for faceset in facesets:
-            loaded.append(_load(fo, faceset))
+            loaded.append(_load(fo, faceset, ask))
     except BaseException:
         _close(loaded)
         raise
@@ -156,26 +161,26 @@ def dataset_name(folder: Path) -> str:
     return f"{resolved.name}-{hashlib.sha256(os.fsencode(resolved)).hexdigest()[:6]}"
 
 
-def _load(fo: Any, faceset: Faceset) -> tuple[Any, Drawing | None]:
+def _load(fo: Any, faceset: Faceset, ask: Ask | None) -> tuple[Any, Drawing | None]:
     name = dataset_name(faceset.folder)
     made_cache_folder()
     with FileLock(cache_folder() / f".app-{name[-1]}.lock"):
         fresh = not fo.dataset_exists(name)
         dataset = fo.Dataset(name, persistent=True) if fresh else fo.load_dataset(name)
         try:
-            return dataset, refresh(dataset, faceset)
+            return dataset, refresh(dataset, faceset, ask)
         except BaseException:
             if fresh:
                 dataset.delete()
             raise
 
 
-def refresh(dataset: Any, faceset: Faceset) -> Drawing | None:
+def refresh(dataset: Any, faceset: Faceset, ask: Ask | None = None) -> Drawing | None:
     """Load what has changed since the dataset was made of the faceset's files; the map, if it has to be drawn.
 
     The map takes longest, in a process of its own: the dataset can be used before `finish` shows it.
     """
-    deleted = _ban_deleted(dataset, faceset)
+    deleted = _ban_deleted(dataset, faceset, ask)
     before, now = dict(dataset.info.get(INFO, {})), _fingerprint(faceset)
     changed = {k for k in before.keys() | now.keys() if before.get(k) != now.get(k)}
     changed |= {"faces"} if deleted else set()
@@ -201,21 +206,28 @@ def refresh(dataset: Any, faceset: Faceset) -> Drawing | None:
     return drawing
 
 
-def _ban_deleted(dataset: Any, faceset: Faceset) -> int:
-    """Number of faces whose samples were deleted in the App since it was loaded: they are banned, and shown again."""
+def _ban_deleted(dataset: Any, faceset: Faceset, ask: Ask | None) -> int:
+    """Number of faces whose samples were deleted in the App since it was loaded: they are shown again, and banned.
+
+    Not banned where `ask` answers no.
+    """
     before = dataset.info.get(INFO)
     if not before or before.get("faces") != _fingerprint(faceset)["faces"]:
         return 0
     table = faceset.table(["face_id", "crop"])
     shown = table.loc[table["crop"].notna() & (table["crop"] != ""), "face_id"]
     gone = sorted(set(shown) - set(dataset.values("face_id")))
-    if gone:
-        with lock(faceset):
-            pins.change_pins(faceset, ban=gone)
-        log.warning(
-            "%s: %d faces that were deleted in the App are banned; run faceset select %s to select others, or "
-            "faceset select %s --free ID to allow one again", dataset.name, len(gone), faceset.folder, faceset.folder,
-        )  # fmt: skip
+    if not gone:
+        return 0
+    if ask is not None and not ask(f"{faceset.folder}: {len(gone)} faces were deleted in the App. Never select them?"):
+        log.warning("%s: %d faces that were deleted in the App are shown again", dataset.name, len(gone))
+        return len(gone)
+    with lock(faceset):
+        pins.change_pins(faceset, ban=gone)
+    log.warning(
+        "%s: %d faces that were deleted in the App are banned; run faceset select %s to select others, or faceset "
+        "select %s --free ID to allow one again", dataset.name, len(gone), faceset.folder, faceset.folder,
+    )  # fmt: skip
     return len(gone)
 
 
@@ -274,18 +286,19 @@ def launch(
     wait: bool = True,
     clips: bool = False,
     opened: Callable[[str], None] | None = None,
+    ask: Ask | None = None,
 ) -> str:
     """Load the facesets, with `clips` also their footage, and start the App, reachable from this machine only.
 
     Returns its address, which contains the token that the guard asks for (`curate.app.guard`).
 
     Opens a browser where there is one to open. `wait` blocks until Ctrl-C, then ends the App; without it the App runs
-    until the process ends. `opened` is called with the address as soon as it can be used. Raises UsageError for a port
-    that is out of range or taken, else as `load`.
+    until the process ends. `opened` is called with the address as soon as it can be used; `ask` as in `load`. Raises
+    UsageError for a port that is out of range or taken, else as `load`.
     """
     check_port(port)
     wait_for_port(port)
-    loaded = _load_all(folders)
+    loaded = _load_all(folders, ask)
     first = loaded[0][0]
     page = f"http://{ADDRESS}:{port}/datasets/{quote(first.name, safe='')}?{guard.TOKEN}="
     token, ticket = secrets.token_urlsafe(24), secrets.token_urlsafe(24)

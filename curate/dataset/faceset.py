@@ -155,14 +155,30 @@ class Faceset:
 
     def identity(self) -> NDArray[np.float32]:
         """(128,) mean identity vector of the subject's kept faces."""
-        total, count = np.zeros(IDENTITY), 0
+        total, count = self._sums()
+        return np.asarray(total.sum(axis=0) / count.sum(), np.float32)
+
+    def looks(self) -> NDArray[np.float32]:
+        """(L, 128) mean identity vector of the kept faces of each look: of those that are nearest to it."""
+        total, count = self._sums()
+        return np.asarray(total[count > 0] / count[count > 0, None], np.float32)
+
+    def _sums(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Sums (L, 128) of the kept faces' vectors by the nearest look of the anchor, and how many (L,) they are."""
+        known = self.anchor is not None and self.anchor.identifier == self.settings.identifier
+        looks = np.array(self.anchor.looks if self.anchor is not None and known else [[0.0] * IDENTITY])
+        total, count = np.zeros(looks.shape), np.zeros(len(looks), np.int64)
         with self._table_there():
             for rows in read_groups(self.table_path, ["identity", "kept"], table_schema(), KNOWN):
                 vectors = stacked(self.table_path, rows.filter(rows["kept"])["identity"].drop_null(), IDENTITY)
-                total, count = total + vectors.sum(axis=0, dtype=np.float64), count + len(vectors)
-        if not count:
+                apart = np.stack([np.linalg.norm(vectors - look, axis=1) for look in looks], axis=1)
+                nearest = apart.argmin(axis=1)
+                for look in range(len(looks)):
+                    total[look] += vectors[nearest == look].sum(axis=0, dtype=np.float64)
+                count += np.bincount(nearest, minlength=len(looks))
+        if not count.any():
             raise WorkError(f"{self.folder} has no kept face with an identity vector")
-        return (total / count).astype(np.float32)
+        return total, count
 
     def save(self) -> None:
         """Write the manifest."""
@@ -345,6 +361,7 @@ def write_selection(
     """
     table = selection_file.to_arrow(rows, {selection_file.OPTIONS: options, selection_file.OUTCOME: outcome})
     write_table(faceset.selection_path, table)
+    (faceset.folder / selection_file.LAST).unlink(missing_ok=True)
 
 
 def write_faces(faceset: Faceset, pieces: Iterable[pa.Table]) -> None:

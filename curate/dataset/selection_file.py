@@ -13,12 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import WorkError
+from curate.runtime.files import atomic
 from curate.safe_io import DAMAGED, one_line, read_parquet
 from curate.schema import SELECTION_SCHEMA
 from curate.words import quoted
 
 OPTIONS, OUTCOME = b"faceset.options", b"faceset.outcome"
 """Keys of the metadata."""
+LAST = "last-selection.json"
+"""File with OPTIONS of a selection that was removed because the faces are others now."""
 LATER = ("group", "reason_kind", "coverage")
 """Columns that files of earlier versions lack."""
 _KINDS = (("pinned", "pinned"), ("near-duplicate", "near-duplicate"), ("more", "more"), ("covers", "new"))
@@ -53,6 +56,28 @@ def read_metadata(path: Path, key: bytes) -> dict[str, Any]:
     except DAMAGED as error:
         raise WorkError(f"{path} is damaged ({one_line(error)}): {_again(path)}") from None
     return found
+
+
+def void(path: Path) -> None:
+    """Remove the file; OPTIONS are kept in LAST beside it, so that the next selection is made as this one was."""
+    try:
+        options = read_metadata(path, OPTIONS) if path.is_file() else {}
+    except WorkError:  # a damaged selection says nothing
+        options = {}
+    if options:
+        with atomic(path.with_name(LAST)) as temporary:
+            temporary.write_text(json.dumps(options, indent=1) + "\n", encoding="utf-8")
+    path.unlink(missing_ok=True)
+
+
+def last_options(path: Path) -> dict[str, Any]:
+    """OPTIONS of the file, or of the one that was last there; empty where there was none or it is damaged."""
+    try:
+        if path.is_file():
+            return read_metadata(path, OPTIONS)
+        return dict(json.loads(path.with_name(LAST).read_text(encoding="utf-8")))
+    except (WorkError, *DAMAGED):
+        return {}
 
 
 def to_arrow(rows: pd.DataFrame, metadata: Mapping[bytes, Mapping[str, Any] | None]) -> pa.Table:

@@ -7,6 +7,7 @@ sentence with its time and reason.
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,15 @@ from pathlib import Path
 from curate.dataset.faceset import Faceset
 from curate.extract.segment import part_info
 from curate.footage.flat import NOTE as LOOKS_LOG
+from curate.footage.opening import plain_name
 from curate.footage.reader import Account, Gap, Size, unpacked
 from curate.types import Clip
 from curate.words import are, many
 
 SHOWN = 4
 """Gaps that a sentence names."""
+INVERTED = 2, 0.25
+"""Least number and share of upside-down faces among those that were checked."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def of_clip(clip: Clip, parts: Sequence[Path]) -> Frames:
     if clip.end is None:
         announced += max(clip.announced - clip.frames, 0)
     said = [note for note in clip.notes if not (clip.lut and note == LOOKS_LOG)]
-    notes = [*said, *_missing(clip, gaps, announced), *_changes(sizes)]
+    notes = [*said, *_missing(clip, gaps, announced), *_changes(sizes), *_upside_down(clip, stored)]
     return Frames(
         announced,
         sum(account.decoded for account in stored),
@@ -72,9 +76,25 @@ def _missing(clip: Clip, gaps: Sequence[Gap], announced: int) -> list[str]:
 
 
 def _named(gap: Gap) -> str:
-    reason = "the decoder calls them damaged" if gap.damaged else "the decoder gives no picture"
+    them = "it" if gap.frames == 1 else "them"
+    reason = f"the decoder calls {them} damaged" if gap.damaged else "the decoder gives no picture"
     time = f"at {gap.first:.2f} s" if gap.frames == 1 else f"{gap.first:.2f}-{gap.last:.2f} s"
     return f"{time} ({gap.frames}: {reason})"
+
+
+def _upside_down(clip: Clip, stored: Sequence[Account]) -> list[str]:
+    """A sentence if many faces that were checked are read better upside down."""
+    looks, inverted = sum(a.looks for a in stored), sum(a.inverted for a in stored)
+    if inverted < max(INVERTED[0], INVERTED[1] * looks):
+        return []
+    found = f"{inverted} of {many(looks, 'face')} that were checked {are(inverted)} read better so"
+    said = f"its faces look upside down ({found}); if they are, landmarks and crops are wrong: turn"
+    if clip.kind == "photos":
+        return [f"{said} the photos and curate them again"]
+    path = Path(clip.path)
+    names = plain_name(path), plain_name(path.with_name(f"{path.stem}-upright.mov"))
+    command = shlex.join(["ffmpeg", "-display_rotation", "180", "-i", names[0], "-c", "copy", names[1]])
+    return [f"{said} it and curate the result: {command}"]
 
 
 def _changes(sizes: Sequence[Size]) -> list[str]:

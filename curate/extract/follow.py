@@ -23,7 +23,7 @@ from curate.extract.tracks import DISSOLVE, cuts
 from curate.face.track import SAME_FACE, overlap
 from curate.footage.video import probe
 from curate.settings import Settings
-from curate.types import Progress, no_progress
+from curate.types import Looks, Progress, no_progress
 
 COLUMNS = [
     "face_id", "frame", "time", "shot", "track", "x", "y", "width", "height", "yaw", "pitch", "roll",
@@ -48,7 +48,7 @@ class Followed(NamedTuple):
 
 def follow(
     video: Path,
-    identity: Sequence[float] | NDArray[np.floating] | None,
+    identity: Looks | None,
     workers: int = 1,
     progress: Progress = no_progress,
     start: float | None = None,
@@ -60,10 +60,11 @@ def follow(
 ) -> Followed:
     """One person's face in every frame; with `again` each time that it is seen there.
 
-    A face continues into a dissolve until its half. `identity` (128,) picks the person; None: the one with the most
-    faces. `start` and `end`, in seconds from the first frame, limit it. `calibrated`: the person's own neutral and
-    zero, if more footage than this is known. `identifier`: the identity model that gave `identity`. `lut`: colour table
-    that the footage is read through. No row at all when nobody, or nobody like the identity, is seen.
+    A face continues into a dissolve until its half. `identity`, (128,) or (L, 128) for several looks, picks the person;
+    None: the one with the most faces. `start` and `end`, in seconds from the first frame, limit it. `calibrated`: the
+    person's own neutral and zero, if more footage than this is known. `identifier`: the identity model that gave
+    `identity`. `lut`: colour table that the footage is read through. No row at all when nobody, or nobody like the
+    identity, is seen.
     """
     (found,) = follow_people(video, [identity], workers, progress, start, end, [calibrated], again, identifier, lut)
     return found
@@ -71,7 +72,7 @@ def follow(
 
 def follow_people(
     video: Path,
-    identities: Sequence[Sequence[float] | NDArray[np.floating] | None],
+    identities: Sequence[Looks | None],
     workers: int = 1,
     progress: Progress = no_progress,
     start: float | None = None,
@@ -100,12 +101,12 @@ def follow_people(
 
 def _one(
     faceset: Faceset,
-    identity: Sequence[float] | NDArray[np.floating] | None,
+    identity: Looks | None,
     own: Own | None,
     workers: int,
     again: bool,
 ) -> pd.DataFrame:
-    references = () if identity is None else (tuple(float(v) for v in identity),)
+    references = () if identity is None else tuple(tuple(float(v) for v in look) for look in np.atleast_2d(identity))
     faceset = faceset.changed(references=references, anchor=None, persons=())
     try:
         build(faceset, workers, calibrated=own)

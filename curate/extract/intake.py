@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -90,6 +91,8 @@ def _expand(text: str) -> Sequence[Footage | Far]:
 
 def _probe(wanted: Footage | Far) -> Clip:
     if isinstance(wanted, Footage):
+        if wanted.path.is_symlink() and not wanted.path.exists():
+            raise FootageError(f"{wanted.path}: is a link to {os.readlink(wanted.path)}, which does not exist")
         return probe(wanted.path, wanted.start, wanted.end)
     clip = replace(probe(remote.fetch(wanted.url), wanted.start, wanted.end), path=wanted.url)
     remote.make_room(clip)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from curate.dataset import mirror
+from curate.dataset import mirror, selection_file
 from curate.dataset.consent import make_subject
 from curate.dataset.faceset import Faceset, check_new, create, is_faceset, open_faceset
 from curate.dataset.lock import lock
@@ -290,7 +290,7 @@ def split_person(faceset: Faceset, person: int) -> Faceset:
     """The faceset with `same_person` lowered until this person comes apart into two, each a tenth of it or more.
 
     Where it is the subject, the larger half is the subject from then on. Raises UsageError where it does not come
-    apart at 0.1 or above. The selection, now void, is removed.
+    apart at 0.1 or above. The selection, now void, is removed; its options stay.
     """
     with lock(faceset):
         limit, larger = anchor.parted(faceset, person)
@@ -304,7 +304,7 @@ def split_person(faceset: Faceset, person: int) -> Faceset:
 def choose_person(faceset: Faceset, persons: tuple[int, ...]) -> Faceset:
     """The faceset with these people of its table as its subject, a look each, and its table remade.
 
-    The selection, now void, is removed. Nothing changes where it is the subject already.
+    The selection, now void, is removed; its options stay. Nothing changes where it is the subject already.
     """
     with lock(faceset):
         kept = faceset.table(["person", "kept"]).query("kept")["person"]
@@ -321,6 +321,6 @@ def _remade(faceset: Faceset, wanted: Faceset) -> Faceset:
     except FacesetError:
         faceset.save()
         raise
-    faceset.selection_path.unlink(missing_ok=True)
+    selection_file.void(faceset.selection_path)
     mirror.removed(faceset.selection_path)
     return open_faceset(faceset.folder)

@@ -137,6 +137,7 @@ def extract_segment(
             _score(row, frame, seen, settings, crops)
             rows.append(row)
             _remember(chips.setdefault(seen.track, Chips()), len(rows) - 1, row, frame, seen, backends.identifier)
+    account.looks, account.inverted = reader.tracker.looks, reader.tracker.inverted
     _identify(rows, chips, reader, backends.identifier)
     _stand_for(rows, reader.read, end)
     _steady(rows, clip)

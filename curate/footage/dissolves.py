@@ -23,6 +23,8 @@ SIZE = (32, 18)
 """Width and height of a trace, pixels."""
 REACHES = (4, 6, 9, 13, 19, 27)
 """Frames from the middle of a transition to the frames it is judged by: half of the shortest to half of the longest."""
+LONGEST = 1.25
+"""Longest transition relative to the frames it is judged by: others reach into frames that were not looked at."""
 LEAST = 10.0
 """Root mean square difference (0..255) of these two frames, at least."""
 WIDE = 0.35
@@ -88,7 +90,8 @@ def blended(traces: NDArray[np.uint8]) -> NDArray[np.bool_]:
             share, explained = _shares(span)
             if explained and _differ(span[0], span[-1]):
                 begin, end = _extent(share)
-                found[max(middle - reach + begin, 0) : middle - reach + end] = True
+                if end - begin <= LONGEST * len(span):
+                    found[max(middle - reach + begin, 0) : middle - reach + end] = True
     return _sharpened(pictures, found)
 
 

@@ -79,4 +79,9 @@ def photos(folder: Path) -> list[Path]:
 
 def _visible(folder: Path) -> list[Path]:
     """Files of a folder, sorted, without hidden ones: `._clip.mp4` is what macOS keeps about clip.mp4, no video."""
-    return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file())
+    return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and (p.is_file() or _dangling(p)))
+
+
+def _dangling(path: Path) -> bool:
+    """Whether a link points to nothing: that is a failure, not a file that is left out."""
+    return path.is_symlink() and not path.exists()

@@ -26,10 +26,9 @@ from curate.types import Clip, Failure, Frame, Image, Segment
 log = logging.getLogger(__name__)
 
 EXTRA = "pip install 'faceset[heif]'"
+NO_PICTURE = "it is no picture that can be decoded"
 PER_SEGMENT = 200
-JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
-TAIL = 1 << 16
-"""Bytes at the end of a JPEG file in which its end mark must lie: cameras append thumbnails and tables."""
+JPEG_START, JPEG_SCAN, JPEG_END = b"\xff\xd8", 0xDA, b"\xff\xd9"
 
 
 @dataclass(frozen=True)
@@ -85,19 +84,28 @@ def read(path: Path) -> Image:
         suffix = path.suffix.lower()
         if suffix in HEIF_SUFFIXES | PILLOW_SUFFIXES:
             return _by_pillow(path, data, suffix in HEIF_SUFFIXES)
-        if data[:2] == JPEG_START and JPEG_END not in data[-TAIL:]:
+        if data[:2] == JPEG_START and JPEG_END not in data[_scan(data) :]:
             raise ValueError("it is cut short")
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
-            raise ValueError("it is no picture that can be decoded")
+            raise ValueError(NO_PICTURE)
     except DAMAGED as error:
         raise FootageError(f"{path}: cannot be read as a photo ({one_line(error)})") from None
     return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
 
 
+def _scan(data: bytes) -> int:
+    """Where the first scan of a JPEG begins: thumbnails with end marks of their own lie in segments before it."""
+    place = len(JPEG_START)
+    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != JPEG_SCAN:
+        fill = data[place + 1] == 0xFF
+        place += 1 if fill else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return min(place, len(data))
+
+
 def _by_pillow(path: Path, data: bytes, heif: bool) -> Image:
     from PIL import Image as Pictures
-    from PIL import ImageOps
+    from PIL import ImageOps, UnidentifiedImageError
 
     if heif:
         try:
@@ -109,6 +117,8 @@ def _by_pillow(path: Path, data: bytes, heif: bool) -> Image:
             if picture.width * picture.height > MOST_PIXELS:
                 raise ValueError("it is too large")
             return np.array(ImageOps.exif_transpose(picture).convert("RGB"), np.uint8)
+    except UnidentifiedImageError:
+        raise ValueError(NO_PICTURE) from None
     except (SyntaxError, Pictures.DecompressionBombError) as error:
         raise ValueError(one_line(error)) from None
 

@@ -58,7 +58,7 @@ class Orientation:
             image = np.rot90(image, self.turns)
         if self.mirrored:
             image = image[:, ::-1]
-        return np.ascontiguousarray(image)
+        return np.ascontiguousarray(image) if self.turns or self.mirrored else image
 
 
 def orientation(frame: Any) -> Orientation:
@@ -139,13 +139,13 @@ class Look:
         """(H, W, 3) uint8 RGB."""
         if self.tables:
             return np.asarray(((self._coloured(frame).astype(np.uint32) + 128) // 257), np.uint8)
-        return np.asarray(self._shaped(to_rgb(self.place(frame))), np.uint8)
+        return np.ascontiguousarray(self._shaped(to_rgb(self.place(frame))), np.uint8)
 
     def deep(self, frame: Any) -> Deep:
         """(H, W, 3) uint16 RGB, 0..65535, with all the bits that the frame has."""
         if self.tables:
             return self._coloured(frame)
-        return np.asarray(self._shaped(to_deep(self.place(frame))), np.uint16)
+        return np.ascontiguousarray(self._shaped(to_deep(self.place(frame))), np.uint16)
 
     def luma(self, frame: Any) -> NDArray[np.uint8]:
         """(H, W) uint8 brightness, as stored; of 8-bit YUV the plane itself, without conversion."""
@@ -155,7 +155,7 @@ class Look:
         picture = to_deep(self.place(frame))
         for table in self.tables:
             picture = table.apply(picture)
-        return np.asarray(self._shaped(picture), np.uint16)
+        return np.ascontiguousarray(self._shaped(picture), np.uint16)
 
     def _shaped(self, picture: NDArray[Any]) -> NDArray[Any]:
         """What is shown of a picture as stored, upright, with square pixels."""

@@ -65,6 +65,10 @@ class Account:
     gaps: list[Gap] = field(default_factory=list)
     sizes: list[Size] = field(default_factory=list)
     """Of the first picture, and where it changes."""
+    looks: int = 0
+    """Faces that were also read upside down."""
+    inverted: int = 0
+    """Of these, faces that are read better so."""
 
     def close(self, segment: Segment, seen: set[int], base: Fraction) -> None:
         """Find out which frames did not come."""
@@ -80,7 +84,8 @@ def packed(account: Account) -> str:
     """The account of a segment as JSON, for its part."""
     gaps = [[g.first, g.last, g.frames, g.damaged] for g in account.gaps]
     sizes = [[s.seconds, s.width, s.height] for s in account.sizes]
-    return json.dumps({"decoded": account.decoded, "gaps": gaps, "sizes": sizes})
+    faces = [account.looks, account.inverted]
+    return json.dumps({"decoded": account.decoded, "gaps": gaps, "sizes": sizes, "upside_down": faces})
 
 
 def unpacked(text: str) -> Account | None:
@@ -89,7 +94,8 @@ def unpacked(text: str) -> Account | None:
         values: dict[str, Any] = json.loads(text)
         gaps = [Gap(float(a), float(b), int(n), bool(d)) for a, b, n, d in values["gaps"]]
         sizes = [Size(float(t), int(w), int(h)) for t, w, h in values["sizes"]]
-        return Account(int(values["decoded"]), gaps=gaps, sizes=sizes)
+        looks, inverted = map(int, values.get("upside_down", (0, 0)))
+        return Account(int(values["decoded"]), gaps=gaps, sizes=sizes, looks=looks, inverted=inverted)
     except DAMAGED:
         return None
 
@@ -118,6 +124,8 @@ class Reader:
         for place, entry in enumerate(entries):
             with opened(self.path) as container:
                 self.stream = video_stream(container, self.path)
+                if self.segment.access.damaged:
+                    self.stream.thread_type = "SLICE"
                 self.base = Fraction(self.stream.time_base)
                 passed = _Pass(container, self.stream, self.path, self.segment, self.account)
                 ready = False
@@ -189,7 +197,9 @@ class _Pass:
                     yield from enumerate(packets, entry.number + 1)
                     return
         with opened(self.path) as again:
-            whole = _Pass(again, video_stream(again, self.path), self.path, self.segment, self.account)
+            stream = video_stream(again, self.path)
+            stream.thread_type = self.stream.thread_type
+            whole = _Pass(again, stream, self.path, self.segment, self.account)
             yield from ((n, p) for n, p in enumerate(whole._packets()) if n >= entry.number)
 
     def _prime(self) -> None:

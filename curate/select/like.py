@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.select.kinds import Kinds
+from curate.select.kinds import SAME_KIND, Kinds
 from curate.select.similarity import Kernel
 from curate.types import Floats
 
@@ -28,7 +28,7 @@ QUALITY_PULL = 0.15
 LIKE = 0.6
 """Similarity from which on the faces of two cells are compared in quality."""
 SHARP, REFERENCE = 0.9, 0.75
-"""A cell is as sharp as this quantile of its faces, and like faces are as sharp as that quantile of their cells."""
+"""A cell is as sharp as this quantile of its faces, and faces of a kind are as sharp as that quantile of its cells."""
 MOST_EACH = 20
 """Faces of one cell that count, at most."""
 _BLOCK = 100
@@ -77,7 +77,10 @@ def worth(kinds: Kinds, points: Floats, width: float, good: Floats) -> Floats:
 
 
 def soft(kinds: Kinds, points: Floats, width: float, faces: pd.DataFrame, limit: float) -> NDArray[np.bool_]:
-    """(N,) which faces are less sharp than like faces by more than `limit`, in the unit of Sharpness."""
+    """(N,) which faces are less sharp than those of the same kind by more than `limit`, in the unit of Sharpness.
+
+    Faces that are only a little alike do not count: a soft face is not left out where no other shows what it shows.
+    """
     sharp = faces["Sharpness"].to_numpy(np.float64, na_value=np.nan) if "Sharpness" in faces else np.full(1, np.nan)
     if np.isnan(sharp).all():
         return np.zeros(len(faces), bool)
@@ -86,7 +89,7 @@ def soft(kinds: Kinds, points: Floats, width: float, faces: pd.DataFrame, limit:
     count = np.where(np.isfinite(own), np.minimum(np.bincount(kinds.cell, minlength=cells), MOST_EACH), 0)
     order = np.argsort(np.nan_to_num(own, nan=-np.inf), kind="stable")
     usual = np.empty(cells)
-    for start, like in _likeness(kinds, points, width):
+    for start, like in _likeness(kinds, points, width, SAME_KIND):
         total = np.cumsum((like > 0)[:, order] * count[order], axis=1)
         at = (total < REFERENCE * total[:, -1:]).sum(1)
         usual[start : start + len(like)] = own[order][np.minimum(at, cells - 1)]
@@ -106,12 +109,12 @@ def _cell_sharpness(kinds: Kinds, sharp: Doubles) -> Doubles:
     return found
 
 
-def _likeness(kinds: Kinds, points: Floats, width: float) -> Iterator[tuple[int, Floats]]:
-    """Blocks of cells: the first, and (B, K) similarity of each to all cells, 0 below LIKE."""
+def _likeness(kinds: Kinds, points: Floats, width: float, least: float = LIKE) -> Iterator[tuple[int, Floats]]:
+    """Blocks of cells: the first, and (B, K) similarity of each to all cells, 0 below `least`."""
     kernel = Kernel(points[kinds.rows], width)
     for start in range(0, len(kinds.rows), _BLOCK):
         like = kernel(points[kinds.rows[start : start + _BLOCK]])
-        like[like < LIKE] = 0
+        like[like < least] = 0
         yield start, like
 
 

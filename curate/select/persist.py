@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from curate.dataset import selection_file
 from curate.dataset.faceset import Faceset, is_faceset, open_faceset
-from curate.errors import FacesetError, WorkError
+from curate.errors import FacesetError
 from curate.options import options_of
 from curate.select.learned import HELD_OUT
 from curate.select.options import Floors, SelectionOptions, Weights
@@ -27,14 +28,11 @@ class Last:
 
 
 def last_options(faceset: Faceset) -> Last:
-    """The options of the faceset's selection, and its target; the defaults where there is no readable selection.
+    """The options of the faceset's selection, or of the last one where it was removed, and its target.
 
-    A target or a training run that is gone is left out.
+    The defaults where there is no readable one. A target or a training run that is gone is left out.
     """
-    try:
-        stored = faceset.selection_options() if faceset.selection_path.is_file() else {}
-    except WorkError:  # a damaged selection is replaced
-        stored = {}
+    stored = selection_file.last_options(faceset.selection_path)
     folder = stored.get("target")
     there = isinstance(folder, str) and is_faceset(Path(folder))
     options = options_from(stored)

@@ -17,12 +17,13 @@ from typing import Any
 from curate.app import mongod
 from curate.dataset.corrections import FILE as CORRECTIONS
 from curate.dataset.faceset import MANIFEST, is_faceset, open_faceset
+from curate.dataset.selection_file import LAST
 from curate.errors import FacesetError, UsageError, WorkError
 from curate.exchange.record import PICTURES
 from curate.extract.parts import IMPORTED
 
 OWN = (
-    "parts", "crops", "reports", PICTURES, IMPORTED, "faces.parquet", "selection.parquet", "pins.json",
+    "parts", "crops", "reports", PICTURES, IMPORTED, "faces.parquet", "selection.parquet", LAST, "pins.json",
     CORRECTIONS, MANIFEST, ".lock",
 )  # fmt: skip
 """Names in a faceset's folder that are its own."""

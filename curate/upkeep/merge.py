@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,6 +22,7 @@ from curate.extract.intake import free_name, overlaps
 from curate.extract.segment import part_info
 from curate.extract.table import build
 from curate.safe_io import DAMAGED, one_line
+from curate.scores.identity import distances
 from curate.types import Progress, Subject, no_progress
 from curate.words import quoted
 
@@ -81,7 +81,7 @@ def _check(facesets: tuple[Faceset, Faceset], subjects: tuple[Subject, ...]) -> 
             f"{quoted(other.folder)} with "
             f"the settings of {one.folder} first"
         )
-    apart = float(np.linalg.norm(one.identity() - other.identity()))
+    apart = float(distances(one.looks(), other.looks()).min())
     if apart >= one.grouping.same_person:
         raise UsageError(
             f"{other.folder} shows another person than {one.folder} (identity distance {apart:.2f}, limit "

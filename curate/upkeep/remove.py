@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from curate.dataset import corrections
+from curate.dataset import corrections, mirror, selection_file
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.dataset.lock import lock
 from curate.dataset.pins import Pins, read_pins, write_pins
@@ -98,7 +98,8 @@ def _remove(faceset: Faceset, going: set[str], rest: tuple[Clip, ...], faces: se
     corrected = corrections.read(faceset.folder)
     if not faces.isdisjoint(corrected):
         corrections.write(faceset.folder, {face: row for face, row in corrected.items() if face not in faces})
-    faceset.selection_path.unlink(missing_ok=True)
+    selection_file.void(faceset.selection_path)
+    mirror.removed(faceset.selection_path)
     for name in sorted(going):
         remove(_files(faceset, name))
     if faceset.reports.exists():

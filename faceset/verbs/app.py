@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -24,9 +25,14 @@ def app(
 
     console.progress(quiet)
     check_port(port)
+    ask = None if as_json or not sys.stdin.isatty() else _ask
     if load_only:
-        names = [*load(folders), *(load_clips(folder) for folder in folders if clips)]
+        names = [*load(folders, ask), *(load_clips(folder) for folder in folders if clips)]
         console.say(as_json, {"datasets": names}, lambda r: "\n".join(r["datasets"]))
         return
     opened = (lambda address: console.say(True, {"address": address}, str)) if as_json else None
-    launch(folders, port=port, browser=browser, clips=clips, opened=opened)
+    launch(folders, port=port, browser=browser, clips=clips, opened=opened, ask=ask)
+
+
+def _ask(question: str) -> bool:
+    return typer.confirm(question, default=True, err=True)

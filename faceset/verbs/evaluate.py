@@ -70,7 +70,7 @@ def _rows(
 
     videos, references, source = finished
     progress, cores = console.progress(quiet), processes(workers)
-    shown = () if source is None else tuple(float(v) for v in open_faceset(source).identity())
+    shown = () if source is None else tuple(tuple(float(v) for v in look) for look in open_faceset(source).looks())
     pairs = [work.Entrant(v.name, v, r, source=shown) for v, r in zip(videos, references, strict=True)]
     with tempfile.TemporaryDirectory(prefix="faceset-evaluate-") as folder:
         options = RenderOptions(span=span, crf=12, workers=cores)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from curate.errors import UsageError
 from curate.options import literal_names
 from faceset import console, messages
 from faceset.options import Json, Quiet, faceset_at, local_only, one_of
@@ -31,6 +32,10 @@ def export(
     frame_names: Annotated[
         str | None, one_of("dfl, faceswap: names of frames in the metadata: number or clip.", ("number", "clip"))
     ] = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="dfm: target's faceset, if it has moved.", callback=local_only),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -38,9 +43,11 @@ def export(
     if program == "dfm":
         from render.dfm import export_dfm
 
-        console.progress(quiet)
-        console.say(as_json, asdict(export_dfm(folder, out)), messages.exported_model)
+        done = asdict(export_dfm(folder, out, target, console.progress(quiet)))
+        console.say(as_json, done, messages.exported_model)
         return
+    if target is not None:
+        raise UsageError(f"--target is only for --format dfm, not {program}: leave it out")
     from curate.exchange.exporting import export as run
 
     done = asdict(run(folder, out, program, everything, pack, size, frame_names, console.progress(quiet)))

@@ -226,7 +226,10 @@ def _add_footage(builder: c2pa.Builder, footage: Path) -> None:
             builder.add_ingredient(entry, mime, stream)
     except c2pa.C2paError as error:
         # C2PA cannot read this container: an empty placeholder keeps its name; its hash is in our assertion.
-        log.info("%s: added as an ingredient by name and hash only (%s)", footage, first_line(error))
+        log.info(
+            "%s: the manifest has its name and hash only, since C2PA cannot read %s files", footage, footage.suffix
+        )
+        log.debug("%s: %s", footage, first_line(error))
         builder.add_ingredient(entry, "application/octet-stream", io.BytesIO())
 
 

@@ -57,6 +57,8 @@ class Entry:
     over: tuple[str, ...] = ()
     """Watermarks that the footage carried already."""
     others: tuple[Face, ...] = ()
+    model: bool = False
+    """Whether it is an exported model and no video: its mark lies in faces."""
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -79,6 +81,7 @@ def new_entry(
     source_sha256s: tuple[str, ...] = (),
     over: tuple[str, ...] = (),
     others: tuple[Face, ...] = (),
+    model: bool = False,
     identifier: int | None = None,
 ) -> int:
     """A new identifier, 48 random bits never used here before, stored on disk when this returns.
@@ -86,7 +89,7 @@ def new_entry(
     `identifier`: one that was withdrawn, and is entered again unless it is there. Raises WorkError if the config folder
     cannot be written.
     """
-    made = Entry("", "", title, subject, basis, model_sha256, out, source_sha256s, over, others)
+    made = Entry("", "", title, subject, basis, model_sha256, out, source_sha256s, over, others, model)
     return _locked(lambda: _append(made, identifier))
 
 
@@ -107,6 +110,11 @@ def find(identifier: int) -> Entry | None:
 def identifiers() -> list[int]:
     """The watermarks of all renders of this installation. Raises WorkError."""
     return [parse_identifier(entry.identifier) for entry in _entries()]
+
+
+def models() -> list[int]:
+    """The watermarks of all models that this installation exported. Raises WorkError."""
+    return [parse_identifier(entry.identifier) for entry in _entries() if entry.model]
 
 
 def of_subject(subject: str) -> list[Entry]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from render.provenance.manifest import LABEL, MIME, SOFT_BINDING, WATERMARKS, So
 from render.provenance.registry import Face
 from render.provenance.watermark import Reading
 from render.provenance.watermark_code import identifier_text
+from render.provenance.watermark_faces import find_in_faces
 from render.provenance.watermark_video import find_watermarks
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Mark:
     subject: str | None = None
     basis: str | None = None
     others: tuple[Face, ...] = ()
+    model: bool = False
+    """Whether it is the mark of a model that this installation exported."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,11 @@ def verify(path: Path) -> Verification:
             pass
     except OSError as error:
         raise WorkError(f"{path}: cannot be read ({error.strerror})") from None
-    return _with_watermarks(_by_manifest(path), find_watermarks(path, known=_known()))
+    found, known = _by_manifest(path), _known(registry.identifiers)
+    readings = find_watermarks(path, known=known)
+    if not readings and found.state in ("missing", "invalid") and (exported := _known(registry.models)):
+        readings = find_in_faces(path, known=exported)
+    return _with_watermarks(found, readings)
 
 
 def _by_manifest(path: Path) -> Verification:
@@ -140,7 +147,7 @@ def _mark(reading: Reading, entry: registry.Entry | None) -> Mark:
         return Mark(text, score, reading.chance, reading.frames, reading.moved)
     return Mark(
         text, score, reading.chance, reading.frames, reading.moved, entry.title, entry.created, entry.subject,
-        entry.basis, entry.others,
+        entry.basis, entry.others, entry.model,
     )  # fmt: skip
 
 
@@ -150,6 +157,8 @@ def _story(mark: Mark) -> str:
     if mark.title is None or mark.created is None:
         return f"the mark of a render by another installation, {sure}"
     faces = _faces(mark.subject, mark.basis, mark.others)
+    if mark.model:
+        return f"the mark of a model exported here on {mark.created[:10]} as {mark.title}, {faces}, {sure}"
     return f"the mark of a render made here on {mark.created[:10]} as {mark.title}, {faces}, {sure}"
 
 
@@ -179,10 +188,10 @@ def _compared(found: Verification, marks: tuple[Mark, ...]) -> Verification:
     )
 
 
-def _known() -> list[int]:
-    """Identifiers of this installation's renders."""
+def _known(entries: Callable[[], list[int]]) -> list[int]:
+    """Identifiers of this installation's renders or models; none if its registry cannot be read."""
     try:
-        return registry.identifiers()
+        return entries()
     except WorkError as error:
         log.warning("%s", error)
         return []

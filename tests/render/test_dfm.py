@@ -13,8 +13,8 @@ from render.provenance import watermark
 from render.provenance.keys import installation_key
 from render.provenance.marking_layer import Marking
 from train.config import config_of
-from train.model import build
-from train.run import Swapper
+from train.model import build, picture
+from train.reader import Reader
 
 SIZE = 128
 IDENTIFIER = 0x1A2B3C4D5E6F
@@ -44,13 +44,21 @@ def test_the_layer_is_the_marker(size: int) -> None:
         assert np.abs(levels(after) - before.astype(int)).mean() > 0.3
 
 
-@pytest.mark.parametrize("arch", ["df", "liae"])
-def test_onnxruntime_draws_what_we_draw(arch: str) -> None:
+@pytest.mark.parametrize(
+    ("arch", "drive"), [("df", "picture"), ("liae", "outlines"), ("df", "outlines"), ("df", "scores")]
+)
+def test_onnxruntime_draws_what_we_draw(arch: str, drive: str) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
-    config = config_of("tiny", arch=arch, size=SIZE, encoder_width=4, decoder_width=4, latent=16, device="cpu")
-    model = build(config).eval()
-    session = runtime.InferenceSession(onnx_of(model, SIZE, IDENTIFIER), providers=["CPUExecutionProvider"])
+    small = {"size": SIZE, "encoder_width": 4, "decoder_width": 4, "latent": 16, "device": "cpu"}
+    model = build(config_of("tiny", arch=arch, drive=drive, **small)).eval()
+    torch.manual_seed(0)
+    reader = None if drive == "picture" else Reader(drive, SIZE).eval()
+    with torch.no_grad():
+        for name, weight in [*model.named_parameters()] if drive == "outlines" else ():
+            if ".outline." in name:  # a new network does not read them yet
+                weight.normal_(0, 0.5)
+    session = runtime.InferenceSession(onnx_of(model, SIZE, IDENTIFIER, reader), providers=["CPUExecutionProvider"])
     assert [(i.name, i.type, i.shape[1:]) for i in session.get_inputs()] == [(INPUT, "tensor(float)", [SIZE, SIZE, 3])]
     assert [o.name for o in session.get_outputs()] == list(OUTPUTS)
     given = faces(40)
@@ -59,13 +67,19 @@ def test_onnxruntime_draws_what_we_draw(arch: str) -> None:
         for each in zip(*(session.run(None, {INPUT: face[None, :, :, ::-1]}) for face in given), strict=True)
     )
     assert own.shape == mask.shape == (40, SIZE, SIZE, 1) and swap.shape == (40, SIZE, SIZE, 3)
-    ours = Swapper(model, SIZE, torch.device("cpu"))
-    rgb, ours_mask = ours.swap(torch.from_numpy(given).permute(0, 3, 1, 2))
+    crops = torch.from_numpy(given).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        read, performed = (None, None) if reader is None else reader(crops)
+        rgb, ours_mask = picture(model.through(crops, "source", performed))
+        ours_own = picture(model.through(crops, "target", read))[1]
+        undriven = picture(model.through(crops, "source"))[0]
+    assert reader is None or float((undriven - rgb).abs().max()) > 2 / 255
     drawn, marker = levels(rgb.permute(0, 2, 3, 1).numpy()).astype(np.uint8), watermark.Marker(IDENTIFIER, SIZE, SIZE)
     marked = np.stack([marker.mark(face) for face in drawn])
     found = levels(swap[..., ::-1])
     assert np.abs(found - marked).max() <= 1
-    assert np.abs(mask - ours_mask.permute(0, 2, 3, 1).numpy()).max() < 1 / 255
+    for here, there in ((mask, ours_mask), (own, ours_own)):
+        assert np.abs(here - there.permute(0, 2, 3, 1).numpy()).max() < 1 / 255
     together = session.run(None, {INPUT: given[:3, :, :, ::-1]})[1]
     assert np.abs(together - swap[:3]).max() < 1.5 / 255
     reading = watermark.read(found.astype(np.uint8))

@@ -44,15 +44,17 @@ def test_a_copy_is_near_its_floors_and_a_changed_face_is_not(head_clips, write_v
 
 
 def test_identity_is_retrieved_among_the_people_at_hand():
-    def person(axis: int) -> tuple[float, ...]:
-        return tuple(float(v) for v in np.eye(128)[axis])
+    def person(*axes: int) -> tuple[tuple[float, ...], ...]:
+        return tuple(tuple(float(v) for v in np.eye(128)[axis]) for axis in axes)
 
-    readings = evaluate._Readings(vectors=[(np.array(person(0)) * 0.9, np.array(person(1)))] * 3)
+    readings = evaluate._Readings(vectors=[(np.array(person(0)[0]) * 0.9, np.array(person(1)[0]))] * 3)
     entrant = Entrant("one", None, None, source=person(0), target=person(1))  # type: ignore[arg-type]
     found = evaluate._identity(readings, entrant, {person(0), person(1), person(2)})
     assert found["identity_top1"] == 1 and found["identity_margin"] == pytest.approx(math.sqrt(1.81) - 0.1)
     swapped = Entrant("one", None, None, source=person(1), target=person(0))  # type: ignore[arg-type]
     assert evaluate._identity(readings, swapped, {person(0), person(1)})["identity_top1"] == 0
+    looks = Entrant("one", None, None, source=person(5, 0), target=person(1))  # type: ignore[arg-type]
+    assert evaluate._identity(readings, looks, {person(5, 0), person(1, 7)}) == found, "the nearest look counts"
     assert set(evaluate._identity(readings, entrant, {person(0)})) == {"identity_target"}
     assert evaluate._identity(evaluate._Readings(), entrant, set()) == {}
 

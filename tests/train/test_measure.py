@@ -78,9 +78,9 @@ def test_a_swap_is_closer_to_whom_it_resembles(config: TrainConfig, monkeypatch:
     crop, points = np.full((96, 96, 3), 30, np.uint8), np.full((478, 3), 48, np.float32)
     assert abs(int(paste(model, crop, 64, CPU)[48, 48, 0]) - 0.9 * 255) < 2
     light, dark = np.full(128, 0.95, np.float32), np.full(128, 0.1, np.float32)
-    figures = Judge(Brightness(), light, dark, (crop, crop), (points, points)).evaluate(model, 64, CPU)
+    figures = Judge(Brightness(), light[None], dark[None], (crop, crop), (points, points)).evaluate(model, 64, CPU)
     assert figures["nearer"] == 1 and figures["identity_source"] < figures["identity_target"]
-    other = Judge(Brightness(), dark, light, (crop,), (points,)).evaluate(model, 64, CPU)
+    other = Judge(Brightness(), dark[None], light[None], (crop,), (points,)).evaluate(model, 64, CPU)
     assert other["nearer"] == 0
 
 

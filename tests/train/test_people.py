@@ -25,15 +25,16 @@ class Looks:
     def __init__(self, name: str, first: float, identifier: str = "dlib") -> None:
         self.folder, self._first, self.settings = Path(name), first, Settings(identifier=identifier)
 
-    def identity(self) -> np.ndarray:
-        vector = np.zeros(128, np.float32)
-        vector[0] = self._first
-        return vector
+    def looks(self) -> np.ndarray:
+        vectors = np.zeros((1, 128), np.float32)
+        vectors[0, 0] = self._first
+        return vectors
 
 
-def run(first: float) -> Run:
-    side = SideInfo(None, (), "", (first, *(0.0,) * 127), 1)  # type: ignore[arg-type]
-    other = replace(side, identity=())
+def run(first: float, *looks: float) -> Run:
+    vectors = [(value, *(0.0,) * 127) for value in (first, *looks)]
+    side = SideInfo(None, (), "", vectors[0], 1, looks=tuple(vectors[1:]))  # type: ignore[arg-type]
+    other = replace(side, identity=(), looks=())
     return Run(Path("r"), None, 1, "full", side, other, 0)  # type: ignore[arg-type]
 
 
@@ -43,6 +44,9 @@ def test_resume_on_another_person_is_refused(caplog) -> None:
     assert not caplog.records
     with pytest.raises(UsageError, match=r"--resume: a shows another person than the source .* 0\.90, limit 0\.5"):
         check_people(sides, run(0.0))  # type: ignore[arg-type]
+    check_people(sides, run(0.0, -0.6, 0.7))  # type: ignore[arg-type]  # the nearest look counts, not their mean
+    with pytest.raises(UsageError, match=r"distance 0\.60"):
+        check_people(sides, run(0.9, 0.3, -0.3))  # type: ignore[arg-type]
     other = {**sides, "source": Looks("a", 0.9, "sface")}
     check_people(other, run(0.0))  # type: ignore[arg-type]  # vectors of two models say nothing about each other
 

@@ -33,15 +33,30 @@ def dataset(faceset: Faceset, faces: str) -> SimpleNamespace:
 
 def test_deleted_samples_are_banned_and_told(faceset: Faceset, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        assert launch._ban_deleted(dataset(faceset, "bdf"), faceset) == 2
+        assert launch._ban_deleted(dataset(faceset, "bdf"), faceset, None) == 2
     assert read_pins(faceset).banned == ("c", "e"), "a face without a crop was never shown"
     assert "2 faces that were deleted in the App are banned" in caplog.text and "--free" in caplog.text
 
 
+def test_deleted_samples_are_asked_for_once(faceset: Faceset, caplog: pytest.LogCaptureFixture) -> None:
+    asked: list[str] = []
+
+    def no(question: str) -> bool:
+        return bool(asked.append(question))
+
+    with caplog.at_level(logging.WARNING):
+        assert launch._ban_deleted(dataset(faceset, "bdf"), faceset, no) == 2, "they are shown again"
+    assert asked == [f"{faceset.folder}: 2 faces were deleted in the App. Never select them?"]
+    assert read_pins(faceset).banned == () and "are shown again" in caplog.text
+    assert launch._ban_deleted(dataset(faceset, "bcdef"), faceset, no) == 0 and len(asked) == 1
+    assert launch._ban_deleted(dataset(faceset, "bdf"), faceset, lambda _: True) == 2
+    assert read_pins(faceset).banned == ("c", "e")
+
+
 def test_a_dataset_that_shows_all_or_is_of_another_table_bans_nothing(faceset: Faceset) -> None:
-    assert launch._ban_deleted(dataset(faceset, "bcdef"), faceset) == 0
+    assert launch._ban_deleted(dataset(faceset, "bcdef"), faceset, None) == 0
     older = dataset(faceset, "b")
     older.info[launch.INFO]["faces"] = "1 2"
     interrupted = SimpleNamespace(name="set", info={}, values=lambda _: [])
-    assert launch._ban_deleted(older, faceset) == launch._ban_deleted(interrupted, faceset) == 0
+    assert launch._ban_deleted(older, faceset, None) == launch._ban_deleted(interrupted, faceset, None) == 0
     assert read_pins(faceset).banned == ()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,7 @@ from curate.errors import ConsentError, UsageError, WorkError
 from curate.runtime.files import atomic
 from curate.schema import BY_NAME, COLUMNS, QUALITY, SCORES, part_schema, table_schema
 from curate.settings import Settings
-from curate.types import Clip, Subject
+from curate.types import Anchor, Clip, Subject
 from tests.tables import write_rows
 
 SUBJECT = Subject("Jane Doe", "research")
@@ -57,6 +58,16 @@ def test_table_and_selection(faceset: Faceset) -> None:
     assert faceset.selected(["yaw"])["yaw"].to_list() == [1, 3]
     assert faceset.identity() == pytest.approx(np.full(128, 2))
     assert list(faceset.table(["yaw"]).columns) == ["yaw"]
+
+
+def test_an_identity_for_each_look(faceset: Faceset) -> None:
+    write_rows(faceset, rows(5))
+    assert faceset.looks() == pytest.approx(np.full((1, 128), 2)), "without an anchor there is one look"
+    looks = tuple((value,) * 128 for value in (0.0, 9.0, 3.5))
+    two = replace(faceset, anchor=Anchor("person", looks, "dlib"))
+    assert two.looks() == pytest.approx(np.stack([np.full(128, 0.5), np.full(128, 3.0)])), "nobody is near the second"
+    assert two.identity() == pytest.approx(np.full(128, 2))
+    assert replace(two, anchor=Anchor("person", looks, "sface")).looks().shape == (1, 128)
 
 
 def test_missing_files_say_what_makes_them(faceset: Faceset) -> None:

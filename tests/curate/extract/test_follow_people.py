@@ -24,3 +24,5 @@ def test_two_heads_in_one_frame_are_told_apart(head_clips, head_facesets, write_
     both = follow_people(film, [people[0], -people[1]], calibrated=[None, None])
     alone, nobody = (found.rows for found in both)
     assert np.allclose(alone["x"], left["x"]) and nobody.empty
+    (one,) = (found.rows for found in follow_people(film, [np.stack(people)], again=True))
+    assert one.groupby("layer").size().ge(0.98 * 40).all() and set(one["layer"]) == {0, 1}, "two looks of one person"

@@ -31,6 +31,9 @@ from curate.extract.table import calibration
 from curate.extract.tracks import DISSOLVE
 from curate.footage.video import decode, probe
 from curate.schema import STATUS_OK
+from curate.select.options import Floors, SelectionOptions
+from curate.select.persist import last_options
+from curate.select.selection import select_faceset
 from curate.turntable import painted, performance, render
 from curate.upkeep.prune import restore
 
@@ -148,7 +151,10 @@ def test_going_on_takes_footage_in_and_keeps_the_rest(head_clips, head_facesets,
         curate(Request((str(tmp_path / "set"), f"{head_clips['target']}@0.5-1.2")))
     with pytest.raises(UsageError, match="contains the face of"):
         curate(Request((str(tmp_path / "set"),), subject="Somebody else"))
+    select_faceset(done.faceset, SelectionOptions(budget="7", floors=Floors(min_sharpness=-9.0)))
+    before = last_options(done.faceset).options
     other = choose_person(done.faceset, (1,))
+    assert last_options(other).options == before and before.budget == "7"
     assert other.table().groupby("clip")["kept"].sum().to_dict()["source"] == 0
     assert not other.selection_path.exists()
     with pytest.raises(UsageError, match="--person 9"):

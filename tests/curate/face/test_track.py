@@ -177,16 +177,45 @@ class OneWayUp:
 def test_search_finds_close_ups_and_heads_upside_down_in_their_own_place() -> None:
     close = np.zeros((100, 160, 3), np.uint8)
     close[:50], close[50:] = 200, 100
-    (found,) = search(OneWayUp(), close)
+    (found,) = next(search(OneWayUp(), close))
     assert (found.x, found.y, found.width, found.height) == (0, 0, 159, 99)
     down = np.zeros((100, 160, 3), np.uint8)
     down[20:40, 30:60], down[40:70, 30:60] = 100, 200
-    (found,) = search(OneWayUp(), down)
+    (found,) = next(search(OneWayUp(), down))
     assert (found.x, found.y, found.width, found.height) == (30, 20, 29, 49)
     assert found.keypoints == pytest.approx(np.array([[59, 69], [30, 69]]))  # right eye on image right: upside down
     for turns in (1, 3):
         side = np.ascontiguousarray(np.rot90(np.ascontiguousarray(down[::-1]), turns))
-        (found,) = search(OneWayUp(), side)
+        (found,) = next(search(OneWayUp(), side))
         y, x = np.nonzero(side[:, :, 0])
         assert (found.x, found.y, found.width, found.height) == (x.min(), y.min(), np.ptp(x), np.ptp(y))
-    assert search(OneWayUp(), np.zeros((100, 160, 3), np.uint8)) == []
+    assert not list(search(OneWayUp(), np.zeros((100, 160, 3), np.uint8)))
+
+
+class Reluctant(FakeDetector):
+    """Finds nothing but in the longer search, whose first views are larger than the frame."""
+
+    def detect(self, image: np.ndarray) -> list[Detection]:
+        return super().detect(image) if image.shape[0] > 240 else []
+
+
+def test_what_only_the_longer_search_finds_must_be_shaped_as_a_face() -> None:
+    frame = scene((1, 50, 50))
+    assert Tracker(FakeDetector(), FakeLandmarker(), 5).step(frame)  # its mesh is a line, which presence alone accepts
+    assert Tracker(Reluctant(), FakeLandmarker(), 5).step(frame) == []
+    landmarker = TurningLandmarker()
+    assert [s.profile for s in Tracker(Reluctant(), landmarker, 5).step(frame)] == [False]
+    landmarker.yaw = 80.0
+    assert [s.profile for s in Tracker(Reluctant(), landmarker, 5).step(frame)] == [True]
+
+
+def test_the_search_goes_on_where_the_landmarker_sees_no_face() -> None:
+    landmarker, looks = TurningLandmarker(), iter([0.2, 0.2])
+    honest = landmarker.landmark
+
+    def first_rejected(image: np.ndarray, region: np.ndarray) -> Landmarks:
+        found = honest(image, region)
+        return Landmarks(found.points, next(looks, found.score), None)
+
+    landmarker.landmark = first_rejected
+    assert len(Tracker(Reluctant(), landmarker, 5).step(scene((1, 50, 50)))) == 1

@@ -57,6 +57,16 @@ def test_a_dissolve_goes_on_across_a_cut_of_the_shot_that_it_leaves() -> None:
     assert found.tolist() == list(range(30, 54))
 
 
+@pytest.mark.parametrize("length", [5, 6])
+def test_frames_that_were_not_looked_at_are_not_blended(length: int) -> None:
+    """A shot that looks like the mean of its neighbours, between two dissolves: a line through all would be endless."""
+    one, other = (scene(seed, 1)[0] for seed in (1, 2))
+    rise = np.arange(1, length + 1) / (length + 1) / 2
+    share = np.concatenate([np.zeros(150), rise, np.full(51 - 2 * length, 0.5), 0.5 + rise, np.ones(150)])
+    found = np.flatnonzero(blended(traces((1 - share[:, None, None]) * one + share[:, None, None] * other)))
+    assert found.tolist() == [*range(150, 150 + length), *range(201 - length, 201)]
+
+
 def test_what_is_no_dissolve() -> None:
     cut = np.concatenate([scene(1), scene(2)])
     wide = np.repeat(scene(3, 1), 60, axis=0)

