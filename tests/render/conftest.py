@@ -148,11 +148,11 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"weights")
-    identity = (0.0,) * 128
+    mean = (0.0,) * 128
     side = {
         "faceset_sha256": "00" * 32,
-        "identity": identity,
-        "known": (identity,),
+        "identity": mean,
+        "known": (mean,),
         "faces": 9,
         "folder": "",
         "identifier": "dlib",
