@@ -225,19 +225,29 @@ def main() -> None:
                 skipped += 1
                 print(f"{case}: not written by ffmpeg", flush=True)
                 continue
+            noted: tuple[str, ...] = ()
             try:
+                noted = video.probe(path).notes
                 told = differences(path, args.frames, pool)
             except FacesetError as error:
                 told = [str(error)]
             for line in told:
                 print(f"{case}: {line}", flush=True)
-            files, wrong = counts.setdefault(case.container, [0, 0])
-            counts[case.container] = [files + 1, wrong + bool(told)]
-    print(f"\n{'container':<10}{'files':>6}{'with a difference':>19}")
-    for container, (files, wrong) in counts.items():
-        print(f"{container:<10}{files:>6}{wrong:>19}")
-    files, wrong = (sum(c[i] for c in counts.values()) for i in (0, 1))
-    result = {"part": args.part, "files": files, "differences": wrong, "not written by ffmpeg": skipped}
+            for note in noted:
+                print(f"{case}: note: {note}", flush=True)
+            row = counts.setdefault(case.container, [0, 0, 0])
+            counts[case.container] = [a + b for a, b in zip(row, (1, bool(told), bool(noted)), strict=True)]
+    print(f"\n{'container':<10}{'files':>6}{'with a difference':>19}{'with a note':>13}")
+    for container, (files, wrong, told_of) in counts.items():
+        print(f"{container:<10}{files:>6}{wrong:>19}{told_of:>13}")
+    files, wrong, told_of = (sum(c[i] for c in counts.values()) for i in range(3))
+    result = {
+        "part": args.part,
+        "files": files,
+        "differences": wrong,
+        "notes": told_of,
+        "not written by ffmpeg": skipped,
+    }
     print(json.dumps({"benchmark": "containers", **result, "seconds": round(time.monotonic() - began)}))
 
 

@@ -85,6 +85,9 @@ class Access:
     """Timestamps follow the order of decoding (AVI, raw streams): frames are counted as they leave the decoder."""
     epochs: tuple[tuple[int, int], ...] = ((0, 0),)
     """(number of the first packet, offset of its timestamps) of every stretch between restarts of the timestamps."""
+    damaged: bool = False
+    """The demuxer calls a packet damaged: frames are decoded one by one, since decoders that work on several at once
+    lose the good ones that wait behind it at the end of a file."""
 
 
 @dataclass(frozen=True)

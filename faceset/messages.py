@@ -97,9 +97,7 @@ def exported_model(r: dict[str, Any]) -> str:
             f"{found['levels']:.1f} levels ({found['levels_unread']:.1f} without reading), SSIM {found['ssim']:.3f}"
         )
     if r["size"] < READABLE:
-        lines.append(
-            f"the watermark of a {r['size']} px model is rarely readable in finished videos; 128 px are needed"
-        )
+        lines.append(f"the watermark of a {r['size']} px model cannot be read in finished videos; 128 px are needed")
     return "\n".join([*lines, r["out"], f"{r['statement']} (signed statement)"])
 
 

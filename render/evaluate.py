@@ -30,13 +30,12 @@ from render import pipeline
 from render.options import RenderOptions
 from reports.artifacts.inspector import Inspector
 from reports.evaluation import measures
+from reports.evaluation.page import FLOOR_CRF
 from train.performance import figures
 from train.run import Run, open_run
 
 EVERY = 3
 """Landmarks are read in every so many frames."""
-CRF = 23
-"""H.264 quality of the footage's copy from which the floors are measured."""
 WIDER = 1.4
 """Enlargement of the face's outline outside of which SSIM is measured: swaps end within it."""
 LEAST = 3
@@ -160,7 +159,7 @@ def _copied(clip: Clip, first: int, end: int, path: Path) -> Clip:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(clip.fps or 25).limit_denominator(1001))
         stream.width, stream.height = clip.width // 2 * 2, clip.height // 2 * 2
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(CRF), "preset": "veryfast", "threads": "1"}
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": str(FLOOR_CRF), "preset": "veryfast", "threads": "1"}
         for frame in _frames(clip, first, end):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, format="rgb24")))
         container.mux(stream.encode())

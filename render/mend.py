@@ -40,6 +40,9 @@ FADED = 1.0
 HALF = 0.5
 """The footage's face is shown if no other setting brings what is found down to this fraction."""
 
+PASTED = 0.75
+"""Least fraction of the pasted area that settings must leave: hiding the swap mends nothing."""
+
 Change = Callable[[RenderSettings], dict[str, Any]]
 
 
@@ -174,7 +177,7 @@ class _Judged:
     """Measured frames, and what is found in them."""
 
     def __init__(self, made: Plan, rows: dict[int, dict[str, Any]]) -> None:
-        self.fps, self.rows = made.clip.fps or 25.0, rows
+        self.fps, self.rows, self._unmended = made.clip.fps or 25.0, rows, dict(rows)
 
     def report(self, rows: Mapping[int, dict[str, Any]]) -> ArtifactReport:
         return merge([InspectedPart(tuple(rows[i] for i in sorted(rows)))], self.fps, has_reference=True)
@@ -189,8 +192,11 @@ class _Judged:
         for trial, first, end in trials:
             window = {i: row for i, row in self.rows.items() if first - AROUND <= i < end + AROUND}
             before = self.report(window)
-            after = self.report(window | _numbered(InspectedPart.load(trial.path)))
+            new = _numbered(InspectedPart.load(trial.path))
+            after = self.report(window | new)
             if worse_elsewhere(before, after, first, end):
+                continue
+            if not _faded(trial, first) and hides(self._unmended, new, first, end):
                 continue
             left, was = (badness(r, first - REACH, end + REACH) for r in (after, before))
             if left < was:
@@ -259,6 +265,12 @@ def worse_elsewhere(before: ArtifactReport, after: ArtifactReport, first: int, e
     everything = (-1, np.iinfo(np.int64).max)
     new = affected(after, *everything) - affected(before, *everything)
     return any(not first <= i < end for i in new)
+
+
+def hides(before: Mapping[int, dict[str, Any]], after: Mapping[int, dict[str, Any]], first: int, end: int) -> bool:
+    """Whether less than PASTED of the area that was pasted within [first, end) still is."""
+    was, now = (sum(rows.get(i, {}).get("pasted", 0.0) for i in range(first, end)) for rows in (before, after))
+    return bool(now < PASTED * was)
 
 
 def _rows(folder: Path, made: Plan) -> dict[int, dict[str, Any]]:

@@ -232,6 +232,8 @@ def _runs(paths: Sequence[Path], options: RenderOptions) -> list[Run]:
 
 def _opened(footage: Path, options: RenderOptions) -> tuple[Clip, FootageFormat, Coding]:
     """The footage, which can be rendered; its format and the coding."""
+    if footage.is_dir():
+        raise UsageError(f"--footage {footage}: is a folder; give a video")
     clip = video.probe(footage)
     if clip.kind != "video":
         raise UsageError(f"--footage {footage}: photos cannot be rendered; give a video")

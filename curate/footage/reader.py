@@ -124,6 +124,8 @@ class Reader:
         for place, entry in enumerate(entries):
             with opened(self.path) as container:
                 self.stream = video_stream(container, self.path)
+                if self.segment.access.damaged:
+                    self.stream.thread_type = "SLICE"
                 self.base = Fraction(self.stream.time_base)
                 passed = _Pass(container, self.stream, self.path, self.segment, self.account)
                 ready = False
@@ -195,7 +197,9 @@ class _Pass:
                     yield from enumerate(packets, entry.number + 1)
                     return
         with opened(self.path) as again:
-            whole = _Pass(again, video_stream(again, self.path), self.path, self.segment, self.account)
+            stream = video_stream(again, self.path)
+            stream.thread_type = self.stream.thread_type
+            whole = _Pass(again, stream, self.path, self.segment, self.account)
             yield from ((n, p) for n, p in enumerate(whole._packets()) if n >= entry.number)
 
     def _prime(self) -> None:

@@ -52,6 +52,8 @@ class Packet:
     key: bool
     shown: bool
     """False for one that an edit list leaves out, or whose frame is never shown."""
+    corrupt: bool
+    """Whether the demuxer calls it damaged: cut short, or with lost pieces."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Timeline:
     announced: int
     """Frames that the file announces."""
     notes: tuple[str, ...]
+    damaged: bool
+    """Whether a packet is damaged."""
 
     def between(self, start: float | None, end: float | None) -> range:
         """Numbers of the frames in [start, end), in seconds from the first frame; None: to the clip's own edge."""
@@ -81,11 +85,11 @@ class Timeline:
         """Access to the frames from number `first` on."""
         if self.counted:
             near = [e for e in self.entries if e.number <= first - RUN_UP][-1:]
-            return Access(tuple(near), True, self.epochs)
+            return Access(tuple(near), True, self.epochs, self.damaged)
         place = bisect.bisect_right(self.keys, self.times[first]) - 1
         far = bisect.bisect_right(self.keys, self.times[first] - round(FAR / self.base)) - 1
         places = sorted({p for p in (place, place - 1, far) if p >= 0}, reverse=True)
-        return Access(tuple(self.entries[p] for p in places), False, self.epochs)
+        return Access(tuple(self.entries[p] for p in places), False, self.epochs, self.damaged)
 
 
 def timeline(path: Path) -> Timeline:
@@ -117,7 +121,9 @@ def _timeline(container: Any, stream: Any, path: Path) -> Timeline:
     lost, where = _holes(stream, times, base)
     announced, notes = announced + lost, [*notes, *where]
     entries = tuple(Entry(n, packets[n].pts, packets[n].dts) for _, n in keyed)
-    return Timeline(base, tuple(times), tuple(k for k, _ in keyed), entries, counted, epochs, announced, tuple(notes))
+    damaged = any(p.corrupt for p in packets)
+    keys = tuple(k for k, _ in keyed)
+    return Timeline(base, tuple(times), keys, entries, counted, epochs, announced, tuple(notes), damaged)
 
 
 def _packets(container: Any, stream: Any, path: Path) -> tuple[list[Packet], str]:
@@ -128,7 +134,7 @@ def _packets(container: Any, stream: Any, path: Path) -> tuple[list[Packet], str
         for packet in container.demux(stream):
             if packet.size:
                 shown = not packet.is_discard and not (vp8 and _hidden(packet))
-                found.append(Packet(packet.pts, packet.dts, packet.is_keyframe, shown))
+                found.append(Packet(packet.pts, packet.dts, packet.is_keyframe, shown, packet.is_corrupt))
     except av.error.FFmpegError as error:
         check_disk(path, error)
         log.warning("%s: reading stops early (%s)", path, error.strerror)

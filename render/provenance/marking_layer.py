@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from curate.types import Floats
 from render.provenance import watermark
-from render.provenance.watermark import AROUND, BLUR, ENERGY, FLOOR, GRID, MOST, PEAK, PILOT, PIXELS, TEXTURE
+from render.provenance.watermark import AROUND, BLUR, BOUNDS, FLOOR, GRID, MOST, PEAK, PILOT, PIXELS, RESPONSE, TEXTURED
 from render.provenance.watermark_code import codeword
 
 LUMA = (0.299, 0.587, 0.114)
@@ -43,7 +43,7 @@ class Marking(nn.Module):
         super().__init__()
         grid, picture = np.eye(GRID, dtype=np.float32), np.eye(size, dtype=np.float32)
         cells, weights = watermark.whole_code(0)
-        self.energy = ENERGY**2 * min(PIXELS / size**2, 1.0) ** 0.5
+        self.response = RESPONSE * min(PIXELS / size**2, 1.0) ** 0.5
         constants = {
             "luma": np.array(LUMA, np.float32)[:, None, None],
             "reduce": _columns(lambda x: cv2.resize(x, (1, GRID), interpolation=cv2.INTER_AREA), picture),
@@ -75,25 +75,24 @@ class Marking(nn.Module):
         """(N, GRID, GRID) levels to add, see `Marker._pattern`."""
         detail = grid - self._both(self.wide, grid)
         deviation = (self._both(self.wide, detail * detail) + FLOOR**2).sqrt()
-        mask = self._visibility(grid)
+        mask = self._visibility(grid, deviation)
         response = (mask / deviation).mean((1, 2)).mul(self.gain).clamp(min=1e-6)[:, None]
         power = torch.full_like(response, float(GRID**2))
         host = self._project(detail / deviation) * self.bits
         return mask * self._spread(_amplitudes(host, response, power) * self.bits).clamp(-PEAK, PEAK)
 
-    def _visibility(self, grid: Tensor) -> Tensor:
+    def _visibility(self, grid: Tensor, whitening: Tensor) -> Tensor:
         """(N, GRID, GRID), see `watermark.visibility`."""
         detail = grid - self._both(self.middle, grid)
         deviation = self._both(self.middle, detail * detail).clamp(min=0).sqrt()
         least = -torch.nn.functional.max_pool2d(-deviation[:, None], AROUND, 1, AROUND // 2)[:, 0]
-        least = self._both(self.narrow, least)
+        least = self._both(self.narrow, least) / TEXTURED
+        light = torch.minimum(least, 1 / least.clamp(min=1))
         shade = ((grid - 2) / 12).clamp(0, 1) * ((254 - grid) / 12).clamp(0, 1)
-        plain = self._both(self.narrow, self.flat[grid.clamp(0, 255).long()])
-        cross = 2 * (plain * least).mean((1, 2))
-        square = (least * least).mean((1, 2)).clamp(min=1e-6)
-        missing = self.energy - (plain * plain).mean((1, 2))
-        share = ((cross * cross + 4 * square * missing).clamp(min=0).sqrt() - cross) / (2 * square)
-        found: Tensor = (plain + share.clamp(*TEXTURE)[:, None, None] * least).clamp(max=MOST) * shade
+        plain = self._both(self.narrow, self.flat[grid.clamp(0, 255).long()]) * shade
+        missing = self.response - (plain / whitening).mean((1, 2))
+        share = missing / (plain * light / whitening).mean((1, 2)).clamp(min=1e-6)
+        found: Tensor = plain * (1 + share.clamp(0, MOST)[:, None, None] * light)
         return found
 
     def _project(self, flat: Tensor) -> Tensor:
@@ -119,7 +118,7 @@ def _amplitudes(host: Tensor, response: Tensor, budget: Tensor) -> Tensor:
     amplitudes = torch.zeros_like(host)
     for _ in range(20):
         level = (low + high) / 2
-        amplitudes = torch.minimum(torch.maximum(level - host, 0.5 * level), 2.5 * level) / response
+        amplitudes = torch.minimum(torch.maximum(level - host, BOUNDS[0] * level), BOUNDS[1] * level) / response
         over = (amplitudes * amplitudes).sum(1, keepdim=True) > budget
         low, high = torch.where(over, low, level), torch.where(over, level, high)
     return amplitudes

@@ -4,8 +4,9 @@ It is spread spectrum (Cox et al. 1997) in the middle frequencies of the luma's 
 averaged, whatever its size. The detector divides the grid's high-pass by its local deviation (a whitening filter for
 images, whose noise is not stationary). The embedder knows how the detector reads the unmarked frame and gives each bit
 the amplitude that it needs (informed embedding, Miller, Doerr and Cox 2004). A model of visibility limits the amplitude
-everywhere: flat areas change by at most a level or so, weighted by how much of CIEDE2000 a level is worth there, and
-texture carries the rest.
+everywhere: flat areas change by at most a level or so, weighted by how much of CIEDE2000 a level is worth there. Where
+that is not enough to be read, light texture carries more, and the least that is needed; in strong texture the whitened
+pattern counts for little, and there is no more of it than on flat areas.
 
 A mark uses one of four slots, which are orthogonal carriers: a render over a render takes a slot that is free, and
 both are read. All slots share a pilot, a known pattern by which `render.provenance.watermark_search` finds the frame
@@ -53,14 +54,18 @@ FLAT = 0.17
 """Standard deviation of the pattern on flat areas, CIEDE2000."""
 DARK = 0.5
 """CIEDE2000 of a level on a dark colour, such as brown hair or a coat."""
-ENERGY = 1.5
-"""Standard deviation of the pattern over the whole frame that texture makes up for, levels (44.6 dB)."""
+RESPONSE = 0.32
+"""Mean of the pattern's standard deviation over the whitening's deviation that light texture makes up for: with it a
+window of 30 frames is read after x264 at CRF 28, and mostly at half size and CRF 23.
+"""
 PIXELS = 400_000
 """Pixels of a frame beyond which less is needed: more of them are averaged in a cell."""
-TEXTURE = (0.1, 0.7)
-"""Least and largest share of the local deviation that the pattern's standard deviation has in texture."""
-MOST = 4.0
-"""Largest standard deviation of the pattern, levels."""
+BOUNDS = (0.0, 3.0)
+"""Least and largest amplitude of a carrier, in that of one which the frame neither supports nor hinders."""
+TEXTURED = 1.5
+"""Local deviation that carries most, levels."""
+MOST = 3.0
+"""Largest addition in texture, in what a flat area of the same brightness has."""
 PEAK = 1.7
 """Largest value of the pattern, in its standard deviations."""
 AROUND = 9
@@ -130,7 +135,7 @@ class Marker:
         """(GRID, GRID) float32 levels to add."""
         code = whole_code(self.slot)
         flat, deviation = whitened(grid)
-        mask = visibility(grid, self.size[0] * self.size[1])
+        mask = visibility(grid, deviation, self.size[0] * self.size[1])
         response = float((mask / deviation).mean()) * high_pass_gain(self.slot)
         amplitudes = _amplitudes(_project(flat, code) * self._bits, max(response, 1e-6), GRID**2)
         unit = np.clip(spread(amplitudes * self._bits, code), -PEAK, PEAK)
@@ -146,21 +151,22 @@ def _add(image: Any, pattern: Floats, out: Any) -> None:
     cv2.subtract(out, cv2.cvtColor(darker, cv2.COLOR_GRAY2RGB), dst=out)
 
 
-def visibility(grid: Floats, pixels: int = PIXELS) -> Floats:
+def visibility(grid: Floats, deviation: Floats, pixels: int = PIXELS) -> Floats:
     """Standard deviation (GRID, GRID) float32 in levels that a pattern may have on the grid (luma in 0..255).
 
-    On flat areas it is FLAT of CIEDE2000; the least deviation nearby adds to it (contrast masking). None near black
-    and white, where levels are cut off.
+    `deviation` is that of `whitened`, `pixels` the frame's number of pixels. On flat areas the pattern is FLAT of
+    CIEDE2000. Where the least deviation nearby is about TEXTURED, it is larger, until the response is RESPONSE. None
+    near black and white, where levels are cut off.
     """
     detail = grid - cv2.GaussianBlur(grid, (0, 0), 1.5)
-    deviation = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 1.5))
-    least = cv2.GaussianBlur(cv2.erode(deviation, np.ones((AROUND, AROUND), np.uint8)), (0, 0), 1.0)
+    local = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 1.5))
+    least = cv2.GaussianBlur(cv2.erode(local, np.ones((AROUND, AROUND), np.uint8)), (0, 0), 1.0) / TEXTURED
+    light = np.minimum(least, 1 / np.maximum(least, 1))
     shade = np.clip((grid - 2) / 12, 0, 1) * np.clip((254 - grid) / 12, 0, 1)
-    plain = cv2.GaussianBlur(flat_levels()[np.clip(grid, 0, 255).astype(np.uint8)], (0, 0), 1.0)
-    cross, square = 2 * float((plain * least).mean()), max(float((least * least).mean()), 1e-6)
-    missing = ENERGY**2 * min(PIXELS / pixels, 1.0) ** 0.5 - float((plain * plain).mean())
-    share = (np.sqrt(max(cross * cross + 4 * square * missing, 0.0)) - cross) / (2 * square)
-    return np.asarray(np.minimum(plain + np.clip(share, *TEXTURE) * least, MOST) * shade, np.float32)
+    plain = cv2.GaussianBlur(flat_levels()[np.clip(grid, 0, 255).astype(np.uint8)], (0, 0), 1.0) * shade
+    missing = RESPONSE * min(PIXELS / pixels, 1.0) ** 0.5 - float((plain / deviation).mean())
+    share = missing / max(float((plain * light / deviation).mean()), 1e-6)
+    return np.asarray(plain * (1 + np.float32(np.clip(share, 0, MOST)) * light), np.float32)
 
 
 @cache
@@ -307,14 +313,14 @@ def spread(amplitudes: Floats, code: Code) -> Floats:
 def _amplitudes(host: Floats, response: float, budget: float) -> Floats:
     """Amplitudes (N,) with the given sum of squares that bring all carriers to the same level as far as possible.
 
-    `host` is how strongly the unmarked frame supports each carrier. A carrier gets 0.5 to 2.5 times the amplitude of a
-    neutral one, so that the pattern never vanishes and never jumps.
+    `host` is how strongly the unmarked frame supports each carrier. A carrier gets the amplitude of a neutral
+    one times a factor within BOUNDS.
     """
     low, high = 0.0, 2 * response * budget**0.5
     amplitudes = np.zeros(len(host))
     for _ in range(20):
         level = (low + high) / 2
-        amplitudes = np.clip(level - host.astype(np.float64), 0.5 * level, 2.5 * level) / response
+        amplitudes = np.clip(level - host.astype(np.float64), BOUNDS[0] * level, BOUNDS[1] * level) / response
         if amplitudes @ amplitudes > budget:
             high = level
         else:

@@ -1,14 +1,15 @@
 """Search for the watermarks of exported models (render/dfm.py): they lie in the crop of the face, not in the frame.
 
 Another program cuts the face out of each frame, swaps it, and lays it back under a mask. So each frame's faces are
-aligned again, in every framing, and what is read in them is summed. Half of a crop is footage that the program left
-alone, and the face is scaled twice, so a mark of this installation is recognised sooner than an unknown one.
+aligned again, in every framing, and what lies inside the face's outline is summed. The swap's landmarks differ from
+those of the footage that the program aligned, by some percent of the scale, so the place of the crop in the sum is
+searched like that of a cropped frame.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,20 +17,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.face.align import EDGE, FRAMES, crop_matrix
+from curate.face.align import EDGE, FRAMES, crop_matrix, hull_mask, transform
 from curate.face.backends import Detector, Landmarker
 from curate.face.backends.litert import LiteRTDetector, LiteRTLandmarker
 from curate.face.track import region_of_detection
 from curate.footage import photos, video
 from curate.footage.timeline import timeline
 from curate.types import Clip, Floats, Image, Segment
-from render.provenance.watermark import GRID, SLOTS, WINDOW, Reading, decoded, measure
+from render.provenance import watermark_search as search
+from render.provenance.watermark import SLOTS, WINDOW, Reading, decoded, projected
 from render.provenance.watermark_code import THRESHOLD, Known, false_positive_bound
 from render.provenance.watermark_video import DAMAGED, STORED, SURE
 
 log = logging.getLogger(__name__)
 
-WINDOWS = 8
+WHOLE: search.Edges = (0.0, 1.0, 0.0, 1.0)
+WINDOWS = 4
 """Windows of 30 frames that are searched, spread evenly over the video."""
 FACES = 2
 """Faces of a frame that are searched, the largest first."""
@@ -46,42 +49,60 @@ def find_in_faces(
     recognised in worse copies.
     """
     sums: dict[tuple[str, int], Floats] = {}
-    frames = tries = 0
-    words = Known(known)
+    state = _Found(Known(known))
     try:
         detector, landmarker = detector or LiteRTDetector(), landmarker or LiteRTLandmarker()
         clip = video.probe(path)
         for segment in _spans(clip):
             for frame in video.decode(clip, segment, view=STORED):
-                frames += 1
-                for place, measured in _measured(frame.image, detector, landmarker):
-                    sums[place] = sums.get(place, np.zeros((SLOTS + 1, 64), np.float32)) + measured
-            tries += len(sums) * (SLOTS + 1)
-            if found := [r for total in sums.values() for r in decoded([total], known=words)]:
-                best = max(found, key=lambda r: r.score)
-                bound = false_positive_bound(best.score) if best.score >= THRESHOLD else words.bound(best.score)
-                chance = min(1.0, max(tries * bound, SURE))
-                return (replace(best, frames=frames, moved=True, chance=chance),)
+                state.frames += 1
+                for place, whitened in _whitened(frame.image, detector, landmarker):
+                    sums[place] = sums[place] + whitened if place in sums else whitened
+            if found := state.read([search.moved(total, WHOLE) for total in sums.values()]):
+                return found
+        for total in sums.values():
+            if found := state.read(search.moved(total, edges) for edges in search.places(total)):
+                return found
     except DAMAGED as error:
         log.info("%s: its faces cannot be searched for a watermark (%s)", path, error)
     return ()
 
 
-def _measured(image: Image, detector: Detector, landmarker: Landmarker) -> Iterator[tuple[tuple[str, int], Floats]]:
-    """What the largest faces carry in every framing: their place in the sums, and the measurement."""
+class _Found:
+    """Readings of sums, and how many were tried."""
+
+    def __init__(self, known: Known) -> None:
+        self.known, self.tries, self.frames = known, 0, 0
+
+    def read(self, sums: Iterable[Floats]) -> tuple[Reading, ...]:
+        """The best reading of whitened grids (GRID, GRID); none: ()."""
+        found: list[Reading] = []
+        for total in sums:
+            self.tries += SLOTS + 1
+            found += decoded([projected(total)], known=self.known)
+        if not found:
+            return ()
+        best = max(found, key=lambda reading: reading.score)
+        bound = false_positive_bound(best.score) if best.score >= THRESHOLD else self.known.bound(best.score)
+        return (replace(best, frames=self.frames, moved=True, chance=min(1.0, max(self.tries * bound, SURE))),)
+
+
+def _whitened(image: Image, detector: Detector, landmarker: Landmarker) -> Iterator[tuple[tuple[str, int], Floats]]:
+    """The largest faces in every framing: their place in the sums, and the whitened crop inside the face's outline."""
     luma = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
     largest = sorted(detector.detect(image), key=lambda d: -d.width * d.height)[:FACES]
     for number, detection in enumerate(largest):
         points = landmarker.landmark(image, region_of_detection(detection)).points
         for framing in FRAMES:
-            matrix = crop_matrix(points, framing, GRID)
+            matrix = crop_matrix(points, framing, search.SIDE)
             zoom = float(np.hypot(*matrix[0, :2]))
-            if np.isfinite(matrix).all() and zoom * LEAST <= GRID:
-                yield (framing, number), measure(_cut(luma, matrix))
+            if np.isfinite(matrix).all() and zoom * LEAST <= search.SIDE:
+                inside = hull_mask(transform(points, matrix), search.SIDE, search.SIDE)
+                yield (framing, number), search.fine(_cut(luma, matrix)) * inside
 
 
 def _cut(luma: NDArray[np.uint8], matrix: NDArray[np.float64]) -> NDArray[np.uint8]:
-    crop = cv2.warpAffine(luma, matrix, (GRID, GRID), flags=cv2.INTER_LINEAR, borderMode=EDGE)
+    crop = cv2.warpAffine(luma, matrix, (search.SIDE, search.SIDE), flags=cv2.INTER_LINEAR, borderMode=EDGE)
     return np.asarray(crop, np.uint8)
 
 

@@ -100,6 +100,8 @@ class Inspector:
             else:
                 self._cells = _patch(Colours(output, view.box), view, upright(landmarks)).cells
         if not context:
+            if mask is not None:
+                row["pasted"] = float(mask.sum())
             self._rows.append(row)
         self._before.append((mine, theirs))
 

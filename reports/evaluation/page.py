@@ -13,6 +13,9 @@ from typing import Any
 from curate.runtime.files import atomic
 from reports.page.page import figure, write_page
 
+FLOOR_CRF = 23
+"""H.264 quality of the footage's copy from which the floors are measured."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -25,7 +28,7 @@ class Column:
     """higher or lower."""
     about: str
     floor: str = ""
-    """Figure of the footage against itself re-encoded, or of the footage alone: what no swap can be better than."""
+    """Figure of the footage against a copy of itself, coded at FLOOR_CRF, or of the footage alone."""
 
 
 COLUMNS = (
@@ -77,6 +80,7 @@ def write(rows: Sequence[Mapping[str, Any]], folder: Path) -> tuple[Path, Path]:
         "verdict": f"{shown} against the footage that they were made from.",
         "names": [row["name"] for row in rows],
         "table": table,
+        "crf": FLOOR_CRF,
         "counts": [f"{row['measured']} of {row['frames']}" for row in rows],
     }
     page = write_page(folder / "evaluation.html", "evaluation.html", values, {"rows": list(rows)})

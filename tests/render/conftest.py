@@ -148,7 +148,15 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"weights")
-    side = {"faceset_sha256": "00" * 32, "identity": (0.0,) * 128, "faces": 9, "folder": "", "identifier": "dlib"}
+    mean = (0.0,) * 128
+    side = {
+        "faceset_sha256": "00" * 32,
+        "identity": mean,
+        "known": (mean,),
+        "faces": 9,
+        "folder": "",
+        "identifier": "dlib",
+    }
     made = SimpleNamespace(
         path=folder,
         network=Network(),

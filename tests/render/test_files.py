@@ -301,6 +301,11 @@ def test_names_that_look_like_something_else(make, stub, tmp_path, monkeypatch, 
     assert verify(Path(f"out {name}").resolve()).state == "trusted"
 
 
+def test_a_folder_is_no_footage_of_a_render(stub, tmp_path) -> None:
+    with pytest.raises(UsageError, match="is a folder; give a video"):
+        render(stub, tmp_path, tmp_path / "out.mp4")
+
+
 def test_pictures_that_are_finished_are_never_deleted(make, stub, tmp_path, monkeypatch) -> None:
     """Stopped and given again with --force, a render once deleted them: 48 of 75 were gone, without an error."""
     monkeypatch.setattr("render.plan.PART", 10)

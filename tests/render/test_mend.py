@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,19 @@ def test_a_render_that_mends_itself_leaves_less_and_says_what_it_changed(clip, s
     assert (
         render(stub.path, clip, again, settings=BLUE, stretches=Path(done.settings)).pixels_sha256 == done.pixels_sha256
     )
+
+
+def test_a_mask_that_hides_the_swap_mends_nothing(clip, stub, tmp_path, monkeypatch):
+    """The model's own mask is empty: with it there would be nothing to find, and no swap."""
+    monkeypatch.setitem(mend.REMEDIES, "colour", ("other mask",))
+    monkeypatch.setattr(mend, "FADED", 0.0)
+    swap = stub.network.swap
+    stub.network.swap = lambda *given: (swap(*given)[0], 0 * swap(*given)[1])
+    hull = replace(BLUE, mask=MaskSettings(mode="hull"))
+    done = render(stub.path, clip, tmp_path / "out.mp4", settings=hull, mend=True)
+    assert kinds_in(tmp_path / "out.mp4")["colour"] >= 10
+    assert done.mended == () and done.swapped > 0
+    assert any("--mend did not" in note for note in done.notes)
 
 
 def test_a_stretch_that_shows_the_footage_fades_to_it(clip, stub, tmp_path):

@@ -151,6 +151,22 @@ def test_a_file_that_is_cut_short_says_how_much_is_missing(make, tmp_path) -> No
     assert str(COUNT - clip.frames) in clip.notes[0]
 
 
+def test_a_packet_that_is_cut_costs_only_its_own_frame(make, tmp_path) -> None:
+    path = make("a.mp4", *X264, "-movflags", "+faststart")
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    known = [max(p.pts for p in packets[: n + 1]) for n in range(len(packets))]
+    waited = next(n for n, p in enumerate(packets) if n > 30 and p.pts < known[n])
+    cut, last = tmp_path / "cut.mp4", packets[waited]
+    cut.write_bytes(path.read_bytes()[: last.pos + last.size // 2])
+    clip, account = video.probe(cut), Account()
+    (segment,) = video.segments(clip, 30)
+    assert len(segment.pts) == waited + 1
+    read = [f.pts for f in video.decode(clip, segment, account=account)]
+    assert read == sorted(p.pts for p in packets[:waited])
+    assert [(gap.frames, gap.damaged) for gap in account.gaps] == [(1, True)]
+
+
 def test_damaged_frames_are_told_by_their_time(make, tmp_path) -> None:
     path = make("a.mp4", *X264)
     with av.open(str(path)) as container:

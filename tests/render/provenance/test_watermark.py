@@ -77,10 +77,10 @@ def luma(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
-def test_a_marked_frame_is_within_44_db_of_the_frame(footage, marked):
+def test_a_marked_frame_is_within_46_db_of_the_frame(footage, marked):
     for before, after in zip(footage[::10], marked[::10], strict=True):
-        assert psnr(before, after) >= 44
-        assert psnr(luma(before), luma(after)) >= 44
+        assert psnr(before, after) >= 46
+        assert psnr(luma(before), luma(after)) >= 46
 
 
 def test_the_pattern_does_not_flicker(footage, marked):
@@ -201,12 +201,23 @@ def test_nobody_sees_it_on_a_plain_wall(colour):
     assert 0 < ciede2000(*(cv2.cvtColor(mean, cv2.COLOR_RGB2LAB) for mean in means)).max() < 0.5
 
 
-def test_texture_carries_more_than_walls():
+@pytest.mark.parametrize(("grain", "least", "most"), [(0.0, 0.99, 1.01), (4.0, 1.5, 4.0), (60.0, 0.8, 1.5)])
+def test_light_texture_carries_more_than_walls_and_strong_texture_does_not(grain, least, most):
     grid = np.full((GRID, GRID), 120, np.float32)
-    grid[:, GRID // 2 :] += np.random.default_rng(4).normal(0, 12, (GRID, GRID // 2)).astype(np.float32)
-    mask = watermark.visibility(grid)
-    assert mask[:, -40:].mean() > 4 * mask[:, :40].mean()
+    grid[:, GRID // 2 :] += np.random.default_rng(4).normal(0, grain, (GRID, GRID // 2)).astype(np.float32)
+    mask = watermark.visibility(grid, watermark.whitened(grid)[1])
+    assert least < mask[:, -40:].mean() / mask[:, :40].mean() < most
     assert np.abs(mask[:, : GRID // 2 - 8] - mask[0, 0]).max() < 0.02, "nothing leaks out of the texture"
+
+
+def test_a_frame_that_is_read_anyway_carries_no_more_in_texture():
+    """A wall of light grain, whose flat pattern is enough, and the same with strong texture in most of the frame."""
+    generator = np.random.default_rng(5)
+    quiet = 120 + generator.normal(0, 1.5, (GRID, GRID)).astype(np.float32)
+    busy = quiet.copy()
+    busy[:, 60:] += generator.normal(0, 30, (GRID, GRID - 60)).astype(np.float32)
+    masks = [watermark.visibility(grid, watermark.whitened(grid)[1]) for grid in (quiet, busy)]
+    assert masks[0][:, :40].mean() < 0.8 * masks[1][:, :40].mean()
 
 
 def test_sixteen_bits_carry_the_same_mark(footage):

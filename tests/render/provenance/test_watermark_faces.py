@@ -72,11 +72,13 @@ def composited(path: Path, marker: Marker | None, crf: int) -> Path:
 
 
 class Seen2(Seen):
-    """Counts for itself: one landmark per frame."""
+    """Sees the face in the finished video a little larger and elsewhere, since the swap has another shape."""
 
     def landmark(self, image: np.ndarray, region: np.ndarray) -> Landmarks:
         self.number += 1
-        return super().landmark(image, region)
+        found = points(self.number)
+        middle = found.mean(0)
+        return Landmarks(((found - middle) * 1.03 + middle + (2, -1.5, 0)).astype(np.float32), 0.9, None)
 
 
 def found(path: Path, known: Sequence[int] = ()) -> list[int]:
@@ -86,7 +88,7 @@ def found(path: Path, known: Sequence[int] = ()) -> list[int]:
 def test_the_mark_of_a_model_is_read_in_the_face(tmp_path: Path) -> None:
     path = composited(tmp_path / "other.mp4", Marker(IDENTIFIER, SIZE, SIZE), 18)
     (reading,) = find_in_faces(path, [7, IDENTIFIER], Seen(), Seen2())
-    assert reading.identifier == IDENTIFIER and reading.score > 0.8 and reading.moved and reading.chance < 1e-6
+    assert reading.identifier == IDENTIFIER and reading.score > 0.85 and reading.moved and reading.chance < 1e-6
     assert found(composited(tmp_path / "plain.mp4", None, 18), [7, IDENTIFIER]) == []
 
 
