@@ -286,7 +286,7 @@ def test_the_app_listens_on_this_machine_only(monkeypatch, tmp_path):
 
     dataset = type("Dataset", (), {"name": "ann", "list_workspaces": list, "list_saved_views": list})()
     monkeypatch.setitem(sys.modules, "fiftyone", Fo("fiftyone"))
-    monkeypatch.setattr(app, "_load_all", lambda folders: [(dataset, None)])
+    monkeypatch.setattr(app, "_load_all", lambda *_: [(dataset, None)])
     monkeypatch.setattr(app, "_finish_all", lambda loaded: None)
     monkeypatch.setattr(app, "_shown", lambda *_: ())
     guarded = []
