@@ -2,7 +2,7 @@
 # make test    all tests
 # make check   lint, types, layering
 # make faults  kills, full disks, broken reads ...: the whole suite, with its table
-# make fuzz    60,000 damaged files to everything that reads files (tests have a small round)
+# make fuzz    100,000 damaged files to everything that reads files (tests have a small round)
 # make accuracy  how right the scores are (FACESET_CLIPS: a folder of real clips)
 # make docs    the pages as a site, into site/
 # make app     the FiftyOne App on the demo's faceset
@@ -38,7 +38,7 @@ faults: setup
 	FACESET_FAULTS=$${FACESET_FAULTS:-4} $(BIN)/python -m pytest tests/faults
 
 fuzz: setup
-	$(BIN)/python tests/fuzz/run.py --inputs 60000
+	$(BIN)/python tests/fuzz/run.py --inputs 100000
 
 accuracy: setup
 	$(BIN)/python -m benchmarks.accuracy $(if $(REAL),--real $(REAL))

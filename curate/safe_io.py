@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import FootageError, WorkError
+from curate.schema import table_schema
 from curate.types import Floats
 
 DAMAGED = (
@@ -93,6 +95,21 @@ def read_parquet(
     with _checking(path):
         rows: pd.DataFrame = table.to_pandas()
     return rows
+
+
+def read_faces(path: Path, faces: Collection[str], columns: Sequence[str], kept: bool = False) -> pd.DataFrame:
+    """Rows of some faces of a faceset's table, read piece by piece; `kept`: those of the subject alone.
+
+    Raises as `read_arrow`.
+    """
+    wanted, found = pa.array(sorted(faces), pa.string()), []
+    known = ("face_id", "kept")
+    for rows in read_groups(path, list({*known, *columns}), table_schema(), known):
+        there = pc.is_in(rows["face_id"], value_set=wanted)
+        found.append(rows.filter(pc.and_(there, rows["kept"]) if kept else there).select(columns))
+    with _checking(path):
+        shown: pd.DataFrame = pa.concat_tables(found).to_pandas()
+    return shown
 
 
 def stacked(path: Path, column: pa.ChunkedArray, size: int) -> Floats:

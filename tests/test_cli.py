@@ -223,9 +223,12 @@ def test_ctrl_c_at_any_moment_is_one_line(capsys, monkeypatch, tmp_path) -> None
 
     started = importlib.import_module("faceset.__main__")
     monkeypatch.setitem(sys.modules, "faceset.cli", Interrupting("cli"))
+    last: list[list[int]] = []
+    monkeypatch.setattr(started.atexit, "register", lambda call, ended: last.append(ended))
     with pytest.raises(SystemExit) as end:
         started.main()
     assert (end.value.code, capsys.readouterr().err) == (130, "faceset: interrupted\n")
+    assert last == [[130]]
     monkeypatch.undo()
 
     def stopped(*_: object, **__: object) -> None:

@@ -105,7 +105,7 @@ def test_a_run_keeps_hash_and_basis_and_cannot_be_used(place):
     forget("Ann", [place / "run"], True)
     run = open_run(place / "run")
     assert run.source.subject == Subject(consent.forgotten_name("Ann"), "self")
-    assert (run.source.identity, run.source.folder) == ((), "")
+    assert (run.source.identity, run.source.looks, run.source.folder) == ((), (), "")
     assert [sha256 for _, sha256 in run.source.clips] == [sha256 for _, sha256 in before.source.clips]
     assert run.target == before.target
     with pytest.raises(ConsentError, match="forgotten"):

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import pandas as pd
 
-from curate.app import launch
+from curate.app import launch, sample
 from curate.app.dataset import show_face, show_pins, show_selection
 from curate.app.launch import PROPOSED
 from curate.app.views import save_views
@@ -56,12 +56,18 @@ def propose(dataset: Any, options: SelectionOptions, target: Path | None = None)
     """
     faceset = faceset_of(dataset)
     wanted = open_faceset(target) if target else None
-    proposal = selection.propose(faceset, options, wanted, dataset.values("face_id"))
+    proposal = selection.propose(faceset, options, wanted, _not_deleted(dataset, faceset))
     show_selection(dataset, faceset, proposal.choice.rows, proposal.outcome, proposal.options)
     save_views(dataset)
     dataset.info[PROPOSED] = {"options": proposal.options, "outcome": to_json(proposal.outcome)}
     dataset.save()
     return proposal.choice
+
+
+def _not_deleted(dataset: Any, faceset: Faceset) -> set[str]:
+    """Ids of the faces that were not deleted in the App."""
+    shown, present = sample.kept(dataset), set(dataset.values("face_id"))
+    return present if shown is None else set(faceset.table(["face_id"])["face_id"]) - (shown.ids - present)
 
 
 def write(dataset: Any) -> int:

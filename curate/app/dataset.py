@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.app import sample
 from curate.app.map_process import Drawing
 from curate.app.panels import OUTCOME
 from curate.dataset.faceset import Faceset, inside
@@ -121,23 +122,45 @@ def _spec(column: Column) -> FieldSpec:
 def load_faces(dataset: Any, faceset: Faceset) -> None:
     """Load all faces with a crop anew: fields, samples, indexes. Tags are kept; map and similarity search are removed.
 
-    Raises WorkError where no face has a crop, or a crop's path leaves the faceset.
+    Of a very large faceset those that `curate.app.sample` has chosen. Raises WorkError where no face has a crop, or a
+    crop's path leaves the faceset.
     """
     tags = dict(zip(*dataset.values(["face_id", "tags"]), strict=True)) if dataset.has_field("face_id") else {}
+    shown = sample.shown_of(faceset, dataset)
     dataset.delete_brain_runs()
     dataset.clear()
     _declare(dataset)
-    derived = _derived(faceset)
+    _insert(dataset, shown, _derived(shown), tags)
+    for field in INDEXED:
+        dataset.create_index(field)
+
+
+def _insert(dataset: Any, faceset: Faceset, derived: pd.DataFrame | None, tags: dict[str, list[str]]) -> None:
+    """Add the faceset's faces with a crop, read piece by piece, with what was `derived` of them."""
     rng = np.random.default_rng(SEED)  # for the App's own shuffling
     for batch in pq.ParquetFile(faceset.table_path).iter_batches(BATCH):
-        rows = _shown(batch.to_pandas()).join(derived, on="face_id")
+        piece = batch if faceset.only is None else _of(batch, faceset.only)
+        rows = _shown(piece.to_pandas())
+        rows = rows if derived is None else rows.join(derived, on="face_id")
         if rows.empty:
             continue
         documents = list(_documents(dataset, faceset.folder, rows, tags, rng))
         # add_samples takes three times as long; what it would store is in `_documents`.
         dataset._sample_collection.insert_many(documents)
-    for field in INDEXED:
-        dataset.create_index(field)
+
+
+def _of(batch: pa.RecordBatch, faces: frozenset[str]) -> pa.RecordBatch:
+    return batch.filter(pa.array([face in faces for face in batch["face_id"].to_pylist()], pa.bool_()))
+
+
+def add_faces(dataset: Any, faceset: Faceset, faces: Collection[str]) -> None:
+    """Also show these faces of a very large faceset, of which only a sample is loaded."""
+    before = sample.kept(dataset)
+    more = frozenset() if before is None else frozenset(faces) - before.ids
+    if before is None or not more:
+        return
+    _insert(dataset, replace(faceset, only=more), None, {})
+    sample.keep(dataset, sample.Sample(before.faces, before.ids | more))
 
 
 def _shown(rows: pd.DataFrame) -> pd.DataFrame:
@@ -278,13 +301,16 @@ def show_map(dataset: Any, drawing: Drawing) -> None:
 
 def load_selection(dataset: Any, faceset: Faceset) -> None:
     """Load the selection, its groups and the pins anew; without a selection no face is selected."""
-    show_pins(dataset, read_pins(faceset))
+    pins = read_pins(faceset)
+    add_faces(dataset, faceset, (*pins.pinned, *pins.banned))
+    show_pins(dataset, pins)
     if not faceset.selection_path.is_file():
         _clear_selection(dataset)
         return
     found = read_outcome(faceset)
-    for remark in remarks_on(faceset, found, faceset.table(OUTCOME_COLUMNS, kept=True)):
-        log.warning("%s", remark)
+    if sample.kept(dataset) is None:
+        for remark in remarks_on(faceset, found, faceset.table(OUTCOME_COLUMNS, kept=True)):
+            log.warning("%s", remark)
     show_selection(dataset, faceset, faceset.selection(), found, faceset.selection_options())
 
 
@@ -304,6 +330,8 @@ def show_selection(
     `options`: how it was made, as `Faceset.selection_options` has it.
     """
     _clear_selection(dataset)
+    add_faces(dataset, faceset, chosen["face_id"].tolist())
+    faceset = sample.shown_of(faceset, dataset)
     ids = dict(zip(*dataset.values(["face_id", "id"]), strict=True))
     _show_groups(dataset, faceset, chosen, set(ids), outcome.space)
     rest = left_out_of(faceset, set(chosen["face_id"]), options, outcome.space)

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from curate.app import guard, mongod, service
+from curate.app import guard, mongod, sample, service
 from curate.app.dataset import begin_map, field_specs, load_faces, load_selection, show_map
 from curate.app.map_process import Drawing
 from curate.app.views import first_look, save_views
@@ -185,7 +185,9 @@ def refresh(dataset: Any, faceset: Faceset, ask: Ask | None = None) -> Drawing |
     changed = {k for k in before.keys() | now.keys() if before.get(k) != now.get(k)}
     changed |= {"faces"} if deleted else set()
     anew = not changed <= {"selection", "pins"}
-    drawing = begin_map(faceset) if anew or MAPPED not in dataset.info else None
+    if anew:
+        sample.choose(dataset, faceset)
+    drawing = _begin_map(dataset, faceset, anew)
     if not changed:
         log.info("%s: %d faces, unchanged since the last time", dataset.name, len(dataset))
         return drawing
@@ -206,6 +208,11 @@ def refresh(dataset: Any, faceset: Faceset, ask: Ask | None = None) -> Drawing |
     return drawing
 
 
+def _begin_map(dataset: Any, faceset: Faceset, anew: bool) -> Drawing | None:
+    """The map of what is shown, where the dataset has none or it is drawn `anew`."""
+    return begin_map(sample.shown_of(faceset, dataset)) if anew or MAPPED not in dataset.info else None
+
+
 def _ban_deleted(dataset: Any, faceset: Faceset, ask: Ask | None) -> int:
     """Number of faces whose samples were deleted in the App since it was loaded: they are shown again, and banned.
 
@@ -214,7 +221,7 @@ def _ban_deleted(dataset: Any, faceset: Faceset, ask: Ask | None) -> int:
     before = dataset.info.get(INFO)
     if not before or before.get("faces") != _fingerprint(faceset)["faces"]:
         return 0
-    table = faceset.table(["face_id", "crop"])
+    table = sample.shown_of(faceset, dataset).table(["face_id", "crop"])
     shown = table.loc[table["crop"].notna() & (table["crop"] != ""), "face_id"]
     gone = sorted(set(shown) - set(dataset.values("face_id")))
     if not gone:

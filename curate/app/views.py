@@ -24,8 +24,10 @@ def save_look(dataset: Any) -> None:
     import fiftyone as fo
 
     faces, coverage, places = fo.Panel(type="Samples", pinned=True), fo.Panel(type=PANEL), fo.Panel(type="Embeddings")
-    left = fo.Space(children=[faces], active_child=faces.component_id)
-    right = fo.Space(children=[coverage, places], active_child=coverage.component_id)
+    left, above, below = (
+        fo.Space(children=[panel], active_child=panel.component_id) for panel in (faces, coverage, places)
+    )
+    right = fo.Space(children=[above, below], orientation="vertical", sizes=[0.55, 0.45])
     both = fo.Space(children=[left, right], orientation="horizontal")
     dataset.save_workspace(LOOK, both, description="The faces, their coverage and their map", overwrite=True)
 

@@ -23,7 +23,7 @@ from curate.dataset import corrections, selection_file
 from curate.errors import UsageError, WorkError
 from curate.records import checked, record, safe_name
 from curate.runtime.files import atomic
-from curate.safe_io import DAMAGED, one_line, read_arrow, read_groups, read_parquet, stacked
+from curate.safe_io import DAMAGED, one_line, read_arrow, read_faces, read_groups, read_parquet, stacked
 from curate.schema import IDENTITY, part_schema, table_schema
 from curate.settings import Grouping, Settings
 from curate.types import Anchor, Clip, Image, Subject
@@ -57,6 +57,8 @@ class Faceset:
     grouping: Grouping = field(default_factory=Grouping)
     anchor: Anchor | None = None
     """Who the subject is; None: not decided yet, or a faceset of before there were anchors."""
+    only: frozenset[str] | None = None
+    """Ids of the faces whose rows `table` reads, for tables that do not fit in memory; None: all."""
 
     @property
     def table_path(self) -> Path:
@@ -90,22 +92,22 @@ class Faceset:
 
         `kept`: the subject's faces alone, which takes less memory where others are seen too.
         """
-        only = [("kept", "==", True)] if kept else None
         with self._table_there():
-            return read_parquet(self.table_path, columns or None, table_schema(), KNOWN, only)
+            if self.only is not None:
+                return read_faces(self.table_path, self.only, columns or table_schema().names, kept)
+            own = [("kept", "==", True)] if kept else None
+            return read_parquet(self.table_path, columns or None, table_schema(), KNOWN, own)
 
     @contextmanager
     def _table_there(self) -> Iterator[None]:
         """Add the remedy to the error of a missing or damaged table."""
+        again = f"rebuild it from the parts with faceset curate {quoted(self.folder)}"
         if not self.table_path.is_file():
-            raise WorkError(
-                f"{self.folder} has no faces.parquet: rebuild it from the parts with faceset curate "
-                f"{quoted(self.folder)}"
-            )
+            raise WorkError(f"{self.folder} has no faces.parquet: {again}")
         try:
             yield
         except WorkError as error:
-            raise WorkError(f"{error}: rebuild it from the parts with faceset curate {quoted(self.folder)}") from None
+            raise WorkError(f"{error}: {again}") from None
 
     def selection(self) -> pd.DataFrame:
         """selection.parquet in order of rank, with the columns of `curate.schema.SELECTION_COLUMNS`."""
@@ -252,13 +254,12 @@ def open_faceset(folder: Path) -> Faceset:
             for older in range(number, FORMAT):
                 MIGRATIONS[older](manifest)
             return _of(folder, manifest)
-        newer = repr(number)[:20]
     except (*DAMAGED, UsageError) as error:
         raise WorkError(
             f"{path} is damaged ({one_line(error)}): restore it, or curate the footage into a new folder"
         ) from None
     raise UsageError(
-        f"{folder} has format {newer}; this version of faceset reads up to format {FORMAT}: update faceset"
+        f"{folder} has format {repr(number)[:20]}; this version of faceset reads up to format {FORMAT}: update faceset"
     )
 
 

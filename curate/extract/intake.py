@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,11 +117,16 @@ def _take_in(clips: list[Clip], clip: Clip) -> None:
 
 
 def free_name(base: str, taken: Collection[str]) -> str:
-    """The name, with a number behind it if it is taken."""
-    name, count = base, 2
-    while name in taken:
+    """The name, with a number behind it if it is taken, also by a name that some file systems take for the same."""
+    name, count, known = base, 2, {_alike(other) for other in taken}
+    while _alike(name) in known:
         name, count = f"{base}-{count}", count + 1
     return name
+
+
+def _alike(name: str) -> str:
+    """The same for names that differ in upper and lower case or in the form of their accents alone."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def overlaps(a: Clip, b: Clip) -> bool:

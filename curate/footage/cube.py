@@ -10,6 +10,8 @@ ffmpeg's lut3d and lut1d apply the tables to 16 bits, lut3d by tetrahedral inter
 from __future__ import annotations
 
 import functools
+import os
+import threading
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -48,15 +50,23 @@ class Table:
 
     def apply(self, image: Deep) -> Deep:
         """(H, W, 3) uint16 RGB through the table."""
-        frame = av.VideoFrame.from_ndarray(image, format="rgb48le")
-        graph = av.filter.Graph()
-        source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))
-        how = "tetrahedral" if self.dimensions == 3 else "linear"
-        table = graph.add(f"lut{self.dimensions}d", file=self.path, interp=how)
-        graph.link_nodes(source, table, graph.add("format", "rgb48le"), graph.add("buffersink")).configure()
-        graph.vpush(frame)
+        height, width = image.shape[:2]
+        changed = Path(self.path).stat().st_mtime_ns
+        graph = _graph(self, width, height, changed, os.getpid(), threading.get_ident())
+        graph.vpush(av.VideoFrame.from_ndarray(image, format="rgb48le"))
         found: Any = graph.vpull()
         return np.asarray(found.to_ndarray(), np.uint16)
+
+
+@functools.lru_cache(4)
+def _graph(table: Table, width: int, height: int, changed: int, process: int, thread: int) -> Any:
+    """The filter graph of a table, which parses its file: one for each size of picture, file, process and thread."""
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=width, height=height, format=av.VideoFormat("rgb48le"), time_base=Fraction(1))
+    how = "tetrahedral" if table.dimensions == 3 else "linear"
+    nodes = graph.add(f"lut{table.dimensions}d", file=table.path, interp=how), graph.add("format", "rgb48le")
+    graph.link_nodes(source, *nodes, graph.add("buffersink")).configure()
+    return graph
 
 
 @functools.lru_cache(8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from curate.dataset.faceset import Faceset
 from curate.dataset.pins import Pins, read_pins
 from curate.errors import UsageError, WorkError
 from curate.records import record
-from curate.safe_io import DAMAGED, one_line
+from curate.safe_io import DAMAGED, one_line, read_groups
+from curate.schema import table_schema
 from curate.select.options import FLOOR_COLUMNS, Floors
 from curate.select.outcome import read_outcome
 from curate.select.selection import Proposal
@@ -26,6 +27,7 @@ BANNED, UNPOSED, LIKE = "banned", "no head pose", "like a selected face"
 READ = ("face_id", "crop", "kept", "status", "identity_distance", "detection_score", *SPACE_COLUMNS, *FLOOR_COLUMNS)
 COLUMNS = ("face_id", "crop", "reason", "clearness", "detail")
 BATCH = 1000
+COMPARED = 4000
 Doubles = NDArray[np.float64]
 Test = tuple[NDArray[np.bool_], str, Doubles, Callable[[int], str]]
 """Rows that fail it, the reason, how clearly (N,), and the text of a row."""
@@ -54,13 +56,38 @@ def failing(faceset: Faceset, floors: Floors) -> pd.DataFrame:
 
 def left_out_of(faceset: Faceset, chosen: set[str], options: Mapping[str, Any], space: Space | None) -> pd.DataFrame:
     """The rows of `left_out` for other faces `chosen` with the options of `Faceset.selection_options`."""
+    floors = _floors(faceset, options)
+    return reasons(faceset.table(tuple(dict.fromkeys(READ))), chosen, floors, read_pins(faceset), space)
+
+
+def _floors(faceset: Faceset, options: Mapping[str, Any]) -> Floors:
     none = dict.fromkeys((f.name for f in fields(Floors)), None)
     try:
-        floors = record(Floors, none | options.get("floors", {}), strict=False)
+        return record(Floors, none | options.get("floors", {}), strict=False)
     except (*DAMAGED, UsageError) as error:
         again = f"faceset select {quoted(faceset.folder)} makes a new one"
         raise WorkError(f"{faceset.selection_path} is damaged ({one_line(error)}): {again}") from None
-    return reasons(faceset.table(tuple(dict.fromkeys(READ))), chosen, floors, read_pins(faceset), space)
+
+
+def narrowly(faceset: Faceset, count: int) -> list[str]:
+    """Ids of at most `count` faces that the selection left out most narrowly, the same number for each reason.
+
+    The table is read piece by piece; faces are compared with at most COMPARED selected ones. Raises as `left_out`.
+    """
+    chosen, pins = set(faceset.selection()["face_id"]), read_pins(faceset)
+    floors, space = _floors(faceset, faceset.selection_options()), read_outcome(faceset).space
+    columns = list(dict.fromkeys(READ))
+    selected = replace(faceset, only=frozenset(chosen)).table(columns)
+    selected = selected.iloc[np.unique(np.linspace(0, len(selected) - 1, min(len(selected), COMPARED)).astype(int))]
+    doubtful = []
+    for piece in read_groups(faceset.table_path, columns, table_schema(), ("face_id", "kept")):
+        rows = piece.to_pandas()
+        others = pd.concat([selected, rows[~rows["face_id"].isin(chosen)]], ignore_index=True)
+        found = reasons(others, chosen, floors, pins, space)[["face_id", "reason", "clearness"]]
+        doubtful.append(found.dropna().groupby("reason").tail(count))
+    rest = pd.concat(doubtful).sort_values(["clearness", "face_id"])
+    each = count // max(rest["reason"].nunique(), 1)
+    return list(rest.groupby("reason").head(each)["face_id"])
 
 
 def reasons(table: pd.DataFrame, chosen: set[str], floors: Floors, pins: Pins, space: Space | None) -> pd.DataFrame:

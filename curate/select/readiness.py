@@ -95,7 +95,7 @@ def _regions(want: pd.DataFrame, missed: NDArray[np.bool_]) -> tuple[Region, ...
 def _verdict(had: float, regions: tuple[Region, ...], lacks: str, film: float) -> str:
     share = f"{100 * had:.0f} %"
     more = (
-        f"film about {film:.0f} s, first of faces that are: {lacks}"
+        f"film about {film:.0f} s, beginning with faces that are {lacks}"
         if lacks
         else f"film about {film:.0f} s like the target's"
     )

@@ -17,7 +17,7 @@ from curate.dataset.faceset import Faceset
 from curate.scores.expression import AXES
 from curate.select.gaps import Gap
 from curate.select.space import BLOCKS
-from curate.words import have, many
+from curate.words import have, many, quoted
 from reports.coverage.figures import Figures, Plane, figures, to_json
 from reports.coverage.spread import Spread
 from reports.page.album import Album
@@ -72,6 +72,7 @@ def write(faceset: Faceset, out_dir: Path | None = None, target: Faceset | None 
         "title": f"Coverage: {title_of(faceset)}",
         "verdict": verdict(found),
         "remarks": remarks(found),
+        "folder": quoted(faceset.folder),
         "figures": found,
         "blocks": BLOCKS,
         "subject": faceset.subject,
@@ -316,14 +317,19 @@ def _facts(faceset: Faceset, target: Faceset | None) -> list[tuple[str, str]]:
         facts += [("Subject", subject.name), ("Basis", subject.basis or "not stated")]
         if subject.evidence:
             facts.append(("Evidence", f"{subject.evidence} (SHA-256 {subject.evidence_sha256})"))
-    facts += [(name.replace("_", " ").capitalize(), str(v)) for name, v in asdict(settings).items() if name != "models"]
+    facts += [(_spaced(name).capitalize(), _option(v)) for name, v in asdict(settings).items() if name != "models"]
     facts += [(f"Model weights: {name}", f"SHA-256 {digest}") for name, digest in settings.models.items()]
     facts.append(("Digest of the settings", settings.digest()))
-    return facts + [(f"Selection: {name}", _option(v)) for name, v in faceset.selection_options().items()]
+    return facts + [(f"Selection: {_spaced(name)}", _option(v)) for name, v in faceset.selection_options().items()]
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _option(value: object) -> str:
     if isinstance(value, dict):
-        given = [f"{k.replace('_', ' ')} {v}" for k, v in value.items() if v is not None]
-        return ", ".join(given) or "none"
-    return "none" if value is None else str(value)
+        return ", ".join(f"{_spaced(k)} {v}" for k, v in value.items() if v is not None) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value in (None, "") else str(value)

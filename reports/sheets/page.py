@@ -138,8 +138,9 @@ def _main(groups: Sequence[Group]) -> str:
     if not groups:
         return ""
     if groups[0].reason == LIKE:
-        return f", {count(groups[0].faces)} of them because a selected face is like them"
-    return f", most of them for: {groups[0].reason}" if len(groups) > 1 else f": {groups[0].reason}"
+        those = "all" if len(groups) == 1 else count(groups[0].faces)
+        return f", {those} of them because a selected face is like them"
+    return f", most of them for this reason: {groups[0].reason}" if len(groups) > 1 else f": {groups[0].reason}"
 
 
 def _title(faceset: Faceset) -> str:

@@ -25,14 +25,18 @@ from curate.extract.table import build
 from curate.footage import cube, video
 from curate.footage.timeline import timeline
 from curate.runtime import archives
+from curate.select.learned import errors_of
 from curate.select.outcome import read_outcome
+from faceset.project import keys as project_keys
 from faceset.project.file import read_project
-from render import plan
+from faceset.project.state import read_state
+from render import dfm, plan, stretches
+from render.compositing.settings import RenderSettings
 from render.output import footage_format, mux
 from render.provenance import keys, registry
 from render.provenance.verify import verify
 from reports.artifacts.parts import InspectedPart
-from train import checkpoint
+from train import checkpoint, forecast
 from train.data import usable_rows
 from train.forget import caches_of, prior_of
 from train.run import load_swapper, open_run
@@ -93,6 +97,7 @@ def read_run(folder: Path) -> None:
     caches_of(folder)
     prior_of(folder, "Ann")
     checkpoint.newest(folder / "checkpoints")
+    forecast.kept(folder)
     load_swapper(run, "cpu")
 
 
@@ -163,6 +168,28 @@ def read_project_file(path: Path) -> None:
         project.choosing(pair.source)
 
 
+def read_errors(folder: Path) -> None:
+    """As `select --learn` does."""
+    errors_of(folder)
+
+
+def read_results(folder: Path) -> None:
+    """As `run` does that continues a project."""
+    read_state(folder)
+    project_keys.run_facts(folder)
+    project_keys.selected(folder)
+
+
+def read_stretches(path: Path) -> None:
+    """As `render --settings` does."""
+    stretches.read(path, RenderSettings(), [i / 25 for i in range(100)])
+
+
+def read_statement(folder: Path) -> None:
+    """What lies next to an exported network."""
+    dfm.check(folder / "net.dfm")
+
+
 def read_table_of_colours(path: Path) -> None:
     """As `curate --lut` does."""
     cube.read.cache_clear()
@@ -179,11 +206,15 @@ READERS: dict[str, Reader] = {
     "foreign": Reader(read_foreign, "foreign", "*/*.*"),
     "run": Reader(read_run, "run", "*.[js]*"),
     "checkpoint": Reader(read_checkpoint, "run", "checkpoints/*"),
+    "errors": Reader(read_errors, "run", "reports/*.json"),
     "work": Reader(read_work, "render/work", "*"),
     "papers": Reader(read_papers, "render", "out.mp4", False),
     "sidecar": Reader(read_papers, "render", "stripped.c2pa", False),
     "access": Reader(read_access, "access", "**/*.*"),
     "lut": Reader(read_table_of_colours, "texts", "*.cube", False),
-    "project": Reader(read_project_file, "texts", "*.toml", False),
+    "project": Reader(read_project_file, "texts", "project.toml", False),
+    "results": Reader(read_results, "results", "**/*.*"),
+    "settings": Reader(read_stretches, "texts", "settings.toml", False),
+    "statement": Reader(read_statement, "exported", "net.dfm.json"),
     "config": Reader(read_config, "config", "*.*"),
 }

@@ -1,4 +1,4 @@
-"""Damaged files to every reader, in processes that may die: `python tests/fuzz/run.py --inputs 60000`.
+"""Damaged files to every reader, in processes that may die: `python tests/fuzz/run.py --inputs 100000`.
 
 Of every input one of: read, refused (one clear line by an error of ours), traceback, crash (the interpreter ended),
 hang (no answer in PATIENCE seconds). The last three are faults; each is printed with what makes it again, and the exit
@@ -116,6 +116,13 @@ def _lines(process: subprocess.Popen[bytes], patience: float) -> Iterator[bytes 
             limit = patience
 
 
+def every_reader() -> list[str]:
+    """Names of all readers."""
+    from readers import READERS
+
+    return list(READERS)
+
+
 def tasks(names: list[str], inputs: int, workers: int) -> list[list[Piece]]:
     """About `inputs` in all, as lists of pieces, one list a process, the same number of inputs in each."""
     shares = {name: SHARES.get(name, 1) for name in names}
@@ -129,7 +136,7 @@ def main() -> int:
     """The command line."""
     sys.path[:0] = [str(ROOT), str(HERE)]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--inputs", type=int, default=60_000)
+    parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--readers", default="", help="only these, with commas")
@@ -137,8 +144,7 @@ def main() -> int:
     parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds after which an input hangs")
     parser.add_argument("--keep", type=int, default=3, help="examples shown of each fault")
     asked = parser.parse_args()
-    names = "clip footage faceset table crop part foreign run checkpoint work papers sidecar config".split()
-    names = asked.readers.split(",") if asked.readers else names
+    names = asked.readers.split(",") if asked.readers else every_reader()
     began, counts, faults = time.monotonic(), Counter[tuple[str, str]](), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="fuzz-seeds-") as folder, ThreadPoolExecutor(asked.workers) as pool:
         make_seeds(Path(folder))

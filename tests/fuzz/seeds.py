@@ -26,6 +26,7 @@ from curate.scores.expression import DISTANCES
 from curate.scores.lighting import skin
 from curate.settings import Settings
 from curate.types import Clip, Subject
+from faceset.project.state import HIDDEN
 from tests.tables import write_rows
 
 CLIPS = (
@@ -152,7 +153,8 @@ def foreign(folder: Path) -> None:
 
 def run(folder: Path) -> None:
     """A run with weights and a checkpoint, of a network as small as there is."""
-    from train import checkpoint
+    from curate.select import learned
+    from train import checkpoint, forecast
     from train.config import config_of
     from train.drive import Drive
     from train.model import build
@@ -165,6 +167,9 @@ def run(folder: Path) -> None:
         folder, config, 64, "full", side, side, 10, held_out={"source": ("aa-0000001-0",)}, guard={"source": 0.1},
         drive=Drive(("yaw",), (-20.0,), (20.0,), (0.0,)), caches=(),
     ).save()  # fmt: skip
+    faces = tuple(learned.Reconstruction(f"aa-{i:07d}-0", 0.9) for i in range(3))
+    learned.write(folder, learned.HeldOut(10, faces))
+    forecast.keep(folder, forecast.Forecast(20, 10, 0.8, 0.7, 0.9, 60.0, 0.1))
     tensors = dict(build(config).state_dict())
     checkpoint.write_tensors(folder / "model.safetensors", tensors)
     checkpoint.write(folder / "checkpoints", 10, {f"ema.{k}": v for k, v in tensors.items()}, {"losses": {}}, 2)
@@ -183,13 +188,39 @@ def access(folder: Path) -> None:
 
 
 def texts(folder: Path) -> None:
-    """A project file and a colour table, as people write them by hand."""
+    """A project file, settings of a render and a colour table, as people write them by hand."""
     folder.mkdir(parents=True)
     levels = [f"{r / 2} {g / 2} {b / 2}" for b in range(3) for g in range(3) for r in range(3)]
     (folder / "film.cube").write_text("\n".join(['TITLE "film"', "LUT_3D_SIZE 3", "DOMAIN_MIN 0 0 0", *levels]) + "\n")
     people = "".join(f'[subjects.{n}]\nname = "{n}"\nbasis = "self"\nfootage = ["{n}.mp4"]\n' for n in ("ann", "bob"))
     pair = '[[pairs]]\nsource = "ann"\ntarget = "bob"\n[training]\npreset = "tiny"\nsteps = 100\n'
     (folder / "project.toml").write_text(f"format = 1\n{people}{pair}")
+    changed = 'feather = 0.2\ncolour = "mkl"\nkeep = ["mouth"]\ngrain = false\n'
+    stretches = "".join(f"[[stretch]]\nstart = {i}.0\nend = {i}.5\n{changed}" for i in range(3))
+    (folder / "settings.toml").write_text(stretches)
+
+
+def results(folder: Path) -> None:
+    """What a project remembers of its steps, a run's facts, and a selection."""
+    (folder / HIDDEN).mkdir(parents=True)
+    done = {"key": "aa", "seconds": 1.5, "units": 12.0, "finished": True}
+    state = {"format": 1, "steps": {f"curate {n}": done for n in ("ann", "bob")}}
+    (folder / HIDDEN / "state.json").write_text(json.dumps(state))
+    facts = {"step": 9, "ended": "", "weights_sha256": "a", "results": {"ssim": 0.9}}
+    (folder / "run.json").write_text(json.dumps({"config": {"steps": 9, "size": 64}, **facts}))
+    pd.DataFrame({"rank": range(9), "face_id": [f"a-{i}" for i in range(9)]}).to_parquet(folder / "selection.parquet")
+
+
+def exported(folder: Path) -> None:
+    """A signed statement next to a file."""
+    from curate.runtime.files import file_sha256
+    from render import dfm
+    from render.provenance import keys
+
+    folder.mkdir(parents=True)
+    (folder / "net.dfm").write_bytes(b"a network")
+    statement = {"sha256": file_sha256(folder / "net.dfm"), "subject": "Ann", "basis": "self"}
+    (folder / "net.dfm.json").write_text(dfm.signed(statement, keys.installation_key()))
 
 
 def render(folder: Path) -> None:
@@ -236,6 +267,8 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "render": render,
     "access": access,
     "texts": texts,
+    "results": results,
+    "exported": exported,
 }
 
 

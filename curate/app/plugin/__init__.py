@@ -10,7 +10,8 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from curate.app import actions, launch, panels
+from curate.app import actions, launch, panels, sample
+from curate.app.dataset import add_faces
 from curate.app.operators import Ban, CorrectFace, Free, Operator, Pin, SomebodyElse, ThisIsTheSubject, notified
 from curate.app.views import LEFT_OUT, SELECTED
 from curate.dataset.faceset import open_faceset
@@ -203,7 +204,8 @@ class CoveragePanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
             target = target_of(ctx.panel.state.target)
             wanted = open_faceset(target) if target else None
             selected = set(ctx.dataset.match({"selected": True}).values("face_id"))
-            ctx.panel.state.outcome = panels.outcome_text(ctx.dataset.info.get(panels.OUTCOME))
+            outcome = panels.outcome_text(ctx.dataset.info.get(panels.OUTCOME))
+            ctx.panel.state.outcome = f"{outcome} {sample.words(ctx.dataset)}".strip()
             found = panels.maps(chart, faceset, selected, wanted, shown_faces(ctx))
             ctx.panel.state.error = ""
         except FacesetError as error:
@@ -236,8 +238,8 @@ class CoveragePanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
         bar.enum(
             "target_choice", targets.values(), default=ctx.panel.state.target, view=targets, on_change=self.on_target
         )
-        bar.btn("again", label="Refresh", on_click=self.again)
         panel.md(ctx.panel.state.outcome or "", name="outcome")
+        panel.btn("again", label="Refresh", on_click=self.again)
         clicks = {"footage": self.on_footage, "selection": self.on_selection}
         for name in ("footage", "selection", *(ctx.panel.state.shown or ())):
             layout = {
@@ -280,6 +282,7 @@ class GapsPanel(foo.Panel):  # type: ignore[misc]  # FiftyOne has no types
 
     def show(self, ctx: Any) -> None:
         faces = ctx.panel.state.gaps[int(ctx.params["number"])]["near"]
+        add_faces(ctx.dataset, actions.faceset_of(ctx.dataset), faces)
         ctx.ops.set_view(ctx.dataset.match({"face_id": {"$in": faces}}))
 
     def render(self, ctx: Any) -> Any:

@@ -20,13 +20,15 @@ import pandas as pd
 import pytest
 
 from curate.app import dataset as app_dataset
-from curate.app import launch, panels, views
+from curate.app import launch, panels, sample, views
 from curate.app.map_process import Drawing
+from curate.dataset import pins
 from curate.dataset.faceset import Faceset, create, open_faceset, write_selection
 from curate.errors import MissingError, UsageError, WorkError
 from curate.schema import COLUMNS, SELECTION_SCHEMA
 from curate.select.cluster import map2d
 from curate.select.gaps import Gap
+from curate.select.left_out import narrowly
 from curate.select.space import Space
 from curate.settings import Settings
 from curate.types import Clip, Subject
@@ -190,6 +192,7 @@ def story(folder: Path) -> dict[str, object]:
         told["failures"] = failures(fo, folder)
         told["footage"] = footage(fo, folder)
         told["two"] = launch.load([folder, copied(folder)])
+        told["large"] = large(fo, folder)
         told["served"] = served(folder)
     finally:
         drop_database()
@@ -350,6 +353,33 @@ def failures(fo, folder: Path) -> dict[str, object]:
         except WorkError as error:
             told[what] = str(error)
     return {"told": told, "datasets": len(fo.list_datasets())}
+
+
+def large(fo, folder: Path) -> dict[str, object]:
+    """A faceset of more faces than are shown: what is shown, and that nothing else counts as deleted."""
+    sample.MOST, sample.NARROW, sample.LEAST_EVEN = 20, 4, 8
+    faceset = open_faceset(Path(shutil.copytree(folder, folder.parent / "large")))
+    write_rows(faceset, faces())
+    write_selection(faceset, chosen([10, 4, 20]), {"floors": {"min_sharpness": 0.5}})
+    banned = set(pins.change_pins(faceset, ban=["0123456789ab-0000025-0"]).banned)
+    (name,) = launch.load([faceset.folder])
+    dataset = fo.load_dataset(name)
+
+    def shown() -> list[int]:
+        dataset.reload()
+        return sorted(dataset.values("frame"))
+
+    told: dict[str, object] = {"first": shown(), "words": sample.words(dataset)}
+    told["narrowly"] = narrowly(faceset, 4)
+    away = next(frame for frame in range(11, 20) if frame not in shown())
+    write_selection(faceset, chosen([away]))
+    launch.load([faceset.folder])
+    told["selected later"] = [away, dataset.match({"selected": True}).values("frame"), len(shown())]
+    dataset.delete_samples(dataset.match({"frame": away}))
+    launch.load([faceset.folder])
+    told["banned later"] = sorted(set(pins.read_pins(faceset).banned) - banned)
+    told["after"] = shown()
+    return told
 
 
 def served(folder: Path) -> dict[str, object]:
@@ -648,6 +678,19 @@ def test_two_facesets_of_one_name_are_two_datasets(told: dict[str, dict]) -> Non
 def test_the_users_environment_wins(told: dict[str, dict]) -> None:
     wanted = launch.ENVIRONMENT | {"FIFTYONE_LOGGING_LEVEL": "CRITICAL"}
     assert told["environment"] == wanted
+
+
+def test_a_large_faceset_is_shown_in_part_and_says_so(told: dict[str, dict]) -> None:
+    found, ids = told["large"], [f"0123456789ab-{i:07d}-0" for i in range(FACES)]
+    narrow = {ids.index(face) for face in found["narrowly"]}
+    assert len(narrow) == 4 and not narrow & {4, 10, 20}
+    assert {4, 10, 20, 25} | {i for i in narrow if i >= NO_CROP} <= set(found["first"])
+    assert len(found["first"]) == 20 < FACES - NO_CROP
+    assert found["words"].startswith(f"The App shows {len(found['first'])} of {FACES - NO_CROP} faces: ")
+    away, selected, shown = found["selected later"]
+    assert selected == [away] and shown == len(found["first"]) + 1
+    assert found["banned later"] == [ids[away]]
+    assert away in found["after"] and len(found["after"]) <= 21
 
 
 def test_app_answers_on_this_machine_only(told: dict[str, dict]) -> None:

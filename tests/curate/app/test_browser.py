@@ -186,11 +186,17 @@ def test_a_click_on_a_cell_shows_its_faces(browser, address: str, faceset: Faces
     assert sorted(counted[counted > 0].tolist()) == [10, 20, 30]
     page = first_page(browser, address)
     page.wait_for_selector(".js-plotly-plot .heatmaplayer image", timeout=60_000)
+    page.get_by_text("map", exact=True).first.click(timeout=60_000)  # the only entry of the Embeddings panel
+    selected = len(faceset.selection())
+    assert on_map(page, selected) == f"{FACES} points · {selected} in view"
     chosen = int(table["face_id"].isin(faceset.selection()["face_id"])[table["yaw"] == 45].sum())
     wanted = {(0, 45): 30, (0, -25): 10, (1, 45): chosen}
-    shown = {cell: clicked(page, *cell, count) for cell, count in wanted.items()}
+    shown, mapped = {}, {}
+    for cell, count in wanted.items():
+        shown[cell], mapped[cell] = clicked(page, *cell, count), on_map(page, count)
     page.close()
     assert 0 < chosen < 10 and shown == wanted
+    assert mapped == {cell: f"{FACES} points · {count} in view" for cell, count in wanted.items()}
 
 
 def tick(page, number: int) -> None:
@@ -242,6 +248,13 @@ def shown_count(page, wanted: int) -> int:
     return count
 
 
+def on_map(page, wanted: int) -> str:
+    """What the Embeddings panel says about its points, as soon as the number in view is as wanted."""
+    counter = page.locator(".emb-plot-counter")
+    waited(page, lambda: [True] * any(f" {wanted} in view" in text for text in counter.all_inner_texts()))
+    return " ".join(counter.all_inner_texts())
+
+
 def first_page(browser, address: str):
     """A page as the App opens."""
     page = browser.new_page(viewport={"width": 1600, "height": 1000})
@@ -260,6 +273,7 @@ def clicked(page, chart: int, yaw: float, wanted: int) -> int:
         at = page.evaluate(
             """([n, x, y]) => {
                 const plot = document.querySelectorAll('.js-plotly-plot')[n];
+                plot.scrollIntoView({block: 'center'});
                 const area = plot.querySelector('.nsewdrag').getBoundingClientRect(), layout = plot._fullLayout;
                 return [area.left + layout.xaxis.d2p(x), area.top + layout.yaxis.d2p(y)];
             }""",

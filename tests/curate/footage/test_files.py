@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from curate.errors import FootageError
-from curate.extract.intake import probe_all
+from curate.extract.intake import free_name, probe_all
 from curate.footage import photos, picture, video
 from curate.footage.flat import NOTE as LOOKS_LOG
 from curate.footage.paths import Footage, expand
@@ -474,3 +474,12 @@ def test_orientation_has_no_matrix_no_turn() -> None:
 def test_an_older_clip_has_no_account() -> None:
     clip = Clip("a", "a.mp4", "0" * 64, "video", 2, 2, 1, 25.0, 1.0)
     assert (clip.announced, clip.notes, clip.lut) == (0, (), "")
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "free"),
+    [("clip", {"other"}, "clip"), ("clip", {"Clip"}, "clip-2"), ("clip", {"CLIP", "Clip-2"}, "clip-3"),
+     ("e\u0301", {"\u00c9"}, "e\u0301-2"), ("STRASSE", {"straße"}, "STRASSE-2")],
+)  # fmt: skip
+def test_names_of_clips_differ_where_file_systems_ignore_case(name: str, taken: set[str], free: str) -> None:
+    assert free_name(name, taken) == free
