@@ -99,7 +99,7 @@ def test_nothing_is_pickled(undisturbed: tuple[Path, Summary, TrainConfig]) -> N
             head = path.read_bytes()[:2]
             assert head != b"PK" and not (head[:1] == b"\x80" and 2 <= head[1] <= 5), path
             assert (
-                path.suffix in {".json", ".safetensors", ".csv", ".png", ".u8", ".f32", ".html"}
+                path.suffix in {".json", ".safetensors", ".csv", ".png", ".u8", ".f32", ".html", ".lock"}
                 or "tfevents" in path.name
             )
 
