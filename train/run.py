@@ -42,7 +42,7 @@ FORMAT = 1
 RECORDED = ("scores", "outlines")
 """Ways to drive a network that have a record in run.json, in order of `Run.drive` and `Run.outlines`."""
 OWN = ("run.json", "model.safetensors", "reader.safetensors", "log.csv", "checkpoints", "previews", "cache",
-       "tensorboard", "reports")  # fmt: skip
+       "tensorboard", "reports", "forecasts.json")  # fmt: skip
 """Names of a run's own files; --force removes these and nothing else."""
 
 
