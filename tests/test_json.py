@@ -75,7 +75,7 @@ def test_work_that_fails_says_so_in_json(capsys, tmp_path) -> None:
 
 
 def test_verbs_that_no_other_test_asks_for_json(capsys, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr("curate.app.launch.load", lambda folders: [f"{f.name}-1" for f in folders])
+    monkeypatch.setattr("curate.app.launch.load", lambda folders, ask=None: [f"{f.name}-1" for f in folders])
     monkeypatch.setattr("curate.app.launch.launch", lambda folders, opened, **_: opened("http://127.0.0.1:5151/x"))
     monkeypatch.setattr("render.demo.demo", lambda out, **_: [("render", out / "render.mp4")])
     assert call(capsys, "app", "her", "him", "--load-only", "--json")[:2] == (0, {"datasets": ["her-1", "him-1"]})

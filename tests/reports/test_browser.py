@@ -76,7 +76,7 @@ def test_the_keyboard_walks_over_the_cells(opened, faceset: Faceset) -> None:
     chart = page.locator("section:has(#pose) [data-map]").first
     chart.focus()
     page.keyboard.press("ArrowRight")
-    assert page.locator(".tip").is_visible()
+    page.locator(".tip").wait_for()
     first = page.locator(".tip span").inner_text()
     page.keyboard.press("ArrowUp")
     assert page.locator(".tip span").inner_text() != first
