@@ -186,7 +186,8 @@ def _context(report: ArtifactReport, meta: Mapping[str, Any]) -> Context:
     boxes = report.measures[["frame", "width", "height"]].dropna()
     size = HULL * np.sqrt(boxes["width"].to_numpy(np.float64) * boxes["height"].to_numpy(np.float64))
     sizes = dict(zip(boxes["frame"].tolist(), size.tolist(), strict=True))
-    return Context(meta.get("settings") or {}, poses, sizes, float(meta.get("reference_offset") or 0))
+    kinds = frozenset(finding.kind for finding in report.findings)
+    return Context(meta.get("settings") or {}, poses, sizes, float(meta.get("reference_offset") or 0), kinds)
 
 
 def _cards(report: ArtifactReport, found: tuple[Passage, ...], context: Context) -> list[_Card]:

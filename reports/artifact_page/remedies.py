@@ -26,6 +26,8 @@ WIDER, WIDEST = 1.5, 0.4
 """Suggested feather: this many times the present one, up to this fraction of the face."""
 SHARPER, SHARPEST = 0.3, 2.0
 """Suggested increase of --sharpen, and its maximum."""
+SHARPENED = frozenset({"checkerboard", "false_detail"})
+"""Kinds that more --sharpen makes worse."""
 
 _TYPED = re.compile(
     r"(faceset report SOURCE --for TARGET|--[a-z]+(?: (?:[\d.:-]*\d|mkl|sot|hull|union|pyramid|mouth|eyes)\b)?)"
@@ -84,6 +86,8 @@ class Context:
     """Frame to the face's size in it in pixels: the root of its hull's area, to which lengths in the settings refer."""
     offset: float = 0.0
     """Seconds by which the time stamps of the footage are ahead of the video's."""
+    kinds: frozenset[str] = frozenset()
+    """Kinds of all findings of the report: the remedy of one must not make another worse."""
 
     @property
     def own(self) -> bool:
@@ -155,7 +159,8 @@ def _soft(finding: Finding, context: Context) -> str:
     drawn, size = context.number("size"), context.sizes.get(finding.worst_frame)
     sharpen = context.number("sharpen") or 0.0
     more = _short(min(sharpen + SHARPER, SHARPEST))
-    sharper = "" if sharpen >= SHARPEST else f", or render with --sharpen {more}{context.now('sharpen')}"
+    no_help = sharpen >= SHARPEST or context.kinds & SHARPENED
+    sharper = "" if no_help else f", or render with --sharpen {more}{context.now('sharpen')}"
     if drawn is not None and size is not None and size > drawn:
         return (
             f"train a model with a larger --size (the face is {size:.0f} px here, the model draws {drawn:.0f}){sharper}"

@@ -132,6 +132,8 @@ def test_remedies_name_figures(artifacts):
     assert "--range 0:02.4-0:02.8" in remedy(made("frozen", 10, 19), Context({"feather": 0.1}, offset=2.0))
     assert "--mask" not in remedy(made("ghost", 10, 19), Context({"mask": "union", "feather": 0.1}))
     assert "--sharpen" not in remedy(made("soft", 10, 19), Context({"sharpen": 2.0}))
+    against = Context({"size": 64, "sharpen": 1.0}, kinds=frozenset({"soft", "checkerboard"}))
+    assert "--sharpen" not in remedy(made("soft", 10, 19), against)  # the other one's remedy is --sharpen 0
     assert "--keep" not in remedy(made("lips", 10, 19), Context({"keep": "eyes,mouth"}))
     assert remedy(made("some_new_kind", 1, 2), edge) == ""
 
