@@ -13,7 +13,7 @@ from faceset.options import Force, Json, Quiet, Workers
 
 def demo(
     out: Annotated[Path, typer.Option(metavar="PATH", help="Folder to work in.")] = Path("demo"),
-    steps: Annotated[int, typer.Option(metavar="N", help="Training steps.")] = 500,
+    steps: Annotated[int, typer.Option(metavar="N", help="Training steps.")] = 540,
     seconds: Annotated[float, typer.Option(metavar="X", help="Length of each clip, in seconds.")] = 12.0,
     workers: Workers = 0,
     force: Force = False,
