@@ -130,7 +130,7 @@ def summary(groups: Sequence[Group]) -> str:
     if not groups:
         return "Held-out faces have not been evaluated yet."
     if all(math.isnan(g.others) for g in groups):
-        return "All held-out faces of a side are in one group, so groups cannot be compared; its weakest faces are below."
+        return "All held-out faces of a side are in one group, so groups cannot be compared; the weakest faces follow."
     out = [g for g in groups if g.stands_out]
     if not out:
         worst = next(g for g in groups if not math.isnan(g.others))
