@@ -116,7 +116,7 @@ def export_dfm(
 def needs_onnx() -> None:
     """Raise MissingError unless onnx, with which torch writes the file, is installed."""
     try:
-        import onnx  # noqa: F401
+        import onnx  # noqa: F401  # only whether it is there
     except ImportError as error:
         raise MissingError(f"--format dfm: {error}: pip install 'faceset[onnx]'") from None
 

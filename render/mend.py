@@ -41,7 +41,7 @@ HALF = 0.5
 """The footage's face is shown if no other setting brings what is found down to this fraction."""
 
 PASTED = 0.75
-"""Least fraction of the pasted area that settings must leave: hiding the swap mends nothing."""
+"""Least fraction of the pasted area that settings must leave: hiding the swap is no remedy."""
 
 Change = Callable[[RenderSettings], dict[str, Any]]
 

@@ -59,7 +59,7 @@ def read_metadata(path: Path, key: bytes) -> dict[str, Any]:
 
 
 def void(path: Path) -> None:
-    """Remove the file; OPTIONS are kept in LAST beside it, so that the next selection is made as this one was."""
+    """Remove the file; OPTIONS are kept in LAST next to it, so that the next selection is made as this one was."""
     try:
         options = read_metadata(path, OPTIONS) if path.is_file() else {}
     except WorkError:  # a damaged selection says nothing

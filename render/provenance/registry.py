@@ -58,7 +58,7 @@ class Entry:
     """Watermarks that the footage carried already."""
     others: tuple[Face, ...] = ()
     model: bool = False
-    """Whether it is an exported model and no video: its mark lies in faces."""
+    """Whether it is an exported model and no video: its mark is in faces."""
 
     @property
     def subjects(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Marks of an exported model: laid in a face that moves and turns, composited, encoded, and read again."""
+"""Marks of an exported model: drawn in a face that moves and turns, composited, encoded, and read again."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def found(path: Path, known: Sequence[int] = ()) -> list[int]:
 def test_the_mark_of_a_model_is_read_in_the_face(tmp_path: Path) -> None:
     path = composited(tmp_path / "other.mp4", Marker(IDENTIFIER, SIZE, SIZE), 18)
     (reading,) = find_in_faces(path, [7, IDENTIFIER], Seen(), Seen2())
-    assert reading.identifier == IDENTIFIER and reading.moved and reading.chance < 1e-6
+    assert reading.identifier == IDENTIFIER and reading.score > 0.78 and reading.moved and reading.chance < 1e-6
     assert found(composited(tmp_path / "plain.mp4", None, 18), [7, IDENTIFIER]) == []
 
 
