@@ -182,6 +182,13 @@ def load(
     return driven(sides, drive, own, accelerator.is_main_process)
 
 
+def as_begun(sides: dict[str, Side], run: Run) -> dict[str, Side]:
+    """Both sides with what drives a run, as it has it."""
+    if run.outlines is not None:
+        return outlined(sides, run.size, run.outlines, report=False)
+    return sides if run.drive is None else driven(sides, run.drive, report=False)
+
+
 def outlined(
     sides: dict[str, Side], size: int, outlines: Outlines | None = None, report: bool = True
 ) -> dict[str, Side]:
