@@ -87,7 +87,7 @@ class Run:
     """Number of steps done at the last save."""
     parameters: int = 0
     init: str | None = None
-    """Folder of the run whose encoder it was initialised from."""
+    """Folder of the run whose encoder it was initialised from, or of the smaller run that it was grown from."""
     held_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Side to the ids of its held-out faces."""
     guard: Mapping[str, float] = field(default_factory=dict)
