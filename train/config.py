@@ -92,7 +92,9 @@ class TrainConfig:
                             choices=("auto", "fp32", "bf16", "fp16"))  # fmt: skip
     gradients: str = option("auto", "Gradients between processes; auto is bf16 with bf16, fp32 otherwise.",
                             choices=("auto", "fp32", "bf16"))  # fmt: skip
-    compile: bool = option(False, "Compile the network: a slower start, faster steps on a GPU.")
+    compile: str = option("auto", "Compile the network; auto: on CUDA, if at least 50,000 steps are left.",
+                          choices=("auto", "on", "off"))  # fmt: skip
+    """See train/compiling.py."""
     stop: str = option("steps", "steps: after --steps; auto: when held-out quality stops rising.",
                        choices=("steps", "auto"))  # fmt: skip
     """auto: after a cool-down, `steps` at most."""
@@ -255,12 +257,14 @@ def config_of(preset: str = "small", **given: Any) -> TrainConfig:
 def from_json(values: Mapping[str, Any]) -> TrainConfig:
     """The inverse of `to_json`; fields of another version of faceset are left out.
 
-    A run from before a field resumes as it began, see BEFORE; its `flip` was true or false.
+    A run from before a field resumes as it began, see BEFORE; its `flip` and `compile` were true or false.
     """
     known = {f.name for f in fields(TrainConfig)}
     found = {**BEFORE, **{k: v for k, v in values.items() if k in known}}
     if isinstance(found.get("flip"), bool):
         found["flip"] = "all" if found["flip"] else "off"
+    if isinstance(found.get("compile"), bool):
+        found["compile"] = "on" if found["compile"] else "off"
     return record(TrainConfig, found)
 
 

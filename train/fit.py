@@ -22,6 +22,7 @@ from curate.errors import StoppedError, WorkError
 from curate.runtime.files import file_sha256
 from curate.types import Progress, no_progress
 from train import checkpoint, page
+from train.compiling import compile_where_it_pays, go_without
 from train.config import TrainConfig
 from train.folder_lock import held
 from train.health import MAX_REWINDS, DivergedError, diverged, is_memory, is_read
@@ -142,6 +143,7 @@ def fit(training: Training, run: Run, judges: Sequence[Judge | Stage], begun: fl
     main = training.accelerator.is_main_process
     journal = Journal(run.path, training.step) if main else None
     window = Window(training)
+    compile_where_it_pays(training)
     try:
         with listen() as caught:
             while training.step < end(training.config, training.cooling):
@@ -207,11 +209,14 @@ def _stepped(training: Training, run: Run) -> bool | None:
         rewind(training, run.path / "checkpoints", Path(run.init) if run.init else None)
         log.warning("%s: returning to step %d at half the learning rate", error, training.step)
         return False
-    except (RuntimeError, MemoryError) as error:
+    except Exception as error:
         if is_memory(error):
             return None
-        raise
-    return True
+        if not go_without(training, error):
+            raise
+    else:
+        return True
+    return _stepped(training, run)
 
 
 def _rewound(journal: Journal | None, run: Run, training: Training) -> Journal | None:

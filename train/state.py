@@ -48,7 +48,7 @@ class Training:
     accelerator: Accelerator
     model: Swap
     wrapped: nn.Module
-    """`model`, wrapped by Accelerate."""
+    """`model`, wrapped by Accelerate, and compiled where that pays (`train.compiling`)."""
     ema: Swap
     """Exponential moving average of the weights."""
     optimizer: torch.optim.Optimizer
@@ -80,6 +80,8 @@ class Training:
     """Steps skipped in a row, when last read."""
     evaluation: Evaluation | None = None
     """The last evaluation; only in rank 0."""
+    plain: nn.Module | None = None
+    """`wrapped` as it is where `wrapped` is compiled."""
     cooling: int | None = None
     """Step at which the cool-down of `--stop auto` began, if it has."""
 
@@ -158,8 +160,6 @@ def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side],
         fused=device.type != "mps",
     )
     wrapped, prepared = accelerator.prepare(model, optimizer)
-    if config.compile:
-        wrapped = torch.compile(wrapped)
     millions = {k: v / 1e6 for k, v in parameter_counts(model).items()}
     log.log(
         logging.INFO if accelerator.is_main_process else logging.DEBUG,

@@ -28,6 +28,7 @@ from curate.errors import FacesetError, UsageError
 from curate.extract import correct
 from curate.face.align import transform
 from curate.face.handles import handles_of, influence, moved
+from curate.safe_io import DAMAGED
 from curate.types import Floats
 
 PATH = actions.CORRECT
@@ -87,7 +88,7 @@ async def _body(request: Request) -> dict[str, Any]:
             raise UsageError(f"the request is larger than {MOST_BYTES} bytes")
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise UsageError("the request must be a JSON object")
@@ -136,7 +137,7 @@ def store(faceset: Faceset, face_id: str, asked: dict[str, Any]) -> dict[str, An
         handles = {str(k): tuple(back(np.array([v], np.float64))[0].tolist()) for k, v in asked["handles"].items()}
         outline = asked.get("outline")
         corners = None if outline is None else back(np.array(outline, np.float64).reshape(-1, 2))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+    except DAMAGED:
         raise UsageError(
             "a correction needs `handles` (name to [x, y]) and `outline` (a list of [x, y], or null)"
         ) from None
