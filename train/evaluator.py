@@ -105,6 +105,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
+            start_new_session=True,  # so that Ctrl-C does not reach it
         )
         self._answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._listener = threading.Thread(target=self._listen, name="evaluator", daemon=True)
@@ -222,7 +223,8 @@ def main() -> None:
     """Serve on stdin and stdout; what libraries print goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the training's, which ends this process
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to all processes, they are the training's, which ends this
+        signal.signal(number, signal.SIG_IGN)
     with suppress(AttributeError, OSError):
         os.nice(NICE)
     torch.set_float32_matmul_precision("high")

@@ -249,15 +249,19 @@ except FacesetError as error:
 """
 
 
-def test_ctrl_c_reaches_both_processes(config: TrainConfig, pair: Pair, tmp_path: Path) -> None:
-    """A terminal sends it to the whole group: the checkpoint is saved, what is evaluated is waited for."""
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 1)])
+def test_a_signal_that_reaches_both_processes(
+    config: TrainConfig, pair: Pair, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    """A terminal or a service manager sends it to the whole group: the training saves, the other process goes on."""
     endless = replace(config, steps=1_000_000, save_every=1_000_000, log_every=1000, evaluate="apart")
     arguments = [*map(str, (*pair, tmp_path / "run")), json.dumps(endless.to_json())]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], env=environment, **pipes) as process:
         assert process.stdout is not None and process.stdout.readline() == "running\n"
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
         _, errors = process.communicate(timeout=300)
-    assert process.returncode == 130 and "Traceback" not in errors and "stopped by SIGINT" in errors
-    assert open_run(tmp_path / "run").ended == "stopped by SIGINT" and open_run(tmp_path / "run").step >= 6
+    assert process.returncode == status and f"stopped by {number.name}" in errors
+    assert "Traceback" not in errors and "has ended" not in errors
+    assert open_run(tmp_path / "run").ended == f"stopped by {number.name}" and open_run(tmp_path / "run").step >= 6
