@@ -268,6 +268,9 @@ def load_weights(training: Training, out: Path | None, init: Path | None) -> int
 def resumed(run: Run, old: Run | None, training: Training) -> Run:
     """The run with the results so far of the run that it resumes, if there is one."""
     if old is None:
+        small = open_run(Path(run.init)) if run.init else None
+        if small is not None and grows(small.config, run.config) and small.held_out != run.held_out:
+            log.warning("%s: its facesets changed; some held-out faces may have been trained on before", small.path)
         return run
     if old.held_out != run.held_out:
         log.warning("%s: its facesets changed; some held-out faces may have been trained on before", run.path)
