@@ -111,10 +111,13 @@ class Evaluations:
         """The run with the last figures, after the training report was written."""
         run = self.collect(run, journal, patience)
         self._report(run, step)
-        with suppress(GoneError):
-            until = time.monotonic() + patience
+        until = time.monotonic() + patience
+        try:
             while self._child is not None and self._reports and time.monotonic() < until:
                 run = self._taken(run, journal, self._child.answer(max(0.0, until - time.monotonic())) or {})
+        except GoneError as error:
+            run = self._go_on(run, journal, str(error))
+            self._report(run, step)
         return run
 
     def forget(self) -> None:

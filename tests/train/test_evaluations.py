@@ -22,7 +22,7 @@ import torch
 from train import checkpoint, evaluations, fit
 from train.config import TrainConfig
 from train.evaluations import is_apart
-from train.evaluator import Child, Task
+from train.evaluator import Child, GoneError, Task
 from train.fit import Summary, train
 from train.journal import FIGURES
 from train.run import OWN, open_run
@@ -159,6 +159,21 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> list[Silent]:
     made: list[Silent] = []
     monkeypatch.setattr(evaluations, "Child", lambda task: made.append(Silent(task)) or made[-1])
     return made
+
+
+def test_a_process_that_ends_before_the_last_report_costs_no_report(
+    config: TrainConfig, pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Ends(Silent):
+        def answer(self, patience: float) -> dict[str, Any] | None:
+            if self.asked and "report" in self.asked[0]:
+                raise GoneError("killed by SIGKILL")
+            return super().answer(patience)
+
+    monkeypatch.setattr(evaluations, "Child", Ends)
+    train(replace(config, evaluate="apart", preview_every=0), *pair, tmp_path / "run")
+    assert len(told(caplog)) == 1 and list(figures(tmp_path / "run")) == [12]
+    assert "Training finished after 12 steps" in (tmp_path / "run/reports/training.html").read_text()
 
 
 def test_what_falls_due_too_soon_is_left_out_but_never_the_last(
