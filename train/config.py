@@ -86,6 +86,12 @@ class TrainConfig:
     keep: int = option(3, "Number of checkpoints kept on disk.", low=1, high=10_000)
     preview_every: int = option(1000, "Steps between evaluations and previews; 0: only at the end.",
                                 low=0, high=100_000_000)  # fmt: skip
+    evaluate: str = option("auto", "Evaluate in this process, or apart in one of its own; auto: apart on CUDA.",
+                           choices=("auto", "here", "apart"))  # fmt: skip
+    """See train/evaluations.py."""
+    evaluate_seconds: float = option(30.0, "Least time between evaluations that are made apart, in seconds.", low=0,
+                                     high=86_400)  # fmt: skip
+    """Also left out is what falls due while another one runs, unless `stop` is auto, and never the last one."""
     log_every: int = option(50, "Steps between lines of the log.", low=1, high=1_000_000)
     device: str = option("auto", "Device; auto uses a GPU if there is one.", choices=("auto", "cpu", "cuda", "mps"))
     precision: str = option("auto", "Precision; auto is bf16 on CUDA and fp32 elsewhere.",

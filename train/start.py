@@ -182,6 +182,13 @@ def load(
     return driven(sides, drive, own, accelerator.is_main_process)
 
 
+def as_begun(sides: dict[str, Side], run: Run) -> dict[str, Side]:
+    """Both sides with what drives a run, as it has it."""
+    if run.outlines is not None:
+        return outlined(sides, run.size, run.outlines, report=False)
+    return sides if run.drive is None else driven(sides, run.drive, report=False)
+
+
 def outlined(
     sides: dict[str, Side], size: int, outlines: Outlines | None = None, report: bool = True
 ) -> dict[str, Side]:
@@ -261,6 +268,9 @@ def load_weights(training: Training, out: Path | None, init: Path | None) -> int
 def resumed(run: Run, old: Run | None, training: Training) -> Run:
     """The run with the results so far of the run that it resumes, if there is one."""
     if old is None:
+        small = open_run(Path(run.init)) if run.init else None
+        if small is not None and grows(small.config, run.config) and small.held_out != run.held_out:
+            log.warning("%s: its facesets changed; some held-out faces may have been trained on before", small.path)
         return run
     if old.held_out != run.held_out:
         log.warning("%s: its facesets changed; some held-out faces may have been trained on before", run.path)

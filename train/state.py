@@ -23,7 +23,6 @@ from train.data import Side
 from train.feed import Feed
 from train.growth import grows
 from train.journal import TERMS
-from train.measure import Evaluation
 from train.meeting import own_store
 from train.memory import estimate
 from train.model import SIDES, Swap, build, parameter_counts, share_decoder
@@ -78,8 +77,6 @@ class Training:
     """Steps between reads of `health`."""
     skipped: int = 0
     """Steps skipped in a row, when last read."""
-    evaluation: Evaluation | None = None
-    """The last evaluation; only in rank 0."""
     plain: nn.Module | None = None
     """`wrapped` as it is where `wrapped` is compiled."""
     cooling: int | None = None

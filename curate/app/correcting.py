@@ -120,12 +120,14 @@ def shown(faceset: Faceset, face_id: str, _: Any = None) -> dict[str, Any]:
     }
 
 
-def _neighbours(faceset: Faceset, face_id: str) -> dict[str, str | None]:
-    """The selected faces before and after this one, in order of choice."""
+def _neighbours(faceset: Faceset, face_id: str) -> dict[str, str | int | None]:
+    """The selected faces before and after this one, in order of choice; its place in it, 0 if it is not selected, and
+    how many are selected."""
     order = faceset.selection()["face_id"].tolist() if faceset.selection_path.is_file() else []
     at = order.index(face_id) if face_id in order else -1
     before = order[at - 1] if at > 0 else None
-    return {"previous": before, "next": order[at + 1] if at + 1 < len(order) else None}
+    after = order[at + 1] if 0 <= at < len(order) - 1 else None
+    return {"previous": before, "next": after, "place": at + 1, "selected": len(order)}
 
 
 def store(faceset: Faceset, face_id: str, asked: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -190,6 +191,20 @@ def test_what_a_run_cannot_grow_to_is_refused(
     with pytest.raises(UsageError, match="started with --grow 1, not 0"):
         check_resume(grown(small), replace(grown(small), grown=0))
     assert not (tmp_path / "run").exists()
+
+
+def test_held_out_faces_that_the_small_run_may_have_trained_on_are_named(
+    small_run: Path, pair: Pair, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = grown(open_run(small_run).config, steps=1, device="cpu", batch=2, performance=0, identity=0)
+    other = tmp_path / "small"
+    shutil.copytree(small_run, other)
+    changed = open_run(other)
+    replace(changed, held_out={**changed.held_out, "source": changed.held_out["source"][1:]}).save()
+    for small, told in ((small_run, False), (other, True)):
+        caplog.clear()
+        train(config, *pair, tmp_path / f"run-{told}", init=small)
+        assert any(r.getMessage().startswith(f"{small}: its facesets changed") for r in caplog.records) == told
 
 
 def test_options_of_a_grown_run(small_run: Path) -> None:
