@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import unicodedata
 from pathlib import Path
 
 
@@ -23,4 +24,23 @@ def have(number: int) -> str:
 
 def quoted(path: Path | str) -> str:
     """A path as part of a command that can be copied: quoted where a shell would not take it as one word."""
-    return shlex.quote(str(path))
+    text = str(path)
+    if visible(text) == text:
+        return shlex.quote(text)
+    safe = visible(text.replace("\\", "\\\\").replace("'", "\\'"))
+    return f"$'{safe}'"  # as bash and zsh write it
+
+
+def visible(text: str) -> str:
+    """Text in one line that moves no cursor: control characters, line breaks and bytes that are no text as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    """`\\n`, `\\x1b`, `\\u2028`; a byte that is no UTF-8, which Python keeps as a surrogate, is `\\xff`."""
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:
+        return f"\\x{number - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

@@ -14,12 +14,24 @@ from typing import Any
 
 import typer
 
+from curate.words import visible
+
 
 def say(as_json: bool, result: dict[str, Any], text: Callable[[dict[str, Any]], str]) -> None:
-    """Print a result: one JSON object, or as `text` puts it."""
+    """Print a result: one JSON object, or as `text` puts it, with control characters in its words as escapes."""
     from curate.runtime.logs import to_json
 
-    typer.echo(to_json(result) if as_json else text(result))
+    told = to_json(result) if as_json else "\n".join(map(visible, text(_visible(result)).split("\n")))
+    typer.echo(told)
+
+
+def _visible(value: Any) -> Any:
+    """A result whose strings (names, paths, what others wrote) are one line each."""
+    if isinstance(value, dict):
+        return {_visible(key): _visible(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_visible(item) for item in value]
+    return type(value)(visible(str(value))) if isinstance(value, str | Path) else value
 
 
 def progress(quiet: bool) -> Any:
@@ -76,7 +88,7 @@ def fail(message: str, code: int) -> int:
     from curate.runtime.logs import VARIABLE, log_line, to_json
 
     as_lines = os.environ.get(VARIABLE) == "json"
-    sys.stderr.write((log_line("error", "faceset", message) if as_lines else f"faceset: {message}") + "\n")
+    sys.stderr.write((log_line("error", "faceset", message) if as_lines else f"faceset: {visible(message)}") + "\n")
     if _as_json():
         typer.echo(to_json({"error": message, "exit": code}))
     return code

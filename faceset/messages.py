@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from curate.words import are, many, quoted
+from curate.words import are, many, quoted, visible
 
 MOST_PEOPLE = 24
 """People that are listed."""
@@ -105,7 +105,7 @@ def trained(out: Path) -> Any:
     """Of `train` into the run `out`."""
 
     def text(r: dict[str, Any]) -> str:
-        parts = [f"{out}: {many(r['steps'], 'step')} ({r['ended']})", f"held-out SSIM {r['ssim']:.3f}"]
+        parts = [f"{visible(str(out))}: {many(r['steps'], 'step')} ({r['ended']})", f"held-out SSIM {r['ssim']:.3f}"]
         if r["nearer"] is not None:
             parts.append(f"{100 * r['nearer']:.0f} % of swaps closer to the source than to the target")
         if r["performance"]:

@@ -54,7 +54,7 @@ def read(path: Path, base: RenderSettings, times: Sequence[float]) -> tuple[Stre
         listed = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--settings {path}: cannot be read ({error.strerror})") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"--settings {path}: is not TOML ({str(error).splitlines()[0]})") from None
     rows = listed.get("stretch")
     if set(listed) != {"stretch"} or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +16,8 @@ from types import ModuleType
 import pytest
 
 from curate.errors import StoppedError
-from curate.words import many, quoted
-from faceset import messages
+from curate.words import many, quoted, visible
+from faceset import console, messages
 from tests.command import call
 
 VERBS = (
@@ -193,6 +196,40 @@ def test_useless_footage_exits_1_and_leaves_nothing(capsys, tmp_path) -> None:
         code, line = refused(capsys, "curate", footage, "--out", tmp_path / "set", *ME)
         assert code == 1 and words in line
     assert not (tmp_path / "set").exists()
+
+
+NAMES = ("two\nlines.mp4", "\x1b[2Jcleared.mp4", "line\u2028separator.mp4", os.fsdecode(b"caf\xe9.mp4"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_with_control_characters_is_one_line(capsys, monkeypatch, tmp_path, name) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's: ours writes to stderr
+    clip, out = tmp_path / name, tmp_path / f"set of {name}"
+    clip.write_text("no video")
+    for arguments in (("curate", clip, "--out", out, *ME), ("select", clip), ("inspect", clip), ("report", out)):
+        code, line = refused(capsys, *arguments)
+        assert code in (1, 2) and visible(name) in line, line
+        assert line.isprintable()
+    code, told, err = call(capsys, "verify", clip)  # a line of the log and a result
+    assert (code, len(told.splitlines()), len(err.splitlines())) == (1, 1, 1)
+    assert visible(name) in err and err.strip().isprintable()
+
+
+def test_results_show_names_in_one_line_and_json_keeps_them(capsys) -> None:
+    result = {"left": {f"/a/{NAMES[0]}": "kept"}, "out": Path(NAMES[3])}
+    console.say(False, result, lambda r: "\n".join([*r["left"], str(r["out"])]))
+    assert capsys.readouterr().out == "/a/two\\nlines.mp4\ncaf\\xe9.mp4\n"
+    console.say(True, result, str)
+    told = json.loads(capsys.readouterr().out.encode())
+    assert told["left"] == result["left"] and os.fsencode(told["out"]) == b"caf\xe9.mp4"
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@pytest.mark.parametrize("name", [*NAMES[:2], NAMES[3], "a 'b'\\n\n.mp4", "it's.mp4", "plain.mp4"])
+def test_a_quoted_path_is_the_path_again_in_a_shell(name) -> None:
+    assert quoted(name).isprintable()
+    done = subprocess.run(["bash", "-c", f"printf %s {quoted(name)}"], capture_output=True, check=True)
+    assert done.stdout == os.fsencode(name)
 
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="no /proc: nothing here that root cannot write")

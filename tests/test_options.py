@@ -35,6 +35,7 @@ VERBS = {
 NO_OPTION = {
     (Settings, "scores"), (Settings, "models"), (SelectionOptions, "floors"), (SelectionOptions, "weights"),
     (SelectionOptions, "seed"), (RenderSettings, "mask"), (RenderOptions, "settings"),
+    (TrainConfig, "grown"),
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib.util
 import json
 import logging
@@ -26,14 +27,20 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curate.app import correcting
+from curate.dataset import lock, mirror
 from curate.dataset.faceset import inside, open_faceset
-from curate.errors import FacesetError, WeightsError, WorkError
+from curate.dataset.pins import read_pins
+from curate.errors import FacesetError, UsageError, WeightsError, WorkError
 from curate.face import weights as models
 from curate.footage import video
 from curate.runtime.files import file_sha256
 from curate.types import Clip, Subject
+from render import stretches
+from render.compositing.settings import RenderSettings
 from render.provenance import keys, manifest
 from render.provenance.verify import verify
+from train import crop_cache, folder_lock
 from train.run import load_swapper, open_run
 
 ROOT = Path(__file__).parent.parent
@@ -568,3 +575,52 @@ def records(seeds: ModuleType, tmp_path_factory: pytest.TempPathFactory):
         (work / "plan.json", lambda: plan.load(work)),
         (work / "part-00000.json", lambda: plan.done(work, part)),
     ]
+
+
+DEEP = "[" * 100_000
+
+
+def test_nesting_deeper_than_the_stack_is_one_line(tmp_path, seeds: ModuleType):
+    faceset = seeds.faceset(tmp_path / "set")
+    for name in ("pins.json", lock.HOLDER):
+        (faceset.folder / name).write_text(DEEP)
+    (tmp_path / "stretches.toml").write_text(f"stretch = {DEEP}")
+    for name in (folder_lock.HOLDER, "source.json", "tags.json"):
+        (tmp_path / name).write_text(DEEP)
+    with pytest.raises(WorkError, match=r"pins\.json is damaged"):
+        read_pins(faceset)
+    with pytest.raises(UsageError, match="is not TOML"):
+        stretches.read(tmp_path / "stretches.toml", RenderSettings(), [0.0])
+    assert lock.holder(faceset.folder) is None and folder_lock._holder(tmp_path) == "another process"
+    assert not crop_cache._is_current(*crop_cache._paths(tmp_path, "source"), "aa")
+    assert mirror._read_tags(tmp_path / "tags.json") == {}
+
+
+@pytest.mark.parametrize("found", [{"pid": "five"}, {"pid": None}, {"pid": 10**400}, {"host": ["here"]}])
+def test_a_note_of_who_holds_a_faceset_is_used_only_with_the_right_types(tmp_path, found):
+    whole = {"pid": 5, "host": "there", "command": "curate", "since": "now"}
+    (tmp_path / lock.HOLDER).write_text(json.dumps(whole))
+    assert lock.holder(tmp_path) == lock.Holder(5, "there", "curate", "now")
+    (tmp_path / lock.HOLDER).write_text(json.dumps({**whole, **found}))
+    assert lock.holder(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "body", [DEEP, '{"handles": {"chin": [1%s, 2]}}' % ("0" * 400), '{"handles": {"chin": [1, []]}}']
+)
+def test_the_page_for_corrections_refuses_what_is_no_correction(tmp_path, seeds: ModuleType, body):
+    faceset = seeds.faceset(tmp_path / "set")
+    known = json.dumps({"folder": str(faceset.folder), "face": "aa-0000001-0"})
+    body = body if body == DEEP else known[:-1] + ", " + body[1:]
+    answers = []
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": body[:99_000].encode(), "more_body": False}
+
+    async def send(message: dict) -> None:
+        answers.append(message)
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": f"{correcting.PATH}/face", "query_string": b""}
+    asyncio.run(correcting.Pages(None, (str(faceset.folder),))({**scope, "headers": headers}, receive, send))
+    assert answers[0]["status"] == 400 and b"error" in answers[1]["body"]

@@ -13,11 +13,15 @@ from curate.records import record
 
 # What may not differ when a run is resumed: the network's shape, and what decides which faces it never sees.
 FIXED_ON_RESUME = ("arch", "size", "encoder_width", "decoder_width", "latent", "residuals", "drive", "picture_share",
-                   "modulation", "base", "head", "held_out", "guard", "seed")  # fmt: skip
+                   "modulation", "base", "head", "grown", "held_out", "guard", "seed")  # fmt: skip
 
 BEFORE = {"blur": 0.0, "compress": 0.0, "drive": "picture", "eyes_weight": 1.0, "mouth_weight": 1.0, "phases": 0.0,
           "ssim_windows": "one"}  # fmt: skip
 """Values with which a run from before these fields was trained."""
+
+SIZES = (64, 128, 256, 384, 512)
+"""Sides of the crops that a network reads and writes, pixels."""
+GROWN_AT_MOST = 3
 
 
 def _batch(text: str) -> int:
@@ -38,7 +42,7 @@ class TrainConfig:
     arch: str = option("df", "df (one decoder per face) or liae (one shared decoder).", choices=("df", "liae"))
     """liae takes over more of the target's light; see train/model.py."""
     size: int = option(128, "Side of the crops that the network reads and writes, in pixels.",
-                       choices=(64, 128, 256, 384, 512))  # fmt: skip
+                       choices=SIZES)  # fmt: skip
     encoder_width: int = option(48, "Channels after the encoder's first layer.", low=4, high=1024)
     """They double with every halving, up to eight times."""
     decoder_width: int = option(48, "Channels of the decoder at half the output size.", low=4, high=1024)
@@ -51,6 +55,8 @@ class TrainConfig:
                        choices=("full", "shuffle"))  # fmt: skip
     """shuffle: no feature map of the full size, which takes most of the memory at 512 px."""
     residuals: int = option(1, "Residual blocks at each decoder size except the largest.", low=0, high=8)
+    grown: int = 0
+    """Finest levels that `--grow` added, each of twice the size; widths and base are of the network without them."""
 
     drive: str = option("outlines", "What drives the swap: outlines of eyes and mouth, scores, or only the picture.",
                         choices=("outlines", "scores", "picture"))  # fmt: skip
@@ -80,13 +86,21 @@ class TrainConfig:
     keep: int = option(3, "Number of checkpoints kept on disk.", low=1, high=10_000)
     preview_every: int = option(1000, "Steps between evaluations and previews; 0: only at the end.",
                                 low=0, high=100_000_000)  # fmt: skip
+    evaluate: str = option("auto", "Evaluate in this process, or apart in one of its own; auto: apart on CUDA.",
+                           choices=("auto", "here", "apart"))  # fmt: skip
+    """See train/evaluations.py."""
+    evaluate_seconds: float = option(30.0, "Least time between evaluations that are made apart, in seconds.", low=0,
+                                     high=86_400)  # fmt: skip
+    """Also left out is what falls due while another one runs, unless `stop` is auto, and never the last one."""
     log_every: int = option(50, "Steps between lines of the log.", low=1, high=1_000_000)
     device: str = option("auto", "Device; auto uses a GPU if there is one.", choices=("auto", "cpu", "cuda", "mps"))
     precision: str = option("auto", "Precision; auto is bf16 on CUDA and fp32 elsewhere.",
                             choices=("auto", "fp32", "bf16", "fp16"))  # fmt: skip
     gradients: str = option("auto", "Gradients between processes; auto is bf16 with bf16, fp32 otherwise.",
                             choices=("auto", "fp32", "bf16"))  # fmt: skip
-    compile: bool = option(False, "Compile the network: a slower start, faster steps on a GPU.")
+    compile: str = option("auto", "Compile the network; auto: on CUDA, if at least 50,000 steps are left.",
+                          choices=("auto", "on", "off"))  # fmt: skip
+    """See train/compiling.py."""
     stop: str = option("steps", "steps: after --steps; auto: when held-out quality stops rising.",
                        choices=("steps", "auto"))  # fmt: skip
     """auto: after a cool-down, `steps` at most."""
@@ -143,12 +157,19 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if not 0 <= self.grown <= GROWN_AT_MOST or self.core not in SIZES:
+            raise UsageError(f"--grow: a network of {self.size} px cannot have been grown {self.grown} times")
         if not self.l1_weight + self.ssim_weight + self.perceptual_weight:
             raise UsageError("--l1-weight, --ssim-weight and --perceptual-weight are all 0: set at least one above 0")
-        if self.base and not math.log2(self.size / self.base).is_integer():
+        if self.base and not math.log2(self.core / self.base).is_integer():
             raise UsageError(f"--base {self.base}: --size {self.size} must be the base times a power of 2")
         if self.batch % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate}: must divide --batch {self.batch}")
+
+    @property
+    def core(self) -> int:
+        """Side of the crops of the network without the levels that were added by `--grow`, pixels."""
+        return self.size >> self.grown
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -229,7 +250,7 @@ PRESETS: dict[str, TrainConfig] = {
 
 def flag(field: str) -> str:
     """The command line's name of a field: save_every -> --save-every."""
-    return option_of(TrainConfig, field).flag
+    return "--grow" if field == "grown" else option_of(TrainConfig, field).flag
 
 
 def config_of(preset: str = "small", **given: Any) -> TrainConfig:
@@ -242,12 +263,14 @@ def config_of(preset: str = "small", **given: Any) -> TrainConfig:
 def from_json(values: Mapping[str, Any]) -> TrainConfig:
     """The inverse of `to_json`; fields of another version of faceset are left out.
 
-    A run from before a field resumes as it began, see BEFORE; its `flip` was true or false.
+    A run from before a field resumes as it began, see BEFORE; its `flip` and `compile` were true or false.
     """
     known = {f.name for f in fields(TrainConfig)}
     found = {**BEFORE, **{k: v for k, v in values.items() if k in known}}
     if isinstance(found.get("flip"), bool):
         found["flip"] = "all" if found["flip"] else "off"
+    if isinstance(found.get("compile"), bool):
+        found["compile"] = "on" if found["compile"] else "off"
     return record(TrainConfig, found)
 
 
@@ -265,6 +288,6 @@ def check_resume(begun: TrainConfig, asked: TrainConfig) -> tuple[str, ...]:
 
 def same_encoder(one: TrainConfig, other: TrainConfig) -> bool:
     """Whether the weights of one's encoder fit the other's."""
-    shape = ("arch", "size", "base", "encoder_width", "decoder_width", "latent")
+    shape = ("arch", "size", "grown", "base", "encoder_width", "decoder_width", "latent")
     shares = [config.picture_share if config.drive == "scores" else 1.0 for config in (one, other)]
     return shares[0] == shares[1] and all(getattr(one, name) == getattr(other, name) for name in shape)

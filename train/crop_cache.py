@@ -24,6 +24,7 @@ from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
 from curate.face import align
 from curate.runtime.files import atomic
+from curate.safe_io import DAMAGED
 from curate.types import Floats, Progress
 from curate.words import quoted
 from train.config import TrainConfig
@@ -98,7 +99,7 @@ def _is_current(store: Path, label: Path, digest: str) -> bool:
         marks = len(meta["ids"]) * meta["points"] * 12
         sizes = (store.stat().st_size, store.with_suffix(".f32").stat().st_size)
         return bool(meta["digest"] == digest and sizes == (whole, marks))
-    except (OSError, ValueError, KeyError):
+    except DAMAGED:
         return False
 
 

@@ -11,7 +11,6 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,17 +20,21 @@ from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import StoppedError, WorkError
 from curate.runtime.files import file_sha256
 from curate.types import Progress, no_progress
-from train import checkpoint, page
+from train import checkpoint
+from train.compiling import compile_where_it_pays, go_without
 from train.config import TrainConfig
+from train.evaluations import AT_A_SIGNAL, PATIENCE, Evaluations, is_apart
+from train.evaluator import Task
 from train.folder_lock import held
 from train.health import MAX_REWINDS, DivergedError, diverged, is_memory, is_read
-from train.identity import Judge, judge_for
 from train.journal import Journal
+from train.page import facts_of
 from train.people import check_people
-from train.performance import AXES, Stage, stage_for
+from train.performance import AXES
 from train.processes import any_process, from_main, together
 from train.room import choose, too_large
 from train.run import Run, is_run, open_run
+from train.scene import Scene, judges
 from train.schedule import end, should_cool
 from train.signals import listen, name_of
 from train.start import (
@@ -129,53 +132,81 @@ def train(
             run.save()
             if training.step < config.steps:
                 (out / "model.safetensors").unlink(missing_ok=True)
-        judges = _judges(training, facesets) if accelerator.is_main_process else ()
-        run = finish(training, fit(training, run, judges, begun, progress))
+        evaluations = evaluations_of(training, out, facesets, cache) if accelerator.is_main_process else None
+        run = finish(training, fit(training, run, evaluations, begun, progress))
         return summary(training, run, resumed_from, begun)
 
 
-def fit(training: Training, run: Run, judges: Sequence[Judge | Stage], begun: float, progress: Progress) -> Run:
-    """Do the remaining steps; returns the run with its results.
+def fit(training: Training, run: Run, evaluations: Evaluations | None, begun: float, progress: Progress) -> Run:
+    """Do the remaining steps; returns the run with its results. Rank 0 has the evaluations.
 
     Raises WorkError if a signal stops it, the training diverges again and again, or memory runs out.
     """
-    main = training.accelerator.is_main_process
-    journal = Journal(run.path, training.step) if main else None
+    journal = Journal(run.path, training.step) if evaluations is not None else None
     window = Window(training)
+    compile_where_it_pays(training)
     try:
+        if journal and evaluations:
+            run = evaluations.resume(run, journal, training.step)
         with listen() as caught:
             while training.step < end(training.config, training.cooling):
                 if not _try_step(training, run):
-                    journal, window = _rewound(journal, run, training), Window(training)
+                    journal, window = _rewound(journal, evaluations, run, training), Window(training)
                     continue
-                if main:
+                if journal and evaluations:
                     progress("train", training.step, end(training.config, training.cooling))
+                    run = evaluations.collect(run, journal)
                 due = _due(training, caught)
                 if due.log:
-                    run = close_window(training, run, journal, judges, due.evaluate, window, begun)
+                    run = close_window(training, run, journal, evaluations, due.evaluate, window, begun)
                     window = Window(training)
                 if due.cool:
                     _cool(training, journal)
                 if due.save:
-                    run = save(training, replace(run, ended=due.ended or run.ended), time.perf_counter() - begun)
-                if main and due.ended:
-                    page.write(run, training, journal)
+                    run = _save(training, run, journal, evaluations, due.ended, begun)
                 if due.ended.startswith("stopped"):
                     raise (StoppedError if signal.SIGINT in caught else WorkError)(
                         f"{due.ended} at step {training.step}; a checkpoint was saved, continue with --resume"
                     )
     finally:
         training.feed.close()
+        if evaluations:
+            evaluations.close()
         if journal:
             journal.close()
     return run
 
 
-def _judges(training: Training, facesets: dict[str, Faceset]) -> tuple[Judge | Stage, ...]:
-    """What looks at held-out swaps: face recognition and the reader of performances, as far as they are there."""
-    side, config = training.sides["target"], training.config
-    found = (judge_for(facesets, side, config), stage_for(facesets["target"], side, config))
-    return tuple(each for each in found if each is not None)
+def _save(
+    training: Training, run: Run, journal: Journal | None, evaluations: Evaluations | None, ended: str, begun: float
+) -> Run:
+    """Write a checkpoint; at the end also the last evaluation's figures and the training report."""
+    stopped = ended.startswith("stopped")
+    if ended and not stopped and journal and evaluations:
+        run = evaluations.collect(run, journal, PATIENCE)
+    run = save(training, replace(run, ended=ended or run.ended), time.perf_counter() - begun)
+    if ended and journal and evaluations:
+        run = evaluations.end(run, journal, training.step, AT_A_SIGNAL if stopped else PATIENCE)
+        if stopped:  # whoever sends a signal may not wait for long, so the checkpoint came first
+            run.save()
+    return run
+
+
+def evaluations_of(
+    training: Training, out: Path, facesets: dict[str, Faceset] | None = None, cache: Path | None = None
+) -> Evaluations:
+    """The evaluations of a run whose run.json is written; without facesets nothing looks at swaps."""
+    config, device, facts = training.config, training.accelerator.device, facts_of(training.accelerator)
+
+    def scene() -> Scene:
+        looking = judges(facesets, training.sides["target"], config) if facesets else ()
+        return Scene(config, training.sides, looking, device, out, facts)
+
+    if not facesets or not is_apart(config, device):
+        return Evaluations(config, out, scene)
+    folders = {name: str(faceset.folder.resolve()) for name, faceset in facesets.items()}
+    task = Task(str(out.resolve()), folders, str((cache or out / "cache").resolve()), str(device), facts)
+    return Evaluations(config, out, scene, task)
 
 
 def finish(training: Training, run: Run) -> Run:
@@ -207,18 +238,22 @@ def _stepped(training: Training, run: Run) -> bool | None:
         rewind(training, run.path / "checkpoints", Path(run.init) if run.init else None)
         log.warning("%s: returning to step %d at half the learning rate", error, training.step)
         return False
-    except (RuntimeError, MemoryError) as error:
+    except Exception as error:
         if is_memory(error):
             return None
-        raise
-    return True
+        if not go_without(training, error):
+            raise
+    else:
+        return True
+    return _stepped(training, run)
 
 
-def _rewound(journal: Journal | None, run: Run, training: Training) -> Journal | None:
+def _rewound(journal: Journal | None, evaluations: Evaluations | None, run: Run, training: Training) -> Journal | None:
     """The journal without the lines after the step that the training returned to."""
-    if journal is None:
+    if journal is None or evaluations is None:
         return None
     journal.close()
+    evaluations.forget()
     return Journal(run.path, training.step)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from curate.errors import UsageError
+from curate.safe_io import DAMAGED
 
 LOCK, HOLDER = ".training.lock", ".training.json"
 """Files in the run's folder: the lock, and which process has it."""
@@ -59,5 +60,5 @@ def _holder(out: Path) -> str:
     try:
         found = json.loads((out / HOLDER).read_text(encoding="utf-8"))
         return f"process {int(found['pid'])} on {str(found['machine'])[:80]}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except DAMAGED:
         return "another process"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -52,13 +53,7 @@ class Journal:
 
     def __init__(self, out: Path, step: int) -> None:
         self.path = out / "log.csv"
-        lines = _lines(self.path, step)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-        with atomic(self.path) as temporary:
-            temporary.write_text(text.getvalue(), encoding="utf-8")
+        self._write(_lines(self.path, step))
         self.board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
 
     def line(self, values: Mapping[str, float], steps: int, left: float) -> None:
@@ -73,6 +68,21 @@ class Journal:
                 self.board.add_scalar(name, value, step)
         log.info("%s", sentence(values, steps, left))
 
+    def fill(self, step: int, figures: Mapping[str, float]) -> None:
+        """Add an evaluation's figures to the line of its step."""
+        rows = _lines(self.path, sys.maxsize)
+        found = [row for row in rows if row["step"] == str(step)]
+        for row in found:
+            row |= {name: f"{value:.6g}" for name, value in figures.items()}
+        self._write(rows)
+        for name, value in figures.items() if found else ():
+            self.board.add_scalar(name, value, step)
+        log.info("step %d: %s", step, ", ".join(evaluated(figures)))
+
+    def lacks_figures(self, step: int) -> bool:
+        """Whether a step has a line without an evaluation."""
+        return any(row["step"] == str(step) and not row["ssim"] for row in _lines(self.path, sys.maxsize))
+
     def table(self) -> pd.DataFrame:
         """The contents of log.csv."""
         return pd.read_csv(self.path)
@@ -80,6 +90,14 @@ class Journal:
     def picture(self, image: Image, step: int) -> None:
         """Add a preview sheet to TensorBoard."""
         self.board.add_image("preview", image, step, dataformats="HWC")
+
+    def _write(self, rows: Iterable[Mapping[str, str]]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        with atomic(self.path) as temporary:
+            temporary.write_text(text.getvalue(), encoding="utf-8")
 
     def close(self) -> None:
         """Flush TensorBoard's events and close the file."""
@@ -89,16 +107,23 @@ class Journal:
 def sentence(values: Mapping[str, float], steps: int, left: float) -> str:
     """Progress line: `step 500/1500  loss 0.0712  held-out SSIM 0.801  190 images/s  2:48 left`."""
     parts = [f"step {values['step']}/{steps}", f"loss {values['loss']:.4f}"]
-    if "ssim" in values:
-        parts.append(f"held-out SSIM {values['ssim']:.3f}")
-    if "nearer" in values:
-        parts.append(f"{100 * values['nearer']:.0f} % of swaps closer to source")
-    if "follows" in values:
-        parts.append(f"performance {values['follows']:.2f}")
+    parts += evaluated(values)
     if values.get("cost"):
         parts.append(f"cost {values['cost']:.2f}")
     parts += [f"{values['images_per_second']:.0f} images/s", f"{clock(left)} left"]
     return "  ".join(parts)
+
+
+def evaluated(figures: Mapping[str, float]) -> list[str]:
+    """An evaluation in words."""
+    parts = []
+    if "ssim" in figures:
+        parts.append(f"held-out SSIM {figures['ssim']:.3f}")
+    if "nearer" in figures:
+        parts.append(f"{100 * figures['nearer']:.0f} % of swaps closer to source")
+    if "follows" in figures:
+        parts.append(f"performance {figures['follows']:.2f}")
+    return parts
 
 
 def clock(seconds: float) -> str:

@@ -88,7 +88,7 @@ def convolutions(config: TrainConfig) -> nn.Sequential:
     """Convolutions from (B, 3, S, S) to (B, C, base, base), each halving the size."""
     layers: list[nn.Module] = []
     channels = 3
-    for level, out in enumerate(widths(config.encoder_width, config.size, config.base)):
+    for level, out in enumerate(widths(config.encoder_width, config.core, config.base)):
         kernel = 5 if level == 0 else 3
         layers += [nn.Conv2d(channels, out, kernel, 2, kernel // 2), nn.LeakyReLU(SLOPE)]
         channels = out
@@ -124,9 +124,9 @@ def picture_code(config: TrainConfig) -> int:
 
 def bottleneck(config: TrainConfig, values: int | None = None) -> tuple[nn.Linear, nn.Linear]:
     """Linear layers from the smallest feature map to `values` numbers, and from `latent` to a decoder's input."""
-    cells = layout(config.size, config.base)[0] ** 2
-    squeeze = nn.Linear(widths(config.encoder_width, config.size, config.base)[-1] * cells, values or config.latent)
-    expand = nn.Linear(config.latent, widths(config.decoder_width, config.size, config.base)[-1] * cells)
+    cells = layout(config.core, config.base)[0] ** 2
+    squeeze = nn.Linear(widths(config.encoder_width, config.core, config.base)[-1] * cells, values or config.latent)
+    expand = nn.Linear(config.latent, widths(config.decoder_width, config.core, config.base)[-1] * cells)
     # torch's default would shrink what passes each of the two by a factor of three.
     nn.init.normal_(squeeze.weight, std=squeeze.in_features**-0.5)
     nn.init.kaiming_normal_(expand.weight, a=SLOPE)

@@ -26,13 +26,14 @@ def estimate(config: TrainConfig) -> int:
         mask = torch.empty(len(read), 1, config.size, config.size)
         maps = torch.empty(2 * len(read), len(MAPS), config.size, config.size)
     kept: dict[int, int] = {}
+    alive: list[Tensor] = []
 
     def keep(tensor: Tensor) -> Tensor:
-        kept[id(tensor.untyped_storage())] = tensor.untyped_storage().nbytes()
-        alive.append(tensor)
-        return tensor
+        saved = tensor.detach()  # the tensor itself would hold its own graph, and the graph it: neither ever freed
+        kept[saved.untyped_storage()._cdata] = saved.untyped_storage().nbytes()
+        alive.append(saved)
+        return saved
 
-    alive: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         outputs = model(read, read, maps) if config.drive == "outlines" else model(read, read)
         terms = [losses(output, read, mask, config) for output in outputs]

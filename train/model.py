@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from train.config import TrainConfig
 from train.drive import NAMES
+from train.growth import finer_draws, finer_reads, read_finer, shuffled
 from train.layers import SLOPE, Performance, Upsample, bottleneck, convolutions, he, icnr, layout, picture_code, widths
 
 SIDES = ("source", "target")
@@ -51,10 +52,11 @@ class Trunk(nn.Module):
     def __init__(self, config: TrainConfig) -> None:
         super().__init__()
         self.body = convolutions(config)
+        self.finer = finer_reads(config)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, S, S) to (B, N)."""
-        return cast(Tensor, self.body(x * 2 - 1).flatten(1))
+        return read_finer(self.finer, self.body, x * 2 - 1).flatten(1)
 
 
 class Intermediate(nn.Module):
@@ -62,7 +64,7 @@ class Intermediate(nn.Module):
 
     def __init__(self, config: TrainConfig, driven: bool) -> None:
         super().__init__()
-        self.base = layout(config.size, config.base)[0]
+        self.base = layout(config.core, config.base)[0]
         self.squeeze, self.expand = bottleneck(config, picture_code(config) if driven else config.latent)
 
     def forward(self, x: Tensor, performed: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
@@ -75,7 +77,7 @@ class Encoder(Trunk):
 
     def __init__(self, config: TrainConfig) -> None:
         super().__init__(config)
-        self.base = layout(config.size, config.base)[0]
+        self.base = layout(config.core, config.base)[0]
         self.squeeze, self.expand = bottleneck(config, picture_code(config))
 
     def forward(self, x: Tensor, performed: Tensor | None = None, seen: Tensor | None = None) -> Tensor:
@@ -88,7 +90,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: TrainConfig, codes: int = 1) -> None:
         super().__init__()
-        first, *others = reversed(widths(config.decoder_width, config.size, config.base))
+        first, *others = reversed(widths(config.decoder_width, config.core, config.base))
         channels = first * codes
         blocks: list[nn.Module] = []
         more = {"modulated": config.drive == "scores" and config.modulation, "outlined": config.drive == "outlines"}
@@ -107,13 +109,16 @@ class Decoder(nn.Module):
         else:
             icnr(self.head, 0.1)
         nn.init.constant_(cast(nn.Parameter, self.head.bias)[: 3 * self.factor**2], 0.5)
+        self.finer = finer_draws(config, channels, self.factor, **more)
 
     def forward(self, x: Tensor, hidden: Tensor | None = None, maps: Tensor | None = None) -> Tensor:
         """(B, codes * C, base, base) to (B, 4, S, S); `hidden` (B, HIDDEN), `maps` (B, M, S, S) enter every level."""
         for block in self.body:
             x = block(x, hidden, maps)
-        drawn = cast(Tensor, self.head(x))
-        return drawn if self.factor == 1 else F.pixel_shuffle(drawn, self.factor)
+        drawn = shuffled(self.head(x), self.factor)
+        for level in self.finer:
+            x, drawn = level(x, drawn, hidden, maps)
+        return drawn
 
 
 class Swap(nn.Module, ABC):

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
+import pandas as pd
 import torch
+from accelerate import Accelerator
 
 from curate.select import learned
 from curate.types import Image
 from reports.training.held_out import HeldOut
 from reports.training.page import Training as Figures
 from reports.training.page import write as write_page
+from train.config import TrainConfig
 from train.data import Side
-from train.journal import Journal
 from train.measure import Face
 from train.run import Run
-from train.state import Training, precision_name
+from train.state import precision_name
 from train.trend import quality, tidy, trend
 
 LARGEST = 128
@@ -26,33 +29,38 @@ LARGEST = 128
 NAME = re.compile(r"step-(\d+)\.png")
 
 
-def write(run: Run, training: Training, journal: Journal | None) -> Path | None:
-    """Write the report anew; None without a journal (rank 0 has it)."""
-    if journal is None:
-        return None
-    log = tidy(journal.table())
-    faces = training.evaluation.faces if training.evaluation else ()
-    counts = {name: _in_set(side) for name, side in training.sides.items()}
+def write(
+    run: Run,
+    config: TrainConfig,
+    sides: Mapping[str, Side],
+    faces: Sequence[Face],
+    steps: int,
+    facts: Mapping[str, object],
+    log: pd.DataFrame,
+) -> Path:
+    """Write the report anew: `faces` of the last evaluation, `steps` done, `facts` of the machine, the run's log."""
+    log = tidy(log)
+    counts = {name: _in_set(side) for name, side in sides.items()}
     figures = Figures(
         name=run.path.resolve().name,
         subjects={
             n: f"{s.subject.name} ({s.subject.basis})" for n, s in (("source", run.source), ("target", run.target))
         },
-        config=training.config.to_json(),
-        steps=training.step,
-        asked=training.config.steps,
+        config=config.to_json(),
+        steps=steps,
+        asked=config.steps,
         ended=run.ended,
         parameters=run.parameters,
         log=log,
         quality=quality(log),
         trend=trend(log),
-        faces=[_held_out(face, training.sides[face.side], counts[face.side]) for face in faces],
+        faces=[_held_out(face, sides[face.side], counts[face.side]) for face in faces],
         previews=_previews(run.path / "previews"),
-        facts=_facts(run, training),
+        facts={**facts, **_facts(run)},
         currency="",
     )
     (run.path / "reports").mkdir(exist_ok=True)
-    learned.write(run.path, _reconstructions(training))
+    learned.write(run.path, _reconstructions(sides, faces, steps))
     return write_page(figures, run.path / "reports" / "training.html")
 
 
@@ -61,15 +69,11 @@ def _in_set(side: Side) -> Counter[str]:
     return Counter(side.rows["group"].iloc[side.split.train])
 
 
-def _reconstructions(training: Training) -> learned.HeldOut:
+def _reconstructions(sides: Mapping[str, Side], faces: Sequence[Face], steps: int) -> learned.HeldOut:
     """The last evaluation for `faceset select --learn`."""
-    evaluation = training.evaluation
-    names = {name: side.rows["face_id"].to_numpy() for name, side in training.sides.items()}
-    faces = [
-        learned.Reconstruction(str(names[face.side][face.index]), face.ssim)
-        for face in (evaluation.faces if evaluation else ())
-    ]
-    return learned.HeldOut(training.step, tuple(faces))
+    names = {name: side.rows["face_id"].to_numpy() for name, side in sides.items()}
+    found = [learned.Reconstruction(str(names[face.side][face.index]), face.ssim) for face in faces]
+    return learned.HeldOut(steps, tuple(found))
 
 
 def _held_out(face: Face, side: Side, counts: Counter[str]) -> HeldOut:
@@ -100,13 +104,18 @@ def _previews(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
-def _facts(run: Run, training: Training) -> dict[str, object]:
-    accelerator = training.accelerator
+def facts_of(accelerator: Accelerator) -> dict[str, object]:
+    """What a report says of the machine."""
     return {
         "device": str(accelerator.device),
         "processes": accelerator.num_processes,
         "precision": precision_name(accelerator),
         "torch": str(torch.__version__),
+    }
+
+
+def _facts(run: Run) -> dict[str, object]:
+    return {
         "source faceset": run.source.faceset_sha256,
         "target faceset": run.target.faceset_sha256,
         "initialised from": run.init or "random weights",

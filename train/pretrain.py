@@ -26,7 +26,7 @@ from train.config import TrainConfig
 from train.crop_cache import channels
 from train.data import Side, load_side, usable_rows
 from train.drive import drive_of
-from train.fit import Summary, finish, fit, summary
+from train.fit import Summary, evaluations_of, finish, fit, summary
 from train.folder_lock import held
 from train.model import SIDES, parameter_counts
 from train.outlines import Outlines
@@ -80,7 +80,8 @@ def pretrain(
         run = resumed(_run_of(out, training, facesets, subjects, counts), old, training)
         if accelerator.is_main_process:
             run.save()
-        run = finish(training, fit(training, run, (), begun, progress))
+        evaluations = evaluations_of(training, out) if accelerator.is_main_process else None
+        run = finish(training, fit(training, run, evaluations, begun, progress))
         from_main(accelerator, [0.0])
         return summary(training, run, resumed_from, begun)
 

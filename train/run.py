@@ -4,6 +4,7 @@ RUN/run.json            format, config, both sides (subject, clips, hashes, iden
 RUN/model.safetensors   the moving average of the weights at the end
 RUN/reader.safetensors  what `faceset export` learnt for programs without landmarks, see train/reader.py
 RUN/checkpoints/        see train/checkpoint.py
+RUN/evaluation/         weights that wait for their evaluation, see train/evaluations.py
 RUN/log.csv  RUN/tensorboard/  RUN/previews/step-N.png  RUN/reports/training.html
 RUN/cache/              the decoded crops; may be deleted and is made again
 """
@@ -42,7 +43,7 @@ FORMAT = 1
 RECORDED = ("scores", "outlines")
 """Ways to drive a network that have a record in run.json, in order of `Run.drive` and `Run.outlines`."""
 OWN = ("run.json", "model.safetensors", "reader.safetensors", "log.csv", "checkpoints", "previews", "cache",
-       "tensorboard", "reports", "forecasts.json")  # fmt: skip
+       "evaluation", "tensorboard", "reports", "forecasts.json")  # fmt: skip
 """Names of a run's own files; --force removes these and nothing else."""
 
 
@@ -87,7 +88,7 @@ class Run:
     """Number of steps done at the last save."""
     parameters: int = 0
     init: str | None = None
-    """Folder of the run whose encoder it was initialised from."""
+    """Folder of the run whose encoder it was initialised from, or of the smaller run that it was grown from."""
     held_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Side to the ids of its held-out faces."""
     guard: Mapping[str, float] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from train.data import Side, load_side, usable_rows
 from train.drive import EXPRESSION, Drive, drive_of
 from train.folder_lock import is_ours
 from train.gaps import by_gaps
+from train.growth import grows
 from train.model import SIDES, parameter_counts
 from train.outlines import Outlines
 from train.processes import newest
@@ -44,7 +45,7 @@ def check_call(facesets: dict[str, Faceset], config: TrainConfig, resume: bool, 
     if resume and init is not None and not restarted():
         raise UsageError("--resume and --init exclude each other: a resumed run has its encoder already")
     if init is not None:
-        check_init(init, config)
+        _check_people_of(check_init(init, config), facesets, config)
     framing = {name: f.settings.framing for name, f in facesets.items()}
     if framing["source"] != framing["target"]:
         raise UsageError(
@@ -53,6 +54,17 @@ def check_call(facesets: dict[str, Faceset], config: TrainConfig, resume: bool, 
         )
     for faceset in facesets.values():
         usable_rows(faceset)
+
+
+def _check_people_of(begun: Run, facesets: dict[str, Faceset], config: TrainConfig) -> None:
+    """Raise UsageError where a run is to be grown from that of other people."""
+    sides = {"source": begun.source, "target": begun.target}
+    for name, faceset in facesets.items() if grows(begun.config, config) and not begun.people else ():
+        if faceset.subject is not None and faceset.subject.name != sides[name].subject.name:
+            raise UsageError(
+                f"--grow: the {name} of {begun.path} is {sides[name].subject.name}, not {faceset.subject.name}: use "
+                "the same facesets, or --init without another --size"
+            )
 
 
 def prepare(out: Path, config: TrainConfig, subjects: dict[str, Subject], resume: bool, force: bool) -> Run | None:
@@ -170,6 +182,13 @@ def load(
     return driven(sides, drive, own, accelerator.is_main_process)
 
 
+def as_begun(sides: dict[str, Side], run: Run) -> dict[str, Side]:
+    """Both sides with what drives a run, as it has it."""
+    if run.outlines is not None:
+        return outlined(sides, run.size, run.outlines, report=False)
+    return sides if run.drive is None else driven(sides, run.drive, report=False)
+
+
 def outlined(
     sides: dict[str, Side], size: int, outlines: Outlines | None = None, report: bool = True
 ) -> dict[str, Side]:
@@ -249,6 +268,9 @@ def load_weights(training: Training, out: Path | None, init: Path | None) -> int
 def resumed(run: Run, old: Run | None, training: Training) -> Run:
     """The run with the results so far of the run that it resumes, if there is one."""
     if old is None:
+        small = open_run(Path(run.init)) if run.init else None
+        if small is not None and grows(small.config, run.config) and small.held_out != run.held_out:
+            log.warning("%s: its facesets changed; some held-out faces may have been trained on before", small.path)
         return run
     if old.held_out != run.held_out:
         log.warning("%s: its facesets changed; some held-out faces may have been trained on before", run.path)

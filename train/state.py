@@ -21,8 +21,8 @@ from train.adversary import Adversary, make
 from train.config import TrainConfig, same_encoder
 from train.data import Side
 from train.feed import Feed
+from train.growth import grows
 from train.journal import TERMS
-from train.measure import Evaluation
 from train.meeting import own_store
 from train.memory import estimate
 from train.model import SIDES, Swap, build, parameter_counts, share_decoder
@@ -47,7 +47,7 @@ class Training:
     accelerator: Accelerator
     model: Swap
     wrapped: nn.Module
-    """`model`, wrapped by Accelerate."""
+    """`model`, wrapped by Accelerate, and compiled where that pays (`train.compiling`)."""
     ema: Swap
     """Exponential moving average of the weights."""
     optimizer: torch.optim.Optimizer
@@ -77,8 +77,8 @@ class Training:
     """Steps between reads of `health`."""
     skipped: int = 0
     """Steps skipped in a row, when last read."""
-    evaluation: Evaluation | None = None
-    """The last evaluation; only in rank 0."""
+    plain: nn.Module | None = None
+    """`wrapped` as it is where `wrapped` is compiled."""
     cooling: int | None = None
     """Step at which the cool-down of `--stop auto` began, if it has."""
 
@@ -157,8 +157,6 @@ def setup(config: TrainConfig, accelerator: Accelerator, sides: dict[str, Side],
         fused=device.type != "mps",
     )
     wrapped, prepared = accelerator.prepare(model, optimizer)
-    if config.compile:
-        wrapped = torch.compile(wrapped)
     millions = {k: v / 1e6 for k, v in parameter_counts(model).items()}
     log.log(
         logging.INFO if accelerator.is_main_process else logging.DEBUG,
@@ -180,11 +178,11 @@ def new_feed(sides: dict[str, Side], config: TrainConfig, accelerator: Accelerat
 
 
 def check_init(init: Path, config: TrainConfig) -> Run:
-    """The run or prior of --init. Raises UsageError if there is none, or a run's encoder has another shape."""
+    """The run or prior of --init or --grow. Raises UsageError if there is none, or its encoder has another shape."""
     if not is_run(init):
         raise UsageError(f"--init {init}: is neither a run nor a prior (it has no run.json)")
     run = open_run(init)
-    if not run.people and not same_encoder(run.config, config):
+    if not run.people and not same_encoder(run.config, config) and not grows(run.config, config):
         raise UsageError(
             f"--init {init}: its encoder has another shape ({run.config.preset}, {run.size} px): use that preset"
         )
@@ -194,11 +192,17 @@ def check_init(init: Path, config: TrainConfig) -> Run:
 def take_encoder(training: Training, init: Path) -> None:
     """Initialise the encoder from another run; its decoders are left out, since they draw other people.
 
-    From a prior the whole network. Raises UsageError if the weights have another shape.
+    From a prior the whole network, and from a smaller run that the network was grown from (`train.growth`) all of it.
+    Raises UsageError if the weights have another shape.
     """
     run = check_init(init, training.config)
     if run.people:
         _take_all(training, run)
+        return
+    if grows(run.config, training.config):
+        weights = load_swapper(run, "cpu").model.state_dict()
+        for model in (training.model, training.ema):
+            model.load_state_dict(weights, strict=False)  # what is added stays as it was built
         return
     found = load_swapper(run, "cpu").model
     for model in (training.model, training.ema):

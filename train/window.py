@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
-from train import page, preview
 from train.config import TrainConfig
-from train.identity import Judge
+from train.evaluations import Evaluations
 from train.journal import Journal
-from train.measure import measure
-from train.performance import Stage
 from train.run import Run
 from train.schedule import end
 from train.state import Training, means
@@ -35,25 +31,25 @@ def close_window(
     training: Training,
     run: Run,
     journal: Journal | None,
-    judges: Sequence[Judge | Stage],
+    evaluations: Evaluations | None,
     evaluating: bool,
     window: Window,
     begun: float,
 ) -> Run:
-    """Write a log line, with an evaluation and a new report if `evaluating`; returns the run with its new results.
+    """Write a log line, and have the weights evaluated if `evaluating`; returns the run with its new results.
 
-    Every process has to call it; rank 0, which has the journal, writes.
+    Every process has to call it; rank 0, which has the journal and the evaluations, writes.
     """
     config, accelerator = training.config, training.accelerator
     figures, steps, seconds, waited = means(training), training.counted, window.seconds(), window.waited()
     training.sums, training.counted = None, 0
-    if journal is None:
+    if journal is None or evaluations is None:
         return run
     loss = (figures["total_source"] + figures["total_target"]) / 2
     images = 2 * config.batch * accelerator.num_processes * steps / seconds
     line: dict[str, float] = {"step": training.step, "images_per_second": images, "waited": waited}
     line |= {"lr": training.optimizer.param_groups[0]["lr"], "loss": loss, **figures}
-    evaluated = evaluate(training, run, journal, judges) if evaluating else {}
+    evaluated = evaluations.here(training.ema, training.step) if evaluating else {}
     line |= evaluated
     line["seconds"] = training.seconds + time.perf_counter() - begun
     spent = device_cost(config, line["seconds"], accelerator.num_processes)
@@ -61,22 +57,8 @@ def close_window(
     journal.line(line | spent, last, (last - training.step) * seconds / max(steps, 1))
     run = run.with_results({"loss": loss, **evaluated, **spent})
     if evaluating:
-        page.write(run, training, journal)
+        run = evaluations.begin(run, journal, training.ema, training.step, must=training.step == last)
     return run
-
-
-def evaluate(training: Training, run: Run, journal: Journal, judges: Sequence[Judge | Stage]) -> dict[str, float]:
-    """Figures of the running mean of the weights on held-out faces; also writes a preview sheet."""
-    config, device = training.config, training.accelerator.device
-    found = measure(training.ema, training.sides, config.size, config.batch, device)
-    sheet = preview.sheet(training.ema, training.sides, config.size, device)
-    preview.write(run.path / "previews" / f"step-{training.step}.png", sheet)
-    journal.picture(sheet, training.step)
-    training.evaluation = found
-    figures = dict(found.figures)
-    for judge in judges:
-        figures |= judge.evaluate(training.ema, config.size, device)
-    return figures
 
 
 def device_cost(config: TrainConfig, seconds: float, processes: int) -> dict[str, float]:

@@ -28,6 +28,7 @@ from curate.errors import FacesetError, UsageError
 from curate.extract import correct
 from curate.face.align import transform
 from curate.face.handles import handles_of, influence, moved
+from curate.safe_io import DAMAGED
 from curate.types import Floats
 
 PATH = actions.CORRECT
@@ -87,7 +88,7 @@ async def _body(request: Request) -> dict[str, Any]:
             raise UsageError(f"the request is larger than {MOST_BYTES} bytes")
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise UsageError("the request must be a JSON object")
@@ -119,12 +120,14 @@ def shown(faceset: Faceset, face_id: str, _: Any = None) -> dict[str, Any]:
     }
 
 
-def _neighbours(faceset: Faceset, face_id: str) -> dict[str, str | None]:
-    """The selected faces before and after this one, in order of choice."""
+def _neighbours(faceset: Faceset, face_id: str) -> dict[str, str | int | None]:
+    """The selected faces before and after this one, in order of choice; its place in it, 0 if it is not selected, and
+    how many are selected."""
     order = faceset.selection()["face_id"].tolist() if faceset.selection_path.is_file() else []
     at = order.index(face_id) if face_id in order else -1
     before = order[at - 1] if at > 0 else None
-    return {"previous": before, "next": order[at + 1] if at + 1 < len(order) else None}
+    after = order[at + 1] if 0 <= at < len(order) - 1 else None
+    return {"previous": before, "next": after, "place": at + 1, "selected": len(order)}
 
 
 def store(faceset: Faceset, face_id: str, asked: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +137,7 @@ def store(faceset: Faceset, face_id: str, asked: dict[str, Any]) -> dict[str, An
         handles = {str(k): tuple(back(np.array([v], np.float64))[0].tolist()) for k, v in asked["handles"].items()}
         outline = asked.get("outline")
         corners = None if outline is None else back(np.array(outline, np.float64).reshape(-1, 2))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+    except DAMAGED:
         raise UsageError(
             "a correction needs `handles` (name to [x, y]) and `outline` (a list of [x, y], or null)"
         ) from None

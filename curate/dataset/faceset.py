@@ -310,7 +310,7 @@ def _keep_older(path: Path) -> None:
     """Keep the manifest at `path` under the number of its format, if that is an older one."""
     try:
         older = tomllib.loads(path.read_text(encoding="utf-8"))["format"]
-    except (OSError, ValueError, KeyError):
+    except DAMAGED:
         return
     if isinstance(older, int) and older < FORMAT:
         with atomic(path.with_name(f"{MANIFEST}.{older}")) as temporary:

@@ -21,7 +21,9 @@ from filelock import FileLock, Timeout
 
 from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
+from curate.records import record
 from curate.runtime.files import atomic
+from curate.safe_io import DAMAGED
 
 LOCK, HOLDER = ".lock", ".lock.json"
 SHORT = 1.0
@@ -80,8 +82,8 @@ def lock(faceset: Faceset, wait: float = SHORT) -> Iterator[None]:
 def holder(folder: Path) -> Holder | None:
     """The process that noted that it holds the lock; None if there is none."""
     try:
-        return Holder(**json.loads((folder / HOLDER).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return record(Holder, json.loads((folder / HOLDER).read_text(encoding="utf-8")))
+    except DAMAGED:
         return None
 
 

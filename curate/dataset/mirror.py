@@ -25,6 +25,7 @@ from curate.errors import WorkError
 from curate.footage import remote
 from curate.runtime.cache import cache_folder, made_cache_folder
 from curate.runtime.files import atomic
+from curate.safe_io import DAMAGED
 from curate.words import quoted
 
 log = logging.getLogger(__name__)
@@ -200,7 +201,7 @@ def _read_tags(path: Path) -> dict[str, tuple[str, int, int]]:
     try:
         found = json.loads(path.read_text())
         return {name: (str(tag), int(size), int(changed)) for name, (tag, size, changed) in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except DAMAGED:
         return {}
 
 

@@ -13,6 +13,7 @@ from curate.dataset.faceset import Faceset
 from curate.errors import UsageError, WorkError
 from curate.footage.paths import parse_footage
 from curate.runtime.files import atomic
+from curate.safe_io import one_line
 
 FILE = "pins.json"
 GROUP = frozenset(":@")
@@ -49,8 +50,8 @@ def read_pins(faceset: Faceset) -> Pins:
             raise TypeError("a face id is not a string")
     except FileNotFoundError:
         return Pins()
-    except (ValueError, KeyError, TypeError) as error:
-        raise WorkError(f"{path} is damaged ({error}): delete it and pin the faces again") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WorkError(f"{path} is damaged ({one_line(error)}): delete it and pin the faces again") from None
     return Pins(tuple(sorted(set(pinned))), tuple(sorted(set(banned) - set(pinned))))
 
 

@@ -25,8 +25,12 @@ def json_logs() -> bool:
 
 
 def to_json(result: Mapping[str, Any]) -> str:
-    """Result as strict JSON (RFC 8259) on one line: floats that are not finite become null, paths strings."""
-    return json.dumps(_strict(result), ensure_ascii=False, allow_nan=False)
+    """Result as strict JSON (RFC 8259) on one line: floats that are not finite become null, paths strings.
+
+    Bytes of file names that are no UTF-8 are escapes, which `json.loads` and `os.fsencode` make bytes again.
+    """
+    text = json.dumps(_strict(result), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _strict(value: Any) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from curate.runtime.logs import JsonLines, json_logs, log_line
+from curate.words import visible
 
 LINE_EVERY = 10.0
 """Seconds between lines if stderr is not a terminal."""
@@ -25,10 +26,18 @@ class _Stderr(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
+class _Visible(logging.Formatter):
+    """A message in one line, whatever is in a file's name; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """See `curate.words.visible`."""
+        return visible(super().formatMessage(record))
+
+
 def set_up_logging(quiet: bool) -> None:
     """Set up logging: warnings (and, unless quiet, information) of our packages as plain lines on stderr."""
     handler = _Stderr()
-    handler.setFormatter(JsonLines() if json_logs() else logging.Formatter("%(message)s"))
+    handler.setFormatter(JsonLines() if json_logs() else _Visible("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.captureWarnings(json_logs())
     for name in ("faceset", "curate", "reports", "train", "render"):

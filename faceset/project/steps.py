@@ -194,7 +194,8 @@ def _compare_key(project: Project, step: Step) -> Any:
     return [[keys.stamp(f / "faces.parquet"), keys.selected(f)] for f in folders]
 
 
-NEUTRAL = ("steps", "save_every", "preview_every", "keep", "log_every", "device", "price", "compile", "identity")
+NEUTRAL = ("steps", "save_every", "preview_every", "keep", "log_every", "device", "price", "compile", "identity",
+           "evaluate", "evaluate_seconds")  # fmt: skip
 """Options of training that leave the trained network as it is, or (steps) that a run continues with."""
 
 

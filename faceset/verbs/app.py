@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from curate.words import visible
 from faceset import console
 from faceset.options import Folders, Json, Quiet
 
@@ -35,4 +36,4 @@ def app(
 
 
 def _ask(question: str) -> bool:
-    return typer.confirm(question, default=True, err=True)
+    return typer.confirm(visible(question), default=True, err=True)

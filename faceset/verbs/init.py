@@ -62,7 +62,7 @@ def init(
         path.unlink()
         raise
     found = {"project": str(path), "subjects": {key: p.name for key, p in project.subjects.items()}}
-    console.say(as_json, found, lambda r: f"{path}\nCheck it, then run: faceset run {quoted(path)}")
+    console.say(as_json, found, lambda r: f"{r['project']}\nCheck it, then run: faceset run {quoted(path)}")
 
 
 def _ask(question: str, default: str) -> str:

@@ -11,6 +11,7 @@ import typer
 from curate.errors import UsageError
 from curate.footage.paths import parse_footage
 from curate.options import option_of
+from curate.words import visible
 from faceset import console
 from faceset.options import Given, Json, Quiet, local_only, takes
 from render.compositing.settings import MaskSettings, RenderSettings
@@ -62,4 +63,4 @@ def render(
     done = pipeline.render(run, asked.path, out, options, progress, also or ())
     pages = [own.report for own in done.people] or [done.report]
     lines = [done.out, *pages, *(f"mended {one}" for one in done.mended)]
-    console.say(as_json, asdict(done), lambda r: "\n".join(lines))
+    console.say(as_json, asdict(done), lambda r: "\n".join(visible(str(line)) for line in lines))

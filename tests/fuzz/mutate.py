@@ -16,7 +16,7 @@ import tomli_w
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 BOXES = [n.encode() for n in "ftyp moov mdat mvhd trak tkhd mdia mdhd stbl stsd stsz stts stss stsc stco uuid".split()]
 VALUES: tuple[Any, ...] = (
-    None, True, 0, -1, 10**9, 10**30, 1e308, float("nan"), float("-inf"), "", "x" * 5000, "../../etc/passwd",
+    None, True, 0, -1, 10**9, 10**30, 10**400, 1e308, float("nan"), float("-inf"), "", "x" * 5000, "../../etc/passwd",
     "/etc/passwd", "a\0b", "<script>alert(1)</script>", "\ud7ff\U0010ffff", [], {}, [[]], [None], {"a": {}}, [1] * 300,
 )  # fmt: skip
 
@@ -103,11 +103,20 @@ def _boxes(data: bytes, rng: random.Random) -> bytes:
 
 
 def _json(data: bytes, rng: random.Random) -> bytes:
-    """A value replaced, removed, or put where another was."""
+    """A value replaced, removed, put where another was, or nested deeper than any stack."""
+    if rng.random() < 0.03:
+        return _deep(data, b":", rng)
     return json.dumps(_value(json.loads(data.splitlines()[0] if data.count(b"}\n{") else data), rng)).encode() + b"\n"
 
 
+def _deep(data: bytes, before: bytes, rng: random.Random) -> bytes:
+    start = data.find(before, rng.randrange(len(data) + 1)) + 1
+    return data[:start] + rng.choice((b"[", b'{"a":')) * rng.choice((300, 5000, 100_000)) + data[start:]
+
+
 def _toml(data: bytes, rng: random.Random) -> bytes:
+    if rng.random() < 0.03:
+        return _deep(data, b"=", rng)
     for _ in range(20):
         try:
             return tomli_w.dumps(_value(tomllib.loads(data.decode()), rng)).encode()
@@ -153,7 +162,9 @@ def _value(root: Any, rng: random.Random) -> Any:
             other, name = rng.choice(places)
             holder[key] = json.loads(json.dumps(other[name]))
         elif isinstance(holder[key], int | float) and what < 0.6:
-            holder[key] = rng.choice((0, -1, 1, 10**6, 10**18, 0.5, -1e300)) * rng.choice((1, holder[key] or 1))
+            holder[key] = rng.choice((0, -1, 1, 10**6, 10**18, 0.5, -1e300)) * rng.choice(
+                (1, min(holder[key], 10**30) or 1)
+            )
         else:
             holder[key] = copy.deepcopy(rng.choice(VALUES))
     return root

@@ -31,14 +31,17 @@ def pick(reader: Reader, seeds: Path, rng: random.Random) -> Path:
 
 
 def canary(path: Path) -> None:
-    """A crash, a hang, a traceback or nothing, by the file's bytes."""
-    match hashlib.sha256(path.read_bytes()).digest()[0] % 4:
+    """A crash, a hang (asleep or at work), a traceback or nothing, by the file's bytes."""
+    match hashlib.sha256(path.read_bytes()).digest()[0] % 5:
         case 0:
             os.abort()
         case 1:
             time.sleep(3600)
         case 2:
             raise KeyError("fault")
+        case 3:
+            while True:
+                pass
 
 
 CANARY = Reader(canary, "clips", "photo.bmp", False)

@@ -7,17 +7,20 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from reader import Reader
 
-from curate.app import guard, mongod
-from curate.dataset import corrections, mirror
+from curate.app import actions, correcting, guard, mongod
+from curate.dataset import corrections, lock, mirror
 from curate.dataset.faceset import open_faceset
 from curate.dataset.pins import read_pins
 from curate.errors import WorkError
+from curate.exchange import cutlist, importing
 from curate.exchange.pictures import pictures, program_of
 from curate.exchange.record import to_table
 from curate.extract.segment import part_info
@@ -27,6 +30,8 @@ from curate.footage.timeline import timeline
 from curate.runtime import archives
 from curate.select.learned import errors_of
 from curate.select.outcome import read_outcome
+from curate.types import Subject
+from curate.upkeep.merge import merge
 from faceset.project import keys as project_keys
 from faceset.project.file import read_project
 from faceset.project.state import read_state
@@ -36,7 +41,8 @@ from render.output import footage_format, mux
 from render.provenance import keys, registry
 from render.provenance.verify import verify
 from reports.artifacts.parts import InspectedPart
-from train import checkpoint, forecast
+from train import checkpoint, crop_cache, folder_lock, forecast, journal, reader, trend
+from train.config import config_of
 from train.data import usable_rows
 from train.forget import caches_of, prior_of
 from train.run import load_swapper, open_run
@@ -196,6 +202,57 @@ def read_table_of_colours(path: Path) -> None:
     cube.read(str(path))
 
 
+def read_cut(folder: Path) -> None:
+    """As `cut` does: a timeline of what is worth keeping."""
+    for suffix in (".otio", ".edl"):
+        cutlist.write(open_faceset(folder), folder / f"keep{suffix}", force=True)
+
+
+def read_two(folder: Path) -> None:
+    """As `merge` does."""
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    merge(folder / "a", folder / "b", folder / "out")
+
+
+def read_log(folder: Path) -> None:
+    """As `forecast` and `train --resume` do."""
+    lines = forecast.read_log(folder)
+    forecast.forecast(lines, 40)
+    forecast.step_after(lines, 1.0)
+    forecast.check(forecast.kept(folder), lines)
+    trend.trend(trend.tidy(lines))
+    journal._lines(folder / "log.csv", 10)
+
+
+def read_notes(folder: Path) -> None:
+    """Small files that processes leave for each other: who holds a lock, decoded faces, a learnt reader, a basis."""
+    found = lock.holder(folder)
+    assert found is None or "\n" not in str(found), found
+    assert found is None or found.alive() in (True, False)
+    assert "\n" not in folder_lock._holder(folder)
+    if crop_cache._is_current(*crop_cache._paths(folder, "source"), "aa"):
+        crop_cache.open_cache(folder, "source")
+    reader._stored(folder / reader.FILE, "faces", config_of("tiny", drive="scores"))
+    importing._check_basis(folder, Subject("Ann", "self"))
+
+
+def read_edit(folder: Path) -> None:
+    """What the page for corrections is sent."""
+    body = (folder / "edit.json").read_bytes().replace(b"FOLDER", str(folder).encode())
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        assert message.get("status", 200) < 500
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": f"{correcting.PATH}/face", "query_string": b""}
+    with mock.patch.object(actions, "correct_face"):  # the faceset stays as it is
+        pages = correcting.Pages(_nothing, (str(folder),))
+        asyncio.run(pages({**scope, "headers": headers}, receive, send))
+
+
 READERS: dict[str, Reader] = {
     "clip": Reader(read_clip, "clips", "*.*", False),
     "footage": Reader(read_footage, "clips", "[!p]*.*", False),
@@ -217,4 +274,9 @@ READERS: dict[str, Reader] = {
     "settings": Reader(read_stretches, "texts", "settings.toml", False),
     "statement": Reader(read_statement, "exported", "net.dfm.json"),
     "config": Reader(read_config, "config", "*.*"),
+    "cut": Reader(read_cut, "faceset", "*.[tp]*"),
+    "merge": Reader(read_two, "two", "[ab]/**/*.[tjp]*"),
+    "log": Reader(read_log, "run", "log.csv"),
+    "notes": Reader(read_notes, "notes", "*.*"),
+    "edit": Reader(read_edit, "edit", "edit.json"),
 }

@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from safetensors.torch import save_file
 
-from curate.dataset import corrections
+from curate.dataset import corrections, lock
 from curate.dataset.faceset import Faceset, create, write_selection, write_table
 from curate.dataset.pins import Pins, write_pins
-from curate.exchange import dfl, faceswap, pak, pickled
+from curate.exchange import dfl, faceswap, importing, pak, pickled
 from curate.exchange.cutting import jpeg, png
 from curate.footage.video import probe
 from curate.schema import COLUMNS, IDENTITY, STATUS_OK, part_schema
@@ -169,10 +170,43 @@ def run(folder: Path) -> None:
     ).save()  # fmt: skip
     faces = tuple(learned.Reconstruction(f"aa-{i:07d}-0", 0.9) for i in range(3))
     learned.write(folder, learned.HeldOut(10, faces))
+    lines = [f"{step},{step / 2},{9 - step / 10},{0.5 + step / 100}" for step in range(1, 30)]
+    (folder / "log.csv").write_text("\n".join(["step,seconds,loss,ssim", *lines]) + "\n")
     forecast.keep(folder, forecast.Forecast(20, 10, 0.8, 0.7, 0.9, 60.0, 0.1))
     tensors = dict(build(config).state_dict())
     checkpoint.write_tensors(folder / "model.safetensors", tensors)
     checkpoint.write(folder / "checkpoints", 10, {f"ema.{k}": v for k, v in tensors.items()}, {"losses": {}}, 2)
+
+
+def two(folder: Path) -> None:
+    """Two facesets of one subject."""
+    faceset(folder / "a")
+    film = Clip("h264", "/footage/other.mp4", "dd" * 32, "video", 64, 48, 12, 25.0, 0.48, audio=True)
+    faceset(folder / "b", film)
+
+
+def notes(folder: Path) -> None:
+    """What processes note for each other: holders of locks, decoded faces, a learnt reader; the basis of an export."""
+    from train import crop_cache, folder_lock, reader
+
+    folder.mkdir(parents=True)
+    holder = {"pid": 5, "host": "there", "command": "faceset curate", "since": "2026-01-01 10:00:00"}
+    (folder / lock.HOLDER).write_text(json.dumps(holder))
+    (folder / folder_lock.HOLDER).write_text(json.dumps({"pid": 5, "machine": "there"}))
+    store, label = crop_cache._paths(folder, "source")
+    label.write_text(json.dumps({"digest": "aa", "ids": ["a", "b"], "size": 4, "channels": 5, "points": 3}))
+    store.write_bytes(bytes(2 * 4 * 4 * 5))
+    store.with_suffix(".f32").write_bytes(bytes(2 * 3 * 12))
+    made = reader.Reader("scores", 64).state_dict()
+    save_file(dict(made), str(folder / reader.FILE), {"faces": "faces"})
+    (folder / importing.BASIS).write_text(json.dumps({"subject": "Ann", "basis": "self"}))
+
+
+def edit(folder: Path) -> None:
+    """A faceset, and what the page for corrections sends about a face of it."""
+    faceset(folder)
+    changed = {"handles": {"chin": [30.0, 40.0]}, "outline": [[9, 9], [50, 9], [30, 40]]}
+    (folder / "edit.json").write_text(json.dumps({"folder": "FOLDER", "face": "aa-0000001-0", **changed}))
 
 
 def access(folder: Path) -> None:
@@ -269,6 +303,9 @@ MAKERS: dict[str, Callable[[Path], object]] = {
     "texts": texts,
     "results": results,
     "exported": exported,
+    "two": two,
+    "notes": notes,
+    "edit": edit,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -38,3 +39,27 @@ def test_the_fuzzer_sees_a_crash_a_hang_and_a_traceback() -> None:
     assert found["inputs"] == 8
     assert found["crash"] and found["hang"] and found["traceback"] and found["read"], told
     assert "KeyError: 'fault'" in told
+
+
+def test_only_processor_time_or_a_standstill_is_a_hang(monkeypatch) -> None:
+    spec = importlib.util.spec_from_file_location("fuzz_run", RUN)
+    run = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(run)
+    clock, processor = 0.0, 0.0
+    monkeypatch.setattr(run.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(run.Clock, "_processor", lambda _: processor)
+
+    def over(seconds: float, share: float) -> float | None:
+        """Seconds after which an input with a share of one processor hangs."""
+        nonlocal clock, processor
+        begun, found = clock, run.Clock(0, 20.0)
+        while clock - begun < seconds:
+            clock, processor = clock + 1, processor + share
+            if found.is_over():
+                return clock - begun
+        return None
+
+    assert over(100, 1.0) == 20
+    assert over(300, 0.05) is None  # a busy machine
+    assert over(1000, 0.02) == run.MOST * 20
+    assert over(100, 0.0) == 20

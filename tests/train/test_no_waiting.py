@@ -36,6 +36,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "accumulated": {"batch": 4, "accumulate": 2},
     "adversary": {"adversarial_weight": 0.1, "perceptual_weight": 0.1, "ssim_windows": "two"},
     "liae": {"arch": "liae", "flip": "all"},
+    "grown": {"size": 128, "grown": 1, "drive": "outlines"},
 }
 
 

@@ -10,11 +10,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from train import checkpoint
 from train.config import TrainConfig
 from train.fit import train
+from train.run import open_run
 
 PROGRAM = """
 import json, sys
@@ -57,9 +59,10 @@ def test_a_run_goes_from_one_process_to_two_and_three(
     run, alone = tmp_path / "run", tmp_path / "alone"
     train(one, *pair, run)
     shutil.copytree(run, alone)
-    launch(2, pair, run, replace(one, steps=4, batch=1, accumulate=1), "resume")
+    launch(2, pair, run, replace(one, steps=4, batch=1, accumulate=1, evaluate="apart"), "resume")
     train(replace(one, steps=4), *pair, alone, resume=True)
     assert difference(run, alone, 4) == 0
+    assert open_run(run).results["ssim"] == pytest.approx(open_run(alone).results["ssim"], abs=1e-6)
     launch(3, pair, run, replace(one, steps=6, batch=1, accumulate=1), "resume")  # each save compares the weights
     train(replace(one, steps=6, batch=3, accumulate=3), *pair, alone, resume=True)
     assert difference(run, alone, 6) < 1e-5  # a third of a sum is rounded otherwise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -145,3 +146,17 @@ def test_a_machine_with_several_gpus_names_the_command(monkeypatch: pytest.Monke
     assert "torchrun --nproc-per-node 4 -m faceset train" in told_of_gpus(config_of("tiny"), cuda, 1)
     assert told_of_gpus(config_of("tiny"), cuda, 4) == told_of_gpus(config_of("tiny", device="cuda"), cuda, 1) == ""
     assert told_of_gpus(config_of("tiny"), torch.device("cpu"), 1) == ""
+
+
+def test_an_estimate_leaves_no_tensor_behind() -> None:
+    for drive in ("scores", "outlines"):
+        config = config_of("tiny", drive=drive)
+        estimate(config)
+        before = _tensors()
+        estimate(config)
+        assert _tensors() <= before
+
+
+def _tensors() -> int:
+    gc.collect()
+    return sum(issubclass(type(found), torch.Tensor) for found in gc.get_objects())

@@ -155,6 +155,7 @@ def test_dragging_a_handle_corrects_the_face_and_nothing_else(browser, address: 
     page.goto(f"{where}/correct?{query}&token={address.partition('token=')[2]}")
     page.wait_for_url(lambda url: "token" not in url)
     page.wait_for_selector(".handle", timeout=60_000)
+    assert page.text_content("#place") == f"1 of {len(heads.selection())} selected faces"
     chin = page.locator(".handle[aria-label=chin]").bounding_box()
     middle = chin["x"] + chin["width"] / 2, chin["y"] + chin["height"] / 2
     page.mouse.move(*middle)
