@@ -14,15 +14,15 @@ import secrets
 import socket
 import sys
 import time
-import webbrowser
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from filelock import FileLock
 
-from curate.app import guard, mongod, sample, service
+from curate.app import guard, mongod, opening, sample, service, stopping
 from curate.app.dataset import begin_map, field_specs, load_faces, load_selection, show_map
 from curate.app.map_process import Drawing
 from curate.app.views import first_look, save_views
@@ -136,6 +136,7 @@ def prepare() -> Any:
     import fiftyone as fo
     import fiftyone.constants as constants
 
+    service.shield()
     if server is not None and server != mongod.place():
         constants.FIFTYONE_DB_BIN_DIR = str(server.parent)
     return fo
@@ -305,44 +306,49 @@ def launch(
     """
     check_port(port)
     wait_for_port(port)
-    loaded = _load_all(folders, ask)
-    first = loaded[0][0]
-    page = f"http://{ADDRESS}:{port}/datasets/{quote(first.name, safe='')}?{guard.TOKEN}="
-    token, ticket = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
-    import fiftyone as fo
-
+    loaded: list[tuple[Any, Drawing | None]] = []
+    address = ""
     try:
-        for folder in folders if clips else ():
-            log.warning("The footage is in dataset %s", load_clips(folder))
-        service.protect(guard.Rules(port, token, ticket, _shown(fo, folders, clips)))
-        session = fo.launch_app(first, port=port, address=ADDRESS, remote=True, **first_look(first))
-        log.warning("FiftyOne App: %s%s%s", page, token, "  (press Ctrl-C to stop)" if wait else "")
-        if opened is not None:
-            opened(page + token)
-        _show(page + ticket, port, browser)
-        _finish_all(loaded)
-        if wait:
-            session.wait(-1)
+        with stopping.heard() if wait else nullcontext():
+            loaded += _load_all(folders, ask)
+            address, session = _open(folders, loaded, port, (browser, wait, clips), opened)
+            if wait:
+                session.wait(-1)
     except KeyboardInterrupt:
+        if not loaded:
+            raise
         log.info("the App is closed")
     finally:
         _close(loaded)
-        if wait:
-            fo.close_app()
-    return page + token
+        if wait and loaded:
+            service.close()
+    return address
 
 
-def _show(page: str, port: int, browser: bool) -> None:
-    """Open the page in a browser where there is a screen, else say how to reach it from another machine."""
-    if browser and _has_screen():
-        webbrowser.open(page, new=2)
-    else:
-        log.warning("From another machine: %s, then open this address there", tunnel(port))
+def _open(
+    folders: Sequence[Path],
+    loaded: Sequence[tuple[Any, Drawing | None]],
+    port: int,
+    asked: tuple[bool, bool, bool],
+    opened: Callable[[str], None] | None,
+) -> tuple[str, Any]:
+    """Start the App on loaded facesets: its address and session; `asked` is browser, wait and clips of `launch`."""
+    import fiftyone as fo
 
-
-def tunnel(port: int) -> str:
-    """The command that makes the App of this machine reachable on another one."""
-    return f"run ssh -N -L {port}:{ADDRESS}:{port} USER@{socket.gethostname()}"
+    browser, wait, clips = asked
+    for folder in folders if clips else ():
+        log.warning("The footage is in dataset %s", load_clips(folder))
+    first = loaded[0][0]
+    page = f"http://{ADDRESS}:{port}/datasets/{quote(first.name, safe='')}?{guard.TOKEN}="
+    token, ticket = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+    service.protect(guard.Rules(port, token, ticket, _shown(fo, folders, clips)))
+    session = fo.launch_app(first, port=port, address=ADDRESS, remote=True, **first_look(first))
+    log.warning("FiftyOne App: %s%s%s", page, token, "  (press Ctrl-C to stop)" if wait else "")
+    if opened is not None:
+        opened(page + token)
+    opening.show(page + ticket, ADDRESS, port, browser)
+    _finish_all(loaded)
+    return page + token, session
 
 
 def _shown(fo: Any, folders: Sequence[Path], clips: bool) -> tuple[str, ...]:
@@ -387,14 +393,3 @@ def wait_for_port(port: int, patience: float = 20) -> None:
                         f"--port {port}: this port cannot be used ({error.strerror}): give another"
                     ) from None
         time.sleep(0.5)
-
-
-def _has_screen() -> bool:
-    """Whether this process can open a browser on a screen."""
-    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        return False
-    try:
-        webbrowser.get()
-    except webbrowser.Error:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""How FiftyOne comes to start its server behind the guard: `curate.app.server` is the program of that process."""
+"""How FiftyOne comes to start its server behind the guard, and to end it: `curate.app.server` is its program."""
 
 from __future__ import annotations
 
@@ -8,23 +8,55 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from curate.app import guard
+import psutil
+
+from curate.app import guard, stopping
 from curate.errors import WorkError
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 180.0
 """Seconds in which the server has to listen: its imports alone take long on a busy machine."""
+ANSWER = 30.0
+"""Seconds in which it answers."""
+
+
+_started: list[Any] = []
+"""Servers of this process, also those whose start was interrupted."""
+
+
+class _Processes:
+    """psutil as FiftyOne's services see it: Ctrl-C in a terminal does not reach what they start."""
+
+    Popen = staticmethod(stopping.own_group)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(psutil, name)
+
+
+def shield() -> None:
+    """Make FiftyOne start its database and its server out of reach of the terminal's Ctrl-C; it ends them itself."""
+    import fiftyone.core.service as services
+
+    services.psutil = _Processes()
 
 
 def protect(rules: guard.Rules) -> None:
     """Make FiftyOne, in this process, start its server behind the guard, and send the token with its own requests."""
     import fiftyone.core.service as services
     import fiftyone.core.session.client as client
+    import fiftyone.core.session.session as sessions
     import requests
 
     class Guarded(services.ServerService):  # type: ignore[misc]  # FiftyOne has no types
         """FiftyOne's service with our server as its program."""
+
+        def start(self) -> None:
+            _started.append(self)
+            super().start()
+
+        def stop(self) -> None:
+            stopping.end(self.child)
 
         @property
         def command(self) -> list[str]:
@@ -46,12 +78,27 @@ def protect(rules: guard.Rules) -> None:
                     "is less busy, or with another --port"
                 ) from None
 
-    session = requests.Session()
+    class Requests(requests.Session):
+        """Requests that do not wait for a server that is about to end; a stream of events has no end."""
+
+        def request(self, *arguments: Any, **options: Any) -> Any:
+            return super().request(*arguments, **{"timeout": None if options.get("stream") else ANSWER, **options})
+
+    session = Requests()
     session.trust_env = False  # no proxy gets to see the token
     session.headers[guard.HEADER] = rules.token
     services.ServerService = Guarded
     client.requests = session
-    client.print = _say  # stdout is for the result
+    client.print = sessions.print = _say  # stdout is for the result
+
+
+def close() -> None:
+    """End the servers of this process within seconds, whatever has become of their start."""
+    import fiftyone as fo
+
+    fo.close_app()
+    while _started:
+        _started.pop().stop()
 
 
 def _say(text: str) -> None:

@@ -25,7 +25,7 @@ hardly varies hardly counts. Set on four clips for sharpness to decide between l
 (docs/evidence.md)."""
 QUALITY_PULL = 0.15
 """The worst of like faces represents others 15 % less well than the best."""
-LIKE = 0.6
+LIKE = 0.9
 """Similarity from which on the faces of two cells are compared in quality."""
 SHARP, REFERENCE = 0.9, 0.75
 """A cell is as sharp as this quantile of its faces, and faces of a kind are as sharp as that quantile of its cells."""
@@ -109,12 +109,12 @@ def _cell_sharpness(kinds: Kinds, sharp: Doubles) -> Doubles:
     return found
 
 
-def _likeness(kinds: Kinds, points: Floats, width: float, least: float = LIKE) -> Iterator[tuple[int, Floats]]:
+def _likeness(kinds: Kinds, points: Floats, width: float, least: float | None = None) -> Iterator[tuple[int, Floats]]:
     """Blocks of cells: the first, and (B, K) similarity of each to all cells, 0 below `least`."""
     kernel = Kernel(points[kinds.rows], width)
     for start in range(0, len(kinds.rows), _BLOCK):
         like = kernel(points[kinds.rows[start : start + _BLOCK]])
-        like[like < least] = 0
+        like[like < (LIKE if least is None else least)] = 0
         yield start, like
 
 

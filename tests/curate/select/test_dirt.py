@@ -6,7 +6,9 @@ import pytest
 
 from curate.scores.expression import AXES
 from curate.select import coverage
-from curate.select.apart import GAP
+from curate.select.apart import GAP, Apart
+from curate.select.better import Better
+from curate.select.facility_location import Problem
 from curate.select.kinds import ALIKE, FULL, kinds_of, radius_of
 from curate.select.like import soft
 from curate.select.misread import misread
@@ -128,6 +130,22 @@ def test_of_like_faces_the_sharper_is_chosen(lively) -> None:
     like = (apart < radius_of(choice.space.width, ALIKE)) & ~np.isin(np.arange(len(points)), at)
     wins = (sharp[at][:, None] > sharp[None])[like]
     assert len(wins) > 100 and wins.mean() >= 0.8
+
+
+def test_a_choice_gives_way_to_the_best_of_its_like_if_that_costs_next_to_nothing() -> None:
+    points = np.zeros((6, 2), np.float32)
+    points[:, 0] = [0, 0.05, 0.1, 0.9, 2, 2.9]  # 0 to 2 are alike, 3 is not
+    good = np.array([0, 1, 2, 9, 0, 0], np.float32)
+    problem = Problem(points, points, 1.0, np.ones(6), np.ones(6, np.float32))
+    apart = Apart(points, None, radius_of(1.0, ALIKE))
+    better = Better(problem, kinds_of(points, 1.0, np.ones(6)), good, radius_of(1.0, ALIKE), apart)
+    found = better(0, np.zeros(6, np.float32), np.full(6, 1 / 6, np.float32))
+    assert found is not None and found[0] == 2
+    assert better(2, np.zeros(6, np.float32), np.full(6, 1 / 6, np.float32)) is None
+    dear = np.array([1, 0, 0, 0, 0, 0], np.float32)
+    assert better(0, np.where(points[:, 0] == 0, np.float32(0.99), np.float32(1)), dear) is None, "2 adds far less"
+    apart.add(2)
+    assert better(0, np.zeros(6, np.float32), np.full(6, 1 / 6, np.float32)) is None, "it is alike to a choice"
 
 
 def test_near_duplicates_only_fill(lively) -> None:
