@@ -16,7 +16,9 @@ Error is the mean absolute difference of held-out crops in percent: plain, balan
     plain       the clip as it is
     interview   its calmest second and a half, repeated with film noise until it makes up 90 %
     dirty       with a copy blurred by 2 px, and 5 % misread faces: pose and expression of another, crop out of place
-    film        shots of a second in random order, a third of them dark, a third small, and 5 % faces of somebody else
+    film        shots of a second in random order, a third of them dark, a third small, and 5 % faces of somebody else;
+                those that are not the subject by their identity are left out for all, as extraction does
+    mistaken    the same, but all faces of somebody else were taken for the subject's
 
 The last table has the paired differences, rival minus ours: means over seeds, with 95 % intervals over clips.
 """
@@ -49,7 +51,7 @@ DARK, SMALL, STRANGERS = 0.3, 4, 0.05
 """Share of the light that is left; times by which a face is smaller; share of faces of somebody else."""
 AXES, PICTURES = 24, 300
 """Of the linear autoencoder; pictures from which they are made, about."""
-REGIMES = ("plain", "interview", "dirty", "film")
+REGIMES = ("plain", "interview", "dirty", "film", "mistaken")
 LEARNERS = ("nearest", "linear", "network")
 FEW = (OURS, "uniform in time", "DFL most varied", "k-centre", "all faces")
 
@@ -104,7 +106,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("facesets", nargs="+", type=Path)
     parser.add_argument("--k", type=int, nargs="+", default=[32])
     parser.add_argument("--regimes", nargs="+", default=REGIMES, choices=REGIMES)
-    parser.add_argument("--strangers", type=Path, help="faceset of somebody else, for the regime film")
+    parser.add_argument("--strangers", type=Path, help="faceset of somebody else, for the regimes film and mistaken")
     parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=LEARNERS[:2])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=3)
@@ -146,12 +148,22 @@ def _regimes(faceset: Faceset, other: Faceset, names: Sequence[str]) -> Iterator
         elif regime == "dirty":
             blurred = np.stack([_small(cv2.GaussianBlur(crops[i], (0, 0), BLUR)) for i in free])
             rows, seen = _dirty(pool, look, blurred)
-        elif regime == "film":
+        elif regime in ("film", "mistaken"):
             rows, seen = _film(pool, look, [crops[i] for i in free], *_kept(other))
+            if regime == "film":
+                mine = _subject(rows, faceset)
+                rows, seen = rows[mine].reset_index(drop=True), seen[mine]
         else:
             rows, seen = pool, look
         name = faceset.folder.name
         yield Footage(name, regime, Pool(rows, seen, space.embed(rows)), images[held], pixels, kinds)
+
+
+def _subject(rows: pd.DataFrame, faceset: Faceset) -> np.ndarray:
+    """(N,) which faces extraction would take for the subject's, by their identity."""
+    subject, limit = faceset.identity(), faceset.grouping.same_person
+    apart = [np.inf if v is None else float(np.linalg.norm(v - subject)) for v in rows["identity"]]
+    return np.array(apart) <= limit
 
 
 def _kept(faceset: Faceset) -> tuple[pd.DataFrame, list[np.ndarray]]:

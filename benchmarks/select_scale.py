@@ -1,12 +1,15 @@
 """How selection grows: time and memory of `choose` on tables of made-up footage with the real number of dimensions.
 
-    python -m benchmarks.select_scale [--million] [--budget 2000]
+    python -m benchmarks.select_scale [--million] [--budget 2000] [--stored 10000000 --folder DIR]
 
 Each size runs in a process of its own; seconds are of `choose` alone, from table to selection, without the imports
 (stated apart: nothing is compiled, so there is no other warm-up). Beside it apricot-select, where it is installed
 (pip install --no-deps apricot-select), on the size that it can do, with our similarities. Last, how much of the value
 of exact greedy over all faces ours has, and the coverage of all kinds and the number for `auto` on both sides of 20,000
 faces, where a sample once stood in for the rest.
+
+--stored writes a faceset of so many faces, in clips of 100,000, to --folder instead, and measures the commands
+`faceset select` and `faceset report` on it: processor and wall time, and the most memory.
 """
 
 from __future__ import annotations
@@ -18,12 +21,20 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from curate.vectors import Vectors
+
 SIZES = (5_000, 20_000, 100_000)
 PEER_SIZE, PEER_BUDGET = 5_000, 200
+_SELF = (sys.executable, "-m", "benchmarks.select_scale")
+CLIP = 100_000
+"""Faces of a clip of a faceset that is stored."""
 MINUTE = 1500
 """Faces of one scene: its pose, expression and light wander about a middle of their own."""
 
@@ -46,8 +57,8 @@ def footage(count: int, seed: int = 0) -> pd.DataFrame:
     columns = {
         "face_id": [f"{i:012d}" for i in range(count)], "kept": True, "stands_for": 1, "clip": "a",
         "frame": np.arange(count), "time": np.arange(count) / 25,
-        "yaw": angles[:, 0], "pitch": angles[:, 1], "roll": angles[:, 2], "expression": list(expression),
-        "gaze": list(wander(2, 0.1, 0.2)), "lighting": list(wander(6, 0.4, 0.1)),
+        "yaw": angles[:, 0], "pitch": angles[:, 1], "roll": angles[:, 2], "expression": Vectors(expression),
+        "gaze": Vectors(wander(2, 0.1, 0.2)), "lighting": Vectors(wander(6, 0.4, 0.1)),
         **{name: rng.uniform(0, 0.5, count).astype(np.float32) for name in AXES},
     }  # fmt: skip
     rest = {c: rng.uniform(0.9, 1, count).astype(np.float32) for c in select_columns() if c not in columns}
@@ -71,6 +82,54 @@ def measured(count: int, budget: int) -> dict[str, float]:
     dimensions = choice.space.embed(table.head(1)).shape[1]
     found = {"faces": count, "dimensions": dimensions, "imports": imports, "seconds": seconds, "mb": most}
     return found | {"mb_table": before, "coverage": choice.coverage}
+
+
+def _column(table: pd.DataFrame, field: Any) -> Any:
+    """A column of the table as Arrow has it; null where the table has none."""
+    import pyarrow as pa
+
+    if field.name not in table:
+        return pa.nulls(len(table), field.type)
+    if isinstance(table[field.name].array, Vectors):
+        values = table[field.name].array.values
+        return pa.FixedSizeListArray.from_arrays(values.reshape(-1), values.shape[1])
+    return pa.array(table[field.name], field.type)
+
+
+def store(count: int, folder: Path) -> None:
+    """A faceset of `count` faces in clips of CLIP."""
+    import pyarrow as pa
+
+    from curate.dataset.faceset import create, write_faces
+    from curate.schema import table_schema
+    from curate.settings import Settings
+    from curate.types import Clip, Subject
+
+    names = [f"clip{i:03d}" for i in range(-(-count // CLIP))]
+
+    def pieces() -> Iterator[pa.Table]:
+        for i, name in enumerate(names):
+            table = footage(min(CLIP, count - i * CLIP), i).assign(clip=name, status="ok", person=0, track=i)
+            table["face_id"] = f"{i:03d}-" + table["face_id"]
+            columns = [_column(table, f) for f in table_schema()]
+            yield pa.Table.from_arrays(columns, schema=table_schema())
+
+    faceset = create(folder, Subject("A", "research"), Settings())
+    clips = [Clip(n, f"/{n}", "0" * 64, "video", 64, 64, CLIP, 25.0, CLIP / 25) for n in names]
+    write_faces(faceset.changed(clips=tuple(clips)), pieces())
+
+
+def stored(count: int, folder: Path, budget: int) -> None:
+    """Write a faceset and print what selecting and reporting take."""
+    if not folder.exists():
+        subprocess.run([*_SELF, "--only", f"store {count}", "--folder", str(folder)], check=True)
+    for words in (["select", str(folder), "--budget", str(budget)], ["report", str(folder)]):
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run([sys.executable, "-m", "faceset", *words, "--quiet"], check=True)
+        after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        took = f"{used:.0f} s of processor time, {seconds:.0f} s, {after.ru_maxrss / 1e6:.2f} GB"
+        print(f"{count} faces, {words[0]}: {took}", flush=True)
 
 
 def peer() -> dict[str, float]:
@@ -147,8 +206,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--million", action="store_true")
     parser.add_argument("--budget", type=int, default=2000)
+    parser.add_argument("--stored", type=int)
+    parser.add_argument("--folder", type=Path)
     parser.add_argument("--only", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.stored:
+        stored(args.stored, args.folder, args.budget)
+        return
+    if args.only and args.only.startswith("store "):
+        store(int(args.only.split()[1]), args.folder)
+        return
     if args.only:
         call = {"peer": peer, "exactness": exactness, "cliff": cliff}.get(args.only)
         print(json.dumps(call() if call else measured(int(args.only), args.budget)))
@@ -171,7 +238,7 @@ def main() -> None:
 
 
 def _alone(what: str, budget: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.select_scale", "--only", what, "--budget", str(budget)]
+    command = [*_SELF, "--only", what, "--budget", str(budget)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found

@@ -31,27 +31,42 @@ CONSTANTS = {
     "yardstick of expression": ("space", "YARDSTICK", "expression"),
     "yardstick of lighting": ("space", "YARDSTICK", "lighting"), "absolute width": ("space", "ABSOLUTE_WIDTH", None),
     "seconds of a full kind": ("kinds", "FULL", None), "seconds between faces": ("apart", "GAP", None),
-    "pull of quality": ("like", "QUALITY_PULL", None), "window kept": ("keep", "WINDOW", None),
+    "pull of quality": ("like", "QUALITY_PULL", None), "weight of sharpness": ("like", "MEASURES", "Sharpness"),
+    "faces of a cell that count": ("like", "MOST_EACH", None), "cost of a better face": ("better", "TRACE", None),
+    "weight of gaze": ("space", "GAZE_WEIGHT", None), "unlike faces for scales": ("space", "UNLIKE", None),
+    "company of a face": ("space", "COMPANY", None), "jump of pose": ("misread", "TURN", None),
+    "jump of expression": ("misread", "CHANGE", None), "calm before a jump": ("misread", "CALM", None),
+    "drop of trust": ("misread", "DROP", None), "window kept": ("keep", "WINDOW", None),
+    "hole kept": ("keep", "SHORT", None),
 }  # fmt: skip
 """Name to module, constant and key."""
-SIMILARITIES = {"alike (distance)": "ALIKE", "same kind (distance)": "SAME_KIND"}
-USERS = ("kinds", "selection", "gaps", "coverage", "keep")
+RESTS = {
+    "rest for auto": ("selection", "AUTO_ENOUGH"), "rest of distinct faces": ("keep", "KEEPS"),
+    "least trust (rest)": ("misread", "TRUST"),
+}  # fmt: skip
+"""Shares, of which what is missing to 1 is changed."""
+SIMILARITIES = {"alike (distance)": "ALIKE", "same kind (distance)": "SAME_KIND", "compared in quality": "LIKE"}
+USERS = ("kinds", "selection", "gaps", "coverage", "keep", "like")
 
 
 @contextlib.contextmanager
 def changed(name: str, factor: float) -> Iterator[None]:
     """A constant, in every module that has it, times `factor`; of a similarity the distance that it stands for."""
     if name in SIMILARITIES:
-        constant, key = SIMILARITIES[name], None
-        modules = [importlib.import_module(f"curate.select.{m}") for m in USERS]
-        old = getattr(modules[0], constant)
+        constant = SIMILARITIES[name]
+        there = [m for user in USERS if hasattr(m := importlib.import_module(f"curate.select.{user}"), constant)]
+        old = getattr(there[0], constant)
         new = float(old ** (factor**2))
     else:
-        place, constant, key = CONSTANTS[name]
-        modules = [importlib.import_module(f"curate.select.{place}")]
-        old = getattr(modules[0], constant)
-        new = old | {key: old[key] * factor} if key else old * factor
-    there = [module for module in modules if hasattr(module, constant)]
+        place, constant, key = CONSTANTS.get(name) or (*RESTS[name], None)
+        there = [importlib.import_module(f"curate.select.{place}")]
+        old = getattr(there[0], constant)
+        if name in RESTS:
+            new = 1 - (1 - old) * factor
+        elif constant == "MEASURES":
+            new = old | {key: (old[key][0] * factor, old[key][1])}
+        else:
+            new = old | {key: old[key] * factor} if key else type(old)(old * factor)
     for module in there:
         setattr(module, constant, new)
     try:
@@ -89,7 +104,7 @@ def main() -> None:
     plain, first = measured(tables, clips, args.k)
     rows = {"as they are": plain}
     print("| constant | faces for auto | coverage | same faces | minutes kept |\n|---|---|---|---|---|")
-    for name in (*CONSTANTS, *SIMILARITIES):
+    for name in (*CONSTANTS, *RESTS, *SIMILARITIES):
         for factor in (0.5, 2.0):
             with changed(name, factor):
                 rows[f"{name} x{factor:g}"], _ = measured(tables, clips, args.k, first)

@@ -15,6 +15,7 @@ import argparse
 import json
 import logging
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,15 +36,16 @@ from train.step import step
 NAMES = ("ssim_face_source", "ssim_face_target", "ssim", "l1_face_source", "l1_face_target")
 
 
-def trained(config: TrainConfig, faces: dict[str, Side], begin: Swap | None = None) -> Swap:
-    """The running mean of the weights after all steps; `begin`: a smaller network to start with."""
+def trained(config: TrainConfig, faces: dict[str, Side], begin: Swap | None = None) -> tuple[Swap, float]:
+    """The running mean of the weights after all steps, and CPU seconds; `begin`: a smaller network to start with."""
+    begun = time.process_time()
     training = setup(config, make_accelerator(config), faces)
     for model in (training.model, training.ema) if begin is not None else ():
         model.load_state_dict(begin.state_dict(), strict=False)
     for _ in range(config.steps):
         step(training)
     training.feed.close()
-    return training.ema
+    return training.ema, time.process_time() - begun
 
 
 def within(config: TrainConfig, faces: dict[str, Side], minutes: float) -> TrainConfig:
@@ -77,23 +79,26 @@ def main() -> None:
         faces = {size: outlined(both, size) for size, both in faces.items()}
         rows = []
 
-        def report(name: str, model: Swap, config: TrainConfig) -> None:
+        def report(name: str, model: Swap, config: TrainConfig, spent: float) -> None:
             figures = measure(model, faces[128], 128, 8, CPU).figures
             count = parameter_counts(model)["all"]
-            rows.append({"name": name, "steps": config.steps, "parameters": count, **{n: figures[n] for n in NAMES}})
+            facts = {"name": name, "steps": config.steps, "seconds": spent, "parameters": count}
+            rows.append(facts | {n: figures[n] for n in NAMES})
             values = " ".join(f"{figures[n]:.4f}" for n in NAMES)
-            print(f"{name:10}{config.steps:6} steps {count / 1e6:6.2f} M  {values}", flush=True)
+            print(f"{name:10}{config.steps:6} steps {spent:5.0f} s {count / 1e6:6.2f} M  {values}", flush=True)
 
-        print(" " * 31 + " ".join(NAMES))
+        print(" " * 39 + " ".join(NAMES))
         small = within(small, faces[64], options.share * options.minutes)
         large = within(large, faces[128], (1 - options.share) * options.minutes)
         scratch = within(scratch, faces[128], options.minutes)
-        begin = trained(small, faces[64])
+        begin, spent = trained(small, faces[64])
         enlarged = build(large)
         enlarged.load_state_dict(begin.state_dict(), strict=False)
-        report("small", enlarged, small)
-        report("grown", trained(large, faces[128], begin), large)
-        report("scratch", trained(scratch, faces[128]), scratch)
+        report("small", enlarged, small, spent)
+        grown, more = trained(large, faces[128], begin)
+        report("grown", grown, large, spent + more)
+        whole, spent = trained(scratch, faces[128])
+        report("scratch", whole, scratch, spent)
         print(json.dumps(rows))
 
 

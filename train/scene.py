@@ -19,6 +19,9 @@ from train.model import Swap
 from train.performance import Stage, stage_for
 from train.run import Run
 
+AT_ONCE = 16
+"""Most faces that are drawn together: a batch that fills the device leaves little room for an evaluation next to it."""
+
 
 @dataclass
 class Scene:
@@ -39,7 +42,7 @@ class Scene:
     def evaluate(self, model: Swap, step: int) -> dict[str, float]:
         """Figures of a network on held-out faces; also writes a preview sheet."""
         size = self.config.size
-        found = measure(model, self.sides, size, self.config.batch, self.device)
+        found = measure(model, self.sides, size, min(self.config.batch, AT_ONCE), self.device)
         preview.write(sheet_of(self.out, step), preview.sheet(model, self.sides, size, self.device))
         self.step, self.faces = step, found.faces
         figures = dict(found.figures)

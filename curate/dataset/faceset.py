@@ -92,14 +92,14 @@ class Faceset:
 
         `kept`: the subject's faces alone, which takes less memory where others are seen too.
         """
-        with self._table_there():
+        with self.table_there():
             if self.only is not None:
                 return read_faces(self.table_path, self.only, columns or table_schema().names, kept)
-            own = [("kept", "==", True)] if kept else None
-            return read_parquet(self.table_path, columns or None, table_schema(), KNOWN, own)
+            rows = [("kept", "==", True)] if kept else None
+            return read_parquet(self.table_path, columns or None, table_schema(), KNOWN, rows)
 
     @contextmanager
-    def _table_there(self) -> Iterator[None]:
+    def table_there(self) -> Iterator[None]:
         """Add the remedy to the error of a missing or damaged table."""
         again = f"rebuild it from the parts with faceset curate {quoted(self.folder)}"
         if not self.table_path.is_file():
@@ -121,8 +121,9 @@ class Faceset:
         """The table's rows of the selected faces, in order of rank, with the selection's columns."""
         wanted = None if columns is None else sorted({"face_id", *columns})
         chosen = self.selection()
+        own = replace(self, only=frozenset(chosen["face_id"]) if self.only is None else self.only)
         try:
-            rows = chosen.merge(self.table(wanted), on="face_id", how="inner", validate="one_to_one")
+            rows = chosen.merge(own.table(wanted), on="face_id", how="inner", validate="one_to_one")
         except pd.errors.MergeError:
             raise WorkError(
                 f"{self.folder} contains a face twice: rebuild its table with faceset curate {quoted(self.folder)}"
@@ -131,8 +132,7 @@ class Faceset:
 
     def landmarks(self, face_ids: Iterable[str]) -> dict[str, NDArray[np.float32]]:
         """Face id to landmarks (478, 3) or (68, 3), frame pixels, out of the parts, or as they were corrected."""
-        wanted = set(face_ids)
-        found: dict[str, NDArray[np.float32]] = {}
+        wanted, found = set(face_ids), dict[str, NDArray[np.float32]]()
         for path in sorted((self.folder / "parts").glob("*.parquet")):
             if wanted.isdisjoint(read_arrow(path, ["face_id"], part_schema())["face_id"].to_pylist()):
                 continue
@@ -170,7 +170,7 @@ class Faceset:
         known = self.anchor is not None and self.anchor.identifier == self.settings.identifier
         looks = np.array(self.anchor.looks if self.anchor is not None and known else [[0.0] * IDENTITY])
         total, count = np.zeros(looks.shape), np.zeros(len(looks), np.int64)
-        with self._table_there():
+        with self.table_there():
             for rows in read_groups(self.table_path, ["identity", "kept"], table_schema(), KNOWN):
                 vectors = stacked(self.table_path, rows.filter(rows["kept"])["identity"].drop_null(), IDENTITY)
                 apart = np.stack([np.linalg.norm(vectors - look, axis=1) for look in looks], axis=1)

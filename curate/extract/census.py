@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from curate.dataset.faceset import Faceset
+from curate.dataset.faceset import KNOWN, Faceset
 from curate.extract.subject import AGAIN, MISSING
 from curate.extract.tracks import DISSOLVE
+from curate.safe_io import read_groups
+from curate.schema import table_schema
 from curate.scores import identity
 from curate.words import many, quoted
 
@@ -23,7 +27,7 @@ OFTEN = 0.05
 """Share of the subject's faces from which such a person is named."""
 RIVAL = 0.5
 """Share of the subject's faces from which another person may have been meant."""
-COLUMNS = ["clip", "frame", "track", "person", "identity", "status", "kept"]
+COLUMNS = ["face_id", "clip", "frame", "track", "person", "identity", "status", "kept"]
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,34 @@ class Person:
 
 def people(faceset: Faceset) -> tuple[tuple[Person, ...], tuple[str, ...]]:
     """The people of a faceset's table, the most faces first, and notes about them."""
-    table = faceset.table(COLUMNS)
+    with faceset.table_there():
+        table = pd.concat(_pieces(faceset), ignore_index=True)
     found = _counted(table, faceset)
     return found, tuple(_notes(faceset, table, found))
 
 
+def _pieces(faceset: Faceset) -> Iterator[pd.DataFrame]:
+    """The table's row groups without `identity` but where a track begins: the vectors of all faces take too much room.
+
+    `known` says where there is one.
+    """
+    yield table_schema().empty_table().select(COLUMNS).to_pandas().assign(known=False)
+    begun: set[int] = set()
+    for piece in read_groups(faceset.table_path, COLUMNS, table_schema(), KNOWN):
+        if faceset.only is not None:
+            piece = piece.filter(pc.is_in(piece["face_id"], value_set=pa.array(sorted(faceset.only), pa.string())))
+        rows = piece.drop_columns(["identity"]).to_pandas().assign(known=piece["identity"].is_valid().to_numpy())
+        rows["identity"] = pd.Series(None, rows.index, object)
+        usable = rows["known"] & (rows["person"] != MISSING)
+        first = np.flatnonzero(usable & ~rows["track"].where(usable).duplicated() & ~rows["track"].isin(begun))
+        for row, vector in zip(first.tolist(), piece["identity"].take(pa.array(first)).to_pylist(), strict=True):
+            rows.at[row, "identity"] = np.array(vector, np.float32)
+        begun.update(rows["track"].iloc[first].tolist())
+        yield rows
+
+
 def _counted(table: pd.DataFrame, faceset: Faceset) -> tuple[Person, ...]:
-    known = table[(table["person"] != MISSING) & table["identity"].notna()]
+    known = table[(table["person"] != MISSING) & table["known"]]
     if known.empty:
         return ()
     tracks = known.groupby("track").agg(person=("person", "first"), identity=("identity", "first"), n=("kept", "size"))

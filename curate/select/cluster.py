@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from curate.axes import EXPRESSION, POSE, READABLE
 from curate.select.content import content_order
 from curate.select.facility_location import BLOCK_CELLS
-from curate.select.space import Space, light_of
+from curate.select.space import Space, light_of, vectors
 from curate.types import Floats
 
 SAMPLE = 2000
@@ -38,18 +38,21 @@ class Clusters:
     sizes: tuple[int, ...]
 
 
-def cluster(space: Space, points: Floats, table: pd.DataFrame, seed: int = 0) -> Clusters:
+def cluster(
+    space: Space, points: Floats, table: pd.DataFrame, seed: int = 0, rows: NDArray[np.int64] | None = None
+) -> Clusters:
     """Groups of the faces in `table` (face_id, SPACE_COLUMNS and the axes of expression) at `points` (N, D).
 
     HDBSCAN (Campello, Moulavi and Sander 2013); where it sees no FEWEST..MOST groups, or one that holds half of the
     faces, k-means. Groups that deserve the same name are one. The same faces give the same groups in any row order.
+    `rows` (N,): only those of the table are meant, and they are in order of content.
     """
     count = len(points)
     if not count:
         return Clusters(np.zeros(0, np.int32), (), ())
-    centres = _centres(points[content_order(table)[:SAMPLE]], space, seed)
-    labels = _assign(points, centres)
-    return _by_name(labels, _names(space, table, labels))
+    first = (np.arange(count) if rows is not None else content_order(table))[:SAMPLE]
+    labels = _assign(points, _centres(points[first], space, seed))
+    return _by_name(labels, _names(space, table, labels, np.arange(count) if rows is None else rows))
 
 
 def _by_name(labels: NDArray[np.int64], names: Sequence[str]) -> Clusters:
@@ -148,32 +151,30 @@ def _volume(points: Floats, width: float) -> float:
 def _assign(points: Floats, centres: Floats) -> NDArray[np.int64]:
     labels = np.empty(len(points), np.int64)
     step = max(1, BLOCK_CELLS // len(centres))
+    own = np.square(centres).sum(1)
     for start in range(0, len(points), step):
         block = points[start : start + step]
-        labels[start : start + step] = (np.square(centres).sum(1) - 2 * block @ centres.T).argmin(1)
+        labels[start : start + step] = (own - 2 * block @ centres.T).argmin(1)
     return labels
 
 
-def _names(space: Space, table: pd.DataFrame, labels: NDArray[np.int64]) -> list[str]:
+def _names(space: Space, table: pd.DataFrame, labels: NDArray[np.int64], rows: NDArray[np.int64]) -> list[str]:
     """A name for each label 0..max; two may be equal."""
-    pose = np.asarray(table[["yaw", "pitch", "roll"]].astype("float64"))
-    axes = table[[axis.name for axis in EXPRESSION]].astype("float64").fillna(0.0)
-    gaze = np.array([g if g is not None and np.ndim(g) else (0.0, 0.0) for g in table["gaze"]], np.float64)
-    light = light_of(table, space.neutral)
-    names: list[str] = []
-    for group in range(labels.max() + 1):
-        rows = labels == group
-        if not rows.any():
-            names.append("")
-            continue
-        seen = pose[rows][np.isfinite(pose[rows]).all(1)]
-        turn = np.median(seen[:, :2], axis=0) if len(seen) else np.zeros(2)
-        words = [_turn_words(*turn), *_face_words(axes[rows])]
-        if "eyes closed" not in words:
-            words += _gaze_words(*np.median(gaze[rows], axis=0))
-        words += _light_words(np.median(light[rows], axis=0))
-        names.append(", ".join(words))
-    return names
+    columns = table[["yaw", "pitch", "roll", "gaze", "lighting", *(axis.name for axis in EXPRESSION)]]
+    groups = (rows[labels == group] for group in range(labels.max() + 1))
+    return [_name(space, columns.iloc[own]) if len(own) else "" for own in groups]
+
+
+def _name(space: Space, faces: pd.DataFrame) -> str:
+    """The name of a group of faces."""
+    pose = np.asarray(faces[["yaw", "pitch"]].astype("float64"))
+    seen = pose[np.isfinite(np.asarray(faces[["yaw", "pitch", "roll"]].astype("float64"))).all(1)]
+    turn = np.median(seen, axis=0) if len(seen) else np.zeros(2)
+    words = [_turn_words(*turn), *_face_words(faces)]
+    if "eyes closed" not in words:
+        words += _gaze_words(*np.median(np.nan_to_num(vectors(faces["gaze"], 2)), axis=0))
+    words += _light_words(np.median(light_of(faces, space.neutral), axis=0))
+    return ", ".join(words)
 
 
 def _turn_words(yaw: float, pitch: float) -> str:
@@ -187,7 +188,8 @@ def _turn_words(yaw: float, pitch: float) -> str:
 
 def _face_words(axes: pd.DataFrame) -> list[str]:
     """The strongest words for the named axes of n faces."""
-    found = [(float(axes[axis.name].median()) / axis.starts, axis.high) for axis in EXPRESSION]
+    middle = {axis.name: float(axes[axis.name].astype("float64").fillna(0.0).median()) for axis in EXPRESSION}
+    found = [(middle[axis.name] / axis.starts, axis.high) for axis in EXPRESSION]
     strongest = {word for strength, word in sorted(found, reverse=True)[:_WORDS_EACH] if strength >= 1}
     return [axis.high for axis in EXPRESSION if axis.high in strongest]
 

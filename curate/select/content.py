@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from curate.vectors import Vectors
+
 NUMBERS, VECTORS = ("yaw", "pitch", "roll"), ("expression", "gaze", "lighting")
 PIECE = 10_000
 """Faces that are read at a time."""
@@ -20,11 +22,33 @@ def content_order(table: pd.DataFrame) -> NDArray[np.int64]:
     A hash of pose, expression, gaze and light; equal faces follow each other by time and face_id. The columns that a
     table lacks are passed over.
     """
-    keys: list[Any] = [content_hash(table)]
-    keys[:0] = [table[c].to_numpy() for c in ("face_id", "time") if c in table]
-    if len(np.unique(keys[-1])) == len(table):
-        return np.argsort(keys[-1], kind="stable").astype(np.int64)
-    return np.asarray(np.lexsort([k.astype(str) if k.dtype == object else k for k in keys]), np.int64)
+    return order_of(content_hash(table), table)
+
+
+def in_content_order(table: pd.DataFrame, rows: NDArray[np.bool_]) -> pd.DataFrame:
+    """Some rows (N,) of the table in order of content; the table itself, not copied, where it is that already."""
+    kept = rows_of(table, np.flatnonzero(rows))
+    return rows_of(kept, content_order(kept))
+
+
+def rows_of(table: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:
+    """Some rows of a table, numbered from 0; the table itself, not copied, where these are all rows in their order."""
+    if len(rows) == len(table) and bool((rows == np.arange(len(table))).all()):
+        return table.reset_index(drop=True)
+    return table.iloc[rows].reset_index(drop=True)
+
+
+def order_of(codes: NDArray[np.uint64], table: pd.DataFrame) -> NDArray[np.int64]:
+    """(N,) the rows of the table by the hashes (N,) of their content; equal ones by time and face_id."""
+    order = np.argsort(codes, kind="stable").astype(np.int64)
+    same = codes[order][1:] == codes[order][:-1]
+    if same.any():
+        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        rows = order[tied]
+        keys: list[Any] = [table[c].iloc[rows].to_numpy() for c in ("face_id", "time") if c in table]
+        keys = [k.astype(str) if k.dtype == object else k for k in keys]
+        order[tied] = rows[np.lexsort([*keys, codes[rows]])]
+    return order
 
 
 def content_hash(table: pd.DataFrame) -> NDArray[np.uint64]:
@@ -56,6 +80,9 @@ def _numbers(column: pd.Series[Any]) -> NDArray[np.uint64]:
 
 def _vectors(column: pd.Series[Any]) -> NDArray[np.uint64]:
     """(N, size) bits of a column of vectors; 0 where null."""
+    if isinstance(column.array, Vectors):
+        packed = np.where(column.array.isna()[:, None], np.float32(0), column.array.values)
+        return (packed + np.float32(0)).view(np.uint32).astype(np.uint64)
     size = next((np.size(v) for v in column if v is not None and np.ndim(v) == 1), 0)
     empty = np.zeros(size, np.float32)
     rows = [empty if v is None or np.ndim(v) != 1 else v for v in column]

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from curate.select import facility_location
-from curate.select.content import content_order, stands_for
-from curate.select.kinds import ALIKE, MOST_CELLS, kinds_of, radius_of
+from curate.select import facility_location, similarity
+from curate.select.content import in_content_order, stands_for
+from curate.select.kinds import ALIKE, kinds_of, radius_of
 from curate.select.options import Weights
-from curate.select.similarity import Kernel, leaders, net
+from curate.select.similarity import Kernel, net
 from curate.select.space import BLOCKS, Space
 from curate.types import Clip, Floats
 
@@ -100,12 +100,11 @@ def distinct(table: pd.DataFrame, weights: Weights | None = None) -> dict[str, f
     Of like faces one counts, so that a part never has more than the whole because it is less repetitive; of at most
     VENDI_SAMPLE of them, drawn by their content, which bounds the score. A block alone has the joint space's width.
     """
-    kept = table[table["kept"].astype(bool) & table["yaw"].notna()]
+    kept = in_content_order(table, (table["kept"].astype(bool) & table["yaw"].notna()).to_numpy())
     if not len(kept):
         return dict.fromkeys((*BLOCKS, "joint"), 0.0)
     space = Space.absolute(kept, weights)
-    points = space.embed(kept.iloc[content_order(kept)])
-    points = points[leaders(points, radius_of(space.width, ALIKE), MOST_CELLS)[0][:VENDI_SAMPLE]]
+    points = _unlike(kept, space)
     found = {}
     for name in BLOCKS:
         share = space.share(name)
@@ -114,20 +113,31 @@ def distinct(table: pd.DataFrame, weights: Weights | None = None) -> dict[str, f
     return found | {"joint": vendi(space.similarity(points, points))}
 
 
+def _unlike(kept: pd.DataFrame, space: Space) -> Floats:
+    """Points of the first faces that are not alike, VENDI_SAMPLE at most."""
+    found, radius = space.embed(kept.iloc[:1]), radius_of(space.width, ALIKE)
+    for start in range(0, len(kept), SAMPLE):
+        points = space.embed(kept.iloc[start : start + SAMPLE])
+        points = points[similarity.nearest(points, found)[1] >= radius**2]
+        found = np.concatenate([found, points[net(points, radius, len(points))[0]]])
+        if len(found) >= VENDI_SAMPLE:
+            break
+    return found[:VENDI_SAMPLE]
+
+
 def redundancy(table: pd.DataFrame, weights: Weights | None = None) -> float:
     """0..1: share of the footage, as filmed, that shows what another of its faces shows already: faces whose
     similarity to an earlier one is ALIKE or more, in the absolute space.
 
     Read from at most SAMPLE faces, drawn by their content.
     """
-    kept = table[table["kept"].astype(bool) & table["yaw"].notna()]
+    kept = in_content_order(table, (table["kept"].astype(bool) & table["yaw"].notna()).to_numpy())
     if not len(kept):
         return 0.0
-    rows = content_order(kept)[:SAMPLE]
     space = Space.absolute(kept, weights)
-    points = space.embed(kept.iloc[rows])
+    points = space.embed(kept.iloc[:SAMPLE])
     distinct_faces, _ = net(points, radius_of(space.width, ALIKE), len(points))
-    return 1 - len(distinct_faces) / max(float(stands_for(kept).sum()) * len(rows) / len(kept), 1.0)
+    return 1 - len(distinct_faces) / max(float(stands_for(kept).sum()) * len(points) / len(kept), 1.0)
 
 
 def frame_rate(clips: Sequence[Clip]) -> float | None:

@@ -10,7 +10,7 @@ How good a selection really is says `certain`, from the largest gains that are l
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,6 +36,8 @@ TIE = np.float32(1e-4)
 """Similarities that differ by a smaller share are equal: the same face reads a little otherwise in another block."""
 ROUND = 8
 """Decimals of a gain, as a share of the value of all faces: equal faces tie exactly, and the first is taken."""
+Better = Callable[[int, Floats, Floats], tuple[int, Floats] | None]
+"""Another face in place of a choice, and its similarities; see `curate.select.better`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +93,8 @@ def order(
     least_gain: float = 0.0,
     first: Sequence[int] = (),
     apart: Apart | None = None,
+    names: Indices | None = None,
+    better: Better | None = None,
 ) -> Order:
     """The greedy order of at most `length` of the N candidates; the rows `first` are taken before, as they stand.
 
@@ -99,47 +103,72 @@ def order(
     the lower row. Two passes over all N x M similarities, D operations each: one for a start, one after some choices,
     which keeps only the pairs that can still add something. Of M faces about one in m + 1 is nearer to a candidate than
     to m choices, which says when PAIRS are enough.
+
+    `names` (N,): as what `apart`, `better` and the answer know the candidates. `better` may name another face, which is
+    then taken in place of a choice.
     """
     dense = max(LEAST_DENSE, len(problem.points) * len(problem.demand) // PAIRS)
     gains_of, heap = _start(problem)
-    chosen = [*first]
-    gains = _taken(chosen, gains_of, apart)
-    left_out: set[int] = set()
-    heap, reached = _without(heap, set(chosen)), sum(gains)
-    while len(chosen) < length and reached < enough:
-        if not gains_of.thinned and (len(chosen) >= dense or not heap or heap[0][0] == 0.0):
-            heap = _without(gains_of.thin(), left_out.union(chosen))
+    course = _Course(gains_of, np.arange(len(problem.points)) if names is None else names, apart)
+    for row in first:
+        course.take(row, gains_of([row])[0], None)
+    left_out = set(first)
+    heap = _without(heap, left_out)
+    while len(course.rows) < length and course.reached < enough:
+        if not gains_of.thinned and (len(course.rows) >= dense or not heap or heap[0][0] == 0.0):
+            heap = _without(gains_of.thin(), left_out)
         if not heap:
             break
         gain, row = _next(heap, gains_of)
-        if (gain < least_gain and chosen) or (gain == 0.0 and apart and gains_of.thinned):
+        if (gain < least_gain and course.rows) or (gain == 0.0 and apart and gains_of.thinned):
             break
         if gain == 0.0 and not gains_of.thinned:
             continue
-        if apart and apart.near(row):
-            left_out.add(row)
+        left_out.add(row)
+        if apart and apart.near(int(course.names[row])):
             continue
-        chosen.append(row)
-        gains.append(gain)
-        reached += gain
-        gains_of.choose(row)
-        if apart:
-            apart.add(row)
-        elif gain == 0.0:
-            _fill(heap, problem.worth, chosen, gains, length)
+        course.take(row, gain, better)
+        if gain == 0.0 and not apart:
+            course.fill(heap, problem.worth, length)
             break
-    return Order(np.array(chosen, np.int64), np.array(gains, np.float64), gains_of.total)
+    return Order(np.array(course.answer, np.int64), np.array(course.gains, np.float64), gains_of.total)
 
 
-def _taken(rows: Sequence[int], gains_of: _Gains, apart: Apart | None) -> list[float]:
-    """Take rows as they stand; the gain of each."""
-    gains: list[float] = []
-    for row in rows:
-        gains.extend(gains_of([row]))
-        gains_of.choose(row)
-        if apart:
-            apart.add(row)
-    return gains
+class _Course:
+    """The choices so far."""
+
+    def __init__(self, gains_of: _Gains, names: Indices, apart: Apart | None) -> None:
+        self._gains_of, self.names, self._apart = gains_of, names, apart
+        self.rows: list[int] = []
+        self.answer: list[int] = []
+        """Their names."""
+        self.gains: list[float] = []
+        self.reached = 0.0
+        """Their sum."""
+
+    def take(self, row: int, gain: float, better: Better | None) -> None:
+        """Choose a candidate, or what is better."""
+        gains_of, name = self._gains_of, int(self.names[row])
+        other = better(name, gains_of.best, gains_of.share) if better else None
+        if other is None:
+            gains_of.choose(row)
+        else:
+            name, found = other
+            gain = round(float(gains_over(gains_of.best, found[None], gains_of.share)[0]), ROUND)
+            gains_of.reach(found)
+        self.rows.append(row)
+        self.answer.append(name)
+        self.gains.append(gain)
+        self.reached += gain
+        if self._apart:
+            self._apart.add(name)
+
+    def fill(self, heap: list[tuple[float, int]], worth: Floats, length: int) -> None:
+        """Near-duplicates, when nothing else is left: in order of worth."""
+        rest = sorted((row for _, row in heap), key=lambda row: (-float(worth[row]), row))[: length - len(self.rows)]
+        self.rows.extend(rest)
+        self.answer.extend(self.names[rest].tolist())
+        self.gains.extend([0.0] * len(rest))
 
 
 def certain(problem: Problem, chosen: Indices) -> float:
@@ -162,12 +191,17 @@ def certain(problem: Problem, chosen: Indices) -> float:
     return value / max(value + float(largest.sum(dtype=np.float64)), 1e-12)
 
 
+def gains_over(best: Floats, found: Floats, share: Floats) -> Floats:
+    """(B,) what faces with the similarities `found` (B, M) add to the `best` (M,) so far."""
+    return np.asarray(np.where(found > best * (1 + TIE), found - best, np.float32(0)) @ share)
+
+
 class _Gains:
     """What candidates add to those chosen so far, as a share of the value of all."""
 
     def __init__(self, problem: Problem, share: Floats, total: float) -> None:
-        self._problem, self._share, self.total = problem, share, total
-        self._best = np.zeros(len(problem.demand), np.float32)
+        self._problem, self.share, self.total = problem, share, total
+        self.best = np.zeros(len(problem.demand), np.float32)
         self._pairs: tuple[Indices, NDArray[np.int32], Floats] | None = None
 
     @property
@@ -182,22 +216,25 @@ class _Gains:
             faces, found = (np.concatenate(part) for part in zip(*spans, strict=True))
             return self._sums(owner, faces, found, len(rows))
         found = self._problem.rows(np.array(rows))
-        added = np.where(found > self._best * (1 + TIE), found - self._best, np.float32(0))
-        return [round(float(gain), ROUND) for gain in added @ self._share]
+        return [round(float(gain), ROUND) for gain in gains_over(self.best, found, self.share)]
 
     def choose(self, row: int) -> None:
         """Count one candidate as chosen."""
         if self._pairs is None:
-            np.maximum(self._best, self._problem.rows(np.array([row]))[0], out=self._best)
+            np.maximum(self.best, self._problem.rows(np.array([row]))[0], out=self.best)
         else:
             faces, found = self._of(row)
-            self._best[faces] = np.maximum(self._best[faces], found)
+            self.best[faces] = np.maximum(self.best[faces], found)
+
+    def reach(self, found: Floats) -> None:
+        """Count a face with these similarities (M,) as chosen."""
+        np.maximum(self.best, found, out=self.best)
 
     def thin(self) -> list[tuple[float, int]]:
         """Keep the pairs that are better than what is chosen, no other can add anything any more; a new heap."""
         starts, faces, found = [np.zeros(1, np.int64)], [np.zeros(0, np.int32)], [np.zeros(0, np.float32)]
         gains: list[float] = []
-        bar = np.log(np.maximum(self._best, 1e-30)) + TIE
+        bar = np.log(np.maximum(self.best, 1e-30)) + TIE
         for rows in self._problem.blocks():
             block = self._problem.logs(rows)
             row, face = np.divmod(np.flatnonzero(block > bar), len(bar))
@@ -218,8 +255,8 @@ class _Gains:
 
     def _sums(self, owner: Indices, faces: NDArray[np.int32], found: Floats, count: int) -> list[float]:
         """What each of `count` candidates adds, of pairs that belong to the candidate `owner`."""
-        best = self._best[faces]
-        added = np.where(found > best * (1 + TIE), found - best, np.float32(0)) * self._share[faces]
+        best = self.best[faces]
+        added = np.where(found > best * (1 + TIE), found - best, np.float32(0)) * self.share[faces]
         return [float(gain) for gain in np.round(np.bincount(owner, added, count), ROUND)]
 
 
@@ -255,10 +292,3 @@ def _next(heap: list[tuple[float, int]], gains_of: _Gains) -> tuple[float, int]:
             gain, row = heapq.heappop(heap)
             return -gain + 0.0, row
         size = min(2 * size, 16 * COMPANY)
-
-
-def _fill(heap: list[tuple[float, int]], worth: Floats, chosen: list[int], gains: list[float], length: int) -> None:
-    """Near-duplicates, when nothing else is left: in order of worth."""
-    rest = sorted((row for _, row in heap), key=lambda row: (-float(worth[row]), row))[: length - len(chosen)]
-    chosen.extend(rest)
-    gains.extend([0.0] * len(rest))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from curate.select import facility_location
 from curate.select.apart import moments
-from curate.select.content import content_order, seconds
+from curate.select.content import content_order, in_content_order, seconds
 from curate.select.kinds import ALIKE, Kinds, radius_of, weighed, without
 from curate.select.options import Weights
 from curate.select.similarity import leaders, nearest
@@ -35,6 +35,8 @@ KEEPS = 0.95
 """Share of the coverage that the smallest selection must keep."""
 WINDOW = 1.0
 """Seconds that are kept around a distinct face."""
+SHORT = 0.5
+"""Seconds of a hole in the timeline that is too short to be cut out: it is kept."""
 MOST_CELLS = 6000
 """Cells of like faces among which the smallest selection is found at once."""
 REGIONS = 48
@@ -83,7 +85,9 @@ class Worth:
 class _Faces:
     """Faces in order of content, with what is known of their time."""
 
-    clip: NDArray[np.object_]
+    clip: NDArray[np.int64]
+    """(N,) which of `names`."""
+    names: tuple[str, ...]
     time: Doubles
     moment: Doubles
     lasts: Doubles
@@ -94,7 +98,13 @@ class _Faces:
     def part(self, rows: NDArray[np.bool_]) -> _Faces:
         """Some of them."""
         return _Faces(
-            self.clip[rows], self.time[rows], self.moment[rows], self.lasts[rows], self.points[rows], self.width
+            self.clip[rows],
+            self.names,
+            self.time[rows],
+            self.moment[rows],
+            self.lasts[rows],
+            self.points[rows],
+            self.width,
         )
 
 
@@ -144,40 +154,45 @@ def worth(table: pd.DataFrame, weights: Weights | None = None) -> tuple[Worth, .
     """The worth of each clip of the kept faces in `table`, alone and in the presence of the others.
 
     Measured as `amounts_of` does, each clip on its own faces, for the WORTH_CLIPS clips with the most faces. A clip
-    that shows what others show as well adds nothing, however good it is alone.
+    that shows what others show as well adds nothing, however good it is alone. Where there are several regions, the
+    distinct faces are not searched again without the clip: it adds what only it shows of them.
     """
     faces = _faces(table, weights)
     if faces is None:
         return ()
     kinds, region = _kinds(faces)
-    whole, found = _minutes(faces, kinds, region), []
-    names, count = np.unique(faces.clip.astype(str), return_counts=True)
-    for name in sorted(names[np.argsort(-count, kind="stable")[:WORTH_CLIPS]].tolist()):
-        mine = faces.clip == name
-        own, rest = faces.part(mine), faces.part(~mine)
+    needed = _needed(faces, kinds, region)
+    whole, found = _length(_united(faces, kinds, needed)), []
+    count = np.bincount(faces.clip, minlength=len(faces.names))
+    largest = sorted(range(len(count)), key=lambda c: (-count[c], faces.names[c]))[:WORTH_CLIPS]
+    for clip in sorted(largest, key=lambda c: faces.names[c]):
+        mine = faces.clip == clip
         without_it = 0.0
-        if len(rest.points) and not region.any():
+        if not mine.all() and not region.any():
+            rest = faces.part(~mine)
             left = without(kinds, ~mine, rest.points, rest.width, rest.lasts)
             without_it = _minutes(rest, left, np.zeros(len(left.rows), np.int64))
-        elif len(rest.points):
-            without_it = _minutes(rest, *_kinds(rest))
+        elif not mine.all():
+            without_it = _length(_united(faces, kinds, needed, ~mine))
+        own = faces.part(mine)
         alone = _minutes(own, *_kinds(own))
-        found.append(Worth(name, float(own.lasts.sum()) / 60, alone, max(whole - without_it, 0.0)))
+        found.append(Worth(faces.names[clip], float(own.lasts.sum()) / 60, alone, max(whole - without_it, 0.0)))
     return tuple(found)
 
 
 def _faces(table: pd.DataFrame, weights: Weights | None) -> _Faces | None:
     """The kept faces of the table with a head pose; None where there is none."""
-    kept = table[table["kept"].astype(bool) & table["yaw"].notna()]
-    if not len(kept):
+    there = (table["kept"].astype(bool) & table["yaw"].notna()).to_numpy()
+    if not there.any():
         return None
-    kept = kept.iloc[content_order(kept)]
+    kept = in_content_order(table, there)
     space = Space.absolute(kept, weights)
-    clip = kept["clip"].to_numpy(object) if "clip" in kept else np.full(len(kept), "", object)
+    clip, names = pd.factorize(kept["clip"]) if "clip" in kept else (np.zeros(len(kept), np.int64), [""])
     moment = moments(kept)
     time = kept["time"].to_numpy(np.float64, na_value=np.nan) if "time" in kept else np.arange(len(kept)) * 1.0
     return _Faces(
         clip,
+        tuple(map(str, names)),
         np.asarray(time, np.float64),
         np.arange(len(kept), dtype=np.float64) * 2 if moment is None else moment,
         seconds(kept),
@@ -208,13 +223,15 @@ def _kinds(faces: _Faces) -> tuple[Kinds, NDArray[np.int64]]:
 
 def _regions(points: Floats, rows: NDArray[np.int64], radius: float) -> list[_Region]:
     """The rows of points (N, D), sorted into as few regions as have MOST_CELLS cells each at most."""
-    cells, cell, reached = leaders(points[rows], radius, MOST_CELLS, widen=False)
+    own = points if len(rows) == len(points) else points[rows]
+    cells, cell, reached = leaders(own, radius, MOST_CELLS, widen=False)
     if reached == radius:
         return [(rows, cells, cell)]
-    centres, _, _ = leaders(points[rows], radius, REGIONS)
+    centres, _, _ = leaders(own, radius, REGIONS)
     if len(centres) < 2:
-        return [(rows, *leaders(points[rows], radius, MOST_CELLS)[:2])]
-    label = nearest(points[rows], points[rows[centres]])[0]
+        return [(rows, *leaders(own, radius, MOST_CELLS)[:2])]
+    label = nearest(own, own[centres])[0].astype(np.int16)
+    del own, cell
     return [part for i in range(len(centres)) for part in _regions(points, rows[label == i], radius)]
 
 
@@ -229,7 +246,11 @@ def _needed(faces: _Faces, kinds: Kinds, region: NDArray[np.int64]) -> NDArray[n
 
 
 def _minutes(faces: _Faces, kinds: Kinds, region: NDArray[np.int64]) -> float:
-    found = _united(faces, kinds, _needed(faces, kinds, region))
+    return _length(_united(faces, kinds, _needed(faces, kinds, region)))
+
+
+def _length(found: tuple[Window, ...]) -> float:
+    """Minutes of the windows."""
     return sum(w.end - w.start for w in found) / 60
 
 
@@ -239,10 +260,18 @@ def _smallest(cells: Floats, asked: Floats, width: float, weight: Doubles) -> ND
     return facility_location.order(problem, len(cells), enough=KEEPS).chosen
 
 
-def _united(faces: _Faces, kinds: Kinds, cells: NDArray[np.int64]) -> tuple[Window, ...]:
-    """The windows around a face of each cell, taken where the timeline grows least; the rarest are placed first."""
-    order = np.argsort(kinds.cell, kind="stable")
-    ends = np.cumsum(np.bincount(kinds.cell, minlength=len(kinds.rows)))
+def _united(
+    faces: _Faces, kinds: Kinds, cells: NDArray[np.int64], among: NDArray[np.bool_] | None = None
+) -> tuple[Window, ...]:
+    """The windows around a face of each cell, taken where the timeline grows least; the rarest are placed first.
+
+    `among` (N,): only these faces are taken, and cells without any of them are left out.
+    """
+    wanted = np.zeros(len(kinds.rows), bool)
+    wanted[cells] = True
+    there = np.flatnonzero(wanted[kinds.cell] if among is None else wanted[kinds.cell] & among)
+    order = there[np.argsort(kinds.cell[there], kind="stable")]
+    ends = np.cumsum(np.bincount(kinds.cell[there], minlength=len(kinds.rows)))
     members = {int(c): order[(ends[c - 1] if c else 0) : ends[c]] for c in cells}
     centres, picked = np.zeros(0), []
     for cell in sorted(members, key=lambda c: (len(members[c]), c)):
@@ -275,15 +304,22 @@ def _added(moment: Doubles, centres: Doubles) -> tuple[Doubles, Doubles]:
 def _merged(faces: _Faces, rows: NDArray[np.int64]) -> tuple[Window, ...]:
     """The windows around the faces `rows`, united, each within the times at which the clip shows the face."""
     found: list[Window] = []
-    names = faces.clip[rows].astype(str)
-    for name in np.unique(names):
-        own = faces.clip == name
-        low = float(faces.time[own].min())
-        high = float((faces.time[own] + faces.lasts[own]).max())
-        for centre in np.sort(faces.time[rows[names == name]]).tolist():
-            start, end = max(centre - WINDOW / 2, low), min(centre + WINDOW / 2, high)
-            if found and found[-1].clip == name and start <= found[-1].end:
-                found[-1] = Window(str(name), found[-1].start, max(end, found[-1].end))
-            else:
-                found.append(Window(str(name), start, end))
+    low, high = np.full(len(faces.names), np.inf), np.full(len(faces.names), -np.inf)
+    np.fmin.at(low, faces.clip, faces.time)
+    np.fmax.at(high, faces.clip, faces.time + faces.lasts)
+    for clip in sorted(set(faces.clip[rows].tolist()), key=lambda c: faces.names[c]):
+        centres = np.sort(faces.time[rows[faces.clip[rows] == clip]])
+        found += _joined(faces.names[clip], centres, float(low[clip]), float(high[clip]))
     return tuple(found)
+
+
+def _joined(name: str, centres: Doubles, low: float, high: float) -> list[Window]:
+    """The windows of one clip, whose face is shown from `low` to `high`."""
+    found: list[Window] = []
+    for centre in centres.tolist():
+        start, end = max(centre - WINDOW / 2, low), min(centre + WINDOW / 2, high)
+        if found and start <= found[-1].end + SHORT:
+            found[-1] = Window(name, found[-1].start, max(end, found[-1].end))
+        else:
+            found.append(Window(name, start, end))
+    return found

@@ -16,11 +16,14 @@ from curate.errors import UsageError, WorkError
 from curate.records import record
 from curate.safe_io import DAMAGED, one_line, read_groups
 from curate.schema import table_schema
+from curate.select.content import VECTORS
 from curate.select.options import FLOOR_COLUMNS, Floors
 from curate.select.outcome import read_outcome
+from curate.select.reading import packed
 from curate.select.selection import Proposal
 from curate.select.space import SPACE_COLUMNS, Space
 from curate.types import Floats
+from curate.vectors import Vectors
 from curate.words import quoted
 
 BANNED, UNPOSED, LIKE = "banned", "no head pose", "like a selected face"
@@ -28,6 +31,8 @@ READ = ("face_id", "crop", "kept", "status", "identity_distance", "detection_sco
 COLUMNS = ("face_id", "crop", "reason", "clearness", "detail")
 BATCH = 1000
 COMPARED = 4000
+MANY, SHOWN = 200_000, 40
+"""Faces of a table from which on `brief` reads it piece by piece; faces of each reason that it then has at each end."""
 Doubles = NDArray[np.float64]
 Test = tuple[NDArray[np.bool_], str, Doubles, Callable[[int], str]]
 """Rows that fail it, the reason, how clearly (N,), and the text of a row."""
@@ -74,20 +79,64 @@ def narrowly(faceset: Faceset, count: int) -> list[str]:
 
     The table is read piece by piece; faces are compared with at most COMPARED selected ones. Raises as `left_out`.
     """
-    chosen, pins = set(faceset.selection()["face_id"]), read_pins(faceset)
-    floors, space = _floors(faceset, faceset.selection_options()), read_outcome(faceset).space
-    columns = list(dict.fromkeys(READ))
-    selected = replace(faceset, only=frozenset(chosen)).table(columns)
-    selected = selected.iloc[np.unique(np.linspace(0, len(selected) - 1, min(len(selected), COMPARED)).astype(int))]
+    chosen, space = set(faceset.selection()["face_id"]), read_outcome(faceset).space
     doubtful = []
-    for piece in read_groups(faceset.table_path, columns, table_schema(), ("face_id", "kept")):
-        rows = piece.to_pandas()
-        others = pd.concat([selected, rows[~rows["face_id"].isin(chosen)]], ignore_index=True)
-        found = reasons(others, chosen, floors, pins, space)[["face_id", "reason", "clearness"]]
-        doubtful.append(found.dropna().groupby("reason").tail(count))
+    for found in _piece_by_piece(faceset, chosen, faceset.selection_options(), space):
+        doubtful.append(found[["face_id", "reason", "clearness"]].dropna().groupby("reason").tail(count))
     rest = pd.concat(doubtful).sort_values(["clearness", "face_id"])
     each = count // max(rest["reason"].nunique(), 1)
     return list(rest.groupby("reason").head(each)["face_id"])
+
+
+def brief(faceset: Faceset, proposal: Proposal | None = None) -> pd.DataFrame:
+    """The rows of `left_out`, or of `proposed`, and `faces`: for how many faces each of them stands.
+
+    Of a table of more than MANY faces, which is read piece by piece, there are the SHOWN clearest and most doubtful
+    cases of each reason; faces are compared with at most COMPARED selected ones.
+    """
+    with faceset.table_there():
+        count = sum(map(len, read_groups(faceset.table_path, ("kept",), table_schema())))
+    if count <= MANY:
+        rows = left_out(faceset) if proposal is None else proposed(faceset, proposal)
+        return rows.assign(faces=1)
+    if proposal is None:
+        chosen, space = set(faceset.selection()["face_id"]), read_outcome(faceset).space
+        options = faceset.selection_options()
+    else:
+        chosen, space = set(proposal.choice.rows["face_id"]), proposal.choice.space
+        options = proposal.options
+    shown = pd.DataFrame()
+    for found in _piece_by_piece(faceset, chosen, options, space):
+        shown = _ends(pd.concat([shown, found.assign(faces=1)], ignore_index=True))
+    return shown
+
+
+def _ends(rows: pd.DataFrame) -> pd.DataFrame:
+    """The SHOWN first and last rows of each reason, in the order of `left_out`; the first stands for the others."""
+    rows = rows.assign(total=rows.groupby("reason")["faces"].transform("sum"))
+    rows = rows.sort_values(
+        ["total", "reason", "clearness", "face_id"], ascending=[False, True, False, True], na_position="last"
+    )
+    groups = rows.groupby("reason", sort=False)
+    ends = (groups.cumcount() < SHOWN) | (groups.cumcount(ascending=False) < SHOWN)
+    rows = rows[ends].reset_index(drop=True)
+    others = rows.groupby("reason")["reason"].transform("size") - 1
+    faces = np.where(rows["reason"].duplicated(), 1, rows["total"] - others)
+    return rows.assign(faces=faces).drop(columns="total")
+
+
+def _piece_by_piece(
+    faceset: Faceset, chosen: set[str], options: Mapping[str, Any], space: Space | None
+) -> Iterator[pd.DataFrame]:
+    """The rows of `left_out` of the table's row groups, one after another."""
+    floors, pins, columns = _floors(faceset, options), read_pins(faceset), list(dict.fromkeys(READ))
+    selected = replace(faceset, only=frozenset(chosen)).table(columns)
+    selected = selected.iloc[np.unique(np.linspace(0, len(selected) - 1, min(len(selected), COMPARED)).astype(int))]
+    vectors = {name: Vectors._from_sequence(selected[name]) for name in VECTORS}
+    for piece in read_groups(faceset.table_path, columns, table_schema(), ("face_id", "kept")):
+        rows = packed(faceset.table_path, piece)
+        others = pd.concat([selected.assign(**vectors), rows[~rows["face_id"].isin(chosen)]], ignore_index=True)
+        yield reasons(others, chosen, floors, pins, space)
 
 
 def reasons(table: pd.DataFrame, chosen: set[str], floors: Floors, pins: Pins, space: Space | None) -> pd.DataFrame:

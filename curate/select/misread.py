@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from curate.face.mesh import BLENDSHAPES
 from curate.select.content import stands_for
+from curate.vectors import rows_of
 
 Doubles = NDArray[np.float64]
 
@@ -84,12 +85,12 @@ def _jumps(table: pd.DataFrame) -> NDArray[np.bool_]:
     clip, _ = pd.factorize(table["clip"])
     order = np.lexsort((time, clip))
     lasts = _lasts(time[order], clip[order], stands_for(table)[order])
-    found = np.zeros(len(table), bool)
+    found, columns = np.zeros(len(table), bool), table[["yaw", "pitch", "expression"]]
     reach = max(NEIGHBOURS)
     for start in range(0, len(order), PIECE):
         low, high = max(start - reach, 0), min(start + PIECE + reach, len(order))
         rows = order[low:high]
-        jumped = _jumped(table.iloc[rows], time[rows], clip[rows], lasts[low:high])
+        jumped = _jumped(columns.iloc[rows], time[rows], clip[rows], lasts[low:high])
         inner = slice(start - low, start - low + min(PIECE, len(order) - start))
         found[rows[inner]] = jumped[inner]
     usual = np.bincount(clip, found) > MOST * np.bincount(clip)
@@ -115,22 +116,23 @@ def _jumped(rows: pd.DataFrame, time: Doubles, clip: NDArray[np.int64], lasts: D
     known = near.sum(1) >= FEWEST
     found = np.zeros(count, bool)
     for values, limit in ((_looks(rows), TURN), (_shapes(rows), CHANGE)):
-        away, usual = _away(values, at, near)
+        away, usual = _away(values, at, near, limit)
         found |= known & (away > np.maximum(limit, CALM * usual))
     return found
 
 
-def _away(values: Doubles, at: NDArray[np.int64], near: NDArray[np.bool_]) -> tuple[Doubles, Doubles]:
+def _away(values: Doubles, at: NDArray[np.int64], near: NDArray[np.bool_], limit: float) -> tuple[Doubles, Doubles]:
     """(n,) distance to the neighbours' median, or to the second nearest neighbour if that is less, and (n,) the median
-    distance of the neighbours to their median."""
-    around = np.where(near[:, :, None], values[at], np.nan)
-    apart = np.sqrt(np.square(around - values[:, None]).sum(2))
+    distance of the neighbours to their median; only the former distance where it is not above `limit`."""
+    apart = np.sqrt(np.square(values[at] - values[:, None]).sum(2))
     second = np.sort(np.where(near, apart, np.inf), axis=1)[:, 1]
     middle, usual = np.full(len(values), np.inf), np.zeros(len(values))
-    some = (near & np.isfinite(values[at]).all(2)).sum(1) >= FEWEST  # a landmarker may have no expressions
-    centre = np.nanmedian(around[some], axis=1)
+    far = np.flatnonzero(second > limit)
+    some = far[(near[far] & np.isfinite(values[at[far]]).all(2)).sum(1) >= FEWEST]  # there may be no expressions
+    around = np.where(near[some][:, :, None], values[at[some]], np.nan)
+    centre = np.nanmedian(around, axis=1)
     middle[some] = np.sqrt(np.square(centre - values[some]).sum(1))
-    usual[some] = np.nanmedian(np.sqrt(np.square(around[some] - centre[:, None]).sum(2)), axis=1)
+    usual[some] = np.nanmedian(np.sqrt(np.square(around - centre[:, None]).sum(2)), axis=1)
     return np.asarray(np.nan_to_num(np.minimum(second, middle), nan=0.0), np.float64), usual
 
 
@@ -143,6 +145,9 @@ def _looks(rows: pd.DataFrame) -> Doubles:
 
 def _shapes(rows: pd.DataFrame) -> Doubles:
     """(n, S) blendshapes of _STEADY; NaN where null."""
+    packed = rows_of(rows["expression"], len(BLENDSHAPES))
+    if packed is not None:
+        return packed[:, _STEADY].astype(np.float64)
     empty = np.full(len(BLENDSHAPES), np.nan, np.float32)
     shapes = [empty if v is None or np.ndim(v) != 1 else v for v in rows["expression"]]
     return np.array(shapes, np.float64).reshape(len(rows), len(BLENDSHAPES))[:, _STEADY]

@@ -29,10 +29,12 @@ from curate.select.persist import INVALID, options_then
 from curate.select.pool import Pool, pool_of
 from curate.select.space import BLOCKS, SPACE_COLUMNS, Neutral, Space, neutral_of, posed
 from curate.types import Floats
+from curate.vectors import Vectors
 from curate.words import quoted
 
 EARLIER = "effective"
 """A key of outcomes of versions that measured the footage otherwise: they are assessed again."""
+_PIECE = 100_000
 DECIMALS = 4
 """Coverages are stored with so many, and printed everywhere as they are stored."""
 COLUMNS = tuple(
@@ -90,7 +92,13 @@ class Outcome:
 
 def covered(space: Space, kept: pd.DataFrame, points: Floats) -> Floats:
     """(K,) coverage of the kept faces as filmed by the first 1, 2, ... K of the selected `points` (K, D)."""
-    return coverage.curve(space, space.embed(kept), points, seconds(kept))
+    weight = seconds(kept)
+    total, found = weight.sum(), np.zeros(len(points))
+    for start in range(0, len(kept), _PIECE):
+        share = weight[start : start + _PIECE]
+        faces = space.embed(kept.iloc[start : start + _PIECE])
+        found += share.sum() / total * coverage.curve(space, faces, points, share)
+    return found.astype(np.float32)
 
 
 def target_covered(space: Space, wanted: pd.DataFrame, eligible: Floats, selected: Floats) -> TargetCoverage:
@@ -102,14 +110,24 @@ def target_covered(space: Space, wanted: pd.DataFrame, eligible: Floats, selecte
 
 def table_digest(table: pd.DataFrame) -> str:
     """Digest of what a selection depends on: the kept faces of `table`, their pose, expression, gaze and light."""
-    kept = table[table["kept"].astype(bool)].sort_values("face_id")
-    digest = hashlib.sha256("\n".join(kept["face_id"]).encode())
+    rows = np.flatnonzero(table["kept"].astype(bool).to_numpy())
+    rows = rows[table["face_id"].iloc[rows].argsort(kind="stable")]
+    pieces = [rows[start : start + _PIECE] for start in range(0, len(rows), _PIECE)]
+    digest = hashlib.sha256()
+    for i, piece in enumerate(pieces):
+        digest.update(("\n" * (i > 0) + "\n".join(table["face_id"].iloc[piece])).encode())
     for column in ("yaw", "pitch", "roll"):
-        digest.update(kept[column].to_numpy(np.float32, na_value=np.nan).tobytes())
-    digest.update(stands_for(kept).tobytes())
+        digest.update(table[column].to_numpy(np.float32, na_value=np.nan)[rows].tobytes())
+    digest.update(stands_for(table)[rows].tobytes())
     for column in ("expression", "gaze", "lighting"):
-        for vector in kept[column]:
-            digest.update(b"-" if vector is None or np.ndim(vector) != 1 else np.asarray(vector, np.float32).tobytes())
+        for piece in pieces:
+            vectors = table[column].iloc[piece]
+            if isinstance(vectors.array, Vectors) and not vectors.isna().any():
+                digest.update(vectors.array.values.tobytes())
+                continue
+            for vector in vectors:
+                known = vector is not None and np.ndim(vector) == 1
+                digest.update(np.asarray(vector, np.float32).tobytes() if known else b"-")
     return digest.hexdigest()
 
 
@@ -215,7 +233,7 @@ def assess(faceset: Faceset, rows: pd.DataFrame) -> Outcome:
     pool, chosen = _pool(faceset, wanted), _selected(rows, kept)
     empty = Outcome(
         len(kept),
-        0 if pool is None else len(pool.faces),
+        0 if pool is None else len(pool.rows),
         len(rows),
         None,
         amounts_of(kept, faceset.clips, options.weights),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,14 +13,18 @@ from numpy.typing import NDArray
 
 from curate.dataset.pins import Pins
 from curate.errors import WorkError
+from curate.scores.expression import AXES
 from curate.select import like
-from curate.select.content import content_order, seconds
+from curate.select.content import in_content_order, rows_of, seconds
 from curate.select.eligible import eligible_rows
 from curate.select.kinds import Kinds, kinds_of, without
 from curate.select.misread import misread
 from curate.select.options import Floors, SelectionOptions, Weights
-from curate.select.space import Space, neutral_of, posed, together
+from curate.select.space import SPACE_COLUMNS, Space, neutral_of, posed, together
 from curate.types import Floats
+
+_PIECE = 100_000
+"""Points that are moved at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +33,8 @@ class Pool:
 
     kept: pd.DataFrame
     """All of the subject's faces."""
-    faces: pd.DataFrame
-    """The eligible ones (N rows)."""
+    rows: NDArray[np.int64]
+    """(N,) the eligible ones among them."""
     space: Space
     points: Floats
     """(N, D)."""
@@ -41,9 +47,22 @@ class Pool:
     """The target's faces."""
 
     @property
-    def ids(self) -> NDArray[np.str_]:
+    def faces(self) -> pd.DataFrame:
+        """The eligible faces (N rows)."""
+        return rows_of(self.kept, self.rows)
+
+    @cached_property
+    def measures(self) -> pd.DataFrame:
+        """The eligible faces (N rows); a copy has no columns of the space, which take most of the memory."""
+        if len(self.rows) == len(self.kept):
+            return self.kept
+        return rows_of(self.kept.drop(columns=[*SPACE_COLUMNS, *AXES], errors="ignore"), self.rows)
+
+    @property
+    def ids(self) -> pd.Index[Any]:
         """(N,) face ids."""
-        return self.faces["face_id"].to_numpy(dtype=str)
+        found: pd.Index[Any] = pd.Index(self.measures["face_id"])
+        return found
 
 
 def pool_of(
@@ -57,32 +76,43 @@ def pool_of(
 
     Raises WorkError if no face is eligible.
     """
-    kept = table[table["kept"].astype(bool)].reset_index(drop=True)
-    kept = kept.iloc[content_order(kept)].reset_index(drop=True)
+    kept = in_content_order(table, table["kept"].to_numpy(bool))
     pins = pins or Pins()
     passed, notes = eligible_rows(kept, options.floors, pins, among)
     pinned = kept["face_id"].isin(pins.pinned).to_numpy()
     if not options.keep_misread:
         passed &= _without_misread(kept, passed, pinned, notes)
-    faces = kept[passed].reset_index(drop=True)
+    rows = np.flatnonzero(passed)
     wanted = None if target is None else posed(target)
-    space = fitted(faces, wanted, options.weights)
-    points, lasts = space.embed(faces), seconds(faces)
+    space = fitted(kept, rows, wanted, options.weights)
+    points, lasts = space.embed(kept, rows=rows), seconds(kept)[rows]
     kinds = kinds_of(points, space.width, lasts)
-    sharp = _sharp(options.floors, kinds, points, space, faces, pinned[passed], notes)
+    sharp = _sharp(options.floors, kinds, points, space, _sizes(kept).iloc[rows], pinned[rows], notes)
     if not sharp.all():
-        faces, points, lasts = faces[sharp].reset_index(drop=True), points[sharp], lasts[sharp]
+        rows, points, lasts = rows[sharp], _packed(points, sharp), lasts[sharp]
         kinds = without(kinds, sharp, points, space.width, lasts)
-    return Pool(kept, faces, space, points, kinds, lasts, tuple(notes), wanted)
+    return Pool(kept, rows, space, points, kinds, lasts, tuple(notes), wanted)
 
 
-def fitted(faces: pd.DataFrame, wanted: pd.DataFrame | None, weights: Weights | None) -> Space:
-    """The space of the eligible `faces`, with those of a target in `wanted` where there is one.
+def _packed(points: Floats, left: NDArray[np.bool_]) -> Floats:
+    """The points `left` (N,) of the points (N, D), moved to the front of the same memory."""
+    stop = 0
+    for start in range(0, len(points), _PIECE):
+        some = points[start : start + _PIECE][left[start : start + _PIECE]]
+        points[stop : stop + len(some)] = some
+        stop += len(some)
+    return points[:stop]
+
+
+def fitted(kept: pd.DataFrame, rows: NDArray[np.int64], wanted: pd.DataFrame | None, weights: Weights | None) -> Space:
+    """The space of the eligible `rows` of the kept faces, with those of a target in `wanted` where there is one.
 
     Its neutral is the subject's own in either case.
     """
-    space = Space.fit(faces if wanted is None else together(faces, wanted), weights)
-    return replace(space, neutral=neutral_of(faces))
+    if wanted is None:
+        return Space.fit(kept, weights, rows)
+    faces = kept[list(SPACE_COLUMNS)].iloc[rows]
+    return replace(Space.fit(together(faces, wanted), weights), neutral=neutral_of(faces))
 
 
 def _without_misread(
@@ -100,6 +130,10 @@ def _without_misread(
     return ~bad
 
 
+def _sizes(kept: pd.DataFrame) -> pd.DataFrame:
+    return kept[[name for name in ("Sharpness", "InterEyeDistance") if name in kept]]
+
+
 def _sharp(
     floors: Floors,
     kinds: Kinds,
@@ -109,16 +143,21 @@ def _sharp(
     pinned: NDArray[np.bool_],
     notes: list[str],
 ) -> NDArray[np.bool_]:
-    """(N,) which faces are about as sharp as like faces, or pinned."""
+    """(N,) which faces are about as large and as sharp as like faces, or pinned."""
+    small = like.small(kinds, points, space.width, faces) & ~pinned
+    if count := int(small.sum()):
+        each = "1 face is" if count == 1 else f"{count} faces are"
+        notes.append(f"{each} less than half as large as others of the same kind and left out; --pin keeps single ones")
     if floors.max_softness is None or floors.min_sharpness is not None:
-        return np.ones(len(faces), bool)
+        return ~small
     bad = like.soft(kinds, points, space.width, faces, floors.max_softness) & ~pinned
-    if count := int(bad.sum()):
+    if count := int((bad & ~small).sum()):
         each = "1 face is" if count == 1 else f"{count} faces are"
         notes.append(
             f"{each} much softer than others of the same kind and left out; --max-softness {floors.max_softness:g} "
             "or --min-sharpness changes that"
         )
+    bad |= small
     if bad.all():
         raise WorkError("no face is as sharp as others of its kind: raise --max-softness")
     return ~bad

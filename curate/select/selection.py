@@ -17,6 +17,7 @@ from curate.dataset.pins import Pins, read_pins
 from curate.errors import UsageError
 from curate.select import coverage, facility_location, learned, like, outcome
 from curate.select.apart import Apart, fill, moments
+from curate.select.better import Better
 from curate.select.cluster import Clusters, cluster
 from curate.select.content import content_order, seconds
 from curate.select.gaps import gaps_for
@@ -26,6 +27,7 @@ from curate.select.options import Budget, Cover, SelectionOptions, Weights, pars
 from curate.select.outcome import TargetCoverage
 from curate.select.persist import last_options
 from curate.select.pool import Pool, pool_of
+from curate.select.reading import kept_faces
 from curate.select.similarity import leaders
 from curate.select.space import Space, neutral_of, posed
 from curate.types import Floats
@@ -61,7 +63,7 @@ class Choice:
     space: Space
     clusters: Clusters
     """Groups of the eligible faces."""
-    eligible_ids: NDArray[np.str_]
+    eligible_ids: pd.Index[Any]
     """(N,) their face ids, in the order of `clusters.labels`."""
     notes: tuple[str, ...]
     """What the user should know, a sentence each."""
@@ -118,7 +120,7 @@ def propose(
     """
     rate = coverage.frame_rate(faceset.clips)
     budget = parse_budget(options.budget, rate)
-    table = faceset.table(select_columns(), kept=True)
+    table = kept_faces(faceset, select_columns())
     wanted = target.table(select_columns(), kept=True) if target else None
     errors = None if options.learn is None else learned.errors_of(Path(options.learn))
     choice = choose(table, budget, options, read_pins(faceset), wanted, among, errors)
@@ -196,12 +198,12 @@ def choose(
     problem = _weighed(_problem(pool, cover), pool, errors, notes)
     order, pinned = _order(pool, problem, budget, pins, notes)
     chosen = pool.points[order.chosen]
-    clusters = cluster(pool.space, pool.points, pool.faces, options.seed)
+    clusters = cluster(pool.space, pool.points, pool.kept, options.seed, pool.rows)
     curve = outcome.covered(pool.space, pool.kept, chosen)
     return Choice(
         _rows(pool.ids, order, clusters, pinned, curve),
         len(pool.kept),
-        len(pool.faces),
+        len(pool.rows),
         float(curve[-1]),
         facility_location.certain(problem, order.chosen),
         np.minimum(np.cumsum(order.gains), 1).astype(np.float32),
@@ -227,21 +229,22 @@ def _order(
     pool: Pool, problem: facility_location.Problem, budget: Budget, pins: Pins, notes: list[str]
 ) -> tuple[_Order, int]:
     """The order of choice, and how many pinned faces it begins with; adds what the user should know to the notes."""
-    count = len(pool.faces)
+    count = len(pool.rows)
     length = count if budget.faces is None else min(budget.faces, count)
     pinned = _pinned(pool.ids, pins, length, notes)
     if budget.faces is not None and budget.faces > count:
         notes.append(f"--budget {budget.text} is more than the {count} eligible faces: all of them are selected")
-    good = like.quality(pool.faces, pool.kinds)
+    good = like.quality(pool.measures, pool.kinds)
     best = np.union1d(like.best_of_cells(pool.kinds, good), pinned).astype(np.int64)
-    moment = moments(pool.faces)
+    moment = moments(pool.measures)
     radius = radius_of(pool.space.width, ALIKE)
-    apart = Apart(pool.points[best], None if moment is None else moment[best], radius)
+    apart = Apart(pool.points, moment, radius)
+    better = Better(problem, pool.kinds, good, radius, apart)
     few = replace(problem, points=pool.points[best], worth=problem.worth[best])
     enough = AUTO_ENOUGH if budget.faces is None else np.inf
     first = np.searchsorted(best, pinned).tolist()
-    order = facility_location.order(few, length, enough=enough, first=first, apart=apart)
-    chosen = best[order.chosen]
+    order = facility_location.order(few, length, enough, first=first, apart=apart, names=best, better=better)
+    chosen = order.chosen
     free, near = np.zeros(0, np.int64), np.zeros(0, np.int64)
     if budget.faces is not None and len(chosen) < length:
         free, near = _filled(pool, moment, radius, chosen, problem.worth, length)
@@ -258,7 +261,7 @@ def _filled(
     Of these the faces of other moments come first.
     """
     found = [chosen]
-    left = np.setdiff1d(np.arange(len(pool.faces)), chosen)
+    left = np.setdiff1d(np.arange(len(pool.rows)), chosen)
     for least in (radius, 0.0):
         apart = Apart(pool.points, moment, least)
         for row in np.concatenate(found).tolist():
@@ -269,10 +272,10 @@ def _filled(
     return found[1], np.concatenate([found[2], np.array(near, np.int64)])
 
 
-def _pinned(ids: NDArray[np.str_], pins: Pins, length: int, notes: list[str]) -> NDArray[np.int64]:
+def _pinned(ids: pd.Index[Any], pins: Pins, length: int, notes: list[str]) -> NDArray[np.int64]:
     """Rows of the pinned faces, at most `length`; adds a note where some are left out."""
-    rows = np.flatnonzero(np.isin(ids, list(pins.pinned)))
-    rows = rows[np.argsort(ids[rows], kind="stable")]
+    rows = np.flatnonzero(ids.isin(list(pins.pinned)))
+    rows = rows[np.argsort(ids[rows].to_numpy(dtype=str), kind="stable")]
     if len(rows) < len(pins.pinned):
         notes.append(f"{len(pins.pinned) - len(rows)} pinned faces are not eligible and are left out")
     if len(rows) > length:
@@ -282,7 +285,7 @@ def _pinned(ids: NDArray[np.str_], pins: Pins, length: int, notes: list[str]) ->
 
 def _problem(pool: Pool, cover: Cover) -> facility_location.Problem:
     """The facility location problem: a face of each cell of like faces, and how much each of them counts."""
-    worth = like.worth(pool.kinds, pool.points, pool.space.width, like.quality(pool.faces, pool.kinds))
+    worth = like.worth(pool.kinds, pool.points, pool.space.width, like.quality(pool.measures, pool.kinds))
     if cover == "target" and pool.wanted is not None:
         asked = pool.space.embed(pool.wanted, neutral_of(pool.wanted))[content_order(pool.wanted)]
         filmed = seconds(pool.wanted)[content_order(pool.wanted)]
@@ -317,7 +320,7 @@ def _weighed(
     return replace(problem, demand_weight=problem.demand_weight * factor)
 
 
-def _rows(ids: NDArray[np.str_], order: _Order, clusters: Clusters, pinned: int, curve: Floats) -> pd.DataFrame:
+def _rows(ids: pd.Index[Any], order: _Order, clusters: Clusters, pinned: int, curve: Floats) -> pd.DataFrame:
     """The selection as SELECTION_SCHEMA has it; `curve` (K,) is the coverage by the first 1..K faces."""
     labels = clusters.labels[order.chosen]
     names = [clusters.names[label] for label in labels.tolist()]
@@ -334,7 +337,7 @@ def _rows(ids: NDArray[np.str_], order: _Order, clusters: Clusters, pinned: int,
     reasons = [_REASONS[kind].format(name) for kind, name in zip(kinds, names, strict=True)]
     return pd.DataFrame(
         {
-            "face_id": ids[order.chosen].astype(object),
+            "face_id": ids[order.chosen].to_numpy(object),
             "rank": np.arange(len(labels), dtype=np.int32),
             "gain": order.gains.astype(np.float32),
             "cluster": labels.astype(np.int32),

@@ -12,7 +12,7 @@ Doubles = NDArray[np.float64]
 _SNAP = 1e-5
 """Squared distances below this are rounding, and are taken as 0."""
 _BATCH = 128
-_PIECE, _CELLS, _GROWTH, _LEAST = 20_000, 4_000_000, 1.15, 0.6
+_PIECE, _CELLS, _GROWTH, _LEAST = 20_000, 1_000_000, 1.15, 0.6
 """Of `leaders`: points and distances at a time, the factor by which a net that is too fine is widened at most, and the
 share of the largest number of cells that should be left: in many dimensions a little wider is a lot fewer."""
 
@@ -114,13 +114,12 @@ def _widened(points: Floats, radius: float, most: int) -> tuple[float, NDArray[n
 def nearest(points: Floats, fixed: Floats) -> tuple[NDArray[np.int64], Floats]:
     """(A,) which of the fixed points (B, D) is nearest to each point (A, D), and the squared distance to it."""
     centre = fixed.mean(0)
-    turned, lengths = np.ascontiguousarray((-2 * (fixed - centre)).T), np.square(fixed - centre).sum(1)
+    turned = np.ascontiguousarray(np.vstack([-2 * (fixed - centre).T, np.square(fixed - centre).sum(1)]))
     index, found = np.empty(len(points), np.int64), np.empty(len(points), np.float32)
     step = max(1, _CELLS // len(fixed))
     for start in range(0, len(points), step):
         block = points[start : start + step] - centre
-        apart = block @ turned
-        apart += lengths
+        apart = np.column_stack([block, np.ones(len(block), np.float32)]) @ turned
         at = apart.argmin(1)
         index[start : start + step] = at
         found[start : start + step] = apart[np.arange(len(at)), at] + np.square(block).sum(1)

@@ -21,7 +21,7 @@ than LEAST_WIDTH (counted as above), and never less than LEAST_WIDTH: two typica
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +32,11 @@ from numpy.typing import NDArray
 from curate.errors import WorkError
 from curate.face.mesh import BLENDSHAPES
 from curate.scores.expression import GAZE
-from curate.select.content import content_hash, content_order
+from curate.select.content import NUMBERS, content_hash, order_of
 from curate.select.options import Weights
 from curate.select.similarity import Kernel, leaders, squared
 from curate.types import Floats
+from curate.vectors import rows_of
 
 Doubles = NDArray[np.float64]
 
@@ -88,14 +89,14 @@ class Space:
     """Width of the similarity in units of the space."""
 
     @classmethod
-    def fit(cls, table: pd.DataFrame, weights: Weights | None = None) -> Space:
-        """The space of the faces in `table` (columns SPACE_COLUMNS; N >= 1). Row order does not matter.
+    def fit(cls, table: pd.DataFrame, weights: Weights | None = None, rows: NDArray[np.int64] | None = None) -> Space:
+        """The space of the faces in `table` (columns SPACE_COLUMNS; N >= 1), or of some of its `rows`.
 
-        Nulls stand for the subject's median. Raises ValueError if the table is empty.
+        Row order does not matter. Nulls stand for the subject's median. Raises ValueError if there is no face.
         """
-        neutral = _begin(table)
+        neutral = _begin(table, rows)
         weights = weights or Weights()
-        rows, faces = _unlike(table, neutral)
+        rows, faces = _unlike(table, neutral, rows)
         raw = _blocks(table.iloc[rows], neutral)
         scale = {name: spread(raw[name], FLOOR[name], faces) for name in BLOCKS}
         points = _join(raw, scale, weights)
@@ -109,13 +110,19 @@ class Space:
         """
         return cls(weights or Weights(), _begin(table), dict(YARDSTICK), ABSOLUTE_WIDTH)
 
-    def embed(self, table: pd.DataFrame, neutral: Neutral | None = None) -> Floats:
-        """(N, D) float32 points of the table's faces; for another subject give `neutral_of(their table)`."""
-        neutral = neutral or self.neutral
-        found = np.empty((len(table), DIMENSIONS), np.float32)
-        for start in range(0, len(table), PIECE):
-            piece = _blocks(table.iloc[start : start + PIECE], neutral)
-            found[start : start + PIECE] = _join(piece, self.scale, self.weights)
+    def embed(
+        self, table: pd.DataFrame, neutral: Neutral | None = None, rows: NDArray[np.int64] | None = None
+    ) -> Floats:
+        """(N, D) float32 points of the table's faces, or of some of its `rows` (N,).
+
+        For another subject give `neutral_of(their table)`.
+        """
+        neutral, columns = neutral or self.neutral, table[list(SPACE_COLUMNS)]
+        count = len(table) if rows is None else len(rows)
+        found = np.empty((count, DIMENSIONS), np.float32)
+        for at in _slices(count):
+            piece = columns.iloc[at if rows is None else rows[at]]
+            found[at] = _join(_blocks(piece, neutral), self.scale, self.weights)
         return found
 
     def block(self, points: Floats, name: str) -> Floats:
@@ -142,7 +149,7 @@ def light_of(table: pd.DataFrame, neutral: Neutral) -> Doubles:
 
 def _light(table: pd.DataFrame) -> Doubles:
     """(N, 6) lighting with its direction turned back by the head's roll, as the crop is; NaN where null."""
-    light = _vectors(table["lighting"], 6)
+    light = vectors(table["lighting"], 6)
     if "roll" in table:
         roll = np.radians(np.nan_to_num(np.asarray(table["roll"].astype("float64"), np.float64)))
         x, y = light[:, 0].copy(), light[:, 1].copy()
@@ -150,11 +157,11 @@ def _light(table: pd.DataFrame) -> Doubles:
     return light
 
 
-def _begin(table: pd.DataFrame) -> Neutral:
-    """The neutral of a table that a space is fitted to."""
-    if not len(table):
+def _begin(table: pd.DataFrame, rows: NDArray[np.int64] | None = None) -> Neutral:
+    """The neutral of faces that a space is fitted to."""
+    if not len(table if rows is None else rows):
         raise ValueError("a diversity space needs at least one face")
-    return neutral_of(table)
+    return neutral_of(table, rows)
 
 
 def together(*tables: pd.DataFrame) -> pd.DataFrame:
@@ -174,23 +181,41 @@ def posed(table: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def neutral_of(table: pd.DataFrame) -> Neutral:
-    """The neutral of the subject in `table`: robust medians over the footage; nulls are passed over."""
-    return Neutral(_median(_pose(table)), _median(_light(table)))
+def neutral_of(table: pd.DataFrame, rows: NDArray[np.int64] | None = None) -> Neutral:
+    """The neutral of the subject in `table`, or in some of its `rows`: robust medians over the footage.
+
+    Nulls are passed over.
+    """
+    count = len(table) if rows is None else len(rows)
+    pose, light, columns = np.empty((count, 3)), np.empty((count, 6)), table[[*NUMBERS, "lighting"]]
+    for at in _slices(count):
+        piece = columns.iloc[at if rows is None else rows[at]]
+        pose[at], light[at] = _pose(piece), _light(piece)
+    return Neutral(_median(pose), _median(light))
 
 
-def _unlike(table: pd.DataFrame, neutral: Neutral) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of the table's unlike faces in order of content, about SAMPLE at most, and how many faces each stands for.
+def _slices(count: int) -> Iterator[slice]:
+    return (slice(start, min(start + PIECE, count)) for start in range(0, count, PIECE))
+
+
+def _unlike(
+    table: pd.DataFrame, neutral: Neutral, rows: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Unlike faces among the `rows` of the table (None: all) in order of content, about SAMPLE at most, and how many
+    faces each stands for.
 
     Found among all faces in the absolute space, so that a held pose takes no more room than any other. Faces that are
     exactly equal count as one.
     """
-    order = content_order(table)
-    codes = content_hash(table)[order]
-    order = order[np.append(True, codes[1:] != codes[:-1])]
+    rows = np.arange(len(table)) if rows is None else rows
+    codes = content_hash(table)[rows]
+    order = order_of(codes, table[[c for c in ("face_id", "time") if c in table]].iloc[rows])
+    codes = codes[order]
+    order = rows[order[np.append(True, codes[1:] != codes[:-1])]]
+    del codes
     space = Space(Weights(), neutral, dict(YARDSTICK), ABSOLUTE_WIDTH)
-    rows, cell, _ = leaders(space.embed(table.iloc[order]), UNLIKE, SAMPLE)
-    return order[rows], np.bincount(cell, minlength=len(rows))
+    first, cell, _ = leaders(space.embed(table, rows=order), UNLIKE, SAMPLE)
+    return order[first], np.bincount(cell, minlength=len(first))
 
 
 def spread(points: NDArray[np.floating], floor: float, faces: NDArray[np.int64] | None = None) -> float:
@@ -234,8 +259,8 @@ def _join(blocks: dict[str, Doubles], scale: dict[str, float], weights: Weights)
 
 def _expression(table: pd.DataFrame) -> Doubles:
     """(N, 45) blendshapes and gaze; 0, the neutral, where null."""
-    shapes = _vectors(table["expression"], len(BLENDSHAPES))[:, FACES]
-    found = np.hstack([shapes, _vectors(table["gaze"], 2) * GAZE_WEIGHT])
+    shapes = vectors(table["expression"], len(BLENDSHAPES))[:, FACES]
+    found = np.hstack([shapes, vectors(table["gaze"], 2) * GAZE_WEIGHT])
     return np.where(np.isfinite(found), found, 0.0)
 
 
@@ -243,8 +268,11 @@ def _pose(table: pd.DataFrame) -> Doubles:
     return np.asarray(table[["yaw", "pitch", "roll"]].astype("float64"), dtype=np.float64)
 
 
-def _vectors(values: Iterable[Any], size: int) -> Doubles:
+def vectors(values: Iterable[Any], size: int) -> Doubles:
     """(N, size) float64 out of a column of vectors; NaN where null."""
+    packed = rows_of(values, size)
+    if packed is not None:
+        return packed.astype(np.float64)
     rows = list(values)
     try:
         return np.array(rows, np.float64).reshape(len(rows), size)
@@ -256,8 +284,5 @@ def _vectors(values: Iterable[Any], size: int) -> Doubles:
 
 def _median(values: Doubles) -> Doubles:
     """Median of each column's finite values, 0 where there are none."""
-    finite = np.isfinite(values)
-    some = finite.any(0)
-    result = np.zeros(values.shape[1])
-    result[some] = np.nanmedian(np.where(finite, values, np.nan)[:, some], axis=0)
-    return result
+    known = (column[np.isfinite(column)] for column in values.T)
+    return np.array([np.median(column) if len(column) else 0.0 for column in known], np.float64)

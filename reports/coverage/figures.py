@@ -14,10 +14,11 @@ from curate.extract import account, census
 from curate.schema import QUALITY
 from curate.scores.expression import AXES
 from curate.select import coverage, facility_location, keep, outcome
-from curate.select.content import content_order, seconds
+from curate.select.content import in_content_order, rows_of, seconds
 from curate.select.coverage import PITCH_EDGES, YAW_EDGES
 from curate.select.gaps import Gap, gaps_for
-from curate.select.space import posed
+from curate.select.reading import all_faces, kept_faces
+from curate.select.space import SPACE_COLUMNS, posed
 from curate.types import Clip, Floats
 from reports.coverage import spread
 
@@ -154,10 +155,39 @@ class Figures:
     target: Target | None
 
 
+MEASURED = ("face_id", "clip", "frame", "time", "stands_for", "kept", *SPACE_COLUMNS)
 COLUMNS = (
-    "face_id", "clip", "frame", "time", "crop", "stands_for", "status", "kept", "yaw", "pitch", "roll", "expression",
-    "gaze", "lighting", "light_x", "light_y", *AXES, *(c.name for c in QUALITY),
+    "face_id", "clip", "crop", "status", "kept", "yaw", "pitch", "light_x", "light_y", *AXES, *(c.name for c in QUALITY)
 )  # fmt: skip
+"""Columns of the two parts in which the table is read; only the first has vectors."""
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """The figures that need the diversity space."""
+
+    worth: dict[str, keep.Worth]
+    notes: tuple[str, ...]
+    more: Floats
+    distinct: dict[str, float]
+    redundancy: float
+    exposure: tuple[spread.Spread, ...]
+
+
+def _measured(
+    faceset: Faceset, stored: outcome.Outcome, target: Faceset | None, wanted: pd.DataFrame | None
+) -> _Measured:
+    kept = kept_faces(faceset, MEASURED)
+    chosen = faceset.selected(MEASURED)
+    chosen = chosen[chosen["kept"].astype(bool)].reset_index(drop=True)
+    return _Measured(
+        {w.clip: w for w in keep.worth(kept, stored.weights)},
+        outcome.remarks_on(faceset, stored, kept, target, wanted),
+        _more(stored, kept, chosen),
+        coverage.distinct(kept),
+        coverage.redundancy(kept),
+        tuple(spread.lighting(kept, chosen, i) for i in (3, 4)),
+    )
 
 
 def figures(faceset: Faceset, target: Faceset | None = None, examples: int = 8, strip: int = 12) -> Figures:
@@ -165,13 +195,12 @@ def figures(faceset: Faceset, target: Faceset | None = None, examples: int = 8, 
 
     Raises WorkError where there is no table or no selection, or no pose in the target.
     """
-    table = faceset.table(COLUMNS)
-    selection = faceset.selection()
-    kept = table[table["kept"]]
-    chosen = selection.merge(kept, on="face_id", how="inner").sort_values("rank", ignore_index=True)
-    wanted = None if target is None else posed(target.table(COLUMNS, kept=True))
+    wanted = None if target is None else posed(target.table(list({*MEASURED, *COLUMNS}), kept=True))
     stored = outcome.read_outcome(faceset)
-    alone = {w.clip: w for w in keep.worth(kept, stored.weights)}
+    measured = _measured(faceset, stored, target, wanted)
+    table = all_faces(faceset, COLUMNS)
+    kept = rows_of(table, np.flatnonzero(table["kept"]))
+    chosen = faceset.selection().merge(kept, on="face_id", how="inner").sort_values("rank", ignore_index=True)
     pose, use = _pose(kept, chosen, wanted)
     return Figures(
         minutes=sum(c.seconds for c in faceset.clips) / 60,
@@ -183,11 +212,11 @@ def figures(faceset: Faceset, target: Faceset | None = None, examples: int = 8, 
         selected=len(chosen),
         coverage=stored.coverage,
         bound=stored.bound,
-        notes=(*_found(faceset), *outcome.remarks_on(faceset, stored, kept, target, wanted)),
+        notes=(*_found(faceset), *measured.notes),
         curve=stored.curve,
-        more=_more(stored, kept, chosen),
-        distinct=coverage.distinct(kept),
-        redundancy=coverage.redundancy(kept),
+        more=measured.more,
+        distinct=measured.distinct,
+        redundancy=measured.redundancy,
         pose=pose,
         pose_use=use,
         yaw_range=spread.span(kept["yaw"], THIN),
@@ -195,9 +224,9 @@ def figures(faceset: Faceset, target: Faceset | None = None, examples: int = 8, 
         poses_lacking=int(((pose.footage > 0) & (pose.selection == 0)).sum()),
         expressions=tuple(spread.expression(kept, chosen, name, wanted) for name in AXES),
         light=_light(kept, chosen, wanted),
-        exposure=tuple(spread.lighting(kept, chosen, i) for i in (3, 4)),
+        exposure=measured.exposure,
         quality=tuple(spread.quality(kept, chosen, c.name) for c in QUALITY),
-        clips=tuple(_clip_row(c, table, chosen, alone.get(c.name)) for c in faceset.clips),
+        clips=tuple(_clip_row(c, table, chosen, measured.worth.get(c.name)) for c in faceset.clips),
         dropped=_dropped(table, examples),
         clusters=_clusters(chosen, strip),
         target=None if target is None or wanted is None else _target(faceset, stored, target, wanted),
@@ -211,12 +240,11 @@ def _found(faceset: Faceset) -> tuple[str, ...]:
 
 def _more(stored: outcome.Outcome, kept: pd.DataFrame, chosen: pd.DataFrame) -> Floats:
     """(M,) the curve's continuation, in the space of the selection."""
-    kept, chosen = kept[kept["yaw"].notna()], chosen[chosen["yaw"].notna()]
+    kept, chosen = in_content_order(kept, kept["yaw"].notna().to_numpy()), chosen[chosen["yaw"].notna()]
     if kept.empty or chosen.empty or stored.space is None or stored.coverage is None:
         return np.zeros(0, np.float32)
-    rows = content_order(kept)[:SAMPLE]
-    points, picked = stored.space.embed(kept.iloc[rows]), stored.space.embed(chosen)
-    weight = seconds(kept)[rows]
+    points, picked = stored.space.embed(kept.iloc[:SAMPLE]), stored.space.embed(chosen)
+    weight = seconds(kept)[:SAMPLE]
     both = np.concatenate([picked, points])
     problem = facility_location.Problem(both, points, stored.space.width, weight, np.ones(len(both), np.float32))
     length = min(MORE * len(picked), len(picked) + MOST_MORE, len(kept))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from curate.axes import READABLE
 from curate.schema import BY_NAME
+from curate.vectors import Vectors
 
 Doubles = NDArray[np.float64]
 AXIS_EDGES = np.linspace(-0.25, 1, 26)
@@ -55,6 +56,8 @@ def quality(kept: pd.DataFrame, chosen: pd.DataFrame, name: str) -> Spread:
 
 
 def _stack(column: pd.Series, size: int) -> NDArray[np.float64]:
+    if isinstance(column.array, Vectors):
+        return column.array.values[~column.isna().to_numpy()].astype(np.float64)
     rows = [v for v in column if v is not None]
     return np.stack(rows).astype(np.float64) if rows else np.zeros((0, size))
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from curate.dataset.faceset import Faceset
 from curate.options import options_of
-from curate.select.left_out import LIKE, failing, left_out, proposed
+from curate.select.left_out import LIKE, brief, failing, left_out
 from curate.select.options import Floors, SelectionOptions, Weights
 from curate.select.selection import Proposal
 from curate.words import are, many
@@ -62,10 +62,11 @@ def write_left_out(faceset: Faceset, proposal: Proposal | None = None) -> Path:
 
     Raises WorkError where there is neither.
     """
-    rows = left_out(faceset) if proposal is None else proposed(faceset, proposal)
+    rows = brief(faceset, proposal)
+    left = int(rows["faces"].sum())
     chosen = len(faceset.selection() if proposal is None else proposal.choice.rows)
-    would, rest = (are(n) if proposal is None else "would be" for n in (chosen, len(rows)))
-    words = f"{many(chosen, 'face')} {would} selected; {count(len(rows))} {rest} left out"
+    would, rest = (are(n) if proposal is None else "would be" for n in (chosen, left))
+    words = f"{many(chosen, 'face')} {would} selected; {count(left)} {rest} left out"
     options = faceset.selection_options() if proposal is None else proposal.options
     return _write(faceset, rows, LEFT_OUT, f"Left out: {_title(faceset)}", words, options)
 
@@ -157,7 +158,8 @@ def sheet(faceset: Faceset, rows: pd.DataFrame) -> tuple[Group, ...]:
         for face in known.iloc[_places(len(known))].itertuples():
             uri = album.uris([face.crop])
             shown += [Shown(str(face.face_id), str(face.detail), uri[0])] if uri else []
-        found.append(Group(str(reason), _about(str(reason)), len(group), tuple(shown)))
+        size = int(group["faces"].sum()) if "faces" in group else len(group)
+        found.append(Group(str(reason), _about(str(reason)), size, tuple(shown)))
     return tuple(found)
 
 

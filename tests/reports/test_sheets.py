@@ -10,7 +10,7 @@ import pytest
 
 from curate.dataset.faceset import open_faceset
 from curate.errors import WorkError
-from curate.select.left_out import LIKE, left_out
+from curate.select.left_out import LIKE, brief, left_out
 from curate.select.options import Floors, SelectionOptions, Weights
 from curate.select.selection import select_faceset
 from faceset import choosing
@@ -42,6 +42,22 @@ def test_every_face_that_is_left_out_has_one_reason(folder: Path) -> None:
     like = rows[rows["reason"] == LIKE]
     assert len(like) == len(rows) - len(floor) and like["clearness"].is_monotonic_decreasing
     assert like["clearness"].between(0, 1).all() and like["detail"].str.contains("% like").all()
+
+
+def test_of_very_many_faces_the_ends_of_each_group_are_kept_and_all_are_counted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faceset = open_faceset(folder)
+    select_faceset(faceset, SelectionOptions("6", floors=Floors(min_sharpness=middle(folder))))
+    whole = left_out(faceset).groupby("reason", sort=False)
+    monkeypatch.setattr("curate.select.left_out.MANY", 10)
+    monkeypatch.setattr("curate.select.left_out.SHOWN", 3)
+    rows = brief(faceset)
+    found = rows.groupby("reason", sort=False)
+    assert found["faces"].sum().to_dict() == whole.size().to_dict() and len(rows) == 6 * whole.ngroups
+    for reason, group in found:
+        expected = whole.get_group(reason)["face_id"].tolist()
+        assert group["face_id"].tolist() == expected[:3] + expected[-3:]
 
 
 def test_the_page_shows_them_and_the_command_keeps_the_options(folder: Path) -> None:

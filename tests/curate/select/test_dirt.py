@@ -6,9 +6,11 @@ import pytest
 
 from curate.scores.expression import AXES
 from curate.select import coverage
-from curate.select.apart import GAP
+from curate.select.apart import GAP, Apart
+from curate.select.better import Better
+from curate.select.facility_location import Problem
 from curate.select.kinds import ALIKE, FULL, kinds_of, radius_of
-from curate.select.like import soft
+from curate.select.like import small, soft
 from curate.select.misread import misread
 from curate.select.options import Budget, Floors, SelectionOptions
 from curate.select.selection import Choice, choose
@@ -117,6 +119,25 @@ def test_a_soft_face_is_left_out_only_where_a_sharp_one_shows_the_same(similar: 
     assert found.tolist() == [False] * 20 + [out] * 20
 
 
+@pytest.mark.parametrize(("similar", "times", "out"), [(0.65, 4, False), (0.9, 4, True), (0.9, 1.8, False)])
+def test_a_small_face_is_left_out_only_where_a_large_one_shows_the_same(
+    similar: float, times: float, out: bool
+) -> None:
+    points = np.zeros((40, 3), np.float32)
+    points[20:, 0] = radius_of(1.0, similar)
+    faces = pd.DataFrame({"InterEyeDistance": np.repeat([40.0, 40 / times], 20)})
+    found = small(kinds_of(points, 1.0, np.full(40, 0.04)), points, 1.0, faces)
+    assert found.tolist() == [False] * 20 + [out] * 20
+
+
+def test_faces_that_are_shown_large_and_small_are_chosen_large_and_it_is_told(lively) -> None:
+    wide = lively.assign(clip="b", face_id="b" + lively["face_id"], InterEyeDistance=np.float32(20))
+    alone = scored(film(20, 8, name="c", yaw=60), 1).assign(InterEyeDistance=np.float32(12))
+    choice = pick(pd.concat([lively, wide, alone], ignore_index=True), 80)
+    assert not choice.rows["face_id"].str.startswith("b").any() and choice.rows["face_id"].str.startswith("c").any()
+    assert any("less than half as large" in note for note in choice.notes)
+
+
 def test_of_like_faces_the_sharper_is_chosen(lively) -> None:
     noise = RNG(5).normal(0.95, 0.01, (3, len(lively))).astype(np.float32)
     names = ("FaceOcclusionPrevention", "pose_confidence", "landmark_confidence")
@@ -128,6 +149,22 @@ def test_of_like_faces_the_sharper_is_chosen(lively) -> None:
     like = (apart < radius_of(choice.space.width, ALIKE)) & ~np.isin(np.arange(len(points)), at)
     wins = (sharp[at][:, None] > sharp[None])[like]
     assert len(wins) > 100 and wins.mean() >= 0.8
+
+
+def test_a_choice_gives_way_to_the_best_of_its_like_if_that_costs_next_to_nothing() -> None:
+    points = np.zeros((6, 2), np.float32)
+    points[:, 0] = [0, 0.05, 0.1, 0.9, 2, 2.9]  # 0 to 2 are alike, 3 is not
+    good = np.array([0, 1, 2, 9, 0, 0], np.float32)
+    problem = Problem(points, points, 1.0, np.ones(6), np.ones(6, np.float32))
+    apart = Apart(points, None, radius_of(1.0, ALIKE))
+    better = Better(problem, kinds_of(points, 1.0, np.ones(6)), good, radius_of(1.0, ALIKE), apart)
+    found = better(0, np.zeros(6, np.float32), np.full(6, 1 / 6, np.float32))
+    assert found is not None and found[0] == 2
+    assert better(2, np.zeros(6, np.float32), np.full(6, 1 / 6, np.float32)) is None
+    dear = np.array([1, 0, 0, 0, 0, 0], np.float32)
+    assert better(0, np.where(points[:, 0] == 0, np.float32(0.99), np.float32(1)), dear) is None, "2 adds far less"
+    apart.add(2)
+    assert better(0, np.zeros(6, np.float32), np.full(6, 1 / 6, np.float32)) is None, "it is alike to a choice"
 
 
 def test_near_duplicates_only_fill(lively) -> None:

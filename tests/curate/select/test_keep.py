@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from curate.select.keep import Window, amounts_of, windows, worth
+from curate.select.keep import SHORT, Window, amounts_of, windows, worth
 from curate.types import Clip
 
 KEYS = 40
@@ -104,7 +104,7 @@ def test_other_films_add_up_whatever_their_names_and_order(mixed):
 
 def test_a_long_film_of_different_material_is_kept_nearly_whole():
     table = film(16 * 60, 3)
-    assert 0.85 * 16 * 60 < keep(table) <= 16 * 60
+    assert 0.9 * 16 * 60 < keep(table) <= 16 * 60
 
 
 def test_there_is_no_ceiling(monkeypatch, mixed):
@@ -122,7 +122,7 @@ def test_there_is_no_ceiling(monkeypatch, mixed):
 def test_windows_do_not_overlap_and_stay_inside_the_clip(mixed):
     found = windows(mixed)
     assert all(isinstance(w, Window) and 0 <= w.start < w.end <= 60 for w in found)
-    assert all(a.end < b.start for a, b in itertools.pairwise(found))
+    assert all(b.start - a.end > SHORT for a, b in itertools.pairwise(found)), "a shorter hole is kept"
 
 
 def test_for_a_target_what_it_needs_is_kept(mixed):

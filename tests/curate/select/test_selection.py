@@ -142,7 +142,7 @@ def test_sets_with_more_cells_than_the_most_are_nested_stable_and_nearly_as_good
             == (long.rows["face_id"].tolist()[:20])
         )
         # in 54 dimensions no two of these 900 faces are alike, so that 600 cells cannot stand for all of them
-        assert long.coverage >= 0.96 * exact[cover]
+        assert long.coverage >= 0.95 * exact[cover]
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.01])
@@ -179,10 +179,11 @@ def test_quality_decides_between_like_faces():
 def test_space_cover_gives_a_held_pose_less_than_footage_cover_does():
     held, rest = faces(900, 1), faces(300, 2)
     held["yaw"] = held["yaw"] / 5
-    held["expression"] = [e * 0.3 for e in held["expression"]]
+    for name in ("expression", "gaze", "lighting"):
+        held[name] = [vector / 5 for vector in held[name]]
     table = pd.concat([held, rest], ignore_index=True)
     share = {c: pick(table, 60, cover=c).rows["face_id"].str.startswith("001").mean() for c in ("space", "footage")}
-    assert share["space"] < share["footage"]
+    assert share["space"] < 0.75 * share["footage"]
 
 
 def test_choosing_beats_random_and_even_spacing_in_coverage():
@@ -241,7 +242,7 @@ def test_floors_are_hard_and_counted():
         (Floors(max_compression=0.5), "CompressionArtifacts", 0.6),
         (Floors(min_detection=0.5), "detection_score", 0.4),
         (Floors(), "pose_confidence", 0.01),
-        (Floors(), "InterEyeDistance", 8.0),
+        (Floors(), "InterEyeDistance", 7.0),
         (Floors(), "UnderExposurePrevention", 0.1),
         (Floors(), "OverExposurePrevention", 0.1),
     ],
