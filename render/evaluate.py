@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,6 +21,7 @@ from curate.face.pose import fit_mesh, head_pose
 from curate.face.track import region_of
 from curate.footage import video
 from curate.footage.timeline import timeline
+from curate.runtime.files import scratch
 from curate.scores import expression
 from curate.scores.identity import distances
 from curate.scores.lighting import estimate, skin_colours
@@ -136,8 +136,8 @@ def _row(entrant: Entrant, people: set[Vectors], workers: int, progress: Progres
     marks: dict[int, Floats] = dict(zip(located["frame"], located["landmarks"], strict=True))
     if sum(first <= frame < end for frame in marks) < LEAST:
         raise WorkError(f"{other.path}: no face was found in it, so nothing can be compared")
-    with tempfile.TemporaryDirectory() as folder:
-        copy = _copied(other, first, end, Path(folder) / "copy.mp4")
+    with scratch("faceset-evaluate-") as folder:
+        copy = _copied(other, first, end, folder / "copy.mp4")
         inspector, readings = Inspector(clip.fps, has_reference=True), _Readings()
         triples = zip(video.decode(clip), _frames(other, first, end), video.decode(copy), strict=False)
         with Vmaf(clip.fps) as outside, Vmaf(clip.fps) as floor:
