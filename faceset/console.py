@@ -63,7 +63,7 @@ def wrong_call(error: Any) -> str:
     elif match := re.fullmatch(r"Got unexpected extra argument\(?s?\)? \((.*)\)", text):
         text = f"{match[1]}: unexpected; quote names that contain spaces"
     verb = "" if text.endswith("no such verb") else next((f" {w}" for w in sys.argv[1:2] if w[:1] != "-"), "")
-    return f"{text} (see faceset{verb} --help)"
+    return f"{text.rstrip('.')} (see faceset{verb} --help)"
 
 
 def _name_of(param: Any) -> str:

@@ -11,7 +11,6 @@ programs too. Beside the file lies a signed statement: subject, basis, sources, 
 from __future__ import annotations
 
 import json
-import tempfile
 import warnings
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -29,7 +28,7 @@ from curate.dataset import consent
 from curate.dataset.faceset import MANIFEST, open_faceset
 from curate.errors import MissingError, UsageError, WorkError
 from curate.face.align import FRAMES
-from curate.runtime.files import atomic, file_sha256
+from curate.runtime.files import atomic, file_sha256, scratch
 from curate.safe_io import DAMAGED, one_line
 from curate.types import Progress, no_progress
 from render.provenance.keys import SigningKey, installation_key
@@ -126,9 +125,9 @@ def onnx_of(model: Swap, size: int, identifier: int, reader: Reader | None = Non
     needs_onnx()
     graph = Graph(model, Marking(identifier, size), reader).eval()
     axes = {name: {0: "faces"} for name in (INPUT, *OUTPUTS)}
-    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+    with scratch("faceset-onnx-") as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that this exporter, which needs no further package, is the older one
-        path = Path(scratch) / "model.onnx"
+        path = folder / "model.onnx"
         torch.onnx.export(
             graph, (torch.zeros(1, size, size, 3),), str(path), input_names=[INPUT], output_names=list(OUTPUTS),
             dynamic_axes=axes, opset_version=OPSET, dynamo=False,

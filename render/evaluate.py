@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,6 +21,7 @@ from curate.face.pose import fit_mesh, head_pose
 from curate.face.track import region_of
 from curate.footage import video
 from curate.footage.timeline import timeline
+from curate.runtime.files import scratch
 from curate.scores import expression
 from curate.scores.identity import distances
 from curate.scores.lighting import estimate, skin_colours
@@ -31,6 +31,7 @@ from render.options import RenderOptions
 from reports.artifacts.inspector import Inspector
 from reports.evaluation import measures
 from reports.evaluation.page import FLOOR_CRF
+from reports.evaluation.vmaf import Vmaf
 from train.performance import figures
 from train.run import Run, open_run
 
@@ -135,12 +136,14 @@ def _row(entrant: Entrant, people: set[Vectors], workers: int, progress: Progres
     marks: dict[int, Floats] = dict(zip(located["frame"], located["landmarks"], strict=True))
     if sum(first <= frame < end for frame in marks) < LEAST:
         raise WorkError(f"{other.path}: no face was found in it, so nothing can be compared")
-    with tempfile.TemporaryDirectory() as folder:
-        copy = _copied(other, first, end, Path(folder) / "copy.mp4")
-        inspector = Inspector(clip.fps, has_reference=True)
-        readings = _Readings()
+    with scratch("faceset-evaluate-") as folder:
+        copy = _copied(other, first, end, folder / "copy.mp4")
+        inspector, readings = Inspector(clip.fps, has_reference=True), _Readings()
         triples = zip(video.decode(clip), _frames(other, first, end), video.decode(copy), strict=False)
-        _read(triples, marks, inspector, readings, _models(entrant.identifier), round(clip.fps or 25), progress)
+        with Vmaf(clip.fps) as outside, Vmaf(clip.fps) as floor:
+            models, second = _models(entrant.identifier), round(clip.fps or 25)
+            _read(triples, marks, inspector, readings, (outside, floor), models, second, progress)
+            readings.add(vmaf_outside=outside.value(), vmaf_outside_floor=floor.value())
     row: dict[str, Any] = {"name": entrant.name, "frames": clip.frames, "measured": len(readings.own)}
     shown = inspector.finish().measures
     for name, column in (("ciede2000", "colour"), ("flicker", "flicker"), ("jitter", "jitter")):
@@ -171,6 +174,7 @@ def _read(
     marks: Mapping[int, Floats],
     inspector: Inspector,
     readings: _Readings,
+    outside: tuple[Vmaf, Vmaf],
     models: tuple[Landmarker, Identifier | None],
     second: int,
     progress: Progress,
@@ -181,6 +185,11 @@ def _read(
     for number, (own, footage, copy) in enumerate(triples):
         at = marks.get(footage.index)
         inspector.add(own.index, float(own.time), own.image, footage.image, at)
+        if at is not None:
+            face = measures.outline(at, footage.image.shape[:2], WIDER)
+            for vmaf, image in zip(outside, (own.image, copy.image), strict=True):
+                rows, columns = image.shape[:2]
+                vmaf.add(image, footage.image[:rows, :columns], face[:rows, :columns])
         if at is not None and number % EVERY == 0:
             region = region_of(Landmarks(at, 1.0, None))
             images = (own.image, footage.image, copy.image[: own.image.shape[0], : own.image.shape[1]])

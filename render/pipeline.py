@@ -9,7 +9,6 @@ are joined, signed and moved into place (`render.publish`).
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from curate.footage.paths import parse_footage
 from curate.footage.picture import View
 from curate.footage.timeline import timeline
 from curate.runtime import jobs
-from curate.runtime.files import atomic, file_sha256
+from curate.runtime.files import atomic, file_sha256, scratch
 from curate.types import Clip, Progress, no_progress
 from curate.words import quoted
 from render import mend, network, part, plan, publish, stretches, workdir
@@ -139,8 +138,7 @@ def still(
         length = f"the footage lasts {clip.duration:.2f} s"
         raise UsageError(f"--still {moment}: is not a time in the footage; {length}") from None
     wanted = replace(_planned(runs, clip, coding, options), first=first, end=first + 1)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with scratch("faceset-still-") as folder:
         made = _begun(folder, wanted, runs, out, options, no_progress)
         (only,) = made.parts
         with publish.withdrawn_on_failure(made), part.one_thread(made.device):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from curate.errors import WorkError
+from curate.runtime.files import room_in
 from curate.select.cluster import map2d
 from curate.types import Floats
 
@@ -24,7 +25,8 @@ class Drawing:
         self._folder = tempfile.TemporaryDirectory(prefix="faceset-map-")
         self._out = Path(self._folder.name) / "map.npy"
         source = Path(self._folder.name) / "points.npy"
-        np.save(source, points)
+        with room_in(Path(self._folder.name)):
+            np.save(source, points)
         command = [sys.executable, "-P", "-m", "curate.app.map_process", str(source), str(self._out), str(seed)]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 

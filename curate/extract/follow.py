@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from curate.extract.table import build
 from curate.extract.tracks import DISSOLVE, cuts
 from curate.face.track import SAME_FACE, overlap
 from curate.footage.video import probe
+from curate.runtime.files import scratch
 from curate.settings import Settings
 from curate.types import Looks, Progress, no_progress
 
@@ -86,10 +86,10 @@ def follow_people(
 
     A track that looks like two of them belongs to the one whose identity is nearer to it.
     """
-    with tempfile.TemporaryDirectory(prefix="faceset-follow-") as folder:
+    with scratch("faceset-follow-") as folder:
         settings = Settings(crop_size=0, segment_seconds=SEGMENT_SECONDS, identifier=identifier)
         clip = replace(probe(video, start, end), lut=lut)
-        faceset = create(Path(folder) / "set", None, settings).changed(clips=(clip,))
+        faceset = create(folder / "set", None, settings).changed(clips=(clip,))
         failures = extract(faceset, workers, progress=progress)
         if failures:
             raise WorkError(f"{failures[0].path}: {failures[0].reason}")

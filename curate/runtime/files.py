@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from curate.errors import WorkError
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+LITTLE = 64 << 20
+"""Bytes: a disk with less is full where a write to it or next to it failed."""
 UMASK = os.umask(0o077)
 """The process's umask when it began: it cannot be read without being set, which other threads would see."""
 os.umask(UMASK)
@@ -41,6 +48,30 @@ def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write a file of that mode whole or not at all. Raises OSError."""
     with atomic(path, mode) as temporary:
         temporary.write_bytes(content)
+
+
+@contextmanager
+def scratch(prefix: str = "faceset-") -> Iterator[Path]:
+    """Folder for temporary files (in TMPDIR, else /tmp), removed at the end. Raises WorkError if that disk is full."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=prefix)
+    except OSError as error:
+        told = f"{tempfile.tempdir or 'TMPDIR and /tmp'}: no temporary folder can be made there ({error.strerror})"
+        raise WorkError(f"{told}: set TMPDIR to a folder that can be written") from None
+    with folder as name, room_in(Path(name)):
+        yield Path(name)
+
+
+@contextmanager
+def room_in(folder: Path) -> Iterator[None]:
+    """Turn the error of a full disk into a WorkError that names the disk of temporary files, if it is that one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL or (left := shutil.disk_usage(folder).free) > LITTLE:
+            raise
+        told = f"the disk of temporary files, {folder.parent}, is full ({left / 1e6:.1f} MB left)"
+        raise WorkError(f"{told}: free space there, or set TMPDIR to a folder on another disk") from None
 
 
 def file_sha256(path: Path) -> str:

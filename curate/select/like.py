@@ -29,6 +29,8 @@ LIKE = 0.9
 """Similarity from which on the faces of two cells are compared in quality."""
 SHARP, REFERENCE = 0.9, 0.75
 """A cell is as sharp as this quantile of its faces, and faces of a kind are as sharp as that quantile of its cells."""
+HALF = 0.5
+"""A face smaller than this share of like faces is left out."""
 MOST_EACH = 20
 """Faces of one cell that count, at most."""
 _BLOCK = 100
@@ -82,10 +84,25 @@ def soft(kinds: Kinds, points: Floats, width: float, faces: pd.DataFrame, limit:
     Faces that are only a little alike do not count: a soft face is not left out where no other shows what it shows.
     """
     sharp = faces["Sharpness"].to_numpy(np.float64, na_value=np.nan) if "Sharpness" in faces else np.full(1, np.nan)
-    if np.isnan(sharp).all():
-        return np.zeros(len(faces), bool)
+    return _below(kinds, points, width, sharp, limit)
+
+
+def small(kinds: Kinds, points: Floats, width: float, faces: pd.DataFrame) -> NDArray[np.bool_]:
+    """(N,) which faces are less than HALF as large as those of the same kind, by the distance between the eyes."""
+    eyes = (
+        faces["InterEyeDistance"].to_numpy(np.float64, na_value=np.nan) if "InterEyeDistance" in faces else np.zeros(1)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sizes = np.where(eyes > 0, np.log2(eyes), np.nan)
+    return _below(kinds, points, width, sizes, -float(np.log2(HALF)))
+
+
+def _below(kinds: Kinds, points: Floats, width: float, values: Doubles, limit: float) -> NDArray[np.bool_]:
+    """(N,) which values are below those of the same kind by more than `limit`; none where no value is known."""
+    if np.isnan(values).all():
+        return np.zeros(len(points), bool)
     cells = len(kinds.rows)
-    own = _cell_sharpness(kinds, sharp)
+    own = _cell_value(kinds, values)
     count = np.where(np.isfinite(own), np.minimum(np.bincount(kinds.cell, minlength=cells), MOST_EACH), 0)
     order = np.argsort(np.nan_to_num(own, nan=-np.inf), kind="stable")
     usual = np.empty(cells)
@@ -93,19 +110,19 @@ def soft(kinds: Kinds, points: Floats, width: float, faces: pd.DataFrame, limit:
         total = np.cumsum((like > 0)[:, order] * count[order], axis=1)
         at = (total < REFERENCE * total[:, -1:]).sum(1)
         usual[start : start + len(like)] = own[order][np.minimum(at, cells - 1)]
-    found: NDArray[np.bool_] = sharp < usual[kinds.cell] - limit
+    found: NDArray[np.bool_] = values < usual[kinds.cell] - limit
     return found
 
 
-def _cell_sharpness(kinds: Kinds, sharp: Doubles) -> Doubles:
-    """(K,) quantile SHARP of each cell's sharpness, from below; NaN where no face has one."""
-    known = np.flatnonzero(np.isfinite(sharp))
-    order = known[np.lexsort((sharp[known], kinds.cell[known]))]
+def _cell_value(kinds: Kinds, values: Doubles) -> Doubles:
+    """(K,) quantile SHARP of each cell's values, from below; NaN where no face has one."""
+    known = np.flatnonzero(np.isfinite(values))
+    order = known[np.lexsort((values[known], kinds.cell[known]))]
     size = np.bincount(kinds.cell[known], minlength=len(kinds.rows))
     ends = np.cumsum(size)
     at = ends - size + np.ceil(SHARP * (size - 1)).astype(int)
     found = np.full(len(kinds.rows), np.nan)
-    found[size > 0] = sharp[order[at[size > 0]]]
+    found[size > 0] = values[order[at[size > 0]]]
     return found
 
 

@@ -34,7 +34,7 @@ class Floors:
     min_sharpness: float | None = option(
         None, "Minimum sharpness (column Sharpness: a log ratio, at most 0).", columns=("Sharpness",)
     )
-    min_eye_distance: float | None = option(16.0, "Minimum distance between the eyes, in pixels.",
+    min_eye_distance: float | None = option(8.0, "Minimum distance between the eyes, in pixels.",
                                             low=0, columns=("InterEyeDistance",))  # fmt: skip
     min_pose_confidence: float | None = option(0.1, "Minimum confidence of the head pose, 0 to 1.",
                                                low=0, high=1, columns=("pose_confidence",))  # fmt: skip

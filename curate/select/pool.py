@@ -87,9 +87,7 @@ def pool_of(
     space = fitted(kept, rows, wanted, options.weights)
     points, lasts = space.embed(kept, rows=rows), seconds(kept)[rows]
     kinds = kinds_of(points, space.width, lasts)
-    sharp = _sharp(
-        options.floors, kinds, points, space, kept.get(["Sharpness"], kept[[]]).iloc[rows], pinned[rows], notes
-    )
+    sharp = _sharp(options.floors, kinds, points, space, _sizes(kept).iloc[rows], pinned[rows], notes)
     if not sharp.all():
         rows, points, lasts = rows[sharp], _packed(points, sharp), lasts[sharp]
         kinds = without(kinds, sharp, points, space.width, lasts)
@@ -132,6 +130,10 @@ def _without_misread(
     return ~bad
 
 
+def _sizes(kept: pd.DataFrame) -> pd.DataFrame:
+    return kept[[name for name in ("Sharpness", "InterEyeDistance") if name in kept]]
+
+
 def _sharp(
     floors: Floors,
     kinds: Kinds,
@@ -141,16 +143,21 @@ def _sharp(
     pinned: NDArray[np.bool_],
     notes: list[str],
 ) -> NDArray[np.bool_]:
-    """(N,) which faces are about as sharp as like faces, or pinned."""
+    """(N,) which faces are about as large and as sharp as like faces, or pinned."""
+    small = like.small(kinds, points, space.width, faces) & ~pinned
+    if count := int(small.sum()):
+        each = "1 face is" if count == 1 else f"{count} faces are"
+        notes.append(f"{each} less than half as large as others of the same kind and left out; --pin keeps single ones")
     if floors.max_softness is None or floors.min_sharpness is not None:
-        return np.ones(len(faces), bool)
+        return ~small
     bad = like.soft(kinds, points, space.width, faces, floors.max_softness) & ~pinned
-    if count := int(bad.sum()):
+    if count := int((bad & ~small).sum()):
         each = "1 face is" if count == 1 else f"{count} faces are"
         notes.append(
             f"{each} much softer than others of the same kind and left out; --max-softness {floors.max_softness:g} "
             "or --min-sharpness changes that"
         )
+    bad |= small
     if bad.all():
         raise WorkError("no face is as sharp as others of its kind: raise --max-softness")
     return ~bad

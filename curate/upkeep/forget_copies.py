@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from curate.dataset.mirror import ADDRESS, FOLDERS
 from curate.errors import UsageError
 from curate.footage import remote
 from curate.runtime.cache import cache_folder
+from curate.runtime.files import scratch
 from curate.upkeep.forget import OWN, Piece, is_of, remove, weigh
 
 ELSEWHERE = "copies on other machines that used this address, and versions that the store keeps, must be removed there"
@@ -22,14 +22,14 @@ def faceset_at(url: str) -> tuple[Faceset, dict[str, int]]:
     The manifest is the last of the names. Raises UsageError if there is no faceset, WorkError if it cannot be read.
     """
     store, root = remote.system(url)
-    with remote.reaching(url), tempfile.TemporaryDirectory(prefix="faceset-forget-") as folder:
+    with remote.reaching(url), scratch("faceset-forget-") as folder:
         store.invalidate_cache()
         found = store.find(root, detail=True) if store.exists(root) else {}
         sizes = {path[len(root) :].strip("/"): int(info.get("size") or 0) for path, info in found.items()}
         if MANIFEST not in sizes:
             raise UsageError(f"{url}: is not a faceset; nothing was removed")
-        store.get_file(f"{root.rstrip('/')}/{MANIFEST}", str(Path(folder) / MANIFEST))
-        faceset = open_faceset(Path(folder))
+        store.get_file(f"{root.rstrip('/')}/{MANIFEST}", str(folder / MANIFEST))
+        faceset = open_faceset(folder)
     ours = sorted((n for n in sizes if n.partition("/")[0] in OWN or n.startswith(f"{MANIFEST}.")), key=_manifest_last)
     return faceset, {name: sizes[name] for name in ours}
 

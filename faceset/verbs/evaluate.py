@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,6 +63,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """The rows of the table; `finished`: videos, their footage, and the faceset of the face that they show."""
     from curate.dataset.faceset import open_faceset
+    from curate.runtime.files import scratch
     from curate.runtime.jobs import processes
     from render import evaluate as work
     from render.options import RenderOptions
@@ -72,7 +72,7 @@ def _rows(
     progress, cores = console.progress(quiet), processes(workers)
     shown = () if source is None else tuple(tuple(float(v) for v in look) for look in open_faceset(source).looks())
     pairs = [work.Entrant(v.name, v, r, source=shown) for v, r in zip(videos, references, strict=True)]
-    with tempfile.TemporaryDirectory(prefix="faceset-evaluate-") as folder:
+    with scratch("faceset-evaluate-") as folder:
         options = RenderOptions(span=span, crf=12, workers=cores)
-        rendered = work.of_runs(runs, footage, Path(folder), options, progress)
+        rendered = work.of_runs(runs, footage, folder, options, progress)
         return work.table([*rendered, *pairs], cores, progress)

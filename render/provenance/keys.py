@@ -89,7 +89,8 @@ def load_key(key: Path, cert: Path) -> SigningKey:
     now = datetime.now(UTC)
     if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
         raise UsageError(
-            f"--cert {cert}: is valid only from {leaf.not_valid_before_utc:%F} to {leaf.not_valid_after_utc:%F}"
+            f"--cert {cert}: is valid only from {leaf.not_valid_before_utc:%F} to {leaf.not_valid_after_utc:%F}, and "
+            f"this machine's clock shows {now:%F}: set the clock, or give another certificate"
         )
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

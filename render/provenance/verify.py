@@ -11,6 +11,7 @@ import logging
 import mimetypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 State = Literal["trusted", "valid", "invalid", "missing"]
 
 
+EXPIRED = "signingCredential.expired"
 FORGEABLE = "a mark can be forged or copied and proves nothing"
 
 
@@ -213,12 +215,22 @@ def _context() -> c2pa.Context:
     return c2pa.Context.from_dict(settings)
 
 
+def _why_invalid(codes: tuple[str, ...]) -> str:
+    """Why a signature does not hold; a certificate that is only out of date says nothing about the bytes."""
+    if set(codes) == {EXPIRED}:
+        return (
+            f"cannot be verified: the signer's certificate is not valid on {datetime.now(UTC):%F}, the date of this "
+            "machine's clock, and no time stamp says when it signed; check the clock"
+        )
+    return f"altered after it was signed ({', '.join(codes)})"
+
+
 def _judge(path: Path, store: dict[str, Any], state: str | None) -> Verification:
     failures = store.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
     codes = tuple(f["code"] for f in failures if f["code"] != "signingCredential.untrusted")
     active = store.get("manifests", {}).get(store.get("active_manifest"))
     if state not in ("Valid", "Trusted") or active is None:
-        return Verification("invalid", f"altered after it was signed ({', '.join(codes) or state})", details=codes)
+        return Verification("invalid", _why_invalid(codes or (str(state),)), details=codes)
     statement, wrong = _statement(active)
     if statement is not None and statement.get("sealed") and not mp4_boxes.seal_holds(path):
         return Verification("invalid", "altered after it was signed (its seal is broken)", details=("faceset.seal",))

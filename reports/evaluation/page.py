@@ -46,6 +46,8 @@ COLUMNS = (
     Column("ciede2000", "colour", "CIEDE2000", "lower", "colour of the face against the footage's, less the ring's"),
     Column("ssim_outside", "SSIM outside", "0..1", "higher", "outside the face's outline, enlarged by 1.4",
            "ssim_outside_floor"),
+    Column("vmaf_outside", "VMAF outside", "0..100", "higher", "the same outline is filled with the footage",
+           "vmaf_outside_floor"),
     Column("flicker", "flicker", "%", "lower", "artifact report, median"),
     Column("jitter", "jitter", "% of the face's width", "lower", "artifact report, median"),
     Column("warping", "warping error", "levels", "lower", "in the face, along the footage's flow", "warping_floor"),
@@ -73,11 +75,12 @@ def _cell(row: Mapping[str, Any], column: Column) -> str:
 def write(rows: Sequence[Mapping[str, Any]], folder: Path) -> tuple[Path, Path]:
     """Paths of evaluation.html (with .json next to it) and evaluation.csv, written to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    table = [{"column": c, "cells": [_cell(row, c) for row in rows]} for c in COLUMNS]
-    shown = f"{len(rows)} videos" if len(rows) > 1 else "One video"
+    table: list[dict[str, Any]] = [{"column": c, "cells": [_cell(row, c) for row in rows]} for c in COLUMNS]
+    verdict = f"{len(rows)} videos against their footage." if len(rows) > 1 else "One video against its footage."
     values = {
         "title": "Evaluation of swaps",
-        "verdict": f"{shown} against the footage that they were made from.",
+        "verdict": verdict,
+        "missing": any(cell == figure(None) for line in table for cell in line["cells"]),
         "names": [row["name"] for row in rows],
         "table": table,
         "crf": FLOOR_CRF,

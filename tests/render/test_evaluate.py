@@ -37,10 +37,12 @@ def test_a_copy_is_near_its_floors_and_a_changed_face_is_not(head_clips, write_v
         assert {key for key in row if not key.startswith("follows_")} - {"name", "frames", "measured"} <= known
     good = rows["copy"]
     assert good["pose"] < 1 and good["nme"] < 3 and good["ssim_outside"] > 0.97 and good["follows"] > 0.9
+    assert good["vmaf_outside"] > 90 and good["vmaf_outside_floor"] > 80
     assert good["identity_target"] < 0.2 and "identity_top1" not in good
     assert rows["late"]["pose"] > 2 * good["pose"] and rows["late"]["follows"] < good["follows"]
     assert rows["late"]["warping"] > good["warping"]
     assert rows["dark"]["light"] > good["light"] + 5 and rows["dark"]["ssim_outside"] < good["ssim_outside"]
+    assert rows["dark"]["vmaf_outside"] < good["vmaf_outside"] - 10
 
 
 def test_identity_is_retrieved_among_the_people_at_hand():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -238,39 +239,6 @@ def test_a_faceset_that_is_gone_at_its_url_is_not_brought_back(
     assert code == 1 and "was removed there" in err and str(folder) in err and not memory.exists("/gone/set")
 
 
-def test_an_s3_server(cache: Path, head_clips, monkeypatch, tmp_path: Path, capsys) -> None:
-    moto = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]' s3fs")
-    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'faceset[cloud]'")
-    server = moto.ThreadedMotoServer(port=0)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "testing")
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        fsspec.config.conf["s3"] = {"endpoint_url": f"http://{host}:{port}"}
-        system = fsspec.filesystem("s3")
-        system.mkdir("bucket")
-        system.put_file(str(head_clips["target"]), "bucket/in/target.mp4")
-        curate(Request(("s3://bucket/in/target.mp4@0-0.4",), tmp_path / "set", "A", "research"))
-        assert open_faceset(tmp_path / "set").clips[0].path == "s3://bucket/in/target.mp4"
-        assert len(open_faceset(tmp_path / "set").table()) == 10 and not list(cache.iterdir())
-        from curate.dataset import mirror
-
-        monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / "one")
-        with mirror.mirrored(Path("s3:/bucket/set")) as folder:
-            curate(Request(("s3://bucket/in/target.mp4@0-0.4",), folder, "A", "research"))
-        assert system.exists("bucket/set/faces.parquet") and system.exists("bucket/set/parts/target-0000.parquet")
-        monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / "two")
-        assert call(capsys, "select", "s3://bucket/set", "--budget", 3, "-q")[0] == 0
-        assert call(capsys, "prune", "s3://bucket/set", "--yes", "-q")[0] == 0
-        system.invalidate_cache()
-        assert len(system.find("bucket/set/crops")) == 3 and system.exists("bucket/set/selection.parquet")
-    finally:
-        fsspec.config.conf.pop("s3", None)
-        server.stop()
-
-
 @pytest.fixture
 def bucket(cache: Path, monkeypatch) -> Iterator[fsspec.AbstractFileSystem]:
     """An S3 server of this machine, with an empty bucket."""
@@ -279,13 +247,36 @@ def bucket(cache: Path, monkeypatch) -> Iterator[fsspec.AbstractFileSystem]:
     server = moto.ThreadedMotoServer(port=0)
     server.start()
     host, port = server.get_host_and_port()
+    where = f"http://{host}:{port}"
+    reset = urllib.request.Request(f"{where}/moto-api/reset", method="POST")  # servers of a process share their buckets
+    urllib.request.urlopen(reset, timeout=30).close()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
-    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": f"http://{host}:{port}"})
-    system = fsspec.filesystem("s3", skip_instance_cache=True, endpoint_url=f"http://{host}:{port}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", where)
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": where})
+    system = fsspec.filesystem("s3", skip_instance_cache=True, endpoint_url=where)
     system.mkdir("bucket")
     yield system
     server.stop()
+
+
+def test_an_s3_server(bucket, cache: Path, head_clips, monkeypatch, tmp_path: Path, capsys) -> None:
+    from curate.dataset import mirror
+
+    bucket.put_file(str(head_clips["target"]), "bucket/in/target.mp4")
+    curate(Request(("s3://bucket/in/target.mp4@0-0.4",), tmp_path / "set", "A", "research"))
+    assert open_faceset(tmp_path / "set").clips[0].path == "s3://bucket/in/target.mp4"
+    assert len(open_faceset(tmp_path / "set").table()) == 10 and not list(cache.iterdir())
+    monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / "one")
+    with mirror.mirrored(Path("s3:/bucket/set")) as folder:
+        curate(Request(("s3://bucket/in/target.mp4@0-0.4",), folder, "A", "research"))
+    bucket.invalidate_cache()
+    assert bucket.exists("bucket/set/faces.parquet") and bucket.exists("bucket/set/parts/target-0000.parquet")
+    monkeypatch.setattr(mirror, "cache_folder", lambda: tmp_path / "two")
+    assert call(capsys, "select", "s3://bucket/set", "--budget", 3, "-q")[0] == 0
+    assert call(capsys, "prune", "s3://bucket/set", "--yes", "-q")[0] == 0
+    bucket.invalidate_cache()
+    assert len(bucket.find("bucket/set/crops")) == 3 and bucket.exists("bucket/set/selection.parquet")
 
 
 def test_forget_on_a_bucket_leaves_nothing_there_and_nothing_in_the_cache(

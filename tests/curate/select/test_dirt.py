@@ -10,7 +10,7 @@ from curate.select.apart import GAP, Apart
 from curate.select.better import Better
 from curate.select.facility_location import Problem
 from curate.select.kinds import ALIKE, FULL, kinds_of, radius_of
-from curate.select.like import soft
+from curate.select.like import small, soft
 from curate.select.misread import misread
 from curate.select.options import Budget, Floors, SelectionOptions
 from curate.select.selection import Choice, choose
@@ -117,6 +117,25 @@ def test_a_soft_face_is_left_out_only_where_a_sharp_one_shows_the_same(similar: 
     faces = pd.DataFrame({"Sharpness": np.repeat([0.0, -0.6], 20)})
     found = soft(kinds_of(points, 1.0, np.full(40, 0.04)), points, 1.0, faces, 0.25)
     assert found.tolist() == [False] * 20 + [out] * 20
+
+
+@pytest.mark.parametrize(("similar", "times", "out"), [(0.65, 4, False), (0.9, 4, True), (0.9, 1.8, False)])
+def test_a_small_face_is_left_out_only_where_a_large_one_shows_the_same(
+    similar: float, times: float, out: bool
+) -> None:
+    points = np.zeros((40, 3), np.float32)
+    points[20:, 0] = radius_of(1.0, similar)
+    faces = pd.DataFrame({"InterEyeDistance": np.repeat([40.0, 40 / times], 20)})
+    found = small(kinds_of(points, 1.0, np.full(40, 0.04)), points, 1.0, faces)
+    assert found.tolist() == [False] * 20 + [out] * 20
+
+
+def test_faces_that_are_shown_large_and_small_are_chosen_large_and_it_is_told(lively) -> None:
+    wide = lively.assign(clip="b", face_id="b" + lively["face_id"], InterEyeDistance=np.float32(20))
+    alone = scored(film(20, 8, name="c", yaw=60), 1).assign(InterEyeDistance=np.float32(12))
+    choice = pick(pd.concat([lively, wide, alone], ignore_index=True), 80)
+    assert not choice.rows["face_id"].str.startswith("b").any() and choice.rows["face_id"].str.startswith("c").any()
+    assert any("less than half as large" in note for note in choice.notes)
 
 
 def test_of_like_faces_the_sharper_is_chosen(lively) -> None:

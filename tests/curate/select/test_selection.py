@@ -242,7 +242,7 @@ def test_floors_are_hard_and_counted():
         (Floors(max_compression=0.5), "CompressionArtifacts", 0.6),
         (Floors(min_detection=0.5), "detection_score", 0.4),
         (Floors(), "pose_confidence", 0.01),
-        (Floors(), "InterEyeDistance", 8.0),
+        (Floors(), "InterEyeDistance", 7.0),
         (Floors(), "UnderExposurePrevention", 0.1),
         (Floors(), "OverExposurePrevention", 0.1),
     ],

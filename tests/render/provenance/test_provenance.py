@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -214,7 +215,7 @@ def test_the_key_is_the_users_alone_and_made_once(config_folder):
     leaf.verify_directly_issued_by(root)
 
 
-def own_chain(folder: Path, days: int = 9, usage: x509.ObjectIdentifier | None = None) -> tuple[Path, Path]:
+def own_chain(folder: Path, days: float = 9, usage: x509.ObjectIdentifier | None = None) -> tuple[Path, Path]:
     """A self-made studio chain: key.pem (SEC1) and chain.pem."""
     now = datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP384R1())
@@ -259,8 +260,18 @@ def test_wrong_own_keys_are_one_error_each(clip, tmp_path):
         keys.load_key(tmp_path / "none.pem", chain)
     with pytest.raises(UsageError, match="together"):
         keys.signing_key(key, None)
-    with pytest.raises(UsageError, match="only"):
+    with pytest.raises(UsageError, match=r"valid only .* clock shows \d{4}-\d\d-\d\d: set the clock"):
         keys.load_key(*own_chain(other, days=-1))
+
+
+def test_a_certificate_that_is_out_of_date_is_not_called_an_alteration(clip, tmp_path):
+    out = signed_with(clip, tmp_path / "out.mp4", keys.load_key(*own_chain(tmp_path, days=4 / 86_400)))
+    assert verify(out).state == "valid"
+    time.sleep(5)
+    found = verify(out)
+    assert found.state == "invalid" and found.details == ("signingCredential.expired",)
+    assert f"not valid on {datetime.now(UTC):%F}" in found.reason and "check the clock" in found.reason
+    assert "altered" not in found.reason
 
 
 def test_an_encrypted_key_is_told(tmp_path):
