@@ -64,7 +64,8 @@ def paste(
         return frame.copy(), full
     local = back - np.array([[0, 0, left], [0, 0, top]])
     size = (right - left, bottom - top)
-    face = cv2.warpAffine(rgb, local, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    # Bicubic interpolation would leave the grid of the network's pixels in the face.
+    face = cv2.warpAffine(rgb, local, size, flags=cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE)
     np.clip(face, 0, 1, out=face)
     laid = cv2.warpAffine(mask, local, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     alpha: Floats = np.asarray(np.clip(laid, 0, 1), np.float32)
