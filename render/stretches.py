@@ -24,11 +24,12 @@ from render.compositing.settings import RenderSettings
 
 MASK = {"mask": "mode", "erode": "erode", "feather": "feather", "keep": "keep"}
 """Name in the file to field of the mask's settings."""
-OTHER = ("colour", "blend", "sharpen", "grain", "occlusion", "smooth", "opacity")
+OTHER = ("colour", "relight", "blend", "sharpen", "grain", "occlusion", "smooth", "opacity")
 NAMES = (*MASK, *OTHER)
 """Settings that a stretch may have."""
 _HINTS = {"mode": str, "erode": float, "feather": float, "keep": tuple[str, ...], "colour": str, "blend": str,
-          "sharpen": float, "grain": bool, "occlusion": bool, "smooth": int, "opacity": float}  # fmt: skip
+          "relight": float, "sharpen": float, "grain": bool, "occlusion": bool, "smooth": int,
+          "opacity": float}  # fmt: skip
 
 
 def changes(settings: RenderSettings, base: RenderSettings) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Compositing of the frames in order: colour transfer, sharpness, occlusion, fades, blending.
+"""Compositing of the frames in order: light, colour transfer, sharpness, occlusion, fades, blending.
 
 Measures of a frame are smoothed over its neighbours in the shot, RADIUS frames to either side, so that nothing
 flickers. The result depends on these neighbours alone: a part of the video that is decoded with them gives the same
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.types import Floats, Frame
-from render.compositing import blend, colour, detail, occlusion
+from render.compositing import blend, colour, detail, occlusion, relight
 from render.compositing.schedule import Schedule
 from render.compositing.settings import RenderSettings
 from render.compositing.swap import Swapped
@@ -33,6 +33,8 @@ FADE = 5
 class Change:
     """Changes to the swapped face of one frame, not yet smoothed."""
 
+    light: Floats
+    """See `relight.shading`."""
     colour: colour.Correction | None
     octaves: float
     """Change of detail, see `detail.octaves`."""
@@ -97,6 +99,7 @@ def compose(
             continue
         rgb = item.face.rgb
         if change is not None:
+            rgb = relight.relit(rgb, item.settings.relight * change.light, item.mask)
             rgb = blend.spread(colour.apply(rgb, change.colour), change.membrane)
             rgb = detail.matched(rgb, item.settings.sharpen * change.octaves)
         grain = change.grain if change is not None and item.settings.grain else 0.0
@@ -121,12 +124,14 @@ def _items(
 
 
 def _change(face: Swapped, mask: Floats, settings: RenderSettings) -> Change:
-    found = colour.correction(face.rgb, face.footage, mask, settings.colour)
-    coloured = colour.apply(face.rgb, found)
+    light = relight.shading(face.rgb, face.footage, mask)
+    lit = relight.relit(face.rgb, settings.relight * light, mask)
+    found = colour.correction(lit, face.footage, mask, settings.colour)
+    coloured = colour.apply(lit, found)
     octaves = detail.octaves(coloured, face.footage, mask)
     grain = detail.grain(detail.matched(coloured, settings.sharpen * octaves), face.footage, mask)
     added = blend.membrane(face.footage - coloured, mask, settings.blend)
-    return Change(found, octaves, grain if settings.grain else 0.0, added)
+    return Change(light, found, octaves, grain if settings.grain else 0.0, added)
 
 
 def _windows(items: Iterable[_Item]) -> Iterator[tuple[deque[_Item], int]]:
@@ -163,15 +168,16 @@ def _smoothed(window: deque[_Item], centre: int) -> Change | None:
     others = [(place, window[place].change) for place in alike]
     near = [(c, float(np.exp(-0.5 * ((place - centre) / SIGMA) ** 2))) for place, c in others if c is not None]
     weights = [w for _, w in near]
+    light = np.asarray(np.average([c.light for c, _ in near], axis=0, weights=weights), np.float32)
     octaves = float(np.average([c.octaves for c, _ in near], weights=weights))
     grain = float(np.average([c.grain for c, _ in near], weights=weights))
     added = [c.membrane for c, _ in near if c.membrane is not None]
     membrane = np.asarray(np.average(added, axis=0, weights=weights), np.float32) if added else None
     coloured = [(c.colour, w) for c, w in near if c.colour is not None]
     if own.colour is None:
-        return Change(None, octaves, grain, membrane)
+        return Change(light, None, octaves, grain, membrane)
     mean = colour.averaged(own.colour, [c for c, _ in coloured], [w for _, w in coloured])
-    return Change(mean, octaves, grain, membrane)
+    return Change(light, mean, octaves, grain, membrane)
 
 
 def _methods(item: _Item) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from typing import Any
 
 from render.compositing.settings import RenderSettings
 
@@ -40,8 +41,11 @@ class Schedule:
             erode=_between(self.base.mask.erode, own.mask.erode, share),
             feather=_between(self.base.mask.feather, own.mask.feather, share),
         )
-        sharpen = _between(self.base.sharpen, own.sharpen, share)
-        return replace(self.base, mask=mask, sharpen=sharpen, opacity=_between(self.base.opacity, own.opacity, share))
+        numbers: dict[str, Any] = {
+            name: _between(getattr(self.base, name), getattr(own, name), share)
+            for name in ("relight", "sharpen", "opacity")
+        }
+        return replace(self.base, mask=mask, **numbers)
 
 
 def _share(stretch: Stretch, frame: int) -> float:

@@ -41,6 +41,8 @@ class RenderSettings:
 
     mask: MaskSettings = field(default_factory=MaskSettings)
     colour: str = option("reinhard", "Colour transfer.", choices="render.compositing.colour:METHODS")
+    relight: float = option(1.0, "Smooth light of the footage on the face: 1 all of it, 0 none.", low=0, high=1)
+    """See render/compositing/relight.py."""
     blend: str = option("poisson", "Blending method.", choices="render.compositing.blend:MODES")
     sharpen: float = option(1.0, "Detail to restore: 1 matches the footage, 0 none, at most 2.", low=0, high=2)
     """A face that has too much detail is softened by the same share."""

@@ -79,8 +79,8 @@ class Context:
     """Facts about how a video was made; empty for one that another program made."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the render by the names of their flags (mask, erode, feather, colour, blend, sharpen, keep), and
-    `size`, the side in pixels of the crops that the model draws."""
+    """Settings of the render by the names of their flags (mask, erode, feather, colour, relight, blend, sharpen, keep),
+    and `size`, the side in pixels of the crops that the model draws."""
     source: SourcePoses | None = None
     sizes: Mapping[int, float] = field(default_factory=dict)
     """Frame to the face's size in it in pixels: the root of its hull's area, to which lengths in the settings refer."""
@@ -146,7 +146,9 @@ def _colour(finding: Finding, context: Context) -> str:
 
 
 def _light(finding: Finding, context: Context) -> str:
-    return f"{_colour(finding, context)}; if that is not enough, add source faces lit from the same side"
+    relight = context.number("relight")
+    first = _colour(finding, context) if relight is None or relight == 1 else f"use --relight 1{context.now('relight')}"
+    return f"{first}; if that is not enough, add source faces lit from the same side"
 
 
 def _flicker(finding: Finding, context: Context) -> str:

@@ -16,7 +16,7 @@ from render.compositing.schedule import RAMP, Schedule, Stretch
 from render.compositing.settings import MaskSettings, RenderSettings
 from render.options import RenderOptions
 
-BLUE = RenderSettings(colour="none", blend="feather", grain=False)
+BLUE = RenderSettings(colour="none", relight=0, blend="feather", grain=False)
 """Nothing takes the stub's blue cast away."""
 TIMES = [i / 25 for i in range(30)]
 
