@@ -37,7 +37,7 @@ CONSTANTS = {
     "company of a face": ("space", "COMPANY", None), "jump of pose": ("misread", "TURN", None),
     "jump of expression": ("misread", "CHANGE", None), "calm before a jump": ("misread", "CALM", None),
     "drop of trust": ("misread", "DROP", None), "window kept": ("keep", "WINDOW", None),
-    "hole kept": ("keep", "SHORT", None),
+    "hole kept": ("keep", "SHORT", None), "share of a small face": ("like", "HALF", None),
 }  # fmt: skip
 """Name to module, constant and key."""
 RESTS = {

@@ -95,7 +95,9 @@ class Vectors(ExtensionArray):
 
     @classmethod
     def _concat_same_type(cls, to_concat: Sequence[Vectors]) -> Vectors:
-        return cls(np.concatenate([part.values for part in to_concat]))
+        size = max(part.values.shape[1] for part in to_concat)
+        whole = [p.values if p.values.shape[1] else np.full((len(p), size), np.nan, np.float32) for p in to_concat]
+        return cls(np.concatenate(whole))
 
 
 def rows_of(column: Any, size: int) -> Floats | None:

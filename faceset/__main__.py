@@ -22,17 +22,19 @@ def main() -> None:
         ended.append(INTERRUPTED)
         sys.exit(INTERRUPTED)
     except SystemExit as end:
-        if end.code == INTERRUPTED:
-            ended.append(INTERRUPTED)
+        if end.code == INTERRUPTED or ("fiftyone" in sys.modules and end.code in (0, 1, None)):
+            ended.append(int(end.code or 0))
         raise
 
 
 def _leave(ended: list[int]) -> None:
-    """Exit with 130: Python itself ends by the signal where Ctrl-C came while it compiled a dataclass."""
+    """Exit at once: where Ctrl-C came while Python compiled a dataclass, it ends by the signal; and clearing away what
+    FiftyOne has made takes seconds, and now and then forever.
+    """
     if ended:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        os._exit(INTERRUPTED)
+        os._exit(ended[-1])
 
 
 if __name__ == "__main__":

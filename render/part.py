@@ -168,9 +168,18 @@ def one_thread(device: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def networks_let_go() -> Iterator[None]:
+    """Let go of the networks that the block has loaded in this process, which may render many runs."""
+    try:
+        yield
+    finally:
+        network.cache_clear()
+
+
 @functools.lru_cache(4)
 def network(folder: str, weights_sha256: str, device: str) -> tuple[Swapper, Framing]:
-    """The plan's network, from the working folder, and its framing; checked and loaded once per process."""
+    """The plan's network, from the working folder, and its framing; checked and loaded once per process and render."""
     from train.run import load_swapper, open_run
 
     opened = open_run(kept(Path(folder), weights_sha256))

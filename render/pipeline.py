@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@part.networks_let_go()
 def render(
     run: Path,
     footage: Path,
@@ -114,6 +115,7 @@ class Still:
     notes: tuple[str, ...]
 
 
+@part.networks_let_go()
 def still(
     run: Path,
     footage: Path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import logging
 import os
@@ -256,8 +257,6 @@ def test_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path) -> None:
 
 
 def test_ctrl_c_at_any_moment_is_one_line(capsys, monkeypatch, tmp_path) -> None:
-    import importlib
-
     started = importlib.import_module("faceset.__main__")
     monkeypatch.setitem(sys.modules, "faceset.cli", Interrupting("cli"))
     last: list[list[int]] = []
@@ -275,6 +274,22 @@ def test_ctrl_c_at_any_moment_is_one_line(capsys, monkeypatch, tmp_path) -> None
     code, line = refused(capsys, "train", "--source", tmp_path, "--target", tmp_path, "--out", tmp_path / "run")
     assert (code, line) == (130, f"faceset: {StoppedError('stopped by SIGINT at step 9; a checkpoint was saved')}"
                             ", continue with --resume")  # fmt: skip
+
+
+@pytest.mark.parametrize(("loaded", "code", "ended"), [(True, 0, [0]), (True, 1, [1]), (False, 0, []), (True, 2, [])])
+def test_what_fiftyone_has_made_is_not_cleared_away_at_the_end(monkeypatch, loaded, code, ended) -> None:
+    started = importlib.import_module("faceset.__main__")
+    last: list[list[int]] = []
+    monkeypatch.setattr(started.atexit, "register", lambda call, ended: last.append(ended))
+    monkeypatch.setattr("faceset.cli.main", lambda: sys.exit(code))
+    monkeypatch.setattr(
+        started.sys, "modules", {**sys.modules, **({"fiftyone": ModuleType("fiftyone")} if loaded else {})}
+    )
+    if not loaded:
+        started.sys.modules.pop("fiftyone", None)
+    with pytest.raises(SystemExit) as end:
+        started.main()
+    assert (end.value.code, last) == (code, [ended])
 
 
 class Interrupting(ModuleType):

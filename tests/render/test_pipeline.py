@@ -299,6 +299,7 @@ def test_pictures_of_frames_and_masks_and_a_still(clip, stub, tmp_path):
 
     seconds = float(times_of(clip)[15] - times_of(clip)[0])
     made = pipeline.still(stub.path, clip, f"{seconds:.4f}", tmp_path / "still.png")
+    assert part.network.cache_info().currsize == 0  # a process that renders many runs keeps none of their networks
     assert (made.frame, made.swapped, made.notes) == (15, True, ())
     still = cv2.imread(str(tmp_path / "still.png"))
     assert np.abs(still.astype(int) - picture[..., :3]).mean() < 4, "but for the watermark, the frame of the video"

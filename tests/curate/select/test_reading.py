@@ -30,6 +30,15 @@ def test_vectors_are_arrays_or_none_and_take_four_bytes_a_number() -> None:
     both = pd.concat([table, pd.DataFrame({"v": [np.float32([1, 2, 3]), None], "n": [4, 5]})], ignore_index=True)
     assert both["v"][4].tolist() == [1, 2, 3] and both["v"].isna().tolist() == [False, False, True, False, False, True]
     assert table["v"].to_numpy()[1].tolist() == [3, 4, 5]
+    unknown = pd.DataFrame({"v": Vectors._from_sequence([None, None]), "n": [6, 7]})  # of any size
+    assert pd.concat([table, unknown], ignore_index=True)["v"].isna().tolist() == [
+        False,
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from render.compositing import blend
 from render.compositing.blend import paste
+from reports.artifacts.spectrum import checkerboard, power
 
 FRAME = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 
@@ -83,3 +85,12 @@ def test_a_mode_is_one_entry_in_the_dict(monkeypatch):
     assert np.abs(output[mask > 0].astype(int) - (51, 102, 153)).max() <= 1
     assert blend.membrane(crop, disc(64), "hard") is crop
     assert blend.membrane(crop, disc(64), "feather") is None
+
+
+def test_the_grid_of_the_networks_pixels_does_not_show_in_a_face_that_is_enlarged():
+    noise = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 1.8, (64, 64)).astype(np.float32), (0, 0), 2)
+    crop = np.repeat(np.clip(0.5 + noise, 0, 1)[..., None], 3, axis=2)
+    matrix = np.array([[0.16, 0, -1.3], [0, 0.16, -1.3]])
+    shown, _ = paste(np.full((420, 420, 3), 128, np.uint8), crop, np.ones((64, 64), np.float32), matrix)
+    middle = shown[130:290, 130:290, 1].astype(np.float32)
+    assert checkerboard(power(middle), None) < 13, "bicubic interpolation has 17 to 20"
