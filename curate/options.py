@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
-import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
@@ -168,7 +168,9 @@ def _plain(hint: Any) -> type:
 
 
 def _within(value: float, one: Option) -> bool:
-    return math.isfinite(value) and (one.low is None or value >= one.low) and (one.high is None or value <= one.high)
+    # math.isfinite cannot read an int that no float can hold.
+    finite = abs(value) <= sys.float_info.max
+    return finite and (one.low is None or value >= one.low) and (one.high is None or value <= one.high)
 
 
 def _range(one: Option) -> str:

@@ -10,7 +10,6 @@ keep = ["mouth"]
 from __future__ import annotations
 
 import itertools
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.errors import FacesetError, UsageError
-from curate.records import checked
+from curate.records import MOST, checked
 from render.compositing.schedule import Stretch
 from render.compositing.settings import RenderSettings
 
@@ -86,7 +85,7 @@ def _stretch(path: Path, number: int, row: Mapping[str, Any], base: RenderSettin
 
 
 def _seconds(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= MOST:
         raise UsageError(f"{where} must be a time in seconds")
     return float(value)
 

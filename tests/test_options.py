@@ -88,6 +88,7 @@ def test_a_field_is_all_that_a_flag_needs() -> None:
         ({"depth": 0}, "--depth 0: must be 1 to 9"),
         ({"way": "up"}, "--way up: must be one of left, right"),
         ({"rough": float("nan")}, "--most-rough nan: must be 0 to 1"),
+        ({"rough": 10**400}, "must be 0 to 1"),
     ],
 )
 def test_checks_follow_the_field(values: dict[str, Any], message: str) -> None:

@@ -104,7 +104,7 @@ def test_scores_are_read_as_the_network_reads_them(side: Side, config: TrainConf
     found = learn(truth, replace(config, drive="scores"), CPU, no_progress, steps=2)
     rows = side.split.train[:3]
     assert truth.scores(rows).shape == found.read(side.faces(rows, config.size)[0]).shape
-    assert np.array_equal(truth.swap[rows], side.drive.performed(scores[rows]))
+    assert truth.swap[rows] == pytest.approx(side.drive.performed(scores[rows]), rel=1e-5, abs=1e-5)
 
 
 def test_the_picture_needs_no_reader(side: Side) -> None:

@@ -33,7 +33,9 @@ def faceset(head_facesets: dict[str, Path], tmp_path: Path) -> Faceset:
 
 
 def some_face(faceset: Faceset) -> str:
-    return str(faceset.selected(["face_id"])["face_id"].iloc[3])
+    """The selected face whose mouth is the least closed: a tightly closed one hardly reads as open when it is moved."""
+    selected = faceset.selected(["face_id", "MouthClosed"])
+    return str(selected["face_id"].iloc[int(selected["MouthClosed"].argmin())])
 
 
 def shifted(faceset: Faceset, face: str, name: str, dx: float, dy: float) -> dict[str, tuple[float, float]]:
