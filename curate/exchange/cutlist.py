@@ -54,5 +54,5 @@ def _beginnings(table: pd.DataFrame, faceset: Faceset) -> dict[str, float]:
     """Clip to the timestamp of its first frame."""
     rates = {clip.name: clip.fps for clip in faceset.clips if clip.fps > 0}
     rows = table[table["clip"].isin(rates)]
-    first = rows["time"] - rows["frame"] / rows["clip"].map(rates)
+    first = rows["time"] - rows["frame"] / rows["clip"].map(rates).astype(float)  # of no rows it would be text
     return {str(name): float(begins) for name, begins in first.groupby(rows["clip"]).median().items()}

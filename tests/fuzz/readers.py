@@ -111,7 +111,7 @@ def read_checkpoint(folder: Path) -> None:
     """A checkpoint whose hash is that of its bytes, so that the bytes themselves are read."""
     path = folder / "checkpoints" / "step-10.safetensors"
     note = path.with_suffix(".json")
-    with suppress(ValueError, TypeError):  # the note itself may be what is damaged
+    with suppress(ValueError, TypeError, RecursionError):  # the note itself may be what is damaged
         values = json.loads(note.read_text())
         note.write_text(json.dumps({**values, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
     checkpoint.read(path).part("ema")

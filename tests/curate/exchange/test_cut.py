@@ -3,6 +3,7 @@
 import itertools
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from curate.dataset.faceset import Faceset, create
-from curate.errors import FootageError, UsageError
+from curate.errors import FacesetError, FootageError, UsageError
 from curate.exchange import cutlist
 from curate.footage.video import probe
 from curate.schema import table_schema
@@ -106,3 +107,9 @@ def test_wrong_calls_lose_nothing(faceset, tmp_path) -> None:
     finally:
         away.with_suffix(".away").rename(away)
     assert not (tmp_path / "gone.mp4").exists() and not list(tmp_path.glob(".cut-*"))
+
+
+def test_photos_alone_are_told_in_one_line(faceset, tmp_path) -> None:
+    still = faceset.changed(clips=tuple(replace(clip, fps=0.0) for clip in faceset.clips))
+    with pytest.raises(FacesetError, match="contains photos only"):
+        cutlist.write(still, tmp_path / "keep.otio")
