@@ -21,8 +21,8 @@ def say(as_json: bool, result: dict[str, Any], text: Callable[[dict[str, Any]], 
     """Print a result: one JSON object, or as `text` puts it, with control characters in its words as escapes."""
     from curate.runtime.logs import to_json
 
-    told = to_json(result) if as_json else "\n".join(map(visible, text(_visible(result)).split("\n")))
-    typer.echo(told)
+    shown = to_json(result) if as_json else "\n".join(map(visible, text(_visible(result)).split("\n")))
+    typer.echo(shown)
 
 
 def _visible(value: Any) -> Any:

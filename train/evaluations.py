@@ -1,4 +1,4 @@
-"""Evaluations of a run, in order: in the training's process, or in one of their own while training goes on.
+"""Evaluations of a run, in order: in the training's process, or in one of their own while training continues.
 
 With a process of its own a step only waits until the mean weights are copied; a thread writes them to a file. The
 figures are filled into the log's line of their step once they are there. An evaluation that falls due while another one

@@ -56,8 +56,8 @@ def scratch(prefix: str = "faceset-") -> Iterator[Path]:
     try:
         folder = tempfile.TemporaryDirectory(prefix=prefix)
     except OSError as error:
-        told = f"{tempfile.tempdir or 'TMPDIR and /tmp'}: no temporary folder can be made there ({error.strerror})"
-        raise WorkError(f"{told}: set TMPDIR to a folder that can be written") from None
+        message = f"{tempfile.tempdir or 'TMPDIR and /tmp'}: no temporary folder can be made there ({error.strerror})"
+        raise WorkError(f"{message}: set TMPDIR to a folder that can be written") from None
     with folder as name, room_in(Path(name)):
         yield Path(name)
 
@@ -70,8 +70,8 @@ def room_in(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL or (left := shutil.disk_usage(folder).free) > LITTLE:
             raise
-        told = f"the disk of temporary files, {folder.parent}, is full ({left / 1e6:.1f} MB left)"
-        raise WorkError(f"{told}: free space there, or set TMPDIR to a folder on another disk") from None
+        message = f"the disk of temporary files, {folder.parent}, is full ({left / 1e6:.1f} MB left)"
+        raise WorkError(f"{message}: free space there, or set TMPDIR to a folder on another disk") from None
 
 
 def file_sha256(path: Path) -> str:

@@ -104,8 +104,7 @@ def order(
     which keeps only the pairs that can still add something. Of M faces about one in m + 1 is nearer to a candidate than
     to m choices, which says when PAIRS are enough.
 
-    `names` (N,): as what `apart`, `better` and the answer know the candidates. `better` may name another face, which is
-    then taken in place of a choice.
+    `names` (N,): as what `apart`, `better` and the answer know the candidates. `better` may replace a choice.
     """
     dense = max(LEAST_DENSE, len(problem.points) * len(problem.demand) // PAIRS)
     gains_of, heap = _start(problem)

@@ -21,7 +21,7 @@ FILLED = 0.5
 LEAST = 12
 """Fewest such cells."""
 BLACK = 0.02
-"""Added to lumas in 0..1: what is nearly black says nothing about light."""
+"""Added to values in 0..1: what is nearly black says nothing about light."""
 USUAL, ROUNDS = 0.1, 6
 """Log ratio beyond which a cell's distance from the polynomial makes it count less (Huber 1964), and how often weights
 are found anew."""
@@ -52,7 +52,7 @@ def shading(swapped: Floats, footage: Floats, mask: Floats) -> Floats:
 
 
 def relit(rgb: Floats, coefficients: Floats, mask: Floats) -> Floats:
-    """The crop (S, S, 3) in 0..1 with the gain of `shading`, whose mean under the mask (S, S) is 1."""
+    """The crop (S, S, 3) in 0..1 with the gain of `shading`, whose log has the mean 0 under the mask (S, S)."""
     weight = float(mask.sum())
     if weight == 0 or not coefficients.any():
         return rgb

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import tempfile
-from pathlib import Path
+from contextlib import ExitStack
 from types import TracebackType
 
 import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.runtime.files import scratch
 from curate.types import Image
 
 EVERY = 3
@@ -33,7 +33,8 @@ class Vmaf:
 
     def __init__(self, fps: float) -> None:
         self._fps = fps if math.isfinite(fps) and fps > 0 else 25.0
-        self._folder = tempfile.TemporaryDirectory()
+        self._files = ExitStack()
+        self._folder = self._files.enter_context(scratch("faceset-vmaf-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._failed = False
 
@@ -46,7 +47,7 @@ class Vmaf:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        self._folder.cleanup()
+        self._files.close()
 
     def add(self, output: Image, reference: Image, face: NDArray[np.bool_]) -> None:
         """The next frame: output and footage (H, W, 3) RGB of one size, and `face` (H, W), which does not count."""
@@ -67,7 +68,7 @@ class Vmaf:
             return math.nan
         try:
             self._process.communicate()
-            pooled = json.loads((Path(self._folder.name) / LOG).read_bytes())["pooled_metrics"]
+            pooled = json.loads((self._folder / LOG).read_bytes())["pooled_metrics"]
             return float(pooled["vmaf"]["mean"])
         except (OSError, ValueError, KeyError, TypeError):
             return math.nan
@@ -76,4 +77,4 @@ class Vmaf:
         raw = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{self._fps:.6f}", "-i", "-")
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "quiet", *raw, "-lavfi", GRAPH, "-f", "null", "-"]
         quiet = subprocess.DEVNULL
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, cwd=self._folder.name)
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, cwd=self._folder)
