@@ -270,7 +270,9 @@ def first_page(browser, address: str):
 def clicked(page, chart: int, yaw: float, wanted: int) -> int:
     """The App's count after a click on a cell of pitch 5; again while it is not `wanted`, since a busy App is slow."""
     count = -1
+    drawn = "n => document.querySelectorAll('.js-plotly-plot')[n]?.querySelector('.nsewdrag')"
     for _ in range(4):
+        page.wait_for_function(drawn, arg=chart, timeout=30_000)  # the panel is drawn anew after a click
         at = page.evaluate(
             """([n, x, y]) => {
                 const plot = document.querySelectorAll('.js-plotly-plot')[n];
