@@ -9,16 +9,19 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import psutil
@@ -134,15 +137,16 @@ class _Worker:
     since: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def start(cls) -> _Worker:
-        """A new process, which waits for a task."""
+    def start(cls, calls_main: bool) -> _Worker:
+        """A new process, which waits for a task; it imports the caller's main program only if that is what it runs."""
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ.setdefault(name, "1")
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         beats = RawValue("Q", 0)
         process = context.Process(target=_serve, args=(theirs, beats, os.getpid()), daemon=True)
-        process.start()
+        with nullcontext() if calls_main else _without_main():
+            process.start()
         theirs.close()
         return cls(process, ours, beats)
 
@@ -175,12 +179,23 @@ class _Worker:
         self.process.close()
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """The spawned process does not run the caller's program: a script needs no guard, and it may come from stdin."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def _shift(
     work: Work[T], tasks: Iterator[T], workers: int, limits: Limits, lost: list[tuple[T, str]]
 ) -> Iterator[Outcome[T]]:
     """Do the tasks; those whose worker was lost go to `lost`, with the reason."""
     crew: list[_Worker] = []
-    more = True
+    more, calls_main = True, b"__main__" in pickle.dumps(work)
     try:
         while True:
             while more and (len(crew) < workers or not all(w.busy for w in crew)):
@@ -190,7 +205,7 @@ def _shift(
                     break
                 idle = next((w for w in crew if not w.busy), None)
                 if idle is None:
-                    idle = _Worker.start()
+                    idle = _Worker.start(calls_main)
                     crew.append(idle)
                 idle.give(work, task)
             busy = [w for w in crew if w.busy]
