@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
+from curate.footage.remote import is_url
 from curate.runtime.files import atomic
 from curate.select.keep import Window
 from curate.types import Clip
@@ -69,7 +71,7 @@ def _otio_clip(cut: Cut) -> dict[str, Any]:
     media = _schema(
         "ExternalReference.1",
         name=Path(clip.path).name,
-        target_url=Path(clip.path).as_uri(),
+        target_url=_address(clip.path),
         available_range=_range(0, max(round(clip.duration * clip.fps), cut.last), clip.fps),
         available_image_bounds=None,
     )
@@ -83,6 +85,13 @@ def _otio_clip(cut: Cut) -> dict[str, Any]:
         media_references={"DEFAULT_MEDIA": media},
         active_media_reference_key="DEFAULT_MEDIA",
     )
+
+
+def _address(path: str) -> str:
+    """Of the footage: an address as it is, a place on this machine as a file's, a relative one as it is."""
+    if is_url(path):
+        return path
+    return Path(path).as_uri() if Path(path).is_absolute() else quote(path)
 
 
 def _schema(kind: str, /, **values: Any) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from types import ModuleType
@@ -195,7 +195,7 @@ def _shift(
 ) -> Iterator[Outcome[T]]:
     """Do the tasks; those whose worker was lost go to `lost`, with the reason."""
     crew: list[_Worker] = []
-    more, calls_main = True, b"__main__" in pickle.dumps(work)
+    more, calls_main = True, b"__main__" in bytes(ForkingPickler.dumps(work))
     try:
         while True:
             while more and (len(crew) < workers or not all(w.busy for w in crew)):

@@ -113,3 +113,13 @@ def test_photos_alone_are_told_in_one_line(faceset, tmp_path) -> None:
     still = faceset.changed(clips=tuple(replace(clip, fps=0.0) for clip in faceset.clips))
     with pytest.raises(FacesetError, match="contains photos only"):
         cutlist.write(still, tmp_path / "keep.otio")
+
+
+@pytest.mark.parametrize(
+    ("path", "address"),
+    [("s3://bucket/a b.mp4", "s3://bucket/a b.mp4"), ("takes/a b.mp4", "takes/a%20b.mp4"), ("/x/a b.mp4", "file:///x/a%20b.mp4")],
+)  # fmt: skip
+def test_the_timeline_names_remote_and_relative_footage(faceset, tmp_path, path, address) -> None:
+    moved = faceset.changed(clips=tuple(replace(clip, path=path) for clip in faceset.clips))
+    cutlist.write(moved, tmp_path / "keep.otio")
+    assert f'"target_url": "{address}"' in (tmp_path / "keep.otio").read_text()
