@@ -46,7 +46,6 @@ def protect(rules: guard.Rules) -> None:
     import fiftyone.core.service as services
     import fiftyone.core.session.client as client
     import fiftyone.core.session.session as sessions
-    import requests
 
     class Guarded(services.ServerService):  # type: ignore[misc]  # FiftyOne has no types
         """FiftyOne's service with our server as its program."""
@@ -78,18 +77,23 @@ def protect(rules: guard.Rules) -> None:
                     "is less busy, or with another --port"
                 ) from None
 
-    class Requests(requests.Session):
-        """Requests that do not wait for a server that is about to end; a stream of events has no end."""
+    services.ServerService = Guarded
+    client.requests = _with_token(rules)
+    client.print = sessions.print = _say  # stdout is for the result
 
+
+def _with_token(rules: guard.Rules) -> Any:
+    """A session of requests that does not wait for a server that is about to end; a stream of events has no end."""
+    import requests
+
+    class Requests(requests.Session):
         def request(self, *arguments: Any, **options: Any) -> Any:
             return super().request(*arguments, **{"timeout": None if options.get("stream") else ANSWER, **options})
 
     session = Requests()
     session.trust_env = False  # no proxy gets to see the token
     session.headers[guard.HEADER] = rules.token
-    services.ServerService = Guarded
-    client.requests = session
-    client.print = sessions.print = _say  # stdout is for the result
+    return session
 
 
 def close() -> None:
