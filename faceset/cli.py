@@ -69,7 +69,8 @@ VERBS: dict[str, Callable[..., None]] = {
 INTERRUPTED = 130
 CTRL_C = "interrupted; finished work is kept"
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENOMEM}
-"""Faults of the machine: one line; any other OSError is a bug and keeps its traceback."""
+MACHINE |= {errno.ENAMETOOLONG, errno.EFBIG, errno.ENOTCONN, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN}
+"""Faults of the machine and its disks, near or far: one line; any other OSError is a bug and keeps its traceback."""
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # what it cannot read becomes a line of ours; workers inherit this
 

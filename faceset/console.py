@@ -95,8 +95,8 @@ def fail(message: str, code: int) -> int:
 
 
 def place_of(error: OSError) -> str:
-    """The file that an error is about; of a temporary file the folder that it was to be in."""
-    name = str(error.filename or "")
+    """The file that an error is about, or was to be; of a temporary file the folder that it was to be in."""
+    name = str(error.filename2 or error.filename or "")
     path = Path(name)
     if not name:
         return "writing"

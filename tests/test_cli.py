@@ -17,6 +17,7 @@ from types import ModuleType
 import pytest
 
 from curate.errors import StoppedError
+from curate.runtime.files import write_whole
 from curate.words import many, quoted, visible
 from faceset import console, messages
 from tests.command import call
@@ -254,6 +255,18 @@ def test_a_full_disk_is_one_line(capsys, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr("curate.extract.pipeline.curate", full)
     code, line = refused(capsys, "curate", tmp_path, "--out", tmp_path / "set", *ME)
     assert code == 1 and "/data/set/parts/a.parquet: No space left on device" in line
+
+
+def test_long_names_of_outputs_are_written_and_too_long_ones_told(capsys, monkeypatch, tmp_path) -> None:
+    write_whole(tmp_path / ("n" * 255), b"cut")
+    assert len(next(tmp_path.iterdir()).name) == 255
+
+    def long(*_: object, **__: object) -> None:
+        write_whole(tmp_path / ("n" * 256), b"")
+
+    monkeypatch.setattr("curate.extract.pipeline.curate", long)
+    code, line = refused(capsys, "curate", tmp_path, "--out", tmp_path / "set", *ME)
+    assert code == 1 and "nnn: File name too long" in line
 
 
 def test_ctrl_c_at_any_moment_is_one_line(capsys, monkeypatch, tmp_path) -> None:

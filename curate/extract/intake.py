@@ -17,6 +17,11 @@ from curate.footage.paths import Footage, expand, parse_footage
 from curate.footage.video import probe
 from curate.types import Clip, Failure, Progress, no_progress
 
+LONGEST = 150
+"""Bytes of a clip's name: parts of names of 255 are added to it, and some tools limit the whole path to 260."""
+DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for devices (learn.microsoft.com, Naming Files, Paths, and Namespaces)."""
+
 
 @dataclass(frozen=True)
 class Far:
@@ -112,8 +117,13 @@ def _take_in(clips: list[Clip], clip: Clip) -> None:
             raise UsageError(
                 f"{clip.path}: this range overlaps one that is in the faceset already: give ranges that do not overlap"
             )
-    base = re.sub(r"[\x00-\x1f/\\]", "_", clip.name).strip(". ") or "clip"
-    clips.append(replace(clip, name=free_name(base, {c.name for c in clips})))
+    clips.append(replace(clip, name=free_name(storable(clip.name), {c.name for c in clips})))
+
+
+def storable(name: str) -> str:
+    """The name as every file system can store it, also those of Windows and of portable disks: not too long either."""
+    name = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", name).encode()[:LONGEST].decode(errors="ignore").strip(". ") or "clip"
+    return f"{name}_" if DEVICE.fullmatch(name) else name
 
 
 def free_name(base: str, taken: Collection[str]) -> str:

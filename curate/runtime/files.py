@@ -29,7 +29,7 @@ def atomic(path: Path, mode: int = 0o644) -> Iterator[Path]:
     OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")  # a longer one may be too long
     os.close(handle)
     temporary = Path(name)
     try:

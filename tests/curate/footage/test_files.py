@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from curate.errors import FootageError
-from curate.extract.intake import free_name, probe_all
+from curate.extract.intake import free_name, probe_all, storable
 from curate.footage import photos, picture, video
 from curate.footage.flat import NOTE as LOOKS_LOG
 from curate.footage.paths import Footage, expand
@@ -483,3 +483,12 @@ def test_an_older_clip_has_no_account() -> None:
 )  # fmt: skip
 def test_names_of_clips_differ_where_file_systems_ignore_case(name: str, taken: set[str], free: str) -> None:
     assert free_name(name, taken) == free
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [('Scene 4: "take" 2?', "Scene 4_ _take_ 2_"), ("a<b>|c*", "a_b__c_"), ("nul", "nul_"), ("COM1.raw", "COM1.raw_"),
+     ("..", "clip"), ("end. ", "end"), ("console", "console"), ("\u00e9" * 120, "\u00e9" * 75)],
+)  # fmt: skip
+def test_names_of_clips_can_be_stored_on_every_file_system(name: str, stored: str) -> None:
+    assert storable(name) == stored
