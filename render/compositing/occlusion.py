@@ -2,7 +2,8 @@
 
 The error without occlusion is learned from frames spread over the footage, for each pixel of the crop: mouth and eyes
 are harder than cheeks. Pixels with a much larger error are not the face. Nirkin et al. (FSGAN, 2019) train a network
-for this; the trained autoencoder knows its target already.
+for this; the trained autoencoder knows its target already. It also knows every hand that its training faces showed:
+such a hand is reconstructed, and is not found. See "Occluders" in docs/evidence.md.
 """
 
 from __future__ import annotations
