@@ -28,9 +28,13 @@ PADDED = (HEIGHT + DOWN, WIDTH + ACROSS)
 
 def likeness(first: Floats, last: Floats) -> float:
     """Largest correlation (-1..1) of two pictures (18, 32) over the shifts and zooms that are tried."""
-    one, other = (cv2.GaussianBlur(np.asarray(p, np.float32), (0, 0), SOFT) for p in (first, last))
+    one, other = _softened(first), _softened(last)
     before, after = np.stack([one, _zoomed(one), one]), np.stack([other, other, _zoomed(other)])
     return float(_correlations(before - before.mean(), after - after.mean()).max())
+
+
+def _softened(picture: Floats) -> Floats:
+    return np.asarray(cv2.GaussianBlur(np.asarray(picture, np.float32), (0, 0), SOFT), np.float32)
 
 
 def _zoomed(picture: Floats) -> Floats:
