@@ -40,7 +40,7 @@ SOFT = 2.0
 """Standard deviation in pixels of the blur under which shots that move are still blends of what their ends show."""
 SOFT_RESIDUAL, SOFT_MOVED = 0.16, 0.82
 """Largest residual of these, and likeness from which the later picture is the earlier one, moved, as in a pan. Chosen
-on 240 dissolves between pairs of four people with a moving camera, and 120 stretches without any."""
+on 80 dissolves between pairs of four people with a moving camera, and 40 stretches without any."""
 RISE, FALL = 0.05, 0.08
 """Largest rise of the share from one frame to the next beyond twice the even one, and largest fall."""
 CLEAR = 0.2
