@@ -82,3 +82,17 @@ def test_traces_are_kept_in_few_bytes() -> None:
     for data, count in ((packed(some)[:-9], len(some)), (b"nothing", 2), (packed(some), 1)):
         with pytest.raises(WorkError, match="traces"):
             unpacked(data, count)
+
+
+@pytest.mark.parametrize("length", [16, 24])
+def test_a_dissolve_between_hand_held_shots_is_found(length: int) -> None:
+    def held(seed: int) -> NDArray[np.float64]:
+        moves = (round(6 * np.sin(i / 5 + seed)) for i in range(40 + length))
+        return np.stack([np.roll(f, x, axis=1) for f, x in zip(scene(seed, 40 + length), moves, strict=True)])
+
+    a, b = held(1), held(2)
+    share = ((np.arange(length) + 1) / (length + 1))[:, None, None]
+    found = blended(traces(np.concatenate([a[:40], (1 - share) * a[40:] + share * b[:length], b[length:]])))
+    assert found[40 : 40 + length].mean() > 0.7
+    assert not found[:37].any() and not found[43 + length :].any()
+    assert not blended(traces(a)).any()
