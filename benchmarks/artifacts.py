@@ -7,8 +7,8 @@ Clean swaps and faults are those of benchmarks/surrogates.py. CALIBRATION clips 
 (`--calibrate` prints the values of every measure on them); TEST clips are used only here. A fault is injected into
 frames START to START + LENGTH of each clip. AUROC is per frame: the measure of the kind in faulty frames against all
 clean ones. Plain: frames straight after compositing. CRF 23: output encoded by x264 at CRF 23 and decoded again (around
-a fault, from LEAD frames before it). Landmarks are those of the footage; no mask is given. Named: fraction of clips in
-which a finding of the right kind starts within 3 frames of the fault.
+a fault, from LEAD frames before it). Landmarks are those of the footage, without a reference those of the frame itself;
+no mask is given. Named: fraction of clips in which a finding of the right kind starts within 3 frames of the fault.
 
 A mouth that is late or held is no fault while the mouth of the footage does not move: frames count as faulty only where
 the reference's opening or width changes by 0.15 cm in 0.1 s, root mean square over 0.6 s (late: where the measure is
@@ -40,7 +40,7 @@ from benchmarks.artifact_tables import CODED, PLAIN, Tally, calibration, table
 from benchmarks.surrogates import INJECTIONS, Footage, Injection, Scene, load, swapped
 from curate.footage.video import decode, probe
 from curate.turntable import painted, performance, render, truth, write_pictures
-from curate.types import Image
+from curate.types import Floats, Image
 from reports.artifacts import landmarks
 from reports.artifacts.inspector import Inspector
 from reports.artifacts.kinds import by_name
@@ -65,8 +65,15 @@ def inspected(
         read = None
         if marks and i >= first:
             read = reader.landmarks(i, frames[i], footage.frames[i], footage.marks[i])
-        inspector.add(i, i / footage.fps, frames[i], other, footage.marks[i], read=read, context=i < first)
+        at = footage.marks[i] if reference else _own(frames[i], footage.marks[i], footage.fps)
+        inspector.add(i, i / footage.fps, frames[i], other, at, read=read, context=i < first)
     return inspector.part()
+
+
+def _own(frame: Image, marks: Floats | None, fps: float) -> Floats | None:
+    """Landmarks that are read in the frame itself, as without a reference."""
+    read = _reader(fps).landmarks(0, frame, frame, marks)
+    return marks if read is None else read[0]
 
 
 @functools.cache

@@ -44,7 +44,7 @@ class Settings:
     landmarker: str = option("litert", "Landmark model.", choices=f"{BACKENDS}:LANDMARKERS")
     identifier: str = option("dlib", "Identity model, which tells people apart.", choices=f"{BACKENDS}:IDENTIFIERS")
     lut: str = option("", "Colour table (.cube) that is applied to log footage on reading.", metavar="FILE")
-    scores: int = 5
+    scores: int = 6
     """Version of the scores: parts with another one are stale."""
     models: dict[str, str] = field(default_factory=dict)
     """Name to SHA-256 of the weights, and of the colour table, in use."""

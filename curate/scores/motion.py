@@ -17,8 +17,9 @@ from curate.types import Floats
 FINE, COARSE = 0.6, 2.0
 """Gaussian widths in pixels of the 256-pixel crop, between which detail is compared."""
 CELLS, DIRECTIONS = 3, 12
-NOISE = 0.3
-"""Gradient energy, in squared luma levels a pixel, below which a direction says nothing."""
+NOISE = 0.05
+"""Gradient energy, in squared luma levels a pixel, below which a direction says nothing; more makes long streaks read
+as short ones (on 54 faces of nine clips)."""
 USUAL: tuple[tuple[float, float], ...] = (
     (-0.1, -0.03), (-0.11, -0.04), (-0.14, 0.1),
     (0.01, 0.02), (-0.16, -0.03), (0.1, 0.02),
