@@ -17,7 +17,7 @@ from curate.types import Floats
 FINE, COARSE = 0.6, 2.0
 """Gaussian widths in pixels of the 256-pixel crop, between which detail is compared."""
 CELLS, DIRECTIONS = 3, 12
-NOISE = 0.05
+NOISE = 0.1
 """Gradient energy, in squared luma levels a pixel, below which a direction says nothing; more makes long streaks read
 as short ones (on 54 faces of nine clips)."""
 USUAL: tuple[tuple[float, float], ...] = (
