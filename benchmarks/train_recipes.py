@@ -2,8 +2,10 @@
 
     python -m benchmarks.train_recipes --clips DIR [--pairs d6:d9 d9:d6] [--minutes 3] [--seeds 3] [--only NAME ...]
                                        [--steps N] [--set JSON] [--work DIR] [--sheets DIR] [--keep DIR]
+                                       [--prior DIR]
 
-Preset tiny, one thread. Every recipe trains for the same CPU time, or for N steps with `--steps`. Columns: SSIM under
+Preset tiny, one thread. Every recipe trains for the same CPU time (its steps take the least time measured before, in
+turns), or for N steps with `--steps`. Columns: SSIM under
 the face mask on held-out blocks of either side; the same in eyes and mouth, mean of both sides; distance of swaps to
 the source's identity, and the share nearer to the source; then per movement the correlation of swaps with the target
 (train/performance.py) and in brackets the slope. Swaps are of up to 150 faces of the target, evenly spread over its
@@ -35,19 +37,21 @@ from train import performance
 from train.config import TrainConfig, config_of
 from train.data import Side
 from train.drive import COLUMNS
+from train.gaps import by_gaps
 from train.identity import judge_for, paste
 from train.loss import ssim
 from train.measure import measure
 from train.model import SIDES, Swap, picture
 from train.performance import AXES, Stage, stage_for
 from train.start import driven, outlined
-from train.state import make_accelerator, setup
+from train.state import make_accelerator, setup, take_encoder
 from train.step import step
 
 CPU = torch.device("cpu")
 TODAY: dict[str, Any] = {"drive": "picture", "eyes_weight": 1.0, "mouth_weight": 1.0}
 SCORES: dict[str, Any] = {**TODAY, "drive": "scores"}
 EMPHASIS: dict[str, Any] = {"eyes_weight": 3.0, "mouth_weight": 2.0}
+OUTLINES: dict[str, Any] = {**TODAY, **EMPHASIS, "drive": "outlines"}
 RECIPES: dict[str, dict[str, Any]] = {
     "picture": TODAY,
     "scores": SCORES,
@@ -58,7 +62,14 @@ RECIPES: dict[str, dict[str, Any]] = {
     "scores + two windows": {**SCORES, "ssim_windows": "two"},
     "scores + phases": {**SCORES, "phases": 0.25},
     "scores + pyramid": {**SCORES, "perceptual_weight": 0.5},
-    "outlines": {**TODAY, **EMPHASIS, "drive": "outlines"},
+    "outlines": OUTLINES,
+    "outlines, no emphasis": {**OUTLINES, **TODAY, "drive": "outlines"},
+    "outlines + two windows": {**OUTLINES, "ssim_windows": "two"},
+    "outlines + phases": {**OUTLINES, "phases": 0.25},
+    "outlines + gaps": {**OUTLINES, "sampling": "gaps"},
+    "outlines + tint": {**OUTLINES, "tint": 0.5},
+    "outlines + prior": OUTLINES,
+    "outlines, all of them": {**OUTLINES, "ssim_windows": "two", "phases": 0.25, "sampling": "gaps", "tint": 0.5},
     "all": {**SCORES, **EMPHASIS, "ssim_windows": "two", "phases": 0.25},
 }
 
@@ -83,6 +94,8 @@ def cast(pair: str, config: TrainConfig, clips: Path, work: Path) -> Cast:
     marked = sides(both, replace(config, **EMPHASIS, drive="picture"), folder / "marked")
     faces = driven(faces) if config.drive == "scores" else faces
     faces = outlined(faces, config.size) if config.drive == "outlines" else faces
+    if config.sampling == "gaps":
+        faces["source"] = by_gaps(faces["source"], faces["target"])
     stage = stage_for(found["target"], faces["target"], config)
     assert stage is not None
     return Cast(found, faces, marked, stage)
@@ -95,9 +108,11 @@ def everywhere(found: Faceset, side: Side, most: int) -> pd.DataFrame:
     return table.iloc[np.unique(np.linspace(0, len(table) - 1, most).round().astype(int))].reset_index(drop=True)
 
 
-def trained(config: TrainConfig, faces: dict[str, Side]) -> tuple[Swap, float]:
+def trained(config: TrainConfig, faces: dict[str, Side], prior: Path | None) -> tuple[Swap, float]:
     """The running mean of the weights after all steps, and CPU seconds of the steps."""
     training, spent = setup(config, make_accelerator(config), faces), 0.0
+    if prior is not None:
+        take_encoder(training, prior)
     for _ in range(config.steps):
         begun = time.process_time()
         step(training)
@@ -125,9 +140,9 @@ def run(name: str, pair: str, seed: int, options: argparse.Namespace) -> dict[st
     changes = {"identity": 64, "performance": 150, **RECIPES[name], **options.set}
     config = config_of("tiny", device="cpu", seed=seed, **changes)
     here = cast(pair, config, options.clips, options.work)
-    steps = options.steps or int(60 * options.minutes / speed(config, here.sides))
+    steps = options.steps or int(60 * options.minutes / options.costs[name])
     config = replace(config, steps=steps)
-    model, spent = trained(config, here.sides)
+    model, spent = trained(config, here.sides, options.prior if name.endswith("prior") else None)
     if options.keep is not None:
         options.keep.mkdir(parents=True, exist_ok=True)
         torch.save(model.state_dict(), options.keep / f"{pair.replace(':', '-')}-{name.replace(' ', '_')}-{seed}.pt")
@@ -141,6 +156,19 @@ def run(name: str, pair: str, seed: int, options: argparse.Namespace) -> dict[st
         path = options.sheets / f"{pair.replace(':', '-')}-{name.replace(' ', '_')}-{seed}.png"
         cv2.imwrite(str(path), sheet(model, config, here.stage)[:, :, ::-1])
     return {"recipe": name, "pair": pair, "seed": seed, "steps": steps, "seconds": spent, **figures}
+
+
+def costs(options: argparse.Namespace, rounds: int = 5) -> dict[str, float]:
+    """CPU seconds of a step of every recipe: the least of several rounds in turns, so that a busy machine is fair."""
+    found: dict[str, float] = {}
+    for _ in range(rounds):
+        for name in options.only:
+            config = config_of(
+                "tiny", device="cpu", **{"identity": 64, "performance": 150, **RECIPES[name], **options.set}
+            )
+            here = cast(options.pairs[0], config, options.clips, options.work)
+            found[name] = min(found.get(name, math.inf), speed(config, here.sides))
+    return found
 
 
 def sheet(model: Swap, config: TrainConfig, stage: Stage, count: int = 10) -> np.ndarray:
@@ -175,13 +203,18 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path)
     parser.add_argument("--set", type=json.loads, default={}, help="options of all recipes, a JSON object")
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--prior", type=Path, help="of `faceset pretrain`, for the recipe that begins with one")
     options = parser.parse_args()
+    if options.prior is None:
+        options.only = [name for name in options.only if not name.endswith("prior")]
     logging.getLogger("train").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     performance.held_out_rows = everywhere
     with tempfile.TemporaryDirectory() as temporary:
         options.work = options.work or Path(temporary)
         options.work.mkdir(parents=True, exist_ok=True)
+        options.costs = {} if options.steps else costs(options)
+        print(json.dumps(options.costs), flush=True)
         found = []
         for seed in range(options.seeds):
             for pair in options.pairs:

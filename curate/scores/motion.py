@@ -19,7 +19,7 @@ FINE, COARSE = 0.6, 2.0
 CELLS, DIRECTIONS = 3, 12
 NOISE = 0.1
 """Gradient energy, in squared luma levels a pixel, below which a direction says nothing; more makes long streaks read
-as short ones (on 54 faces of nine clips)."""
+as short ones (chosen on 54 faces of nine clips)."""
 USUAL: tuple[tuple[float, float], ...] = (
     (-0.1, -0.03), (-0.11, -0.04), (-0.14, 0.1),
     (0.01, 0.02), (-0.16, -0.03), (0.1, 0.02),
