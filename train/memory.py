@@ -7,7 +7,7 @@ from torch import Tensor
 
 from train.config import TrainConfig
 from train.loss import losses
-from train.model import build
+from train.model import blank
 from train.outlines import MAPS
 
 STATES = 5
@@ -20,8 +20,8 @@ def estimate(config: TrainConfig) -> int:
     The pass runs on torch's `meta` device, which has shapes but no values. The libraries (about 0.4 GB on the CPU) and
     the workspace of the largest operation come on top.
     """
+    model = blank(config)
     with torch.device("meta"):
-        model = build(config)
         read = torch.empty(config.batch // config.accumulate, 3, config.size, config.size)
         mask = torch.empty(len(read), 1, config.size, config.size)
         maps = torch.empty(2 * len(read), len(MAPS), config.size, config.size)

@@ -13,11 +13,12 @@ faces share; the crop fills the rest, and only of some faces, so that the decode
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from train.config import TrainConfig
 from train.drive import NAMES
@@ -233,6 +234,22 @@ def build(config: TrainConfig) -> Swap:
         model = Df(config) if config.arch == "df" else Liae(config)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs forget this form
         return model
+
+
+class _Unset(TorchFunctionMode):
+    """Leaves tensors as they are: to fill those of the meta device imports torch's compiler, which takes seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        fills = func in (nn.init.normal_, nn.init.uniform_, Tensor.normal_, Tensor.uniform_)
+        return next(iter((*args, *(kwargs or {}).values()))) if fills else func(*args, **(kwargs or {}))
+
+
+def blank(config: TrainConfig) -> Swap:
+    """The network on torch's meta device: its shapes, without values and without memory."""
+    with torch.device("meta"), _Unset():
+        return build(config)
 
 
 def share_decoder(model: Swap) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from train.config import TrainConfig
 from train.loss import losses
-from train.model import build
+from train.model import blank, build
 from train.run import resolve_device
 
 ROWS = 4
@@ -19,8 +19,7 @@ EXTRA = 1.15
 
 def parameters(config: TrainConfig) -> int:
     """Number of parameters of the network that would be trained; nothing of its size is allocated."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in build(config).parameters())
+    return sum(p.numel() for p in blank(config).parameters())
 
 
 def seconds_per_step(config: TrainConfig, steps: int = 2) -> float:

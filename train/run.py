@@ -34,7 +34,7 @@ from curate.words import quoted
 from train import checkpoint
 from train.config import TrainConfig, from_json
 from train.drive import Drive
-from train.model import Swap, build, picture
+from train.model import Swap, blank, build, picture
 from train.outlines import Outlines
 
 log = logging.getLogger(__name__)
@@ -289,7 +289,6 @@ def resolve_device(name: str) -> torch.device:
 
 def _check_shapes(config: TrainConfig, tensors: Mapping[str, Tensor]) -> None:
     """Raise ValueError unless the tensors are the network's; before anything of the network's size is allocated."""
-    with torch.device("meta"):
-        wanted = {k: (v.shape, v.dtype) for k, v in build(config).state_dict().items()}
+    wanted = {k: (v.shape, v.dtype) for k, v in blank(config).state_dict().items()}
     if wanted != {k: (v.shape, v.dtype) for k, v in tensors.items()}:
         raise ValueError("its tensors do not fit the run's network")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -254,3 +256,15 @@ def test_shuffled_heads_start_with_flat_pixels_and_learn(config: TrainConfig) ->
 def test_a_base_must_fit_the_size(config: TrainConfig) -> None:
     with pytest.raises(UsageError, match="--base 12: --size 64 must be the base times a power of 2"):
         replace(config, base=12)
+
+
+def test_the_shapes_of_a_network_are_known_without_its_values_and_without_torchs_compiler() -> None:
+    code = (
+        "import sys; from train.config import TrainConfig; from train.model import blank, build\n"
+        "for arch in ('df', 'liae'):\n"
+        "    config = TrainConfig(size=64, encoder_width=8, decoder_width=8, latent=32, arch=arch)\n"
+        "    shapes = [{k: v.shape for k, v in make(config).state_dict().items()} for make in (blank, build)]\n"
+        "    assert shapes[0] == shapes[1] and next(blank(config).parameters()).is_meta\n"
+        "assert 'torch._dynamo.symbolic_convert' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
