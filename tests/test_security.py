@@ -606,12 +606,14 @@ def test_a_note_of_who_holds_a_faceset_is_used_only_with_the_right_types(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "body", [DEEP, '{"handles": {"chin": [1%s, 2]}}' % ("0" * 400), '{"handles": {"chin": [1, []]}}']
-)
+    "body",
+    [DEEP, '{"handles": {"chin": [1%s, 2]}}' % ("0" * 400), '{"handles": {"chin": [1, []]}}',
+     r'{"folder": "/a\u0000b"}', r'{"folder": "/a\ud800b"}'],
+)  # fmt: skip
 def test_the_page_for_corrections_refuses_what_is_no_correction(tmp_path, seeds: ModuleType, body):
     faceset = seeds.faceset(tmp_path / "set")
     known = json.dumps({"folder": str(faceset.folder), "face": "aa-0000001-0"})
-    body = body if body == DEEP else known[:-1] + ", " + body[1:]
+    body = body if body == DEEP or "folder" in body else known[:-1] + ", " + body[1:]
     answers = []
 
     async def receive() -> dict:

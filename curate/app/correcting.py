@@ -30,6 +30,7 @@ from curate.face.align import transform
 from curate.face.handles import handles_of, influence, moved
 from curate.safe_io import DAMAGED
 from curate.types import Floats
+from curate.words import visible
 
 PATH = actions.CORRECT
 PAGE = Path(__file__).parent / "pages" / "correct.html"
@@ -70,8 +71,12 @@ class Pages:
             return JSONResponse({"error": str(error)}, 400)
 
     def _faceset(self, folder: str) -> Faceset:
-        if os.path.realpath(folder) not in {os.path.realpath(known) for known in self.folders}:
-            raise UsageError(f"{folder}: the App was not opened with this faceset")
+        try:
+            known = os.path.realpath(folder) in {os.path.realpath(each) for each in self.folders}
+        except ValueError:  # a zero byte, or what is no Unicode
+            known = False
+        if not known:
+            raise UsageError(f"{visible(folder)}: the App was not opened with this faceset")
         return open_faceset(Path(folder))
 
 

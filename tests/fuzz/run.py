@@ -2,7 +2,7 @@
 
 Of every input one of: read, refused (one clear line by an error of ours), traceback, crash (the interpreter ended),
 hang. The last three are faults; each is printed with what makes it again, and the exit code is 1. An input hangs if it
-takes PATIENCE seconds of processor time, or as long without using any: a busy machine makes no hangs. With
+takes PATIENCE seconds of processor time, or ten times as long without using any: a busy machine makes no hangs. With
 FACESET_CLIPS the first second of real clips is damaged too.
 """
 
@@ -29,6 +29,8 @@ ROOT = HERE.parent.parent
 PATIENCE = 20.0
 MOST = 30
 """Times PATIENCE that an input may take by the clock, whatever it does."""
+IDLE = 10
+"""Times PATIENCE that an input may take by the clock without processor time: the machine may give it none for a while."""
 Piece = tuple[str, int, int]
 """Reader, first input, end."""
 FAULTS = ("traceback", "crash", "hang")
@@ -138,7 +140,7 @@ class Clock:
         if used > self.used:
             self.used, self.moved = used, now
         idle, total = now - self.moved, now - self.began
-        return used - self.first >= self.patience or idle >= self.patience or total >= MOST * self.patience
+        return used - self.first >= self.patience or idle >= IDLE * self.patience or total >= MOST * self.patience
 
     def _processor(self) -> float:
         try:
