@@ -30,7 +30,7 @@ PATIENCE = 20.0
 MOST = 30
 """Times PATIENCE that an input may take by the clock, whatever it does."""
 IDLE = 10
-"""Times PATIENCE that an input may take by the clock without processor time: the machine may give it none for a while."""
+"""Times PATIENCE that an input may take without processor time: a busy machine may give it none for a while."""
 Piece = tuple[str, int, int]
 """Reader, first input, end."""
 FAULTS = ("traceback", "crash", "hang")

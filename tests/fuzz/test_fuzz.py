@@ -62,4 +62,4 @@ def test_only_processor_time_or_a_standstill_is_a_hang(monkeypatch) -> None:
     assert over(100, 1.0) == 20
     assert over(300, 0.05) is None  # a busy machine
     assert over(1000, 0.02) == run.MOST * 20
-    assert over(100, 0.0) == 20
+    assert over(300, 0.0) == run.IDLE * 20
