@@ -16,15 +16,17 @@ Framing = Literal["face", "full", "head"]
 FRAMINGS: tuple[Framing, ...] = ("face", "full", "head")
 AUTO = 0
 """`Settings.every` for `--every auto`."""
+MOST_FRAMES = 1_000_000
+"""Maximum number of frames from one that is read, or detected in, to the next."""
 BACKENDS = "curate.face.backends"
 
 
 def parse_every(text: str) -> int:
     """`--every`: a whole number from 1, or auto. Raises UsageError."""
-    if text.isdecimal() and int(text) > 0:
+    if text.isdecimal() and len(text) <= len(str(MOST_FRAMES)) and 0 < int(text) <= MOST_FRAMES:
         return int(text)
     if text != "auto":
-        raise UsageError(f"--every {text}: must be a whole number from 1, or auto")
+        raise UsageError(f"--every {text}: must be a whole number from 1 to {MOST_FRAMES}, or auto")
     return AUTO
 
 
@@ -35,7 +37,8 @@ class Settings:
     every: int = option(1, "Read every Nth frame; auto skips frames in which nothing changes.",
         metavar="N|auto", suggestions=("auto", "1", "5", "10"), parse=parse_every)  # fmt: skip
     """AUTO: see `curate.footage.skip`."""
-    detect_every: int = option(10, "Run the detector every N frames, and whenever a track is lost.", low=1)
+    detect_every: int = option(10, "Run the detector every N frames, and whenever a track is lost.",
+                              low=1, high=MOST_FRAMES)  # fmt: skip
     segment_seconds: float = option(8.0, "Target length of a segment, in seconds.", low=0.1, high=86_400)
     """A segment ends at a key frame."""
     framing: Framing = option("full", "How much of the head a crop shows.", choices=FRAMINGS)

@@ -17,9 +17,9 @@ def selected(r: dict[str, Any]) -> str:
     """Of `select`: how many faces, what they cover, notes and gaps."""
     covered = f"{100 * r['coverage']:.0f} % of the footage covered"
     lines = [f"{r['selected']} of {many(r['eligible'], 'eligible face')} selected, {covered}"]
-    if r["bound"] is not None:
+    if r.get("bound") is not None:  # a dry run has no bound and does not measure what is worth keeping
         lines.append(f"at least {100 * r['bound']:.0f} % of the value of the best possible choice of {r['selected']}")
-    lines.append(worth_keeping(r))
+    lines += [worth_keeping(r)] if "distinct_faces" in r else []
     lines += [f"note: {note}" for note in r["notes"]]
     lines += [str(r["left_out"])] if "left_out" in r else []
     if "target" in r:

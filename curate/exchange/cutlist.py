@@ -31,6 +31,8 @@ def write(
         raise UsageError(f"--out {out}: must end in {', '.join(timeline.FORMATS)}")
     if out.exists() and not force:
         raise UsageError(f"--out {out}: exists; name another file, or overwrite it with --force")
+    if out.exists() and any(Path(c.path).exists() and out.samefile(c.path) for c in faceset.clips):
+        raise UsageError(f"--out {out}: is the footage itself; choose another file")
     if not out.parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {out.parent}")
     wanted = None if target is None else posed(target.table(COLUMNS, kept=True))

@@ -122,7 +122,8 @@ def _take_in(clips: list[Clip], clip: Clip) -> None:
 
 def storable(name: str) -> str:
     """The name as every file system can store it, also those of Windows and of portable disks: not too long either."""
-    name = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", name).encode()[:LONGEST].decode(errors="ignore").strip(". ") or "clip"
+    text = name.encode(errors="replace").decode()  # bytes that are no UTF-8
+    name = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", text).encode()[:LONGEST].decode(errors="ignore").strip(". ") or "clip"
     return f"{name}_" if DEVICE.fullmatch(name) else name
 
 

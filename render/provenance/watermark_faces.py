@@ -64,7 +64,9 @@ def find_in_faces(
             if found := state.read(search.moved(total, edges) for edges in search.places(total)):
                 return found
     except DAMAGED as error:
-        log.info("%s: its faces cannot be searched for a watermark (%s)", path, error)
+        log.debug(
+            "%s: its faces cannot be searched for a watermark (%s)", path, error
+        )  # of what cannot be read, the search of the whole picture has told
     return ()
 
 

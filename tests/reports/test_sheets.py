@@ -79,6 +79,8 @@ def test_a_dry_run_changes_nothing(folder: Path, capsys: pytest.CaptureFixture[s
     found = json.loads(out)
     assert code == 0 and found["selected"] == 5 and (folder / "selection.parquet").read_bytes() == before
     assert "5 faces would be selected; 35 would be left out" in Path(found["left_out"]).read_text()
+    code, out, _ = call(capsys, "select", folder, "--budget", "5", "--dry-run")
+    assert code == 0 and out.startswith("5 of ") and "nothing was changed" in out
     code, _, err = call(capsys, "select", folder, "--dry-run", "--pin", "x")
     assert code == 2 and "--dry-run changes nothing" in err
 

@@ -123,3 +123,14 @@ def test_the_timeline_names_remote_and_relative_footage(faceset, tmp_path, path,
     moved = faceset.changed(clips=tuple(replace(clip, path=path) for clip in faceset.clips))
     cutlist.write(moved, tmp_path / "keep.otio")
     assert f'"target_url": "{address}"' in (tmp_path / "keep.otio").read_text()
+
+
+def test_a_cut_never_replaces_the_footage(faceset, tmp_path) -> None:
+    clip = Path(faceset.clips[0].path)
+    link = tmp_path / "link.mp4"
+    link.hardlink_to(clip)
+    before = clip.read_bytes()
+    for out in (clip, link):
+        with pytest.raises(UsageError, match="is the footage itself"):
+            cutlist.write(faceset, out, force=True)
+    assert clip.read_bytes() == before
