@@ -217,3 +217,9 @@ def test_a_net_that_is_full_leaves_the_rest_out():
     members, cell = net(points, 1.0, 200)
     assert 200 <= len(members) < 400 and (cell == -1).sum() == 1000 - len(members)
     assert net(points[:0], 1.0, 5)[0].size == 0
+
+
+def test_the_spread_of_points_that_are_equally_far_apart_is_their_distance() -> None:
+    for distance in (5.0, 1e9):
+        found = spread(np.array([[0.0, 0.0], [distance, 0.0]], np.float32), 1.0)
+        assert found == pytest.approx(distance, rel=1e-3)
