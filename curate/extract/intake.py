@@ -97,12 +97,22 @@ def _expand(text: str) -> Sequence[Footage | Far]:
 
 def _probe(wanted: Footage | Far) -> Clip:
     if isinstance(wanted, Footage):
+        if not _is_unicode(str(wanted.path)):
+            raise FootageError(f"{wanted.path}: its name is not UTF-8, so no faceset can store it; rename it")
         if wanted.path.is_symlink() and not wanted.path.exists():
             raise FootageError(f"{wanted.path}: is a link to {os.readlink(wanted.path)}, which does not exist")
         return probe(wanted.path, wanted.start, wanted.end)
     clip = replace(probe(remote.fetch(wanted.url), wanted.start, wanted.end), path=wanted.url)
     remote.make_room(clip)
     return clip
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _take_in(clips: list[Clip], clip: Clip) -> None:
@@ -122,8 +132,7 @@ def _take_in(clips: list[Clip], clip: Clip) -> None:
 
 def storable(name: str) -> str:
     """The name as every file system can store it, also those of Windows and of portable disks: not too long either."""
-    text = name.encode(errors="replace").decode()  # bytes that are no UTF-8
-    name = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", text).encode()[:LONGEST].decode(errors="ignore").strip(". ") or "clip"
+    name = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", name).encode()[:LONGEST].decode(errors="ignore").strip(". ") or "clip"
     return f"{name}_" if DEVICE.fullmatch(name) else name
 
 

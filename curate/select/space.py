@@ -235,7 +235,7 @@ def spread(points: NDArray[np.floating], floor: float, faces: NDArray[np.int64] 
     if not far.any():
         return floor
     least, most = float(apart[far].min()), float(apart[far].max())
-    if most - least <= 1e-3 * most:  # all the same, or so large that bins between them cannot be told apart
+    if most - least <= 1e-3 * most:  # equal, or so large that bins between them cannot be told apart
         return max(most, floor)
     count, edges = np.histogram(apart[far], BINS, weights=(weight[:, None] * weight)[far])
     total = np.cumsum(count)

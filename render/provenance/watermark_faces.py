@@ -63,10 +63,8 @@ def find_in_faces(
         for total in sums.values():
             if found := state.read(search.moved(total, edges) for edges in search.places(total)):
                 return found
-    except DAMAGED as error:
-        log.debug(
-            "%s: its faces cannot be searched for a watermark (%s)", path, error
-        )  # of what cannot be read, the search of the whole picture has told
+    except DAMAGED as error:  # the search of the whole picture has reported what cannot be read
+        log.debug("%s: its faces cannot be searched for a watermark (%s)", path, error)
     return ()
 
 

@@ -488,7 +488,18 @@ def test_names_of_clips_differ_where_file_systems_ignore_case(name: str, taken: 
 @pytest.mark.parametrize(
     ("name", "stored"),
     [('Scene 4: "take" 2?', "Scene 4_ _take_ 2_"), ("a<b>|c*", "a_b__c_"), ("nul", "nul_"), ("COM1.raw", "COM1.raw_"),
-     ("..", "clip"), ("end. ", "end"), ("console", "console"), ("bad\udcff", "bad_"), ("\u00e9" * 120, "\u00e9" * 75)],
+     ("..", "clip"), ("end. ", "end"), ("console", "console"),  ("\u00e9" * 120, "\u00e9" * 75)],
 )  # fmt: skip
 def test_names_of_clips_can_be_stored_on_every_file_system(name: str, stored: str) -> None:
     assert storable(name) == stored
+
+
+def test_footage_whose_name_is_not_unicode_is_refused_and_the_rest_is_used(
+    tmp_path, write_video, numbered_frames
+) -> None:
+    good = write_video(tmp_path / "good.mp4", numbered_frames(5))
+    bad = tmp_path / "bad\udcff.mp4"
+    bad.write_bytes(good.read_bytes())
+    clips, failures, _ = probe_all([str(bad), str(good)], None)
+    assert [clip.name for clip in clips] == ["good"]
+    assert len(failures) == 1 and "not UTF-8" in str(failures[0].reason)

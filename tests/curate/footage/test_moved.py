@@ -1,4 +1,4 @@
-"""One shot, moved, is told from another shot."""
+"""One shot, moved, is distinguished from another shot."""
 
 import cv2
 import numpy as np
