@@ -22,6 +22,16 @@ def have(number: int) -> str:
     return "has" if number == 1 else "have"
 
 
+def same_text(one: str, other: str) -> bool:
+    """Whether two texts look the same: macOS writes an accent as a character of its own (NFD), others do not (NFC)."""
+    return one == other or unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+
+
+def is_text(text: str) -> bool:
+    """Whether an argument or a file's name is UTF-8; other bytes are surrogates in Python, and cannot be written."""
+    return not any(0xD800 <= ord(c) <= 0xDFFF for c in text)
+
+
 def quoted(path: Path | str) -> str:
     """A path as part of a command that can be copied: quoted where a shell would not take it as one word."""
     text = str(path)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 import typer.main
 
-from curate.errors import FacesetError
+from curate.errors import FacesetError, UsageError
+from curate.words import is_text
 from faceset import console
 from faceset.verbs import (
     app as app_verb,
@@ -103,10 +104,23 @@ for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 
 
+def check_arguments(words: Sequence[str]) -> None:
+    """Raise UsageError for an empty argument, which a path would take for the current folder, and for the value of an
+    option that is not UTF-8, in which manifests and records are written."""
+    for before, word in zip(("", *words), words, strict=False):
+        flag, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)
+        if not value and (equals or not word):
+            name = flag if flag.startswith("-") else "an argument"
+            raise UsageError(f"{name}: is empty; give a value, or leave it out")
+        if flag.startswith("-") and not is_text(value):
+            raise UsageError(f"{flag} {value}: is not UTF-8 text; choose another name")
+
+
 def main() -> None:
     """Run the command line; user errors are one line on stderr, and with --json {error, exit} on stdout."""
     sys.excepthook = console.bug
     try:
+        check_arguments(sys.argv[1:])
         command = typer.main.get_command(app)  # app(...) would set its own excepthook
         code = command(sys.argv[1:] or ["--help"], prog_name="faceset", standalone_mode=False)
     except FacesetError as error:

@@ -31,6 +31,7 @@ def faceset_at(context: typer.Context, value: Any) -> Any:
     """Facesets at URLs as folders on this machine, which are uploaded when the verb ends."""
     if isinstance(value, list):
         return [faceset_at(context, one) for one in value]
+    value = on_disk(value)
     if ":/" not in str(value) or context.resilient_parsing:
         return value
     from curate.dataset.mirror import mirrored
@@ -38,8 +39,15 @@ def faceset_at(context: typer.Context, value: Any) -> Any:
     return context.with_resource(mirrored(value))
 
 
+def on_disk(value: Path) -> Path:
+    """`file:///data/set` as the folder /data/set; anything else as it is."""
+    text = str(value)
+    return Path("/" + text.removeprefix("file:").lstrip("/")) if text.startswith("file:/") else value
+
+
 def local_only(value: Path) -> Path:
     """Output that must be on this machine; raises UsageError for a URL."""
+    value = on_disk(value)
     if ":/" in str(value):
         from curate.dataset.mirror import url_of
 

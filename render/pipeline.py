@@ -288,7 +288,9 @@ def _begun(
     for pictures in filter(None, (options.frames, options.masks)):
         sequence.check(pictures, free=not options.force)
     workdir.clear(folder)
-    hashes = [network.keep(run.path, plan.folder_of(folder, number)) for number, run in enumerate(runs)]
+    hashes = [
+        network.keep(run.path, plan.folder_of(folder, number), run.weights_sha256) for number, run in enumerate(runs)
+    ]
     others = tuple(replace(cast, weights_sha256=own) for cast, own in zip(wanted.others, hashes[1:], strict=True))
     wanted = replace(wanted, weights_sha256=hashes[0], others=others)
     faces = _located(wanted, runs, options.workers, progress)

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from curate.errors import UsageError
 from curate.safe_io import DAMAGED
+from train.run import is_run
 
 LOCK, HOLDER = ".training.lock", ".training.json"
 """Files in the run's folder: the lock, and which process has it."""
@@ -45,9 +46,9 @@ def held(out: Path) -> Iterator[None]:
     finally:
         (out / HOLDER).unlink(missing_ok=True)
         lock.release()
-        if out.is_dir() and not any(path.name != LOCK for path in out.iterdir()):
+        if out.is_dir() and not is_run(out):  # it was refused, or ended before it began
             (out / LOCK).unlink(missing_ok=True)
-            if is_new:
+            if is_new and not any(out.iterdir()):
                 out.rmdir()
 
 

@@ -34,7 +34,7 @@ from train.processes import from_main, together
 from train.room import choose
 from train.run import Run, SideInfo, describe, is_run, open_run
 from train.split import Split
-from train.start import after_restart, launch, load_weights, prepare, resumed, with_batch_of
+from train.start import after_restart, launch, load_weights, places, prepare, resumed, with_batch_of
 from train.state import Training, make_accelerator, setup
 
 LEAST = 2
@@ -77,7 +77,7 @@ def pretrain(
         if not config.batch:
             choose(training)
         resumed_from = load_weights(training, out if resume else None, None)
-        run = resumed(_run_of(out, training, facesets, subjects, counts), old, training)
+        run = resumed(_run_of(out, training, facesets, subjects, counts, cache), old, training)
         if accelerator.is_main_process:
             run.save()
         evaluations = evaluations_of(training, out) if accelerator.is_main_process else None
@@ -87,9 +87,14 @@ def pretrain(
 
 
 def _run_of(
-    out: Path, training: Training, facesets: Sequence[Faceset], subjects: Sequence[Subject], counts: Sequence[int]
+    out: Path,
+    training: Training,
+    facesets: Sequence[Faceset],
+    subjects: Sequence[Subject],
+    counts: Sequence[int],
+    cache: Path | None,
 ) -> Run:
-    """The record of a prior at its start."""
+    """The record of a prior at its start; every process has to call it."""
     config, side, everyone = training.config, training.sides[SIDES[0]], _everyone(subjects)
     people = tuple(describe(*each) for each in zip(facesets, subjects, counts, strict=True))
     whole = SideInfo(everyone, (), "", (), sum(counts))
@@ -97,7 +102,7 @@ def _run_of(
     return Run(
         out, config, config.size, facesets[0].settings.framing, whole, whole, training.step,
         parameter_counts(training.model)["all"], held_out=dict.fromkeys(SIDES, held), drive=side.drive,
-        outlines=side.outlines, people=people, launch=launch(),
+        outlines=side.outlines, people=people, caches=places(cache), launch=launch(),
     )  # fmt: skip
 
 

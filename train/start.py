@@ -310,12 +310,12 @@ def describe_run(
         guard={name: sides[name].split.guard for name in SIDES},
         drive=sides["source"].drive,
         outlines=sides["source"].outlines,
-        caches=_places(cache),
+        caches=places(cache),
         launch=launch(),
     )
 
 
-def _places(cache: Path | None) -> tuple[tuple[str, str], ...]:
+def places(cache: Path | None) -> tuple[tuple[str, str], ...]:
     """The cache folder on every machine of this training; `faceset forget` finds it there."""
     if cache is None:
         return ()

@@ -221,7 +221,8 @@ def is_faceset(folder: Path) -> bool:
 def check_new(folder: Path) -> None:
     """Raise UsageError if `folder` holds something that is not a faceset."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--out {folder}: exists and is not a faceset; name another folder")
+        what = "is a faceset already" if (folder / MANIFEST).is_file() else "exists and is not a faceset"
+        raise UsageError(f"--out {folder}: {what}; name another folder")
 
 
 def create(folder: Path, subject: Subject | None, settings: Settings) -> Faceset:

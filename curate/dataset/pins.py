@@ -14,6 +14,7 @@ from curate.errors import UsageError, WorkError
 from curate.footage.paths import parse_footage
 from curate.runtime.files import atomic
 from curate.safe_io import one_line
+from curate.words import same_text
 
 FILE = "pins.json"
 GROUP = frozenset(":@")
@@ -82,7 +83,7 @@ def _faces(faceset: Faceset, table: pd.DataFrame, flag: str, text: str) -> list[
 
     Only kept faces are pinned. Raises UsageError where there is none.
     """
-    rows = table[_meant(table, flag, text)]
+    rows = table[meant(table, flag, text)]
     if flag == "--pin":
         rows = rows[rows["kept"]]
     if rows.empty:
@@ -92,20 +93,26 @@ def _faces(faceset: Faceset, table: pd.DataFrame, flag: str, text: str) -> list[
     return sorted(rows["face_id"])
 
 
-def _meant(table: pd.DataFrame, flag: str, text: str) -> pd.Series:
+def meant(table: pd.DataFrame, flag: str, text: str) -> pd.Series:
+    """Which rows `clip:NAME`, `track:17`, `shot:NAME:3` or `NAME@00:10-00:20` stands for. Raises UsageError."""
     kind, _, value = text.partition(":")
     if kind == "clip":
-        return table["clip"] == value
+        return _of_clip(table, value)
     if kind == "track" and value.isdecimal():
         return table["track"] == int(value)
     name, _, number = value.rpartition(":")
     if kind == "shot" and number.isdecimal():
-        return (table["clip"] == name) & (table["shot"] == int(number))
+        return _of_clip(table, name) & (table["shot"] == int(number))
     span = parse_footage(text)
     if span.start is None and span.end is None:
         raise UsageError(f"{flag} {text}: give a face id, clip:NAME, track:N, shot:NAME:N or NAME@00:10-00:20")
     inside = table["time"].between(span.start or 0.0, float("inf") if span.end is None else span.end, inclusive="left")
-    return (table["clip"] == str(span.path)) & inside
+    return _of_clip(table, str(span.path)) & inside
+
+
+def _of_clip(table: pd.DataFrame, name: str) -> pd.Series:
+    """The rows of a clip, however its accents are written."""
+    return table["clip"].isin([known for known in table["clip"].unique() if same_text(known, name)])
 
 
 def write_pins(faceset: Faceset, pins: Pins) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,14 @@ import pandas as pd
 from curate.dataset.faceset import Faceset
 from curate.errors import UsageError
 from curate.exchange import timeline
-from curate.exchange.trimming import write_mp4
+from curate.exchange.trimming import check_footage, write_mp4
 from curate.select.keep import windows
 from curate.select.outcome import COLUMNS
 from curate.select.persist import last_options
 from curate.select.space import posed
 from curate.types import Progress, no_progress
+
+log = logging.getLogger(__name__)
 
 
 def write(
@@ -41,8 +45,10 @@ def write(
     cuts = timeline.cuts_of(faceset, found, _beginnings(table, faceset))
     name = f"{faceset.subject.name if faceset.subject else faceset.folder.name}: worth keeping"
     if out.suffix.lower() == ".mp4":
+        check_footage(cuts)
         write_mp4(out, cuts, progress)
     else:
+        _warn_of_changed(cuts)
         (timeline.write_otio if out.suffix.lower() == ".otio" else timeline.write_edl)(out, cuts, name)
     return {
         "out": str(out),
@@ -50,6 +56,14 @@ def write(
         "keep_minutes": round(sum(c.seconds for c in cuts) / 60, 4),
         "minutes": round(sum(c.seconds for c in faceset.clips if c.fps > 0) / 60, 4),
     }
+
+
+def _warn_of_changed(cuts: Sequence[timeline.Cut]) -> None:
+    """Warn of footage whose size is not the one that the faceset knows: the cuts may not fit it."""
+    for clip in {cut.clip.path: cut.clip for cut in cuts}.values():
+        path = Path(clip.path)
+        if path.is_file() and clip.size and path.stat().st_size != clip.size:
+            log.warning("%s: is another file than the one that the faceset knows; the cuts may not fit it", path)
 
 
 def _beginnings(table: pd.DataFrame, faceset: Faceset) -> dict[str, float]:

@@ -111,7 +111,7 @@ def _check_call(out: Path, program: str, pack: bool, size: int | None, frame_nam
             raise UsageError(f"{flag}: has no effect with --format {program}, which copies the crops as they are")
     if size is not None and not 64 <= size <= 4096:
         raise UsageError(f"--size {size}: must be 64 to 4096 pixels")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise UsageError(f"--out {out}: already exists; name a new folder")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from curate.errors import FootageError, WorkError
 from curate.exchange.timeline import Cut
+from curate.footage.source import verified
 from curate.runtime.files import atomic
 from curate.types import Progress, no_progress
 
@@ -17,17 +18,22 @@ QUALITY = 16
 SOUND = 48_000
 
 
+def check_footage(cuts: Sequence[Cut]) -> None:
+    """Raise FootageError where a clip of the cuts is gone, or is another file than the faceset knows."""
+    for clip in {cut.clip.path: cut.clip for cut in cuts}.values():
+        if not Path(clip.path).is_file():
+            raise FootageError(f"{clip.path}: the footage is not there; put it back, or write .otio or .edl")
+        verified(clip)
+
+
 def write_mp4(out: Path, cuts: Sequence[Cut], progress: Progress = no_progress) -> None:
     """One video of the cuts, in size and frame rate of the first clip; silence where a clip has no sound.
 
-    Raises FootageError where a clip is gone or cannot be decoded.
+    Raises WorkError where a clip cannot be decoded.
     """
     import imageio_ffmpeg
 
     ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
-    for path in sorted({cut.clip.path for cut in cuts}):
-        if not Path(path).is_file():
-            raise FootageError(f"{path}: the footage is not there; put it back, or write .otio or .edl")
     sound = any(cut.clip.audio for cut in cuts)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".cut-") as folder:
         pieces = []
@@ -65,4 +71,4 @@ def _run(command: Sequence[str], what: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise WorkError(f"{what}: ffmpeg could not cut it ({said}): check the file with faceset doctor")
+        raise WorkError(f"{what}: ffmpeg could not cut it ({said}): the file may be damaged")

@@ -34,15 +34,16 @@ def elect(faceset: Faceset, centres: NDArray[np.float64], tracks: Sequence[Seque
     if faceset.references:
         return Anchor("reference", faceset.references, name)
     for chosen in faceset.persons:
-        _check_person(chosen, len(centres))
+        _check_person(chosen, len(centres), "--person")
     people = faceset.persons or (0,)
     longest = _longest((t.frames, t.face) for p in people for t in tracks[p])
     return Anchor("person" if faceset.persons else "majority", _looks(centres[p] for p in people), name, longest)
 
 
-def _check_person(person: int, count: int) -> None:
+def _check_person(person: int, count: int, flag: str) -> None:
     if not 0 <= person < count:
-        raise UsageError(f"--person {person}: the footage shows people 0 to {count - 1}")
+        shown = f"people 0 to {count - 1}" if count > 1 else "one person, 0" if count else "nobody"
+        raise UsageError(f"{flag} {person}: the footage shows {shown}")
 
 
 def _longest(tracks: Iterable[tuple[int, str]]) -> tuple[str, ...]:
@@ -58,7 +59,7 @@ def named(faceset: Faceset, persons: Sequence[int]) -> Anchor:
     """The anchor of these people of the faceset's table, a look each. Raises UsageError for one that is not there."""
     table = faceset.table(COLUMNS)
     for person in persons:
-        _check_person(person, int(table["person"].max()) + 1 if len(table) else 0)
+        _check_person(person, int(table["person"].max()) + 1 if len(table) else 0, "--person")
     some = [table[table["person"] == person] for person in persons]
     return _from_rows("person", some, faceset.settings.identifier)
 
@@ -69,7 +70,7 @@ def parted(faceset: Faceset, person: int) -> tuple[float, Anchor]:
     Both halves have at least SHARE of its frames. Raises UsageError where it does not come apart.
     """
     table = faceset.table(COLUMNS)
-    _check_person(person, int(table["person"].max()) + 1 if len(table) else 0)
+    _check_person(person, int(table["person"].max()) + 1 if len(table) else 0, "--split")
     rows = table[table["person"] == person].dropna(subset=["identity"])
     tracks = rows.groupby("track", sort=True)
     vectors, frames = np.stack(tracks["identity"].first().to_list()), tracks["stands_for"].sum().to_numpy(np.float64)

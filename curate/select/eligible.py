@@ -45,7 +45,8 @@ def eligible_rows(
         passed &= there
     dropped = ", ".join(f"{reason}: {count}" for reason, count in failed.items() if count)
     if not passed.any():
-        raise NoneEligibleError(f"none of {many(len(kept), 'kept face')} is eligible ({dropped}): lower the floors")
+        way = "free some with faceset select DIR --free clip:NAME" if bool(banned.all()) else "lower the floors"
+        raise NoneEligibleError(f"none of {many(len(kept), 'kept face')} is eligible ({dropped}): {way}")
     if dropped:
         out = int((~passed).sum())
         notes.append(f"{out} of {many(len(kept), 'kept face')} {are(out)} not eligible ({dropped})")

@@ -41,6 +41,9 @@ def merge(first: Path, second: Path, out: Path, workers: int = 1, progress: Prog
     subjects = tuple(consent.require(f.subject, str(f.folder)) for f in facesets)
     _check(facesets, subjects)
     check_new(out)
+    for faceset in facesets:
+        if out.resolve().is_relative_to(faceset.folder.resolve()):
+            raise UsageError(f"--out {out}: is inside {faceset.folder}; name a folder of its own")
     made = create(out, subjects[0], facesets[0].settings)
     try:
         with lock(made), _undamaged():

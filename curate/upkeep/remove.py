@@ -18,6 +18,7 @@ from curate.errors import FacesetError, UsageError
 from curate.extract.table import build
 from curate.types import Clip, Progress, no_progress
 from curate.upkeep.forget import remove, weigh
+from curate.words import same_text
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def _named(faceset: Faceset, text: str) -> Clip:
     """The clip of this name or path."""
     place = str(Path(text).resolve())
     for clip in faceset.clips:
-        if text in (clip.name, clip.path) or place == clip.path:
+        if same_text(text, clip.name) or same_text(place, clip.path):
             return clip
     names = ", ".join(clip.name for clip in faceset.clips)
     raise UsageError(f"{text}: is no clip of {faceset.folder}, which has {names}")

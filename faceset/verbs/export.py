@@ -40,6 +40,8 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Export the selected faces, or a run's network as .dfm, for another program, with their basis."""
+    if program not in FORMATS:
+        raise UsageError(f"--format {program}: must be one of {', '.join(FORMATS)}")
     if program == "dfm":
         from render.dfm import export_dfm
 

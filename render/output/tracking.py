@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class Head:
 
 def check(folder: Path, force: bool) -> None:
     """Raises UsageError if the folder has such files already, unless `force`."""
-    if folder.exists() and not folder.is_dir():
+    if os.path.lexists(folder) and not folder.is_dir():
         raise UsageError(f"--tracking {folder}: is a file; choose a folder")
     there = [name for name in NAMES if (folder / name).exists()]
     if there and not force:

@@ -168,6 +168,7 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     def open_run(path: Path) -> SimpleNamespace:
         return SimpleNamespace(
+            weights_sha256="",
             path=path,
             size=made.network.size,
             framing="full",

@@ -18,7 +18,7 @@ import pytest
 from curate.errors import ConsentError, FootageError, UsageError, WorkError
 from curate.footage import video
 from curate.types import Subject, no_progress
-from render import part, pipeline, plan
+from render import network, part, pipeline, plan
 from render.compositing.compose import compose
 from render.compositing.settings import MaskSettings, RenderSettings
 from render.compositing.swap import places, swap_frames
@@ -305,3 +305,10 @@ def test_pictures_of_frames_and_masks_and_a_still(clip, stub, tmp_path):
     assert np.abs(still.astype(int) - picture[..., :3]).mean() < 4, "but for the watermark, the frame of the video"
     with pytest.raises(UsageError, match=r"\.png"):
         pipeline.still(stub.path, clip, "0", tmp_path / "still.jpg")
+
+
+def test_damaged_weights_are_named_before_anything_is_rendered(stub, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    with pytest.raises(WorkError, match=r"run/model\.safetensors is damaged"):
+        network.keep(stub.path, tmp_path / "work", "00" * 32)
+    assert not list((tmp_path / "work").iterdir())

@@ -46,11 +46,13 @@ def test_a_second_training_is_refused_until_the_first_has_died(
 def test_the_lock_leaves_a_folder_as_it_was(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.mkdir()
+    (kept / "mine").touch()
     for folder in (kept, tmp_path / "new"):
         with pytest.raises(ZeroDivisionError), held(folder):
             assert (folder / HOLDER).is_file()
             raise ZeroDivisionError
-    assert [path.name for path in tmp_path.iterdir()] == ["kept"] and not list(kept.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert [path.name for path in kept.iterdir()] == ["mine"]
 
 
 def test_a_folder_that_cannot_be_made_is_left_to_its_user(tmp_path: Path) -> None:

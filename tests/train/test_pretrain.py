@@ -14,7 +14,7 @@ from curate.errors import ConsentError, UsageError
 from curate.types import Subject
 from train.config import TrainConfig
 from train.fit import train
-from train.forget import forget_in_run, run_of
+from train.forget import caches_of, forget_in_run, run_of
 from train.model import Df
 from train.pretrain import pretrain
 from train.run import load_swapper, open_run
@@ -75,6 +75,7 @@ def test_wrong_calls(people: list[Path], make_faceset: Make, config: TrainConfig
 def test_a_prior_is_forgotten_with_any_of_its_people(people: list[Path], config: TrainConfig, tmp_path: Path) -> None:
     pretrain(replace(config, steps=1), people, tmp_path / "prior")
     assert run_of(tmp_path / "prior", "Z") is None and run_of(tmp_path / "prior", "B") is not None
+    assert caches_of(tmp_path / "prior") == ([], {}), "a new prior knows its caches"
     forget_in_run(tmp_path / "prior", "B")
     text = (tmp_path / "prior/run.json").read_text()
     assert forgotten_name("B") in text and '"B"' not in text and "A, B, C" not in text

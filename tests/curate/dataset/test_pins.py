@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from curate.dataset.faceset import Faceset, create
-from curate.dataset.pins import Pins, change_pins, read_pins, write_pins
+from curate.dataset.pins import Pins, change_pins, meant, read_pins, write_pins
 from curate.errors import UsageError, WorkError
 from curate.settings import Settings
 from curate.types import Subject
@@ -52,6 +52,15 @@ def test_a_damaged_file_is_told(faceset: Faceset, text: str) -> None:
     (faceset.folder / "pins.json").write_text(text)
     with pytest.raises(WorkError, match=r"pins.json is damaged"):
         read_pins(faceset)
+
+
+def test_a_clip_is_found_however_its_accents_are_written() -> None:
+    import pandas as pd
+
+    table = pd.DataFrame({"clip": ["Andre\u0301", "Andre"], "time": [1.0, 1.0]})  # as macOS writes André
+    assert (
+        list(meant(table, "--pin", "clip:Andr\u00e9")) == list(meant(table, "--pin", "Andr\u00e9@0-2")) == [True, False]
+    )
 
 
 @pytest.fixture

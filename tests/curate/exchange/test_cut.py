@@ -100,6 +100,14 @@ def test_wrong_calls_lose_nothing(faceset, tmp_path) -> None:
     cutlist.write(faceset, there, force=True)
     assert there.read_text() != "mine"
     away = Path(faceset.clips[0].path)
+    whole = away.read_bytes()
+    away.write_bytes(whole[:-9] + b"different")
+    try:
+        with pytest.raises(FootageError, match=r"a\.mp4: is another file than the one that the faceset knows"):
+            cutlist.write(faceset, tmp_path / "changed.mp4")
+    finally:
+        away.write_bytes(whole)
+    assert not (tmp_path / "changed.mp4").exists()
     away.rename(away.with_suffix(".away"))
     try:
         with pytest.raises(FootageError, match=r"a\.mp4: the footage is not there"):

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from curate.dataset.faceset import Faceset, open_faceset
-from curate.dataset.pins import change_pins
+from curate.dataset.pins import change_pins, read_pins
 from curate.dataset.selection_file import LAST, void
 from curate.select.options import Floors, SelectionOptions, Weights
 from curate.select.persist import last_options, options_from
 from curate.select.selection import select_faceset
 from faceset import choosing
+from tests.command import call
 from tests.curate.select.test_outcome import made
 
 NOTHING: dict[type, dict[str, object]] = {SelectionOptions: {}, Floors: {}, Weights: {}}
@@ -76,3 +77,11 @@ def test_options_of_other_versions_and_a_target_that_is_gone(faceset, tmp_path) 
     target.folder.rename(tmp_path / "elsewhere")
     last = last_options(faceset)
     assert last.target is None and last.options.cover is None and last.options.budget == "10"
+
+
+def test_bans_of_all_faces_are_refused_and_not_kept(faceset, capsys) -> None:
+    faces = list(faceset.table(["face_id"])["face_id"])
+    before = change_pins(faceset, ban=faces[:1])
+    code, _, error = call(capsys, "select", faceset.folder, *(word for face in faces for word in ("--ban", face)))
+    assert code == 1 and "--free" in error
+    assert read_pins(faceset) == before

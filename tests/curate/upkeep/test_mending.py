@@ -67,6 +67,11 @@ def test_what_cannot_be_merged_is_refused(halves, head_clips, tmp_path) -> None:
         assert not (tmp_path / "c").exists()
     with pytest.raises(UsageError, match="exists and is not a faceset"):
         merge(first, second, tmp_path)
+    with pytest.raises(UsageError, match="is a faceset already"):
+        merge(first, second, first)
+    with pytest.raises(UsageError, match=f"is inside {second}"):
+        merge(first, second, second / "c")
+    assert not (second / "c").exists()
     wider = made(tmp_path / "wider", f"{head_clips['target']}@0.5-1.0")
     with pytest.raises(UsageError, match="overlaps one of"):
         merge(first, wider, tmp_path / "c")
