@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -47,4 +49,7 @@ class Drawing:
 
 
 if __name__ == "__main__":
+    parent = os.getppid()
     np.save(sys.argv[2], map2d(np.load(sys.argv[1], allow_pickle=False), int(sys.argv[3])))
+    if os.getppid() != parent:  # it was killed and removes nothing
+        shutil.rmtree(Path(sys.argv[2]).parent, ignore_errors=True)

@@ -9,12 +9,13 @@ import argparse
 import os
 from typing import Any
 
-from curate.app import correcting, guard, panels
+from curate.app import correcting, guard, panels, stopping
 
 
 def serve(port: int, address: str) -> None:
     """Run FiftyOne's server until the process ends."""
     rules = guard.from_json(os.environ.pop(guard.VARIABLE))
+    stopping.end_with(int(os.environ.pop(stopping.APP)))
     import fiftyone.server.main as server
 
     server.app = guarded(server.app, rules)

@@ -65,7 +65,11 @@ def protect(rules: guard.Rules) -> None:
         @property
         def env(self) -> dict[str, str]:
             paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-            here = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), guard.VARIABLE: rules.to_json()}
+            here = {
+                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+                guard.VARIABLE: rules.to_json(),
+                stopping.APP: str(os.getpid()),
+            }
             return {**super().env, **here}
 
         def _wait_for_child_port(self, port: int | None = None, timeout: float = PATIENCE) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -14,6 +15,8 @@ import psutil
 
 AGAIN = 1.0
 """Seconds after which a Ctrl-C that did not end the block is raised once more."""
+APP = "FACESET_APP"
+"""Environment variable of the server: the process that shows the App."""
 PATIENCE, KILLED = 2.0, 0.5
 """Seconds in which a service ends by itself, and after it was killed."""
 
@@ -55,6 +58,20 @@ def heard() -> Iterator[None]:
 def own_group(arguments: Any, **options: Any) -> psutil.Popen:
     """A process that the terminal's Ctrl-C does not reach from its first moment: its parent ends it."""
     return psutil.Popen(arguments, **options, **({"process_group": 0} if os.name == "posix" else {}))
+
+
+def end_with(app: int, every: float = AGAIN) -> None:
+    """End this process when the process `app` has ended, however it ended: killed, it can end nobody."""
+    with suppress(psutil.Error):
+        process = psutil.Process(app)
+
+        def watch() -> None:
+            with suppress(psutil.Error):
+                while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:  # a reused number is another
+                    time.sleep(every)
+            os._exit(0)
+
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def end(process: psutil.Popen | None, patience: float = PATIENCE) -> None:

@@ -55,6 +55,19 @@ def test_a_background_job_goes_on_ignoring_ctrl_c() -> None:
 
 
 @posix
+def test_a_server_ends_with_the_app_that_was_killed() -> None:
+    code = (
+        "import sys, time; from curate.app.stopping import end_with; end_with(int(sys.argv[1]), 0.1); time.sleep(300)"
+    )
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) as app:
+        server = subprocess.Popen([sys.executable, "-c", code, str(app.pid)])
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.wait(1.5)
+        app.kill()
+    assert server.wait(30) == 0
+
+
+@posix
 def test_a_service_that_does_not_end_is_killed_with_its_children(tmp_path: Path) -> None:
     program = tmp_path / "stubborn.py"
     program.write_text(
