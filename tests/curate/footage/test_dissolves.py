@@ -75,6 +75,16 @@ def test_what_is_no_dissolve() -> None:
         assert not blended(traces(film)).any()
 
 
+@pytest.mark.parametrize(("softness", "step"), [(4, 0.6), (8, 1.2), (16, 2.5)])
+def test_a_slow_pan_over_soft_shapes_is_no_dissolve(softness: int, step: float) -> None:
+    noise = np.random.default_rng(softness).normal(0, 1, (72, 400)).astype(np.float32)
+    soft = cv2.GaussianBlur(noise, (0, 0), softness)
+    wide = np.clip(128 + 45 * soft / soft.std(), 0, 255)
+    moves = (np.array([[1, 0, -step * i], [0, 1, 0]], np.float64) for i in range(90))
+    pan = np.stack([cv2.warpAffine(wide, move, (128, 72)) for move in moves])
+    assert not blended(traces(pan)).any()
+
+
 def test_traces_are_kept_in_few_bytes() -> None:
     some = traces(scene(6))
     assert (unpacked(packed(some), len(some)) == some).all() and len(packed(some)) < some.nbytes / 2
