@@ -221,7 +221,7 @@ def planned(r: dict[str, Any]) -> str:
     for p in r["steps"]:
         takes = f"{_time(p['seconds'])}, {size_of(p['size'])}" if p["due"] else ""
         rough = "" if p["measured"] or not p["due"] else ", estimated from another machine"
-        lines.append(f"{'due' if p['due'] else 'done':5}{p['words']:<48}{takes:<22}{p['why']}{rough}".rstrip())
+        lines.append(f"{'due' if p['due'] else 'done':5}{p['words']:<46}  {takes:<20}  {p['why']}{rough}".rstrip())
     cost = "" if r["cost"] is None else f", cost {r['cost']:.2f}"
     lines.append(
         f"{many(r['due'], 'step')}, about {_time(r['seconds'])}{cost}, at most {size_of(r['bytes'])} of disk space"

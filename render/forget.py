@@ -24,10 +24,12 @@ from curate.upkeep.forget import (
 from render import plan
 from render.provenance import registry
 from render.workdir import folder_of
-from train.forget import caches_of, forget_cache, forget_in_run, prior_of, run_of
+from train import decoded
+from train.forget import BEGUN, begun_of, caches_of, forget_cache, forget_in_run, prior_of, run_of
 from train.run import is_run
 
 INTERRUPTED = "interrupted render"
+RENDER = "a render with this face; its pages, .c2pa and pictures (--frames, --masks) are left as well"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def forget(subject: str, places: Sequence[Path], yes: bool) -> Forgotten:
     """
     subject = check_name(subject)
     for place in places:
-        if url_of(place) is None and not is_faceset(place) and not is_run(place):
+        if url_of(place) is None and not is_faceset(place) and not is_run(place) and decoded.read(place) is None:
             raise UsageError(f"{place}: is neither a faceset nor a run; nothing was removed")
     found = _Found()
     for place in places:
@@ -75,7 +77,7 @@ def forget(subject: str, places: Sequence[Path], yes: bool) -> Forgotten:
     found.left |= dict.fromkeys(known_to_app(subject, ours), "a faceset of this subject that was not named")
     datasets = datasets_of(subject, ours)
     entries = registry.of_subject(subject)
-    found.left |= {entry.out: "a render with this face" for entry in entries if Path(entry.out).exists()}
+    found.left |= {entry.out: RENDER for entry in entries if Path(entry.out).exists()}
     found.pieces += _interrupted(entries)
     if yes:
         for dataset in datasets:
@@ -104,6 +106,11 @@ def _look(place: Path, subject: str, found: _Found) -> None:
         found.facesets.append(faceset)
         found.urls.append(url)
         found.left[url] = copies.ELSEWHERE
+        return
+    if not is_faceset(place) and not is_run(place):
+        pieces = begun_of(place, subject)
+        found.pieces += pieces
+        found.left |= {} if pieces else {str(place): "another subject's"}
         return
     piece = faceset_of(place, subject) if is_faceset(place) else run_of(place, subject)
     if piece is None:
@@ -143,6 +150,8 @@ def _remove(subject: str, found: _Found) -> None:
             remove([Path(piece.where)])
         elif piece.kind == "cache":
             forget_cache(Path(piece.where))
+        elif piece.kind == BEGUN:
+            decoded.forget(Path(piece.where))
     for url in found.urls:
         copies.remove_at(url)
     for folder in found.folders:

@@ -57,12 +57,12 @@ log = logging.getLogger(__name__)
 
 @part.networks_let_go()
 def render(
-    run: Path,
-    footage: Path,
-    out: Path,
+    run: Path | str,
+    footage: Path | str,
+    out: Path | str,
     options: RenderOptions | None = None,
     progress: Progress = no_progress,
-    also: Sequence[Path] = (),
+    also: Sequence[Path | str] = (),
 ) -> RenderSummary:
     """Write `out` (.mp4, .m4v or .mov): the footage with the target's face swapped for the source's.
 
@@ -72,9 +72,9 @@ def render(
     render. Raises ConsentError without a subject or basis, UsageError for options, WorkError for footage and machine.
     """
     began = time.monotonic()
-    options = _resolved(options)
+    options, footage, out = _resolved(options), Path(footage), Path(out)
     _check_call(out, footage, options)
-    runs = _runs([run, *also], options)
+    runs = _runs([Path(each) for each in (run, *also)], options)
     clip, footage_format, coding = _opened(footage, options)
     check_coding(coding, out)
     key = keys.signing_key(options.key, options.cert)

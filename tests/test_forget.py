@@ -19,6 +19,8 @@ from render.forget import forget
 from render.provenance import registry
 from render.workdir import folder_of
 from tests import command
+from train import decoded
+from train.forget import BEGUN
 from train.run import open_run
 
 
@@ -194,20 +196,65 @@ def test_decoded_faces_in_other_cache_folders_go(place, tmp_path_factory):
 
     cache, own = tmp_path_factory.mktemp("fast"), place / "run" / "cache"
     own.mkdir(exist_ok=True)
-    for name in ("source.u8", "source.json", "target.u8", "target.json", ".source.u8.x1"):
+    for name in ("source.u8", "target.u8", ".source.u8.x1", "people-0.u8", "pool.u8"):
         (cache / name).write_bytes(b"face")
+    for name in ("source.json", "target.json"):
+        (cache / name).write_text('{"digest": "", "ids": []}')
     (cache / "notes.txt").write_text("mine")
     (place / "run" / ".model.safetensors.k2").write_bytes(b"half written")
     here = socket.gethostname()
     replace(open_run(place / "run"), caches=((here, str(cache)), ("gpu-2", "/fast/gone"), (here, "/gone"))).save()
     told = forget("Ann", [place / "run"], False)
-    assert [(p.kind, p.where, p.files) for p in told.pieces][1:] == [("cache", str(cache), 5)]
+    assert [(p.kind, p.where, p.files) for p in told.pieces][1:] == [("cache", str(cache), 7)]
     assert told.left == {"gpu-2:/fast/gone": "decoded faces on another machine: delete this folder there"}
-    assert len(listing(cache)) == 6
+    assert len(listing(cache)) == 8
     forget("Ann", [place / "run"], True)
     assert listing(cache) == {"notes.txt": b"mine"}
     assert {p.name for p in (place / "run").iterdir()} == {"run.json", "log.csv"}
     assert open_run(place / "run").caches == (("gpu-2", "/fast/gone"),)
+
+
+def test_files_that_are_no_cache_stay_whatever_a_run_says(place, tmp_path_factory):
+    import socket
+
+    foreign = tmp_path_factory.mktemp("music")
+    for name in ("source.u8", "source.json"):
+        (foreign / name).write_text("mine")
+    replace(open_run(place / "run"), caches=((socket.gethostname(), str(foreign)),)).save()
+    assert "not decoded faces" in forget("Ann", [place / "run"], False).left[str(foreign)]
+    forget("Ann", [place / "run"], True)
+    assert len(listing(foreign)) == 2
+
+
+def test_what_a_training_left_that_never_began_goes(place, tmp_path_factory):
+    cache, out = tmp_path_factory.mktemp("fast"), place / "stopped"
+    out.mkdir()
+    (cache / "source.u8").write_bytes(b"face")
+    decoded.note(out, ["Ann", "Bob"], cache)
+    told = forget("Ann", [out], False)
+    assert [(p.kind, p.where, p.files) for p in told.pieces] == [("cache", str(cache), 1), (BEGUN, str(out), 1)]
+    assert forget("Cy", [out], True).left[str(out)] == "another subject's" and (cache / "source.u8").exists()
+    forget("Bob", [out], True)
+    assert not out.exists() and not cache.exists()
+    with pytest.raises(UsageError, match="neither a faceset nor a run"):
+        forget("Bob", [place], True)
+
+
+def test_the_pages_of_a_project_go_with_its_facesets(place, seeds: ModuleType, capsys):
+    project = place / "project"
+    seeds.faceset(project / "facesets" / "ann")
+    for name in (".project", "reports/ann-bob"):
+        (project / name).mkdir(parents=True)
+    for name in ("index.html", "reports/ann-bob/coverage.html", "project.toml", "clip.mp4"):
+        (project / name).write_text("Ann")
+    for yes in ((), ("--yes",)):
+        code, out = call(capsys, "forget", "Ann", project, "--json", *yes)
+        found = json.loads(out)
+        assert code == 0 and [p["kind"] for p in found["pieces"]] == ["faceset", "pages of the project"]
+        assert str(project / "project.toml") in found["left"]
+        assert (project / "index.html").exists() == (not yes)
+    assert set(listing(project)) == {"project.toml", "clip.mp4"}
+    assert call(capsys, "forget", "Cy", place / "project", "--yes")[0] == 0
 
 
 def test_a_run_that_does_not_say_where_its_cache_was_is_told(place):

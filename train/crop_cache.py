@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,6 +59,15 @@ def update(
         raise WorkError(f"{store} cannot be written ({error.strerror}): it needs {needed:.0f} MB") from None
 
 
+def check_count(faceset: Faceset, faces: int) -> None:
+    """Raise WorkError for fewer than MIN_FACES faces of a faceset."""
+    if faces < MIN_FACES:
+        raise WorkError(
+            f"{faceset.folder} has {faces} usable faces, but training needs at least {MIN_FACES}: "
+            f"faceset select {quoted(faceset.folder)} --budget 500"
+        )
+
+
 def channels(config: TrainConfig) -> int:
     """Channels of the cached pixels."""
     return CHANNELS + (len(MAPS) if config.drive == "outlines" else 0)
@@ -74,9 +84,23 @@ def open_cache(cache: Path, name: str) -> tuple[tuple[str, ...], NDArray[np.uint
 
 
 def files(cache: Path) -> list[Path]:
-    """Existing files of a cache folder, both sides, with what a killed process left half-written."""
-    names = [f"{side}.{kind}" for side in ("source", "target") for kind in ("u8", "f32", "json")]
+    """Existing files of a cache folder, both sides or all people, with what a killed process left half-written."""
+    sides = ("source", "target", "people-[0-9]*")
+    names = [*(f"{side}.{kind}" for side in sides for kind in ("u8", "f32", "json")), "pool.u8"]
     return [p for name in names for pattern in (name, f".{name}.*") for p in sorted(cache.glob(pattern))]
+
+
+def is_cache(folder: Path) -> bool:
+    """Whether a folder's files are decoded faces, and not another's that bear these names."""
+    return any("digest" in _facts(path) and "ids" in _facts(path) for path in files(folder) if path.suffix == ".json")
+
+
+def _facts(label: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(label.read_text(encoding="utf-8"))
+    except DAMAGED:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _paths(cache: Path, name: str) -> tuple[Path, Path]:
@@ -121,11 +145,7 @@ def _fill(
                 marks.append(found[1])
                 stream.write(found[0].tobytes())
             progress(f"decode {store.stem}", done, len(rows))
-    if len(ids) < MIN_FACES:
-        raise WorkError(
-            f"{faceset.folder} has {len(ids)} usable faces, but training needs at least {MIN_FACES}: "
-            f"faceset select {quoted(faceset.folder)} --budget 500"
-        )
+    check_count(faceset, len(ids))
     with atomic(store.with_suffix(".f32")) as temporary:
         np.stack(marks).tofile(temporary)
     facts = {"digest": digest, "size": shape[0], "channels": shape[2], "points": len(marks[0]), "ids": ids}

@@ -20,7 +20,7 @@ from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import StoppedError, WorkError
 from curate.runtime.files import file_sha256
 from curate.types import Progress, no_progress
-from train import checkpoint
+from train import checkpoint, decoded
 from train.compiling import compile_where_it_pays, go_without
 from train.config import TrainConfig
 from train.evaluations import AT_A_SIGNAL, PATIENCE, Evaluations, is_apart
@@ -94,13 +94,13 @@ class Due:
 
 def train(
     config: TrainConfig,
-    source: Path,
-    target: Path,
-    out: Path,
+    source: Path | str,
+    target: Path | str,
+    out: Path | str,
     resume: bool = False,
     force: bool = False,
-    init: Path | None = None,
-    cache: Path | None = None,
+    init: Path | str | None = None,
+    cache: Path | str | None = None,
     progress: Progress = no_progress,
 ) -> Summary:
     """Train on two facesets into the folder `out`.
@@ -110,7 +110,8 @@ def train(
     the decoded crops. Raises ConsentError if a faceset has no subject or basis, UsageError for a wrong call, WorkError
     if the work fails or a signal stops it (then a checkpoint of that step can be resumed).
     """
-    begun = time.perf_counter()
+    begun, out = time.perf_counter(), Path(out)
+    init, cache = (Path(given) if given else None for given in (init, cache))
     resume, force = after_restart(out, resume, force)
     facesets = {"source": open_faceset(source), "target": open_faceset(target)}
     subjects = {name: consent.require(f.subject, str(f.folder)) for name, f in facesets.items()}
@@ -120,6 +121,8 @@ def train(
     accelerator = make_accelerator(config)
     with together(accelerator), held(out) if accelerator.is_main_process else nullcontext():
         old = prepare(out, config, subjects, resume, force) if accelerator.is_main_process else None
+        if accelerator.is_main_process and not is_run(out):
+            decoded.note(out, (s.name for s in subjects.values()), cache or out / "cache")
         accelerator.wait_for_everyone()
         begun_before = open_run(out) if resume and is_run(out) else None
         sides = load(facesets, config, cache or out / "cache", accelerator, progress, begun_before, cache is None)
@@ -130,6 +133,7 @@ def train(
         run = resumed(describe_run(training, facesets, subjects, out, init, cache), old, training)
         if accelerator.is_main_process:
             run.save()
+            decoded.done(out)
             if training.step < config.steps:
                 (out / "model.safetensors").unlink(missing_ok=True)
         evaluations = evaluations_of(training, out, facesets, cache) if accelerator.is_main_process else None

@@ -11,9 +11,12 @@ from curate.dataset.consent import forgotten_name
 from curate.errors import FacesetError
 from curate.types import Subject
 from curate.upkeep.forget import Piece, remove, weigh
-from train.crop_cache import files
+from train import decoded
+from train.crop_cache import files, is_cache
 from train.run import OWN, Run, SideInfo, is_run, open_run
 
+BEGUN = "training that ended before its run began"
+"""Kind of a piece: the note in its folder, see `train.decoded`."""
 KEPT = ("run.json", "log.csv")
 """Files of a run that contain no face."""
 
@@ -24,13 +27,24 @@ def run_of(folder: Path, subject: str) -> Piece | None:
     return weigh("run", folder, _shown(folder)) if subject in _names(run) else None
 
 
+def begun_of(folder: Path, subject: str) -> list[Piece]:
+    """What a training of the subject left in its folder and its cache, which ended before there was a run."""
+    found = decoded.read(folder)
+    if found is None or subject not in found.people:
+        return []
+    caches = [weigh("cache", Path(found.cache), there)] if (there := files(Path(found.cache))) else []
+    return [*caches, weigh(BEGUN, folder, [folder / decoded.FILE])]
+
+
 def caches_of(folder: Path) -> tuple[list[Piece], dict[str, str]]:
     """Decoded faces of a run in folders that --cache named; and by place what cannot be removed from here, with why."""
     run, here = open_run(folder), socket.gethostname()
     found, left = [], {}
     for machine, cache in run.caches or ():
         there = files(Path(cache))
-        if there:
+        if there and not is_cache(Path(cache)):
+            left[cache] = "named as its cache, but its files are not decoded faces"
+        elif there:
             found.append(weigh("cache", Path(cache), there))
         elif machine != here:
             left[f"{machine}:{cache}"] = "decoded faces on another machine: delete this folder there"
@@ -47,7 +61,8 @@ def forget_in_run(folder: Path, subject: str) -> None:
     """
     run, here = open_run(folder), socket.gethostname()
     for _, cache in run.caches or ():
-        forget_cache(Path(cache))
+        if is_cache(Path(cache)):
+            forget_cache(Path(cache))
     remove(_shown(folder))
     sides = {"source": run.source, "target": run.target}
     cleaned = {n: _without(side) if side.subject.name == subject else side for n, side in sides.items()}

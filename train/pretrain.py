@@ -21,9 +21,10 @@ from curate.dataset import consent
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import UsageError
 from curate.types import Floats, Progress, Subject, no_progress
+from train import decoded
 from train.augment import Limits
 from train.config import TrainConfig
-from train.crop_cache import channels
+from train.crop_cache import channels, check_count
 from train.data import Side, load_side, usable_rows
 from train.drive import drive_of
 from train.fit import Summary, evaluations_of, finish, fit, summary
@@ -66,6 +67,8 @@ def pretrain(
         old = None
         if accelerator.is_main_process:
             old = prepare(out, config, dict.fromkeys(SIDES, everyone), resume, force)
+            if not is_run(out):
+                decoded.note(out, (s.name for s in subjects), cache or out / "cache")
         accelerator.wait_for_everyone()
         drive = open_run(out).drive if resume and is_run(out) else None
         side, counts = _pool(facesets, config, cache or out / "cache", accelerator, progress)
@@ -80,6 +83,7 @@ def pretrain(
         run = resumed(_run_of(out, training, facesets, subjects, counts, cache), old, training)
         if accelerator.is_main_process:
             run.save()
+            decoded.done(out)
         evaluations = evaluations_of(training, out) if accelerator.is_main_process else None
         run = finish(training, fit(training, run, evaluations, begun, progress))
         from_main(accelerator, [0.0])
@@ -118,7 +122,7 @@ def _check(facesets: Sequence[Faceset], resume: bool, force: bool) -> None:
                 f"{faceset.settings.framing}: curate one of them again with the other's --framing"
             )
     for faceset in facesets:
-        usable_rows(faceset)
+        check_count(faceset, len(usable_rows(faceset)))
 
 
 def _everyone(subjects: Sequence[Subject]) -> Subject:

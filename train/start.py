@@ -19,6 +19,7 @@ from curate.extract.table import calibration
 from curate.types import Floats, Progress, Subject
 from train.clarity import clarity
 from train.config import TrainConfig, check_resume, flag
+from train.crop_cache import check_count
 from train.data import Side, load_side, usable_rows
 from train.drive import EXPRESSION, Drive, drive_of
 from train.folder_lock import is_ours
@@ -30,7 +31,7 @@ from train.processes import newest
 from train.retarget import shape_of
 from train.run import OWN, Run, describe, is_run, open_run
 from train.schedule import end
-from train.state import Training, check_init, restore, synchronise, take_encoder
+from train.state import Training, check_init, check_known, restore, synchronise, take_encoder
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def check_call(facesets: dict[str, Faceset], config: TrainConfig, resume: bool, 
             f"{facesets['target'].folder} has {framing['target']}: curate one of them again with the other's --framing"
         )
     for faceset in facesets.values():
-        usable_rows(faceset)
+        check_count(faceset, len(usable_rows(faceset)))
 
 
 def _check_people_of(begun: Run, facesets: dict[str, Faceset], config: TrainConfig) -> None:
@@ -71,6 +72,7 @@ def prepare(out: Path, config: TrainConfig, subjects: dict[str, Subject], resume
     """Prepare the run's folder; returns the run to resume, or None. A folder with only a cache counts as empty."""
     if resume:
         run = open_run(out)
+        check_known(run, "--resume")
         changed = check_resume(run.config, config)
         if changed:
             log.info("options changed since the run started: %s", ", ".join(map(flag, changed)))

@@ -14,7 +14,8 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor, nn
 
-from curate.errors import UsageError, WorkError
+from curate.dataset.consent import FORGOTTEN
+from curate.errors import ConsentError, UsageError, WorkError
 from curate.safe_io import DAMAGED, one_line
 from train import checkpoint
 from train.adversary import Adversary, make
@@ -182,11 +183,20 @@ def check_init(init: Path, config: TrainConfig) -> Run:
     if not is_run(init):
         raise UsageError(f"--init {init}: is neither a run nor a prior (it has no run.json)")
     run = open_run(init)
+    check_known(run, "--init")
     if not run.people and not same_encoder(run.config, config) and not grows(run.config, config):
         raise UsageError(
             f"--init {init}: its encoder has another shape ({run.config.preset}, {run.size} px): use that preset"
         )
     return run
+
+
+def check_known(run: Run, flag: str) -> None:
+    """Raise ConsentError for a run of somebody who was forgotten: nothing is left of its network."""
+    if any(side.subject.name.startswith(FORGOTTEN) for side in (run.source, run.target, *run.people)):
+        raise ConsentError(
+            f"{flag} {run.path}: belonged to a subject who was forgotten, so it cannot be used: train a new run"
+        )
 
 
 def take_encoder(training: Training, init: Path) -> None:

@@ -23,7 +23,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from curate.app import actions
 from curate.app.guard import App, Receive, Scope, Send
 from curate.dataset.corrections import Correction
-from curate.dataset.faceset import Faceset, inside, open_faceset
+from curate.dataset.faceset import Faceset, open_faceset
+from curate.dataset.links import inside
 from curate.errors import FacesetError, UsageError
 from curate.extract import correct
 from curate.face.align import transform

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from curate.app import sample
 from curate.app.map_process import Drawing
 from curate.app.panels import OUTCOME
-from curate.dataset.faceset import Faceset, inside
+from curate.dataset.faceset import Faceset
+from curate.dataset.links import inside
 from curate.dataset.pins import Pins, read_pins
 from curate.errors import WorkError
 from curate.schema import BY_NAME, COLUMNS, SELECTION_COLUMNS, SELECTION_SCHEMA, Column

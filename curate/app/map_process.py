@@ -38,7 +38,9 @@ class Drawing:
         if self._process.returncode:
             last = errors.strip().splitlines()[-1:] or [f"exit {self._process.returncode}"]
             raise WorkError(f"the map of the faces could not be drawn: {last[0]}")
-        return np.asarray(np.load(self._out, allow_pickle=False), np.float32)
+        found = np.asarray(np.load(self._out, allow_pickle=False), np.float32)
+        self._folder.cleanup()
+        return found
 
     def close(self) -> None:
         """End it, if it still runs, and remove its files."""

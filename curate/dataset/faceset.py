@@ -20,6 +20,7 @@ import tomli_w
 from numpy.typing import NDArray
 
 from curate.dataset import corrections, selection_file
+from curate.dataset.links import check_links, inside
 from curate.errors import UsageError, WorkError
 from curate.records import checked, record, safe_name
 from curate.runtime.files import atomic
@@ -72,7 +73,8 @@ class Faceset:
 
     @property
     def reports(self) -> Path:
-        """Folder of the pages."""
+        """Folder of the pages. Raises WorkError if a link leads out of the faceset."""
+        check_links(self.folder)
         return self.folder / "reports"
 
     def part_path(self, key: str) -> Path:
@@ -237,11 +239,12 @@ def create(folder: Path, subject: Subject | None, settings: Settings) -> Faceset
     return faceset
 
 
-def open_faceset(folder: Path) -> Faceset:
+def open_faceset(folder: Path | str) -> Faceset:
     """The faceset in `folder`, one of an older format too; raises UsageError if there is none or its format is newer.
 
     An older manifest is migrated in memory; the next `save` writes it, and keeps the old one as faceset.toml.FORMAT.
     """
+    folder = Path(folder)
     path = folder / MANIFEST
     if not path.is_file():
         raise UsageError(
@@ -381,15 +384,8 @@ def write_faces(faceset: Faceset, pieces: Iterable[pa.Table]) -> None:
         writer.write_table(pa.concat_tables([*held, table_schema().empty_table()]))
 
 
-def inside(folder: Path, path: str) -> Path:
-    """A path that a file of the faceset names, links followed; raises WorkError if it is not below the folder."""
-    try:
-        target = (folder / path).resolve()
-    except DAMAGED:
-        target = Path("/")
-    if not target.is_relative_to(folder.resolve()):
-        raise WorkError(f"path {path!r} points outside the faceset {folder}")
-    return target
+LARGEST = 1e10
+"""Size, frames, rate and seconds of a clip are below this: 300 years."""
 
 
 def _check_clip(clip: Clip) -> None:
@@ -397,5 +393,5 @@ def _check_clip(clip: Clip) -> None:
     if not safe_name(clip.name):
         raise ValueError(f"{clip.name!r} is not a valid clip name")
     numbers = [clip.width, clip.height, clip.frames, clip.fps, clip.duration, clip.start or 0, clip.end or 0]
-    if not all(math.isfinite(n) and n >= 0 for n in numbers):
-        raise ValueError(f"clip {clip.name} has a number that is negative or not finite")
+    if not all(math.isfinite(n) and 0 <= n <= LARGEST for n in numbers):
+        raise ValueError(f"clip {clip.name} has a number that is negative or too large")

@@ -20,6 +20,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from curate.dataset.faceset import Faceset
+from curate.dataset.links import check_links
 from curate.errors import WorkError
 from curate.records import record
 from curate.runtime.files import atomic
@@ -54,13 +55,15 @@ class Holder:
 
 
 @contextlib.contextmanager
-def lock(faceset: Faceset, wait: float = SHORT) -> Iterator[None]:
+def lock(faceset: Faceset, wait: float = SHORT, links: bool = False) -> Iterator[None]:
     """Write lock on the faceset; the lock of a dead process is taken over.
 
-    `wait` is the seconds to wait for another process. Raises WorkError that says who holds it, or that the folder
-    cannot be written.
+    `wait` is the seconds to wait for another process. `links`: links may lead out of the folder, since nothing follows
+    them. Raises WorkError that says who holds it, or that the folder cannot be written or has such a link.
     """
     folder = faceset.folder
+    if not links:
+        check_links(folder)
     held = FileLock(folder / LOCK)
     try:
         held.acquire(timeout=wait)

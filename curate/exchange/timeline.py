@@ -15,6 +15,7 @@ from curate.footage.remote import is_url
 from curate.runtime.files import atomic
 from curate.select.keep import Window
 from curate.types import Clip
+from curate.words import visible
 
 FORMATS = (".otio", ".edl", ".mp4")
 
@@ -109,7 +110,9 @@ def write_edl(out: Path, cuts: Sequence[Cut], name: str) -> None:
     Time codes count from the beginning of each file; reels are numbered, and a comment names the file.
     """
     with atomic(out) as temporary:
-        temporary.write_text("\n".join([f"TITLE: {name}", "FCM: NON-DROP FRAME", "", *_events(cuts)]), encoding="utf-8")
+        temporary.write_text(
+            "\n".join([f"TITLE: {visible(name)}", "FCM: NON-DROP FRAME", "", *_events(cuts)]), encoding="utf-8"
+        )
 
 
 def _events(cuts: Sequence[Cut]) -> Iterator[str]:
@@ -121,7 +124,7 @@ def _events(cuts: Sequence[Cut]) -> Iterator[str]:
         source = round(cut.first / cut.clip.fps * rate)
         times = (source, source + length, record, record + length)
         yield f"{number:03d}  {reels[cut.clip.name]:8} V     C        " + " ".join(_code(t, rate) for t in times)
-        yield f"* FROM CLIP NAME: {Path(cut.clip.path).name}"
+        yield f"* FROM CLIP NAME: {visible(Path(cut.clip.path).name)}"
         record += length
 
 

@@ -10,6 +10,7 @@ ffmpeg's lut3d and lut1d apply the tables to 16 bits, lut3d by tetrahedral inter
 from __future__ import annotations
 
 import functools
+import math
 import os
 import threading
 from dataclasses import dataclass
@@ -77,11 +78,21 @@ def read(path: str) -> Table:
         dimensions = 3 if "LUT_3D_SIZE" in words else 1 if "LUT_1D_SIZE" in words else 0
         if not dimensions:
             raise ValueError("it has neither LUT_3D_SIZE nor LUT_1D_SIZE")
+        if wrong := next((w for w in words if _is_infinite(w)), ""):
+            raise ValueError(f"{wrong} is not a finite number")
         table = Table(str(Path(path).resolve()), dimensions)
         table.apply(np.zeros((8, 8, 3), np.uint16))
     except DAMAGED as error:
         raise UsageError(f"--lut {path}: cannot be read as a .cube table ({one_line(error)})") from None
     return table
+
+
+def _is_infinite(word: str) -> bool:
+    """Whether a word of a table is a number, but no finite one: nan, inf, 1e999."""
+    try:
+        return not math.isfinite(float(word))
+    except ValueError:
+        return False
 
 
 @functools.cache

@@ -16,7 +16,7 @@ HEIF_SUFFIXES = frozenset((".heic", ".heif"))
 """Photos that need the extra `heif`."""
 PILLOW_SUFFIXES = frozenset(".avif .jp2 .j2k .jpx".split())
 PHOTO_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split()) | HEIF_SUFFIXES | PILLOW_SUFFIXES
-_RANGE = re.compile(r"^(?P<path>.+)@(?P<start>[\d:.]*)-(?P<end>[\d:.]*)$")
+_RANGE = re.compile(r"^(?P<path>.+)@(?P<start>[\d:.]*)-(?P<end>[\d:.]*)$", re.DOTALL)
 
 
 @dataclass(frozen=True)

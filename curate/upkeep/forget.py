@@ -67,7 +67,7 @@ def remove_faceset(folder: Path) -> list[str]:
     """Remove a faceset; returns the names of foreign files that stay. Raises WorkError if that is not allowed."""
     from curate.dataset.lock import lock
 
-    with lock(open_faceset(folder)):
+    with lock(open_faceset(folder), links=True):
         remove(own(folder))
     (folder / ".lock").unlink(missing_ok=True)
     left = sorted(p.name for p in folder.iterdir())

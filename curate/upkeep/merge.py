@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from curate.dataset import consent, corrections
 from curate.dataset.faceset import Faceset, check_new, create, open_faceset, write_table
+from curate.dataset.links import check_links
 from curate.dataset.lock import lock
 from curate.dataset.pins import Pins, read_pins, write_pins
 from curate.errors import UsageError, WorkError
@@ -41,6 +42,8 @@ def merge(first: Path, second: Path, out: Path, workers: int = 1, progress: Prog
     subjects = tuple(consent.require(f.subject, str(f.folder)) for f in facesets)
     _check(facesets, subjects)
     check_new(out)
+    for faceset in facesets:
+        check_links(faceset.folder)
     for faceset in facesets:
         if out.resolve().is_relative_to(faceset.folder.resolve()):
             raise UsageError(f"--out {out}: is inside {faceset.folder}; name a folder of its own")
@@ -128,7 +131,7 @@ def _copy(faceset: Faceset, name: str, made: Faceset, new: str) -> None:
             write_table(target, _renamed(pq.read_table(path), name, new))
     crops = faceset.folder / "crops" / name
     if crops.is_dir():
-        shutil.copytree(crops, made.folder / "crops" / new)
+        shutil.copytree(crops, made.folder / "crops" / new, symlinks=True)
 
 
 def _renamed(part: pa.Table, old: str, new: str) -> pa.Table:

@@ -6,6 +6,7 @@ The table and the parts keep every face; a face without its crop has a null in t
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from curate.schema import part_schema
 from curate.types import Clip, Progress, Segment, no_progress
 from curate.words import many, quoted
 
+SEGMENT, CROP = re.compile(r"\d{4,}"), re.compile(r"\d{7,}-\d+\.jpg")
+"""Names that `curate.extract.segment` gives to the folder of a segment's crops, and to a crop."""
 ROWS = 20_000
 """Rows of the table that are held at a time."""
 
@@ -62,7 +65,7 @@ def prune(faceset: Faceset, yes: bool = False) -> Pruned:
         for path, _ in _others(faceset, wanted):
             path.unlink(missing_ok=True)
             mirror.removed(path)
-        for folder in sorted((faceset.folder / "crops").glob("*/*"), reverse=True):
+        for folder in sorted(_segments(faceset), reverse=True):
             with suppress(OSError):  # not empty
                 folder.rmdir()
     return found
@@ -87,14 +90,23 @@ def _wanted(faceset: Faceset) -> set[str]:
 
 
 def _others(faceset: Faceset, wanted: set[str]) -> Iterator[tuple[Path, int]]:
-    """Every other crop on the disk, with its size."""
-    for folder in (faceset.folder / "crops").glob("*/*"):
-        if folder.is_dir():
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    path = Path(entry.path)
-                    if path.relative_to(faceset.folder).as_posix() not in wanted:
-                        yield path, entry.stat().st_size
+    """Every other crop on the disk, with its size; files of other names and links are none."""
+    for folder in _segments(faceset):
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                is_crop = CROP.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+                if is_crop and path.relative_to(faceset.folder).as_posix() not in wanted:
+                    yield path, entry.stat().st_size
+
+
+def _segments(faceset: Faceset) -> list[Path]:
+    """Folders with the crops of one segment of one of the faceset's clips; links are not followed."""
+    clips = (faceset.folder / "crops" / clip.name for clip in faceset.clips)
+    found = (folder for clip in clips if not clip.is_symlink() for folder in clip.glob("*"))
+    return [
+        folder for folder in found if SEGMENT.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()
+    ]
 
 
 def _rewrite(faceset: Faceset, crop_of: Callable[[str | None, str], str | None]) -> None:

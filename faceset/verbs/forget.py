@@ -16,14 +16,14 @@ def forget(
     subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's name, as in the faceset.")],
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DIR...]", help="Facesets (folders or URLs) and runs; those of other people are kept."),
+        typer.Argument(metavar="[DIR...]", help="Facesets (folders or URLs), runs, projects; other people's are kept."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it only report what would be removed.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Remove a person from facesets, runs, the App and the list of renders."""
-    from render.forget import forget as run
+    from faceset.project.forget import forget as run
 
     console.progress(quiet)
     console.say(as_json, asdict(run(subject, folders or [], yes)), messages.forgotten)

@@ -91,8 +91,9 @@ class Verification:
     """All marks read from the frames, the latest first: a render over a render carries both."""
 
 
-def verify(path: Path) -> Verification:
+def verify(path: Path | str) -> Verification:
     """Who made a video, from what, and whether it was altered. Raises UsageError if there is no such file."""
+    path = Path(path)
     check_file(path)
     try:
         with path.open("rb"):

@@ -23,7 +23,7 @@ from reports.artifacts.report import ArtifactReport
 
 
 def inspect(
-    video: Path, reference: Path | None = None, workers: int = 1, progress: Progress = no_progress
+    video: Path | str, reference: Path | str | None = None, workers: int = 1, progress: Progress = no_progress
 ) -> ArtifactReport:
     """Artifact report on any video, against its reference (the target footage) if there is one.
 
@@ -32,6 +32,7 @@ def inspect(
     landmarks of the output are read at its place: expression, gaze, pose and geometry need them. Identity is read once
     a second.
     """
+    video = Path(video)
     clip = probe(video)
     asked = Footage(video) if reference is None else parse_footage(str(reference))
     other = None if reference is None else _comparable(clip, _reference(asked))

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from curate.errors import UsageError
+from train import decoded
 from train.config import TrainConfig
 from train.fit import train
 from train.folder_lock import HOLDER, LOCK, held
+from train.run import open_run
 
 HOLDS = """
 import sys, time
@@ -68,3 +70,20 @@ def test_two_trainings_in_one_process(tmp_path: Path) -> None:
     with held(tmp_path), pytest.raises(UsageError, match=f"process {os.getpid()} on"), held(tmp_path):
         pass
     assert time.monotonic() - begun < 5
+
+
+def test_a_training_that_dies_while_it_decodes_says_whose_faces_it_left(
+    tmp_path: Path, pair: tuple[Path, Path], config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("train.fit.setup", killed)
+    with pytest.raises(ZeroDivisionError):
+        train(config, *pair, tmp_path / "run", cache=tmp_path / "cache")
+    assert (tmp_path / "cache" / "source.u8").is_file()
+    found = decoded.read(tmp_path / "run")
+    assert found is not None and found.cache == str(tmp_path / "cache") and len(found.people) == 2
+    monkeypatch.undo()
+    train(config, *pair, tmp_path / "run", cache=tmp_path / "cache")
+    assert decoded.read(tmp_path / "run") is None and open_run(tmp_path / "run").caches

@@ -80,6 +80,9 @@ def test_a_prior_is_forgotten_with_any_of_its_people(people: list[Path], config:
     text = (tmp_path / "prior/run.json").read_text()
     assert forgotten_name("B") in text and '"B"' not in text and "A, B, C" not in text
     assert not (tmp_path / "prior/model.safetensors").exists()
+    with pytest.raises(ConsentError, match="a subject who was forgotten"):
+        train(config, people[0], people[1], tmp_path / "run", init=tmp_path / "prior")
+    assert not (tmp_path / "run").exists()
     assert open_run(tmp_path / "prior").drive is None and open_run(tmp_path / "prior").outlines is None
 
 

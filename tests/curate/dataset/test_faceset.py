@@ -96,6 +96,14 @@ def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
         open_faceset(tmp_path)
 
 
+@pytest.mark.parametrize("change", [{"fps": 1e308}, {"start": 1e300}, {"duration": -1.0}])
+def test_numbers_beyond_reason_are_damage(faceset: Faceset, change: dict[str, float]) -> None:
+    clip = Clip("a", "/a.mp4", "00" * 32, "video", 64, 48, 10, 25.0, 0.4)
+    faceset.changed(clips=(replace(clip, **change),)).save()
+    with pytest.raises(WorkError, match=r"is damaged.*too large"):
+        open_faceset(faceset.folder)
+
+
 @pytest.mark.parametrize("text", ["format = [", "format = 1\nclips = 3\nsettings = 4", "\xff\xfe", "format = 2"])
 def test_a_damaged_manifest_is_one_message(faceset: Faceset, text: str) -> None:
     (faceset.folder / "faceset.toml").write_bytes(text.encode("latin-1"))

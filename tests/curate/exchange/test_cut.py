@@ -133,6 +133,13 @@ def test_the_timeline_names_remote_and_relative_footage(faceset, tmp_path, path,
     assert f'"target_url": "{address}"' in (tmp_path / "keep.otio").read_text()
 
 
+def test_names_add_no_event_to_a_list(faceset, tmp_path) -> None:
+    hostile = faceset.changed(clips=tuple(replace(c, path="a\nM2 X 1\x1b[2J.mp4") for c in faceset.clips))
+    cutlist.write(hostile, tmp_path / "keep.edl")
+    text = (tmp_path / "keep.edl").read_text()
+    assert "\x1b" not in text and "\nM2" not in text and "a\\nM2 X 1\\x1b[2J.mp4" in text
+
+
 def test_a_cut_never_replaces_the_footage(faceset, tmp_path) -> None:
     clip = Path(faceset.clips[0].path)
     link = tmp_path / "link.mp4"

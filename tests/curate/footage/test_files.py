@@ -13,9 +13,9 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from curate.errors import FootageError
+from curate.errors import FootageError, UsageError
 from curate.extract.intake import free_name, probe_all, storable
-from curate.footage import photos, picture, video
+from curate.footage import cube, photos, picture, video
 from curate.footage.flat import NOTE as LOOKS_LOG
 from curate.footage.paths import Footage, expand
 from curate.footage.picture import View
@@ -308,6 +308,11 @@ def test_a_cube_table_is_applied(make, tmp_path) -> None:
     plain = next(video.decode(clip)).image.astype(int)
     inverted = next(video.decode(replace(clip, lut=str(tmp_path / "invert.cube")))).image
     assert np.abs(inverted - (255 - plain)).max() <= 1
+    for number in ("nan", "inf", "1e999"):
+        wrong = tmp_path / f"{number}.cube"
+        wrong.write_text("LUT_3D_SIZE 2\n" + "\n".join([f"{number} 0 0", *rows[1:]]))
+        with pytest.raises(UsageError, match=f"{number} is not a finite number"):
+            cube.read(str(wrong))
 
 
 def test_frames_that_a_transmission_lost_are_announced(make, tmp_path) -> None:

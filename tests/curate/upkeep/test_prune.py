@@ -20,6 +20,7 @@ from curate.select.options import SelectionOptions
 from curate.select.selection import select_faceset, summary
 from curate.upkeep.prune import prune, restore
 from faceset import cli as front
+from faceset.choosing import report
 
 
 @pytest.fixture
@@ -47,6 +48,42 @@ def test_it_says_what_it_would_free_and_then_frees_it(some: Faceset) -> None:
     assert len(table) == 40 and table["crop"].notna().sum() == 6, "every face stays, those without a crop are marked"
     assert some.selected(["crop"])["crop"].notna().all()
     assert prune(some, yes=True).crops == 0
+
+
+def test_nothing_goes_but_crops_of_the_faceset(some: Faceset, tmp_path: Path) -> None:
+    pictures = tmp_path / "Pictures" / "0000"
+    pictures.mkdir(parents=True)
+    (pictures / "0000001-0.jpg").write_text("mine")  # a name as a crop has it
+    segment = next((some.folder / "crops" / "target").iterdir())
+    (segment / "notes.txt").write_text("mine")
+    (segment / "folder").mkdir()
+    (segment / "0000001-9.jpg").symlink_to(pictures / "0000001-0.jpg")
+    before = prune(some).crops
+    for link, to in ((some.folder / "crops" / "pics", pictures.parent), (segment.parent / "9999", pictures)):
+        link.symlink_to(to)
+        assert prune(some).crops == before
+        with pytest.raises(WorkError, match=f"{link.name} is a link out of the faceset"):
+            prune(some, yes=True)
+        link.unlink()
+    assert prune(some, yes=True).crops == before
+    assert (pictures / "0000001-0.jpg").read_text() == (segment / "notes.txt").read_text() == "mine"
+
+
+def test_nothing_is_written_through_a_link(some: Faceset, tmp_path: Path) -> None:
+    away = tmp_path / "away"
+    away.mkdir()
+    shutil.rmtree(some.folder / "reports", ignore_errors=True)
+    (some.folder / "reports").symlink_to(away)
+    with pytest.raises(WorkError, match="reports is a link out of the faceset"):
+        report(some.folder)
+    (some.folder / "reports").unlink()
+    prune(some, yes=True)
+    shutil.move(some.folder / "crops" / "target", away / "target")
+    (some.folder / "crops" / "target").symlink_to(away / "target")
+    before = sorted(away.rglob("*"))
+    with pytest.raises(WorkError, match="target is a link out of the faceset"):
+        restore(some)
+    assert sorted(away.rglob("*")) == before
 
 
 def test_what_comes_after_still_works_and_a_pruned_face_comes_back(some: Faceset, monkeypatch, capsys) -> None:
