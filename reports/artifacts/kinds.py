@@ -108,7 +108,8 @@ KINDS: tuple[Kind, ...] = (
          Limit("popped", "CIELAB", 0.6, 3.0, 8.0, 1,
                "Distance of a face that returns within four frames from both neighbours, beyond the reference's"),
          Limit("popped", "CIELAB", 0.6, 3.0, 8.0, 1,
-               "Distance of a face that returns within four frames from both neighbours"),
+               "Distance of a face that returns within four frames from both neighbours: in colour, or in 5 % of its "
+               "width out of place"),
          explains=("flicker", "edge", "colour", "light", "soft", "false_detail", "misaligned", "ghost", "jitter",
                    "hole", "expression", "gaze", "pose", "identity", "checkerboard"),
          certain_from="low", overrides_all=True),

@@ -24,6 +24,7 @@ from reports.artifacts.series_measures import (
     no_reference,
     softness,
     stacked,
+    thrown,
 )
 
 Doubles = NDArray[np.float64]
@@ -122,6 +123,7 @@ def _stretch(
     where["flicker"] = _most_flickering(colours, weight, region)
     out["popped"] = t.popped(colours, weight)
     if not has_reference:
+        out["popped"] = np.fmax(out["popped"], thrown(rows))
         colours = t.cell_jumps(colours, 6.0, 5.0)
     out["hole"], first = t.hole(colours.reshape(*grid, 3), apart, weight.reshape(grid), 0.6 * SWAP)
     row, column = first // (GRID - 1), first % (GRID - 1)

@@ -29,6 +29,12 @@ ECHOING = 25.0
 """Luma levels of coding noise that double chance echoes in the spectrum; fitted on clips at CRF 34."""
 BLURRING = 4.0
 """Luma levels of coding noise that double the scatter of landmarks; fitted on clips at CRF 28 and 34."""
+UNSTEADY = 1.5
+"""Per cent of the face's width by which the mean of the landmarks may always be off."""
+LONGER = 9
+"""Frames: a face that is thrown off for four of them is back within this window."""
+AWAY = 5.0
+"""Per cent of the face's width out of place that count as much as one CIELAB unit of `popped`."""
 LIPS_MOVE = 1.5
 """L* levels: the same as LIPS_OPEN for the pixels of the mouth, where the output has no landmarks."""
 
@@ -85,6 +91,22 @@ def no_reference(
         "jitter": (t.running_median(_shaking(move) - _shaking(ring), 5) - FAST_SHAKING * fast).clip(0),
         "identity": _identity(rows),
     }
+
+
+def thrown(rows: pd.DataFrame) -> Doubles:
+    """(T,) how far the face is out of its place for up to four frames, in units of AWAY; see `temporal.popped`.
+
+    Its place is the mean of its landmarks, less the movement of its surroundings and what is steady over LONGER frames.
+    """
+    width = np.sqrt((rows["width"] * rows["height"]).to_numpy(np.float64))
+    centre = rows[["place_x", "place_y"]].to_numpy(np.float64)
+    if len(rows) < 3:
+        return np.full(len(rows), np.nan)
+    steps = 100 * np.diff(centre, axis=0) / width[1:, None] - np.nan_to_num(rows[["ring_x", "ring_y"]].to_numpy()[1:])
+    place = np.vstack([np.zeros((1, 2)), np.cumsum(np.nan_to_num(steps), axis=0)])
+    place -= np.stack([t.running_median(values, LONGER) for values in place.T], axis=1)
+    known = np.isfinite(width)[:, None].astype(np.float64)
+    return t.popped(np.repeat(place[:, None], 8, 1), np.repeat(known, 8, 1), floor=UNSTEADY) / AWAY
 
 
 def _middle_half(colours: Doubles, weight: Doubles) -> Doubles:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from curate.face.align import hull_mask
@@ -11,6 +12,7 @@ from reports.artifacts import spectrum as s
 from reports.artifacts import temporal as t
 from reports.artifacts.edge import edge, line
 from reports.artifacts.patch import REGIONS, region_cells, upright
+from reports.artifacts.series_measures import thrown
 
 # Sharma, Wu and Dalal 2005, table 1: the pairs that catch the usual mistakes.
 SHARMA = [
@@ -205,6 +207,28 @@ def test_lag_is_found_to_part_of_a_frame_where_the_mouth_moves():
         assert t.lag(mouth(late), mouth(0), 25.0, 0.15)[20:130] == pytest.approx(abs(late), abs=0.3)
     assert t.lag(mouth(0) + 0.3, mouth(0), 25.0, 0.15).max() < 0.3
     assert np.isnan(t.lag(0.1 * mouth(3), 0.1 * mouth(0), 25.0, 0.15)).all()
+
+
+def test_a_face_out_of_its_place_is_thrown_and_a_moving_one_or_a_shaken_camera_is_not():
+    frames = np.arange(40)
+    still = np.stack([300.0 + 4 * frames, np.full(40, 200.0)], axis=1)  # it walks through the picture
+
+    def found(place, ring=None):
+        rows = pd.DataFrame({"place_x": place[:, 0], "place_y": place[:, 1], "width": 100.0, "height": 100.0})
+        rows[["ring_x", "ring_y"]] = np.zeros((40, 2)) if ring is None else ring
+        return thrown(rows)
+
+    off, shaken = still.copy(), np.zeros((40, 2))
+    off[20:22, 1] -= 12
+    shaken[20, 1], shaken[22, 1] = -12, 12
+    assert found(still).max() == 0 and np.flatnonzero(found(off) > 0.6).tolist() == [20, 21]
+    assert found(off, shaken).max() == 0
+    gone = off.copy()
+    gone[10] = np.nan
+    assert np.flatnonzero(found(gone) > 0.6).tolist() == [20, 21]
+    assert np.isnan(
+        thrown(pd.DataFrame({n: [1.0] for n in ("place_x", "place_y", "width", "height", "ring_x", "ring_y")}))
+    ).all()
 
 
 def test_popped_is_away_from_both_neighbours_and_back():
