@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from torch import Tensor, nn
@@ -189,7 +189,7 @@ def check(out: Path) -> dict[str, Any]:
         digest = statement["sha256"]
     except InvalidSignature:
         raise WorkError(f"{path}: the statement was changed after it was signed") from None
-    except DAMAGED as error:
+    except (*DAMAGED, UnsupportedAlgorithm) as error:
         raise WorkError(f"{path}: cannot be read ({one_line(error)})") from None
     if file_sha256(out) != digest:
         raise WorkError(f"{out}: was changed after it was signed")

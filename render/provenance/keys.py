@@ -13,6 +13,7 @@ import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from cryptography import x509
@@ -25,6 +26,7 @@ from filelock import FileLock
 
 from curate.errors import UsageError, WorkError
 from curate.runtime.files import write_whole
+from curate.safe_io import one_line
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +86,7 @@ def load_key(key: Path, cert: Path) -> SigningKey:
     _warn_of_readers(key)
     chain = _read_chain(cert)
     leaf = chain[0]
-    if leaf.public_key() != private.public_key():
+    if _public(leaf, cert) != private.public_key():
         raise UsageError(f"--cert {cert}: its first certificate does not match the key {key}")
     now = datetime.now(UTC)
     if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
@@ -125,6 +127,14 @@ def _read_private(path: Path) -> PrivateKeyTypes:
         raise UsageError(f"--key {path}: is encrypted; decrypt it with openssl pkcs8 -in {path} -out KEY.pem") from None
     except (ValueError, UnsupportedAlgorithm):
         raise UsageError(f"--key {path}: is not a private key in PEM format") from None
+
+
+def _public(leaf: x509.Certificate, path: Path) -> Any:
+    """The key of a certificate. Raises UsageError for one of an unknown kind."""
+    try:
+        return leaf.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise UsageError(f"--cert {path}: its key is of an unknown kind ({one_line(error)})") from None
 
 
 def _read_chain(path: Path, what: str = "--cert") -> list[x509.Certificate]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from curate.errors import UsageError, WorkError
 from render.dfm import INPUT, OUTPUTS, check, onnx_of, signed
 from render.provenance import watermark
-from render.provenance.keys import installation_key
+from render.provenance.keys import installation_key, load_key
 from render.provenance.marking_layer import Marking
 from train.config import config_of
 from train.model import build, picture
@@ -103,9 +105,30 @@ def test_a_statement_that_was_changed_is_refused(tmp_path: Path, monkeypatch: py
     beside.write_text(beside.read_text().replace('"A"', '"B"'))
     with pytest.raises(WorkError, match="the statement was changed"):
         check(model)
-    beside.write_text(json.dumps({"statement": 3}))
-    with pytest.raises(WorkError, match="cannot be read"):
-        check(model)
+    for other in (json.dumps({"statement": 3}), with_unknown_curve(signed(stated, installation_key()))):
+        beside.write_text(other)
+        with pytest.raises(WorkError, match="cannot be read"):
+            check(model)
+    key, chain = tmp_path / "config" / "signing.key", tmp_path / "config" / "signing.pem"
+    chain.write_text(with_unknown_curve(chain.read_text()))
+    with pytest.raises(UsageError, match="its key is of an unknown kind"):
+        load_key(key, chain)
+
+
+def with_unknown_curve(text: str) -> str:
+    """A text whose PEM certificates name a curve that does not exist."""
+
+    def changed(match: re.Match[str]) -> str:
+        der = base64.b64decode(re.sub(r"\\n|\s", "", match[1]))
+        there = bytes.fromhex("06082a8648ce3d030107")  # prime256v1
+        assert there in der
+        end = "\\n" if "\\n" in match[0] else "\n"
+        body = base64.encodebytes(der.replace(there, there[:-1] + b"\x77")).decode().strip()
+        return (
+            f"-----BEGIN CERTIFICATE-----{break_}" + body.replace("\n", break_) + f"{break_}-----END CERTIFICATE-----"
+        )
+
+    return re.sub(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", changed, text, flags=re.DOTALL)
 
 
 def test_what_cannot_be_exported(tmp_path: Path) -> None:
