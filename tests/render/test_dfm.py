@@ -124,9 +124,7 @@ def with_unknown_curve(text: str) -> str:
         assert there in der
         end = "\\n" if "\\n" in match[0] else "\n"
         body = base64.encodebytes(der.replace(there, there[:-1] + b"\x77")).decode().strip()
-        return (
-            f"-----BEGIN CERTIFICATE-----{break_}" + body.replace("\n", break_) + f"{break_}-----END CERTIFICATE-----"
-        )
+        return end.join(["-----BEGIN CERTIFICATE-----", *body.split("\n"), "-----END CERTIFICATE-----"])
 
     return re.sub(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", changed, text, flags=re.DOTALL)
 
