@@ -104,15 +104,19 @@ for _name, _verb in VERBS.items():
     app.command(_name)(_verb)
 
 
+WRITTEN = ("--out", "--subject", "--cache", "--frames", "--masks", "--tracking")
+"""Options whose values are written into manifests and records, in UTF-8."""
+
+
 def check_arguments(words: Sequence[str]) -> None:
-    """Raise UsageError for an empty argument, which a path would take for the current folder, and for the value of an
-    option that is not UTF-8, in which manifests and records are written."""
+    """Raise UsageError for an empty argument, which a path would take for the current folder, and for a value of
+    WRITTEN that is not UTF-8."""
     for before, word in zip(("", *words), words, strict=False):
         flag, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)
         if not value and (equals or not word):
             name = flag if flag.startswith("-") else "an argument"
             raise UsageError(f"{name}: is empty; give a value, or leave it out")
-        if flag.startswith("-") and not is_text(value):
+        if flag in WRITTEN and not is_text(value):
             raise UsageError(f"{flag} {value}: is not UTF-8 text; choose another name")
 
 

@@ -41,7 +41,7 @@ def faceset_at(context: typer.Context, value: Any) -> Any:
 
 def on_disk(value: Path) -> Path:
     """`file:///data/set` as the folder /data/set; anything else as it is."""
-    text = str(value)
+    text = value.as_posix() if isinstance(value, Path) else str(value)
     return Path("/" + text.removeprefix("file:").lstrip("/")) if text.startswith("file:/") else value
 
 

@@ -25,6 +25,7 @@ from render import plan
 from render.provenance import registry
 from render.workdir import folder_of
 from train import decoded
+from train.folder_lock import check_idle
 from train.forget import BEGUN, begun_of, caches_of, forget_cache, forget_in_run, prior_of, run_of
 from train.run import is_run
 
@@ -68,6 +69,8 @@ def forget(subject: str, places: Sequence[Path], yes: bool) -> Forgotten:
     for place in places:
         if url_of(place) is None and not is_faceset(place) and not is_run(place) and decoded.read(place) is None:
             raise UsageError(f"{place}: is neither a faceset nor a run; nothing was removed")
+        if url_of(place) is None:
+            check_idle(place)
     found = _Found()
     for place in places:
         _look(place, subject, found)
@@ -124,6 +127,7 @@ def _look(place: Path, subject: str, found: _Found) -> None:
         if is_faceset(place):
             found.facesets.append(open_faceset(place))
         else:
+            found.pieces += begun_of(place, subject)
             caches, left = caches_of(place)
             found.pieces += [cache for cache in caches if cache not in found.pieces]
             found.left |= left

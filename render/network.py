@@ -36,19 +36,20 @@ def ended(run: Path) -> bool:
 def keep(run: Path, folder: Path, sha256: str = "") -> str:
     """Keep the run's weights in the working folder; their hex SHA-256. Raises WorkError if a finished run has
     others than `sha256`."""
-    weights = weights_of(run)
-    found = file_sha256(weights)
-    if ended(run) and sha256 not in ("", found):
-        raise WorkError(
-            f"{weights} is damaged (its hash differs from the one in run.json): faceset train --resume writes it again"
-        )
     kept = folder / FOLDER
     shutil.rmtree(kept, ignore_errors=True)
+    weights = weights_of(run)
     for path in (weights, weights.with_suffix(".json"), run / "run.json"):
         target = kept / path.relative_to(run)
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file():
             _link(path, target)
+    found = file_sha256(weights_of(kept))
+    if ended(run) and sha256 not in ("", found):
+        shutil.rmtree(kept)
+        raise WorkError(
+            f"{weights} is damaged (its hash differs from the one in run.json): faceset train --resume writes it again"
+        )
     return found
 
 

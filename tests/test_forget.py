@@ -20,6 +20,7 @@ from render.provenance import registry
 from render.workdir import folder_of
 from tests import command
 from train import decoded
+from train.folder_lock import held
 from train.forget import BEGUN
 from train.run import open_run
 
@@ -230,12 +231,17 @@ def test_what_a_training_left_that_never_began_goes(place, tmp_path_factory):
     cache, out = tmp_path_factory.mktemp("fast"), place / "stopped"
     out.mkdir()
     (cache / "source.u8").write_bytes(b"face")
-    decoded.note(out, ["Ann", "Bob"], cache)
+    (cache / "target.json").write_text('["mine"]')
+    decoded.note(out, decoded.Decoded(), ["Ann"], cache)
+    decoded.note(out, decoded.earlier(out), ["Bob"], out / "cache")  # a second attempt forgets nothing of the first
     told = forget("Ann", [out], False)
     assert [(p.kind, p.where, p.files) for p in told.pieces] == [("cache", str(cache), 1), (BEGUN, str(out), 1)]
+    with held(out), pytest.raises(UsageError, match="trains into it"):
+        forget("Bob", [out], True)
+    decoded.note(out, decoded.Decoded(), ["Ann", "Bob"], cache)
     assert forget("Cy", [out], True).left[str(out)] == "another subject's" and (cache / "source.u8").exists()
     forget("Bob", [out], True)
-    assert not out.exists() and not cache.exists()
+    assert not out.exists() and listing(cache) == {"target.json": b'["mine"]'}
     with pytest.raises(UsageError, match="neither a faceset nor a run"):
         forget("Bob", [place], True)
 

@@ -13,7 +13,6 @@ import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -86,21 +85,26 @@ def open_cache(cache: Path, name: str) -> tuple[tuple[str, ...], NDArray[np.uint
 def files(cache: Path) -> list[Path]:
     """Existing files of a cache folder, both sides or all people, with what a killed process left half-written."""
     sides = ("source", "target", "people-[0-9]*")
-    names = [*(f"{side}.{kind}" for side in sides for kind in ("u8", "f32", "json")), "pool.u8"]
+    names = ["pool.u8", *(f"{side}.{kind}" for kind in ("u8", "f32", "json") for side in sides)]
     return [p for name in names for pattern in (name, f".{name}.*") for p in sorted(cache.glob(pattern))]
+
+
+def own_files(cache: Path) -> list[Path]:
+    """The same without labels that are another's files; the labels last."""
+    return [path for path in files(cache) if path.suffix != ".json" or _is_label(path)]
 
 
 def is_cache(folder: Path) -> bool:
     """Whether a folder's files are decoded faces, and not another's that bear these names."""
-    return any("digest" in _facts(path) and "ids" in _facts(path) for path in files(folder) if path.suffix == ".json")
+    return any(path.suffix == ".json" and _is_label(path) for path in files(folder))
 
 
-def _facts(label: Path) -> dict[str, Any]:
+def _is_label(path: Path) -> bool:
     try:
-        found = json.loads(label.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except DAMAGED:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return False
+    return isinstance(found, dict) and {"digest", "ids"} <= set(found)
 
 
 def _paths(cache: Path, name: str) -> tuple[Path, Path]:

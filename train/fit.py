@@ -120,9 +120,10 @@ def train(
     check_people(facesets, open_run(out) if resume else None)
     accelerator = make_accelerator(config)
     with together(accelerator), held(out) if accelerator.is_main_process else nullcontext():
-        old = prepare(out, config, subjects, resume, force) if accelerator.is_main_process else None
-        if accelerator.is_main_process and not is_run(out):
-            decoded.note(out, (s.name for s in subjects.values()), cache or out / "cache")
+        before, old = decoded.earlier(out), None
+        if accelerator.is_main_process:
+            old = prepare(out, config, subjects, resume, force)
+            decoded.note(out, before, (s.name for s in subjects.values()), cache or out / "cache")
         accelerator.wait_for_everyone()
         begun_before = open_run(out) if resume and is_run(out) else None
         sides = load(facesets, config, cache or out / "cache", accelerator, progress, begun_before, cache is None)
@@ -132,6 +133,7 @@ def train(
         resumed_from = load_weights(training, out if resume else None, init)
         run = resumed(describe_run(training, facesets, subjects, out, init, cache), old, training)
         if accelerator.is_main_process:
+            run = decoded.noted(run)
             run.save()
             decoded.done(out)
             if training.step < config.steps:

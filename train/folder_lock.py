@@ -10,7 +10,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -45,16 +45,33 @@ def held(out: Path) -> Iterator[None]:
         yield
     finally:
         (out / HOLDER).unlink(missing_ok=True)
+        refused = out.is_dir() and not is_run(out)  # or it ended before it began
+        if refused:
+            with suppress(OSError):  # Windows keeps open files
+                (out / LOCK).unlink(missing_ok=True)
         lock.release()
-        if out.is_dir() and not is_run(out):  # it was refused, or ended before it began
-            (out / LOCK).unlink(missing_ok=True)
-            if is_new and not any(out.iterdir()):
+        if refused and is_new:
+            with suppress(OSError):  # not empty
                 out.rmdir()
 
 
 def is_ours(path: Path) -> bool:
     """Whether a file in a run's folder belongs to its lock."""
-    return path.name.startswith(".training.")
+    return path.name.lstrip(".").startswith("training.") and path.name.startswith(".")
+
+
+def check_idle(out: Path) -> None:
+    """Raise UsageError while a training writes into the folder."""
+    if not (out / LOCK).is_file():
+        return
+    lock = FileLock(out / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"{out}: {_holder(out)} trains into it: wait until it ends, or stop it") from None
+    except OSError:
+        return
+    lock.release()
 
 
 def _holder(out: Path) -> str:

@@ -12,7 +12,7 @@ from curate.errors import FacesetError
 from curate.types import Subject
 from curate.upkeep.forget import Piece, remove, weigh
 from train import decoded
-from train.crop_cache import files, is_cache
+from train.crop_cache import files, is_cache, own_files
 from train.run import OWN, Run, SideInfo, is_run, open_run
 
 BEGUN = "training that ended before its run began"
@@ -32,7 +32,7 @@ def begun_of(folder: Path, subject: str) -> list[Piece]:
     found = decoded.read(folder)
     if found is None or subject not in found.people:
         return []
-    caches = [weigh("cache", Path(found.cache), there)] if (there := files(Path(found.cache))) else []
+    caches = [weigh("cache", Path(cache), there) for cache in found.caches if (there := own_files(Path(cache)))]
     return [*caches, weigh(BEGUN, folder, [folder / decoded.FILE])]
 
 
@@ -70,14 +70,14 @@ def forget_in_run(folder: Path, subject: str) -> None:
     if people:  # the sides of a prior name everyone
         everyone = Subject(", ".join(sorted(side.subject.name for side in people)), None)
         cleaned = {name: replace(side, subject=everyone) for name, side in sides.items()}
-    caches = tuple(place for place in run.caches or () if place[0] != here)
+    caches = tuple(place for place in run.caches or () if place[0] != here or files(Path(place[1])))
     bare = replace(run, held_out={}, drive=None, outlines=None, weights_sha256="", people=people, caches=caches)
     replace(bare, source=cleaned["source"], target=cleaned["target"]).save()
 
 
 def forget_cache(folder: Path) -> None:
     """Remove the decoded faces in a cache folder, and the folder if nothing else is in it. Raises WorkError."""
-    remove(files(folder))
+    remove(own_files(folder))
     with suppress(OSError):  # not empty, or not there
         folder.rmdir()
 

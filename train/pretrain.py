@@ -66,9 +66,9 @@ def pretrain(
     with together(accelerator), held(out) if accelerator.is_main_process else nullcontext():
         old = None
         if accelerator.is_main_process:
+            before = decoded.earlier(out)
             old = prepare(out, config, dict.fromkeys(SIDES, everyone), resume, force)
-            if not is_run(out):
-                decoded.note(out, (s.name for s in subjects), cache or out / "cache")
+            decoded.note(out, before, (s.name for s in subjects), cache or out / "cache")
         accelerator.wait_for_everyone()
         drive = open_run(out).drive if resume and is_run(out) else None
         side, counts = _pool(facesets, config, cache or out / "cache", accelerator, progress)
@@ -82,6 +82,7 @@ def pretrain(
         resumed_from = load_weights(training, out if resume else None, None)
         run = resumed(_run_of(out, training, facesets, subjects, counts, cache), old, training)
         if accelerator.is_main_process:
+            run = decoded.noted(run)
             run.save()
             decoded.done(out)
         evaluations = evaluations_of(training, out) if accelerator.is_main_process else None

@@ -62,16 +62,18 @@ def own_group(arguments: Any, **options: Any) -> psutil.Popen:
 
 def end_with(app: int, every: float = AGAIN) -> None:
     """End this process when the process `app` has ended, however it ended: killed, it can end nobody."""
-    with suppress(psutil.Error):
+    try:
         process = psutil.Process(app)
+    except psutil.NoSuchProcess:
+        os._exit(0)
 
-        def watch() -> None:
-            with suppress(psutil.Error):
-                while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:  # a reused number is another
-                    time.sleep(every)
-            os._exit(0)
+    def watch() -> None:
+        with suppress(psutil.Error):
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:  # a reused number is another
+                time.sleep(every)
+        os._exit(0)
 
-        threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def end(process: psutil.Popen | None, patience: float = PATIENCE) -> None:

@@ -75,6 +75,7 @@ def export(
     Raises ConsentError for a faceset that names no subject or basis, UsageError and WorkError.
     """
     _check_call(out, program, pack, size, frame_names)
+    out = out.resolve() if out.is_symlink() else out
     faceset = open_faceset(folder)
     subject = consent.require(faceset.subject, str(folder))
     rows = _rows(faceset, everything)
@@ -111,7 +112,7 @@ def _check_call(out: Path, program: str, pack: bool, size: int | None, frame_nam
             raise UsageError(f"{flag}: has no effect with --format {program}, which copies the crops as they are")
     if size is not None and not 64 <= size <= 4096:
         raise UsageError(f"--size {size}: must be 64 to 4096 pixels")
-    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+    if (out.is_symlink() and not out.exists()) or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise UsageError(f"--out {out}: already exists; name a new folder")
 
 

@@ -62,14 +62,14 @@ class Request:
     """Open the URLs that the faceset's manifest names, not only those in `footage`."""
 
     def __post_init__(self) -> None:
-        """Texts that name files become paths, and one place of footage a tuple of one."""
-        footage: object = self.footage
-        listed = (footage,) if isinstance(footage, str | Path) else self.footage
-        object.__setattr__(self, "footage", tuple(map(str, listed)))
+        """Texts that name files become paths, and one of several a tuple of one."""
+        for name, kind in (("footage", str), ("references", Path)):
+            given = getattr(self, name)
+            listed = (given,) if isinstance(given, str | Path) else given
+            object.__setattr__(self, name, tuple(map(kind, listed)))
         for name in ("out", "evidence"):
             if isinstance(given := getattr(self, name), str):
                 object.__setattr__(self, name, Path(given))
-        object.__setattr__(self, "references", tuple(Path(each) for each in self.references))
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,8 @@ def _graph(table: Table, width: int, height: int, changed: int, process: int, th
 def read(path: str) -> Table:
     """Table in a .cube file (Adobe, Cube LUT Specification 1.0). Raises UsageError."""
     try:
-        words = Path(path).read_text(encoding="utf-8", errors="replace").split()
+        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        words = [word for line in lines if not line.lstrip().startswith(("#", "TITLE")) for word in line.split()]
         dimensions = 3 if "LUT_3D_SIZE" in words else 1 if "LUT_1D_SIZE" in words else 0
         if not dimensions:
             raise ValueError("it has neither LUT_3D_SIZE nor LUT_1D_SIZE")

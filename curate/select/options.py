@@ -122,7 +122,7 @@ def parse_budget(text: str, fps: float | None) -> Budget:
     plain = text.strip().lower()
     if plain == "auto":
         return Budget(None, plain)
-    match = re.fullmatch(r"(\d{1,12})|(\d{1,9}\.?\d{0,9}|\.\d{1,9})\s*min", plain)
+    match = re.fullmatch(r"(\d{1,12})|(\d{1,9}\.?\d{0,30}|\.\d{1,30})\s*min", plain)
     if match is None or float(match[1] or match[2]) <= 0:
         raise UsageError(f"--budget {text}: must be a number of faces (200), minutes of footage (9min) or auto")
     if match[1]:

@@ -131,7 +131,14 @@ def _copy(faceset: Faceset, name: str, made: Faceset, new: str) -> None:
             write_table(target, _renamed(pq.read_table(path), name, new))
     crops = faceset.folder / "crops" / name
     if crops.is_dir():
-        shutil.copytree(crops, made.folder / "crops" / new, symlinks=True)
+        shutil.copytree(crops, made.folder / "crops" / new, ignore=_links_out)
+
+
+def _links_out(folder: str, names: list[str]) -> list[str]:
+    """Links among the files of a clip's crops that lead to folders or out of the crops: nothing of those is copied."""
+    links = [Path(folder, name) for name in names if Path(folder, name).is_symlink()]
+    crops = next(p for p in (Path(folder), *Path(folder).parents) if p.name == "crops").resolve()
+    return [link.name for link in links if link.is_dir() or not link.resolve().is_relative_to(crops)]
 
 
 def _renamed(part: pa.Table, old: str, new: str) -> pa.Table:

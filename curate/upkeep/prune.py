@@ -101,8 +101,9 @@ def _others(faceset: Faceset, wanted: set[str]) -> Iterator[tuple[Path, int]]:
 
 
 def _segments(faceset: Faceset) -> list[Path]:
-    """Folders with the crops of one segment of one of the faceset's clips; links are not followed."""
-    clips = (faceset.folder / "crops" / clip.name for clip in faceset.clips)
+    """Folders with the crops of one segment, also of clips that are no longer there; links are not followed."""
+    crops = faceset.folder / "crops"
+    clips = () if crops.is_symlink() else crops.glob("*")
     found = (folder for clip in clips if not clip.is_symlink() for folder in clip.glob("*"))
     return [
         folder for folder in found if SEGMENT.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()

@@ -9,11 +9,14 @@ from pathlib import Path
 from curate.dataset.faceset import is_faceset
 from curate.upkeep.forget import Piece, remove, weigh
 from faceset.project.state import HIDDEN
-from render.forget import Forgotten
+from render.forget import INTERRUPTED, Forgotten
 from render.forget import forget as forget_data
 from train import decoded
+from train.forget import BEGUN
 from train.run import is_run
 
+FOLDERS = ("faceset", "run", "cache", BEGUN, INTERRUPTED)
+"""Kinds of pieces that are folders on this machine."""
 PAGES = ("index.html", "index.json", "reports")
 """Written by `faceset run`, which makes them again."""
 
@@ -25,7 +28,7 @@ def forget(subject: str, places: Sequence[Path], yes: bool) -> Forgotten:
     inside = [folder for place in results for folder in _inside(place)]
     others = [place for place in places if place not in results]
     found = forget_data(subject, [*others, *inside], yes)
-    gone = [Path(piece.where).absolute() for piece in found.pieces]
+    gone = [Path(piece.where).absolute() for piece in found.pieces if piece.kind in FOLDERS]
     near = [folder.parent.parent for folder in gone if (folder.parent.parent / HIDDEN).is_dir()]
     named = [place.absolute() for place in results if any(path.is_relative_to(place.absolute()) for path in gone)]
     pages, left = list[Piece](), dict(found.left)
@@ -42,4 +45,5 @@ def forget(subject: str, places: Sequence[Path], yes: bool) -> Forgotten:
 def _inside(project: Path) -> list[Path]:
     """Facesets and runs of a project, and trainings that ended before their run began; also those it replaced."""
     found = [folder for pattern in ("*/*", "earlier/*/*/*") for folder in sorted(project.glob(pattern))]
-    return [f for f in found if f.is_dir() and (is_faceset(f) or is_run(f) or decoded.read(f) is not None)]
+    found = [folder for folder in found if folder.is_dir() and not folder.is_symlink()]
+    return [f for f in found if (is_faceset(f) or is_run(f) or decoded.read(f) is not None)]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from faceset import console, messages
-from faceset.options import Json, Quiet
+from faceset.options import Json, Quiet, on_disk
 
 
 def forget(
@@ -26,4 +26,4 @@ def forget(
     from faceset.project.forget import forget as run
 
     console.progress(quiet)
-    console.say(as_json, asdict(run(subject, folders or [], yes)), messages.forgotten)
+    console.say(as_json, asdict(run(subject, [on_disk(folder) for folder in folders or []], yes)), messages.forgotten)

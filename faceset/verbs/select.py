@@ -55,7 +55,8 @@ def select(
         chosen = choosing.select(folder, given, target, defaults)
     except NoneEligibleError:
         if before is not None:  # a refused call changes nothing
-            write_pins(faceset, before)
+            with lock(faceset):
+                write_pins(faceset, before)
         raise
     found = {"faceset": str(folder), **chosen, "left_out": choosing.sheet(folder)}
     console.say(as_json, found, messages.selected)

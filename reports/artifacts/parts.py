@@ -26,7 +26,7 @@ NUMBERS = (
     "time", "change", "likeness", "x", "y", "width", "height", "light", "light_ring", "edge", "line", "fine", "middle",
     "fine_ring", "detail_lost", "false_detail", "colour", "colour_cell", "difference", "tilt_x", "tilt_y", "shift_x",
     "shift_y", "move_x", "move_y", "ring_x", "ring_y", "moved", "due", "moved_long", "due_long", "checkerboard_now",
-    "ghost_now", "abrupt", "noise", "unsteady", "place_x", "place_y",
+    "ghost_now", "abrupt", "noise", "unsteady",
 )  # fmt: skip
 """Columns with a number per row that every table has; a row may have more, which become columns, too."""
 SCALE = 100

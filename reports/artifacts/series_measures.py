@@ -94,19 +94,18 @@ def no_reference(
 
 
 def thrown(rows: pd.DataFrame) -> Doubles:
-    """(T,) how far the face is out of its place for up to four frames, in units of AWAY; see `temporal.popped`.
+    """(T,) how far the face is out of its place for up to four frames, in units of AWAY; see `temporal.thrown`.
 
     Its place is the mean of its landmarks, less the movement of its surroundings and what is steady over LONGER frames.
     """
-    width = np.sqrt((rows["width"] * rows["height"]).to_numpy(np.float64))
-    centre = rows[["place_x", "place_y"]].to_numpy(np.float64)
-    if len(rows) < 3:
+    if len(rows) < 3 or "across" not in rows:
         return np.full(len(rows), np.nan)
-    steps = 100 * np.diff(centre, axis=0) / width[1:, None] - np.nan_to_num(rows[["ring_x", "ring_y"]].to_numpy()[1:])
-    place = np.vstack([np.zeros((1, 2)), np.cumsum(np.nan_to_num(steps), axis=0)])
+    across, ring = rows["across"].to_numpy(np.float64), rows[["ring_x", "ring_y"]].to_numpy(np.float64)
+    steps = 100 * np.diff(rows[["place_x", "place_y"]].to_numpy(np.float64), axis=0) / across[1:, None]
+    place = np.vstack([np.zeros((1, 2)), np.cumsum(np.nan_to_num(steps - np.nan_to_num(ring[1:])), axis=0)])
     place -= np.stack([t.running_median(values, LONGER) for values in place.T], axis=1)
-    known = np.isfinite(width)[:, None].astype(np.float64)
-    return t.popped(np.repeat(place[:, None], 8, 1), np.repeat(known, 8, 1), floor=UNSTEADY) / AWAY
+    place[~np.isfinite(across)] = np.nan
+    return t.thrown(place, UNSTEADY) / AWAY
 
 
 def _middle_half(colours: Doubles, weight: Doubles) -> Doubles:

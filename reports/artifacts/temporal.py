@@ -131,6 +131,29 @@ def popped(cells: Doubles, weight: Doubles, longest: int = 4, floor: float = 1.0
     return out
 
 
+def thrown(place: Doubles, floor: float, longest: int = 4, abrupt: float = 3.0) -> Doubles:
+    """(T,) distance of a place from where it is before and after, for one frame or up to `longest` in a row.
+
+    `place` (T, 2), NaN where not known. Beyond twice `floor` and what the places before and after are apart. It counts
+    if it came and went within a frame each: these two steps are longer than `abrupt` times any other around, for a
+    nodding head gathers speed.
+    """
+    out = np.zeros(len(place))
+    step = np.linalg.norm(np.diff(place, axis=0), axis=1)
+    for start in range(1, len(place) - 1):
+        if not step[start - 1] > 2 * floor:
+            continue
+        for end in range(start + 1, min(start + longest, len(place) - 1) + 1):
+            others = step[max(start - 1 - longest, 0) : end + longest].copy()
+            others[[min(start - 1, longest), min(start - 1, longest) + end - start]] = 0
+            if not min(step[start - 1], step[end - 1]) > abrupt * np.nanmax(others):
+                continue
+            before, inside, after = place[start - 1], place[start:end], place[end]
+            away = min(np.linalg.norm(inside - side, axis=1).min() for side in (before, after))
+            out[start:end] = np.fmax(out[start:end], away - np.linalg.norm(after - before) - 2 * floor)
+    return out
+
+
 LAG_WINDOW, LAG_SLOW, LAG_NEAR, LAG_ACTIVE, LAG_REACH = 0.8, 0.7, 0.3, 0.6, 0.2
 """Seconds: the window in which a lag is searched, the window above which movement counts as slow and is removed, the
 distance of a frame from a window's centre, the window in which there must be enough movement, and the longest lag."""

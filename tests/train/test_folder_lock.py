@@ -83,7 +83,9 @@ def test_a_training_that_dies_while_it_decodes_says_whose_faces_it_left(
         train(config, *pair, tmp_path / "run", cache=tmp_path / "cache")
     assert (tmp_path / "cache" / "source.u8").is_file()
     found = decoded.read(tmp_path / "run")
-    assert found is not None and found.cache == str(tmp_path / "cache") and len(found.people) == 2
+    assert found is not None and found.caches == (str(tmp_path / "cache"),) and len(found.people) == 2
     monkeypatch.undo()
-    train(config, *pair, tmp_path / "run", cache=tmp_path / "cache")
-    assert decoded.read(tmp_path / "run") is None and open_run(tmp_path / "run").caches
+    train(config, *pair, tmp_path / "run", cache=tmp_path / "other")
+    assert decoded.read(tmp_path / "run") is None
+    noted = [place for _, place in open_run(tmp_path / "run").caches or ()]
+    assert sorted(noted) == [str(tmp_path / "cache"), str(tmp_path / "other")], "forget finds both"

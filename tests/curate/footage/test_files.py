@@ -303,7 +303,7 @@ def test_a_cube_table_is_applied(make, tmp_path) -> None:
     from dataclasses import replace
 
     rows = [f"{1 - r} {1 - g} {1 - b}" for b in (0, 1) for g in (0, 1) for r in (0, 1)]
-    (tmp_path / "invert.cube").write_text("LUT_3D_SIZE 2\n" + "\n".join(rows))
+    (tmp_path / "invert.cube").write_text('TITLE "To Infinity"\n# nan\nLUT_3D_SIZE 2\n' + "\n".join(rows))
     clip = video.probe(make("a.mp4", *X264))
     plain = next(video.decode(clip)).image.astype(int)
     inverted = next(video.decode(replace(clip, lut=str(tmp_path / "invert.cube")))).image

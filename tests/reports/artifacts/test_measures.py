@@ -214,9 +214,9 @@ def test_a_face_out_of_its_place_is_thrown_and_a_moving_one_or_a_shaken_camera_i
     still = np.stack([300.0 + 4 * frames, np.full(40, 200.0)], axis=1)  # it walks through the picture
 
     def found(place, ring=None):
-        rows = pd.DataFrame({"place_x": place[:, 0], "place_y": place[:, 1], "width": 100.0, "height": 100.0})
+        rows = pd.DataFrame({"place_x": place[:, 0], "place_y": place[:, 1], "across": 100.0})
         rows[["ring_x", "ring_y"]] = np.zeros((40, 2)) if ring is None else ring
-        return thrown(rows)
+        return thrown(rows.assign(across=np.where(np.isnan(place[:, 0]), np.nan, 100.0)))
 
     off, shaken = still.copy(), np.zeros((40, 2))
     off[20:22, 1] -= 12
@@ -226,9 +226,12 @@ def test_a_face_out_of_its_place_is_thrown_and_a_moving_one_or_a_shaken_camera_i
     gone = off.copy()
     gone[10] = np.nan
     assert np.flatnonzero(found(gone) > 0.6).tolist() == [20, 21]
-    assert np.isnan(
-        thrown(pd.DataFrame({n: [1.0] for n in ("place_x", "place_y", "width", "height", "ring_x", "ring_y")}))
-    ).all()
+    nod, shake = still.copy(), still.copy()
+    nod[20:23, 1] += (7, 12, 7)
+    shake[:, 0] += 12 * np.sin(2 * np.pi * 3 * frames / 25) * ((frames > 10) & (frames < 27))
+    assert found(nod).max() == found(shake).max() == 0
+    names = ("place_x", "place_y", "across", "ring_x", "ring_y")
+    assert np.isnan(thrown(pd.DataFrame([dict.fromkeys(names, 1.0)]))).all()
 
 
 def test_popped_is_away_from_both_neighbours_and_back():
