@@ -82,7 +82,7 @@ def address(
             [*command, "--json"], env=environment, stderr=stderr, stdout=stdout, start_new_session=True
         )
     where = f"http://{launch.ADDRESS}:{port}"
-    end = time.monotonic() + 180
+    end = time.monotonic() + 400
     while told.read_text().count("the map is drawn") < 2 or not answers(f"{where}/fiftyone"):
         assert running.poll() is None, told.read_text()
         assert time.monotonic() < end, "the App does not answer"
