@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -63,6 +63,29 @@ def _resolved(
     wanted = open_faceset(target) if target else last.target
     before = [*kept_from(last.options, given), *([f"--for {wanted.folder}"] if wanted and not target else [])]
     return changed(last.options, given), wanted, before
+
+
+@contextmanager
+def pinned(folder: Path, pin: Sequence[str], ban: Sequence[str], free: Sequence[str]) -> Iterator[None]:
+    """Change a faceset's pins for the selection in the block; where no face is eligible then, they are as before."""
+    from curate.dataset.faceset import open_faceset
+    from curate.dataset.lock import lock
+    from curate.dataset.pins import change_pins, read_pins, write_pins
+    from curate.errors import NoneEligibleError
+
+    if not (pin or ban or free):
+        yield
+        return
+    faceset = open_faceset(folder)
+    with lock(faceset):
+        before = read_pins(faceset)
+        change_pins(faceset, pin, ban, free)
+    try:
+        yield
+    except NoneEligibleError:
+        with lock(faceset):
+            write_pins(faceset, before)
+        raise
 
 
 def preview(folder: Path, given: Given, target: Path | None, defaults: bool = False) -> dict[str, Any]:

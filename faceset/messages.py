@@ -105,6 +105,7 @@ def trained(out: Path) -> Any:
     """Of `train` into the run `out`."""
 
     def text(r: dict[str, Any]) -> str:
+        """The lines that are printed."""
         parts = [f"{visible(str(out))}: {many(r['steps'], 'step')} ({r['ended']})", f"held-out SSIM {r['ssim']:.3f}"]
         if r["nearer"] is not None:
             parts.append(f"{100 * r['nearer']:.0f} % of swaps closer to the source than to the target")
@@ -147,6 +148,7 @@ def pruned(done: bool) -> Callable[[dict[str, Any]], str]:
     """Of `prune`: what was, or would be, freed."""
 
     def text(r: dict[str, Any]) -> str:
+        """The lines that are printed."""
         from curate.runtime.disk import text as size_of
 
         size = f"{many(r['crops'], 'crop')}, {size_of(r['bytes'])}"
@@ -185,6 +187,7 @@ def people(changed: str) -> Callable[[dict[str, Any]], str]:
     """Of `people`: a line each, notes; where the subject was `changed`, in what way and what to do next."""
 
     def text(r: dict[str, Any]) -> str:
+        """The lines that are printed."""
         lines = [_person(p) for p in r["people"][:MOST_PEOPLE]]
         if len(r["people"]) > MOST_PEOPLE:
             lines.append(f"{len(r['people']) - MOST_PEOPLE} more; --json lists all")

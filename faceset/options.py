@@ -108,6 +108,7 @@ def takes(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a verb the flags of these dataclasses; they reach it as its argument `given`, without those not given."""
 
     def add(verb: Callable[..., None]) -> Callable[..., None]:
+        """The verb with these flags."""
         signature = inspect.signature(verb, eval_str=True)
         parameters = [p for p in signature.parameters.values() if p.name != "given"]
         made = [(kind, one) for kind in kinds for one in options_of(kind)]
@@ -116,6 +117,7 @@ def takes(*kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
         @functools.wraps(verb)
         def run(**values: Any) -> None:
+            """Call the verb with the given flags apart."""
             given: dict[type, dict[str, Any]] = {kind: {} for kind in kinds}
             for kind, one in made:
                 value = values.pop(one.parameter)

@@ -91,6 +91,7 @@ class _Account:
             self.people = [[f + seen, s + shown] for (f, s), (seen, shown) in zip(before, own, strict=True)]
 
     def save(self, path: Path) -> None:
+        """Write the figures as JSON."""
         values = {
             "times": self.times, "frames": self.frames, "faces": self.faces, "swapped": self.swapped,
             "several": self.several, "people": self.people,

@@ -234,8 +234,8 @@ def test_what_a_training_left_that_never_began_goes(place, tmp_path_factory):
     (cache / "target.json").write_text('["mine"]')
     decoded.note(out, decoded.Decoded(), ["Ann"], cache)
     decoded.note(out, decoded.earlier(out), ["Bob"], out / "cache")  # a second attempt forgets nothing of the first
-    told = forget("Ann", [out], False)
-    assert [(p.kind, p.where, p.files) for p in told.pieces] == [("cache", str(cache), 1), (BEGUN, str(out), 1)]
+    found = forget("Ann", [out], False)
+    assert [(p.kind, p.where, p.files) for p in found.pieces] == [("cache", str(cache), 1), (BEGUN, str(out), 1)]
     with held(out), pytest.raises(UsageError, match="trains into it"):
         forget("Bob", [out], True)
     decoded.note(out, decoded.Decoded(), ["Ann", "Bob"], cache)

@@ -62,9 +62,12 @@ def noted(run: Run) -> Run:
     return replace(run, caches=tuple(dict.fromkeys([*run.caches, *more]))) if more and run.caches is not None else run
 
 
-def done(out: Path) -> None:
-    """Remove the note: run.json is written."""
-    (out / FILE).unlink(missing_ok=True)
+def saved(run: Run) -> Run:
+    """Write run.json, with the caches of the note, which is removed."""
+    run = noted(run)
+    run.save()
+    (run.path / FILE).unlink(missing_ok=True)
+    return run
 
 
 def read(out: Path) -> Decoded | None:
@@ -77,7 +80,7 @@ def read(out: Path) -> Decoded | None:
 
 def forget(out: Path) -> None:
     """Remove the note and what its training left besides the cache, and the folder if nothing else is in it."""
-    done(out)
+    (out / FILE).unlink(missing_ok=True)
     if is_run(out):
         return
     for name in (HOLDER, LOCK):

@@ -39,11 +39,11 @@ from train.schedule import end, should_cool
 from train.signals import listen, name_of
 from train.start import (
     after_restart,
+    begin,
     check_call,
     describe_run,
     load,
     load_weights,
-    prepare,
     resumed,
     with_batch_of,
 )
@@ -105,10 +105,10 @@ def train(
 ) -> Summary:
     """Train on two facesets into the folder `out`.
 
-    Resumes the run in `out` with `resume`, or if torchrun has restarted the processes; replaces it with `force`;
-    starts from the encoder of the run `init`, or the whole of a prior. `cache` is a folder on this machine's disk for
-    the decoded crops. Raises ConsentError if a faceset has no subject or basis, UsageError for a wrong call, WorkError
-    if the work fails or a signal stops it (then a checkpoint of that step can be resumed).
+    Resumes the run in `out` with `resume`, or if torchrun has restarted the processes; replaces it with `force`; starts
+    from the encoder of the run `init`, or a whole prior. `cache`: folder on this machine's disk for the decoded crops.
+    Raises ConsentError if a faceset has no subject or basis, UsageError for a wrong call, WorkError if the work fails
+    or a signal stops it (then a checkpoint of that step can be resumed).
     """
     begun, out = time.perf_counter(), Path(out)
     init, cache = (Path(given) if given else None for given in (init, cache))
@@ -120,22 +120,19 @@ def train(
     check_people(facesets, open_run(out) if resume else None)
     accelerator = make_accelerator(config)
     with together(accelerator), held(out) if accelerator.is_main_process else nullcontext():
-        before, old = decoded.earlier(out), None
+        old, decode = None, cache or out / "cache"
         if accelerator.is_main_process:
-            old = prepare(out, config, subjects, resume, force)
-            decoded.note(out, before, (s.name for s in subjects.values()), cache or out / "cache")
+            old = begin(out, config, subjects, subjects.values(), decode, resume, force)
         accelerator.wait_for_everyone()
         begun_before = open_run(out) if resume and is_run(out) else None
-        sides = load(facesets, config, cache or out / "cache", accelerator, progress, begun_before, cache is None)
+        sides = load(facesets, config, decode, accelerator, progress, begun_before, cache is None)
         training = setup(config, accelerator, sides)
         if not config.batch:
             choose(training)
         resumed_from = load_weights(training, out if resume else None, init)
         run = resumed(describe_run(training, facesets, subjects, out, init, cache), old, training)
         if accelerator.is_main_process:
-            run = decoded.noted(run)
-            run.save()
-            decoded.done(out)
+            run = decoded.saved(run)
             if training.step < config.steps:
                 (out / "model.safetensors").unlink(missing_ok=True)
         evaluations = evaluations_of(training, out, facesets, cache) if accelerator.is_main_process else None

@@ -41,11 +41,10 @@ def caches_of(folder: Path) -> tuple[list[Piece], dict[str, str]]:
     run, here = open_run(folder), socket.gethostname()
     found, left = [], {}
     for machine, cache in run.caches or ():
-        there = files(Path(cache))
-        if there and not is_cache(Path(cache)):
+        if is_cache(Path(cache)):
+            found.append(weigh("cache", Path(cache), own_files(Path(cache))))
+        elif files(Path(cache)):
             left[cache] = "named as its cache, but its files are not decoded faces"
-        elif there:
-            found.append(weigh("cache", Path(cache), there))
         elif machine != here:
             left[f"{machine}:{cache}"] = "decoded faces on another machine: delete this folder there"
     if run.caches is None and not files(folder / "cache"):

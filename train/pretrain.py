@@ -35,7 +35,7 @@ from train.processes import from_main, together
 from train.room import choose
 from train.run import Run, SideInfo, describe, is_run, open_run
 from train.split import Split
-from train.start import after_restart, launch, load_weights, places, prepare, resumed, with_batch_of
+from train.start import after_restart, begin, launch, load_weights, places, resumed, with_batch_of
 from train.state import Training, make_accelerator, setup
 
 LEAST = 2
@@ -66,9 +66,8 @@ def pretrain(
     with together(accelerator), held(out) if accelerator.is_main_process else nullcontext():
         old = None
         if accelerator.is_main_process:
-            before = decoded.earlier(out)
-            old = prepare(out, config, dict.fromkeys(SIDES, everyone), resume, force)
-            decoded.note(out, before, (s.name for s in subjects), cache or out / "cache")
+            sides = dict.fromkeys(SIDES, everyone)
+            old = begin(out, config, sides, subjects, cache or out / "cache", resume, force)
         accelerator.wait_for_everyone()
         drive = open_run(out).drive if resume and is_run(out) else None
         side, counts = _pool(facesets, config, cache or out / "cache", accelerator, progress)
@@ -82,9 +81,7 @@ def pretrain(
         resumed_from = load_weights(training, out if resume else None, None)
         run = resumed(_run_of(out, training, facesets, subjects, counts, cache), old, training)
         if accelerator.is_main_process:
-            run = decoded.noted(run)
-            run.save()
-            decoded.done(out)
+            run = decoded.saved(run)
         evaluations = evaluations_of(training, out) if accelerator.is_main_process else None
         run = finish(training, fit(training, run, evaluations, begun, progress))
         from_main(accelerator, [0.0])

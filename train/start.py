@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import socket
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from curate.errors import UsageError, WorkError
 from curate.extract.normalise import Own
 from curate.extract.table import calibration
 from curate.types import Floats, Progress, Subject
+from train import decoded
 from train.clarity import clarity
 from train.config import TrainConfig, check_resume, flag
 from train.crop_cache import check_count
@@ -92,6 +94,22 @@ def prepare(out: Path, config: TrainConfig, subjects: dict[str, Subject], resume
     except OSError as error:
         raise WorkError(f"--out {out} cannot be written ({error.strerror}): give another folder") from None
     return None
+
+
+def begin(
+    out: Path,
+    config: TrainConfig,
+    subjects: dict[str, Subject],
+    people: Iterable[Subject],
+    cache: Path,
+    resume: bool,
+    force: bool,
+) -> Run | None:
+    """`prepare`, with a note of whose faces are decoded into which folder."""
+    before = decoded.earlier(out)
+    old = prepare(out, config, subjects, resume, force)
+    decoded.note(out, before, (subject.name for subject in people), cache)
+    return old
 
 
 def check_free(out: Path, force: bool) -> None:

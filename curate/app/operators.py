@@ -57,6 +57,7 @@ class _Mark(Operator):
         """Run the operator; its message."""
 
         def work() -> str:
+            """Mark the faces that are selected or shown; the message."""
             wanted = ctx.selected or (ctx.view.values("id") if ctx.has_custom_view else [])
             count = actions.mark(ctx.dataset, wanted, self.how)
             ctx.ops.clear_selected_samples()

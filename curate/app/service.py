@@ -64,6 +64,7 @@ def protect(rules: guard.Rules) -> None:
 
         @property
         def env(self) -> dict[str, str]:
+            """FiftyOne's variables, where our packages are, the guard's rules and the process that shows the App."""
             paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
             here = {
                 "PYTHONPATH": os.pathsep.join(filter(None, paths)),

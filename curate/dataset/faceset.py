@@ -20,7 +20,7 @@ import tomli_w
 from numpy.typing import NDArray
 
 from curate.dataset import corrections, selection_file
-from curate.dataset.links import check_links, inside
+from curate.dataset.links import check_link, inside
 from curate.errors import UsageError, WorkError
 from curate.records import checked, record, safe_name
 from curate.runtime.files import atomic
@@ -74,7 +74,7 @@ class Faceset:
     @property
     def reports(self) -> Path:
         """Folder of the pages. Raises WorkError if a link leads out of the faceset."""
-        check_links(self.folder)
+        check_link(self.folder, self.folder / "reports")
         return self.folder / "reports"
 
     def part_path(self, key: str) -> Path:

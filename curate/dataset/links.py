@@ -16,11 +16,16 @@ FOLDERS = ("crops", "parts", "reports")
 def check_links(folder: Path) -> None:
     """Raise WorkError if one of the faceset's own folders is a link out of it."""
     for path in own_folders(folder):
-        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-            raise WorkError(
-                f"{path} is a link out of the faceset, into which nothing is written: remove it, or put the folder "
-                "itself in its place"
-            )
+        check_link(folder, path)
+
+
+def check_link(folder: Path, path: Path) -> None:
+    """Raise WorkError if a path in the faceset is a link out of it."""
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        raise WorkError(
+            f"{path} is a link out of the faceset, into which nothing is written: remove it, or put the folder "
+            "itself in its place"
+        )
 
 
 def own_folders(folder: Path) -> Iterator[Path]:

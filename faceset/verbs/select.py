@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from curate.errors import NoneEligibleError, UsageError
+from curate.errors import UsageError
 from curate.select.options import Floors, SelectionOptions, Weights
 from faceset import choosing, console, messages
 from faceset.options import Defaults, Folder, For, Given, Json, Quiet, takes
@@ -35,28 +35,13 @@ def select(
     """Select faces again; options that are not given are as last time. Needs no footage."""
     choosing.check(given, target)
     console.progress(quiet)
-    from curate.dataset.faceset import open_faceset
-    from curate.dataset.lock import lock
-    from curate.dataset.pins import change_pins, read_pins, write_pins
-
     if dry_run:
         if pin or ban or free:
             raise UsageError("--dry-run changes nothing: leave out --pin, --ban and --free")
         found = {"faceset": str(folder), **choosing.preview(folder, given, target, defaults)}
         console.say(as_json, found, messages.selected)
         return
-    before = None
-    if pin or ban or free:
-        faceset = open_faceset(folder)
-        with lock(faceset):
-            before = read_pins(faceset)
-            change_pins(faceset, pin or [], ban or [], free or [])
-    try:
+    with choosing.pinned(folder, pin or [], ban or [], free or []):
         chosen = choosing.select(folder, given, target, defaults)
-    except NoneEligibleError:
-        if before is not None:  # a refused call changes nothing
-            with lock(faceset):
-                write_pins(faceset, before)
-        raise
     found = {"faceset": str(folder), **chosen, "left_out": choosing.sheet(folder)}
     console.say(as_json, found, messages.selected)

@@ -145,8 +145,7 @@ class Inspector:
             row |= _spectra(view, landmarks, *pyramids, noise)
         fine = m.bands(mine, at)
         if theirs is None or reference is None:
-            row["place_x"], row["place_y"] = landmarks[:, :2].mean(0).tolist()
-            row["across"] = at.width / view.zoom
+            (row["place_x"], row["place_y"]), row["across"] = landmarks[:, :2].mean(0).tolist(), at.width / view.zoom
             row["line"] = edge.line(mine, at, math.degrees(math.atan2(-place[1, 0], place[0, 0])))
             row["fine"], row["fine_ring"] = fine
             row["middle"] = m.middle_band(mine, at)

@@ -76,6 +76,7 @@ class ChooseAgain(Operator):
         """Run the operator; its message."""
 
         def work() -> str:
+            """Choose with the form's options; the message."""
             last = actions.last(ctx.dataset)
             options = replace(
                 last,

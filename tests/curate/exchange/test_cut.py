@@ -89,6 +89,14 @@ def test_for_a_target_what_it_needs(faceset, tmp_path) -> None:
     assert "b.mp4" in text and "a.mp4" not in text
 
 
+def test_a_timeline_of_changed_footage_warns(faceset, tmp_path, caplog) -> None:
+    cutlist.write(faceset, tmp_path / "as-it-is.otio")
+    assert not caplog.records
+    other = faceset.changed(clips=tuple(replace(clip, size=clip.size + 1) for clip in faceset.clips))
+    cutlist.write(other, tmp_path / "changed.otio")
+    assert "is another file than the one that the faceset knows" in caplog.text
+
+
 def test_wrong_calls_lose_nothing(faceset, tmp_path) -> None:
     with pytest.raises(UsageError, match=r"keep\.mov: must end in .otio, .edl, .mp4"):
         cutlist.write(faceset, tmp_path / "keep.mov")

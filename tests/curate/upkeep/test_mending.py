@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,20 @@ def test_two_halves_merged_equal_both_at_once(halves, tmp_path) -> None:
     assert all((found.folder / crop).is_file() for crop in found.table(["crop"])["crop"])
     again = merge(found.folder, second, tmp_path / "d")
     assert table_hash(again.folder) == table_hash(both), "a clip that both have is taken once"
+
+
+def test_a_merge_copies_nothing_that_links_lead_to(halves, tmp_path) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder, half in zip((first, second), halves, strict=False):
+        shutil.copytree(half, folder)
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key").write_text("mine")
+    segment = next((first / "crops" / "target").iterdir())
+    (segment / "key.jpg").symlink_to(tmp_path / "secret" / "key")
+    (segment / "loop").symlink_to(first / "crops")
+    found = merge(first, second, tmp_path / "c")
+    assert not list(found.folder.rglob("key*")) and not list(found.folder.rglob("loop"))
+    assert len(list(found.folder.rglob("*.jpg"))) == sum(len(list(h.rglob("*.jpg"))) for h in halves[:2])
 
 
 def test_what_cannot_be_merged_is_refused(halves, head_clips, tmp_path) -> None:
