@@ -67,6 +67,9 @@ class TrainConfig:
                                     low=0, high=1)  # fmt: skip
     modulation: bool = option(False, "Let scores also scale and shift each decoder level, with --drive scores.")
 
+    gains: str = option("fit", "Enlarge movements that swaps show too small, with --drive outlines: fit or off.",
+                        choices=("fit", "off"))  # fmt: skip
+
     steps: int = option(100_000, "Optimiser steps of the whole run.", low=1, high=100_000_000)
     batch: int = option(16, "Batch size per side and process; auto: the largest that fits in memory.", low=0,
                         high=65_536, metavar="N|auto", suggestions=("auto",), parse=_batch)  # fmt: skip

@@ -59,22 +59,26 @@ class Evaluations:
         """Steps whose figures have not come yet; None: they are no longer wanted."""
         self._begun = -1e9
         self._reports = 0
+        self._last = -1
+        """The run's last step, once it is reached."""
 
-    def here(self, model: Swap, step: int) -> dict[str, float]:
+    def here(self, model: Swap, step: int, last: bool) -> dict[str, float]:
         """Figures of a network, evaluated in this process; {} if that is done in another one."""
-        return {} if self._scene is None else self._scene.evaluate(model, step)
+        return {} if self._scene is None else self._scene.evaluate(model, step, last)
 
-    def begin(self, run: Run, journal: Journal, model: Swap, step: int, must: bool) -> Run:
+    def begin(self, run: Run, journal: Journal, model: Swap, step: int, last: bool) -> Run:
         """After the step's line was logged: have the network evaluated, or report what `here` found.
 
-        must: it is not left out. Returns the run with what is known by now.
+        last: it is the run's last one, and not left out. Returns the run with what is known by now.
         """
         if self._child is None:
             self._show(journal, step)
             self._report(run, step)
             return run
-        must = must or self.config.stop == "auto"
-        if not must and (self._asked or time.monotonic() - self._begun < self.config.evaluate_seconds):
+        self._last = step if last else self._last
+        if not (last or self.config.stop == "auto") and (
+            self._asked or time.monotonic() - self._begun < self.config.evaluate_seconds
+        ):
             return run
         run = self.collect(run, journal, PATIENCE)
         tensors = {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
@@ -133,7 +137,7 @@ class Evaluations:
         """Have the weights of a step evaluated, which are on disk or are written."""
         self._asked.append(step)
         if self._child is not None:
-            self._child.ask(write, evaluate=step)
+            self._child.ask(write, evaluate=step, last=step == self._last)
             return run
         if write is not None:
             with suppress(OSError, SafetensorError):  # then there is nothing to evaluate, and that is said
@@ -152,7 +156,7 @@ class Evaluations:
         assert self._scene is not None
         for step in [step for step in self._asked if step is not None]:
             try:
-                run = self._filled(run, journal, step, evaluate(self._scene, step))
+                run = self._filled(run, journal, step, evaluate(self._scene, step, step == self._last))
             except FAILURES as error:
                 log.warning("step %d is not evaluated: %s", step, one_line(error))
         self._asked.clear()

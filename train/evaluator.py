@@ -1,7 +1,7 @@
 """A process of its own that evaluates a run: `python -m train.evaluator`, started by `train.evaluations`.
 
-It reads one JSON object a line from stdin: first `Task`, then {"evaluate": step}, whose weights lie in the run's
-folder, and {"report": step, "ended": word}. It answers each with one line on stdout, {"figures": {...}} or
+It reads one JSON object a line from stdin: first `Task`, then {"evaluate": step, "last": bool}, whose weights lie in
+the run's folder, and {"report": step, "ended": word}. It answers each with one line on stdout, {"figures": {...}} or
 {"reported": true}. {"level": n, "message": text} is a line of the log. It ends with stdin.
 """
 
@@ -32,7 +32,7 @@ from curate.safe_io import one_line, printable
 from train.data import load_side
 from train.model import build
 from train.run import Run, open_run
-from train.scene import Scene, judges
+from train.scene import Scene
 from train.start import as_begun
 
 log = logging.getLogger(__name__)
@@ -77,15 +77,14 @@ def scene_of(task: Task) -> Scene:
         for name, faceset in facesets.items()
     }
     sides = as_begun(sides, run)
-    device = torch.device(task.device)
-    return Scene(run.config, sides, judges(facesets, sides["target"], run.config), device, out, task.facts)
+    return Scene(run.config, sides, facesets, torch.device(task.device), out, task.facts)
 
 
-def evaluate(scene: Scene, step: int) -> dict[str, float]:
+def evaluate(scene: Scene, step: int, last: bool) -> dict[str, float]:
     """Figures of the weights that wait for their evaluation."""
     model = build(scene.config).requires_grad_(False)
     model.load_state_dict(load_file(str(weights_of(scene.out, step))))
-    return scene.evaluate(model.to(scene.device), step)
+    return scene.evaluate(model.to(scene.device), step, last)
 
 
 class GoneError(Exception):
@@ -212,7 +211,7 @@ def serve(questions: IO[str], answers: IO[str]) -> None:
     for line in questions:
         asked = json.loads(line)
         if "evaluate" in asked:
-            answer(answers, figures=evaluate(scene, asked["evaluate"]))
+            answer(answers, figures=evaluate(scene, asked["evaluate"], asked["last"]))
         else:
             run: Run = replace(open_run(scene.out), ended=asked["ended"])
             scene.report(run, asked["report"])

@@ -34,7 +34,7 @@ from train.performance import AXES
 from train.processes import any_process, from_main, together
 from train.room import choose, too_large
 from train.run import Run, is_run, open_run
-from train.scene import Scene, judges
+from train.scene import Scene
 from train.schedule import end, should_cool
 from train.signals import listen, name_of
 from train.start import (
@@ -202,8 +202,7 @@ def evaluations_of(
     config, device, facts = training.config, training.accelerator.device, facts_of(training.accelerator)
 
     def scene() -> Scene:
-        looking = judges(facesets, training.sides["target"], config) if facesets else ()
-        return Scene(config, training.sides, looking, device, out, facts)
+        return Scene(config, training.sides, facesets, device, out, facts)
 
     if not facesets or not is_apart(config, device):
         return Evaluations(config, out, scene)
@@ -217,7 +216,7 @@ def finish(training: Training, run: Run) -> Run:
     if training.accelerator.is_main_process:
         weights = run.path / "model.safetensors"
         checkpoint.write_tensors(weights, training.ema.state_dict())
-        run = replace(run, weights_sha256=file_sha256(weights))
+        run = replace(run.with_gains(), weights_sha256=file_sha256(weights))
         run.save()
     training.accelerator.wait_for_everyone()
     return run

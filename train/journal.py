@@ -7,6 +7,7 @@ import io
 import logging
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ from curate.runtime.files import atomic
 from curate.types import Image
 from train.model import SIDES
 from train.performance import AXES
+from train.retarget import Gains
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +31,10 @@ FIGURES = (
     *(f"identity_{side}" for side in SIDES),
     "follows",
     *(f"{figure}_{axis}" for axis in AXES for figure in ("follows", "slope")),
+    *(f"gain_{field.name}" for field in fields(Gains)),
 )
-"""Held-out figures (`train.measure`, `train.identity`, `train.performance`); empty in lines without an evaluation."""
+"""Held-out figures (`train.measure`, `train.identity`, `train.performance`) and gains (`train.gains`); empty in lines
+without an evaluation."""
 COLUMNS = (
     "step",
     "seconds",

@@ -20,7 +20,7 @@ from torch import Tensor
 from curate.face.align import hull
 from curate.face.mesh import INNER_LIPS, LEFT_BROW, LEFT_EYE, LIPS, RIGHT_BROW, RIGHT_EYE
 from curate.face.pose68 import MESH_OF_68
-from train.retarget import COUNT, Shape, carried
+from train.retarget import COUNT, NONE, Gains, Shape, carried
 
 NOSE = ((168, 6, 197, 195, 5, 4, 1), (64, 98, 97, 2, 326, 327, 294))
 """The ridge from its root to the tip, and the base from wing to wing."""
@@ -48,6 +48,8 @@ class Outlines:
     """Rest shapes; None: unknown, and the target's outlines are not carried over."""
     points: int = COUNT
     """Number of landmarks with which the network was trained: 478 or 68."""
+    gains: Gains = NONE
+    """How much larger than the target's movements are drawn."""
 
     def __post_init__(self) -> None:
         if self.points not in (COUNT, 68) or not 0 < self.size <= 4096:
@@ -64,7 +66,7 @@ class Outlines:
     def points_of(self, marks: NDArray[np.floating], carry: bool = False) -> NDArray[np.floating]:
         """Landmarks as they are drawn: carried over to the source's face if asked, 68 of 478 if the run has 68."""
         if carry and self.source is not None and self.target is not None and marks.shape[1] == COUNT:
-            marks = carried(marks, self.target, self.source)
+            marks = carried(marks, self.target, self.source, self.gains)
         if self.points == 68 and marks.shape[1] == COUNT:
             marks = marks[:, [*JAW_OF_68, *MESH_OF_68]]
         return marks

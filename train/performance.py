@@ -59,6 +59,8 @@ class Stage:
     """(N, K) scores, or outlines, that drive the swaps; None: the picture does."""
     own: tuple[Landmarks, ...]
     """What the landmarker reads in the crops at the network's size."""
+    marks: Floats | None = None
+    """(N, P, 3) landmarks in units of the crop's side, from which outlines are drawn."""
 
     def evaluate(self, model: Swap, size: int, device: torch.device) -> dict[str, float]:
         """Figures of the swaps of all crops.
@@ -67,18 +69,19 @@ class Stage:
         former over the latter, 1 if the swap moves as far; absent where the target hardly moves. follows: the mean of
         all correlations.
         """
+        return figures(self.own, self.drawn(model, size, device, self.inputs))
+
+    def drawn(self, model: Swap, size: int, device: torch.device, inputs: Tensor | None) -> list[Landmarks]:
+        """What the landmarker reads in the swaps of all crops, driven by `inputs`."""
         swaps = []
         for place, crop in enumerate(self.crops):
-            scores = None if self.inputs is None else self.inputs[place : place + 1]
-            swaps.append(paste(model, crop, size, device, scores))
-        drawn = [self.reader.landmark(swap, region) for swap, region in zip(swaps, self.regions, strict=True)]
-        return figures(self.own, drawn)
+            swaps.append(paste(model, crop, size, device, None if inputs is None else inputs[place : place + 1]))
+        return [self.reader.landmark(swap, region) for swap, region in zip(swaps, self.regions, strict=True)]
 
 
 def figures(own: Sequence[Landmarks], drawn: Sequence[Landmarks]) -> dict[str, float]:
     """Figures of `Stage.evaluate` from the readings of crops and of their swaps."""
-    neutral = expression.neutral_of(*_raw(own))
-    there, here = (_axes(neutral, found) for found in (own, drawn))
+    there, here = axes(own, own), axes(own, drawn)
     values: dict[str, float] = {}
     for name in AXES:
         a, b = there[name], here[name]
@@ -109,22 +112,26 @@ def stage_for(faceset: Faceset, side: Side, config: TrainConfig, reader: Landmar
         if len(rows) < MIN_FACES:
             log.info("performance is not measured: %d faces within the held-out blocks are too few", len(rows))
             return None
-        reader = reader or _reader()
-        points = faceset.landmarks(rows["face_id"])
-        crops = tuple(faceset.crop(crop) for crop in rows["crop"])
+        return stage_of(faceset, rows, side, config, reader or _reader())
     except (MissingError, WorkError) as error:
         log.warning("performance is not measured: %s", error)
         return None
+
+
+def stage_of(faceset: Faceset, rows: pd.DataFrame, side: Side, config: TrainConfig, reader: Landmarker) -> Stage:
+    """Stage of these faces of the target. Raises WorkError if their crops or landmarks cannot be read."""
+    points = faceset.landmarks(rows["face_id"])
+    crops = tuple(faceset.crop(crop) for crop in rows["crop"])
     marks = [in_crop(points[f], m) for f, m in zip(rows["face_id"], rows["matrix"], strict=True)]
     regions = tuple(region_of(Landmarks(m, 1.0, None)) for m in marks)
-    inputs = None
+    inputs, units = None, None
     if side.outlines is not None:
-        units = (align.in_crop(points[f], np.reshape(m, (2, 3)), s) for f, m, s in _places(rows, crops))
-        inputs = side.outlines.carried(np.stack([*units]))
+        units = np.stack([align.in_crop(points[f], np.reshape(m, (2, 3)), s) for f, m, s in _places(rows, crops)])
+        inputs = side.outlines.carried(units)
     elif side.drive is not None:
         inputs = torch.from_numpy(side.drive.performed(scores_of(rows) - side.rest))
     own = tuple(reader.landmark(_at(c, config.size), r) for c, r in zip(crops, regions, strict=True))
-    return Stage(reader, crops, regions, inputs, own)
+    return Stage(reader, crops, regions, inputs, own, units)
 
 
 def held_out_rows(faceset: Faceset, side: Side, most: int) -> pd.DataFrame:
@@ -160,10 +167,10 @@ def _raw(found: Sequence[Landmarks]) -> tuple[Floats, Floats, Floats, Doubles]:
     return shapes, gazes, lengths, np.column_stack([pose.yaw, pose.pitch])
 
 
-def _axes(neutral: expression.Neutral, found: Sequence[Landmarks]) -> dict[str, Doubles]:
-    """Each of AXES: (N,)."""
+def axes(own: Sequence[Landmarks], found: Sequence[Landmarks]) -> dict[str, Doubles]:
+    """Each of AXES as found (N,), counted from the neutral of `own`."""
     raw = _raw(found)
-    read = expression.apply(neutral, *raw)
+    read = expression.apply(expression.neutral_of(*_raw(own)), *raw)
     known = {**read.axes, "gaze_left": read.gaze[:, 0], "gaze_up": read.gaze[:, 1]}
     known |= {"yaw": raw[3][:, 0], "pitch": raw[3][:, 1]}
     return {name: np.asarray(known[axis], np.float64) for name, axis in AXES.items()}

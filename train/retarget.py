@@ -3,18 +3,19 @@
 Landmarks are turned back to a frontal head in centimetres. There each subject has a rest shape, and the target's
 distance from its own is added to the source's, with lids scaled so that closed eyes are closed. Below the nose the
 target's shape is only scaled: where the mouth and the chin of a source that grimaces rest cannot be told from its
-footage, and a wrong rest opens or closes every mouth. Then the head is turned as the target's.
+footage, and a wrong rest opens or closes every mouth. Then the head is turned as the target's. A network draws some
+movements smaller than it is asked to: `Gains` asks for more of them (train/gains.py).
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.face.mesh import AT, LEFT_EYE, RIGHT_EYE, canonical
+from curate.face.mesh import AT, INNER_LIPS, LEFT_BROW, LEFT_EYE, LIPS, RIGHT_BROW, RIGHT_EYE, canonical
 from curate.face.pose import Fit, fit_mesh
 from curate.types import Floats
 
@@ -26,6 +27,7 @@ EYES = (
     (LEFT_EYE, range(473, 478), AT.left_eye_outer, AT.left_eye_inner, AT.left_eye_top, AT.left_eye_bottom),
 )
 """Lids, iris, corners, and the middle of both lids, of each eye."""
+BROWS, MOUTH = [*RIGHT_BROW, *LEFT_BROW], sorted({*LIPS, *INNER_LIPS})
 OPEN = (0.5, 0.9)
 """Quantiles of the opening of the eyes between which they count as open and at rest."""
 MOST_FACES = 2000
@@ -43,6 +45,26 @@ class Shape:
         values = np.array(self.rest, np.float64)
         if values.shape != (COUNT, 3) or not np.isfinite(values).all():
             raise ValueError("a rest shape must have 478 points of 3 finite numbers")
+
+
+@dataclass(frozen=True)
+class Gains:
+    """How many times larger than the target's its movements from rest are drawn; stored in run.json."""
+
+    gaze_side: float = 1.0
+    lids: float = 1.0
+    brows: float = 1.0
+    mouth_wide: float = 1.0
+    """Movements of the lips sideways."""
+    mouth_high: float = 1.0
+    """Movements of the lips up and down."""
+
+    def __post_init__(self) -> None:
+        if not all(0.25 <= value <= 4 for value in astuple(self)):
+            raise ValueError(f"gains {astuple(self)}: each must be from 0.25 to 4")
+
+
+NONE = Gains()
 
 
 def shape_of(points: NDArray[np.floating]) -> Shape | None:
@@ -69,24 +91,26 @@ def _rest(heads: Doubles) -> Doubles:
     return rest
 
 
-def carried(points: NDArray[np.floating], target: Shape, source: Shape) -> Floats:
+def carried(points: NDArray[np.floating], target: Shape, source: Shape, gains: Gains = NONE) -> Floats:
     """Landmarks (N, 478, 3) of the target in pixels, as the source would have them with the same movements and pose.
 
-    Landmarks that are no face (all in one point) stay as they are.
+    The movements are as large as `gains` says. Landmarks that are no face (all in one point) stay as they are.
     """
     with np.errstate(all="ignore"):
-        found = _carried(points, target, source)
+        found = _carried(points, target, source, gains)
     return np.where(np.isfinite(found).all((1, 2), keepdims=True), found, np.asarray(points, np.float32))
 
 
-def _carried(points: NDArray[np.floating], target: Shape, source: Shape) -> Floats:
+def _carried(points: NDArray[np.floating], target: Shape, source: Shape, gains: Gains) -> Floats:
     heads, fit = frontal(points)
     own, other = np.array(target.rest), np.array(source.rest)
-    moved = other + _gains(own, other) * (heads - own)
-    low = list(_lower_face())
-    moved[:, low] = other[AT.nose_base] + _scale(own, other) * (heads[:, low] - own[AT.nose_base])
+    moved = other + _gains(own, other, gains) * (heads - own)
+    low, scale = list(_lower_face()), _scale(own, other)
+    moved[:, low] = other[AT.nose_base] + scale * (heads[:, low] - own[AT.nose_base])
+    more = (gains.mouth_wide - 1, gains.mouth_high - 1, 0.0)
+    moved[:, MOUTH] += scale * np.array(more) * (heads[:, MOUTH] - own[MOUTH])
     for lids, iris, *_ in EYES:
-        moved[:, list(iris)] = _looking(heads, own, other, iris, lids, moved)
+        moved[:, list(iris)] = _looking(heads, own, other, iris, lids, moved, gains)
     return back(moved, fit)
 
 
@@ -110,24 +134,26 @@ def eye_openings(heads: Doubles) -> Doubles:
     return np.asarray(np.stack(found, 1) / np.stack(widths, 1))
 
 
-def _gains(own: Doubles, other: Doubles) -> Doubles:
+def _gains(own: Doubles, other: Doubles, more: Gains) -> Doubles:
     """(478, 3) how far each point of the other face moves where that of the own one moves by 1."""
     gains = np.ones((COUNT, 3))
+    gains[BROWS] = more.brows
     for lids, _, outer, inner, top, low in EYES:
         opened = (other[top, 1] - other[low, 1]) / max(own[top, 1] - own[low, 1], 1e-6)
         wide = _width(other, outer, inner) / _width(own, outer, inner)
-        gains[list(lids)] = np.clip((wide, opened, wide), 0.5, 2.0)
+        gains[list(lids)] = np.clip((wide, opened, wide), 0.5, 2.0) * (1.0, more.lids, 1.0)
     return gains
 
 
 def _looking(
-    heads: Doubles, own: Doubles, other: Doubles, iris: range, lids: tuple[int, ...], moved: Doubles
+    heads: Doubles, own: Doubles, other: Doubles, iris: range, lids: tuple[int, ...], moved: Doubles, gains: Gains
 ) -> Doubles:
     """(N, 5, 3) the iris of the other face where that of the own one looks: from the middle of the eye's corners."""
     _, _, outer, inner, *_ = next(eye for eye in EYES if eye[0] == lids)
     wide = _width(other, outer, inner) / _width(own, outer, inner)
     middle = heads[:, [outer, inner]].mean(1, keepdims=True)
-    away = heads[:, [iris[0]]] - middle
+    rest = own[iris[0]] - own[[outer, inner]].mean(0)
+    away = rest + (heads[:, [iris[0]]] - middle - rest) * (gains.gaze_side, 1.0, 1.0)
     ring = other[list(iris)] - other[iris[0]]
     return np.asarray(moved[:, [outer, inner]].mean(1, keepdims=True) + wide * away + ring)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from train.config import TrainConfig, from_json
 from train.drive import Drive
 from train.model import Swap, blank, build, picture
 from train.outlines import Outlines
+from train.retarget import NONE, Gains
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +114,14 @@ class Run:
     def with_results(self, results: Mapping[str, float]) -> Run:
         """The run with some results replaced."""
         return replace(self, results={**self.results, **results})
+
+    def with_gains(self) -> Run:
+        """The run with the gains that its last evaluation has fitted; with none if they are off."""
+        off, names = self.config.gains == "off", [f"gain_{f.name}" for f in fields(Gains)]
+        if self.outlines is None or not (off or all(name in self.results for name in names)):
+            return self
+        gains = NONE if off else Gains(*(self.results[name] for name in names))
+        return replace(self, outlines=replace(self.outlines, gains=gains))
 
     def save(self) -> None:
         """Write run.json."""

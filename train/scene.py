@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from curate.dataset.faceset import Faceset
-from train import page, preview
+from curate.errors import WorkError
+from train import gains, page, performance, preview
 from train.config import TrainConfig
 from train.data import Side
 from train.identity import Judge, judge_for
 from train.measure import Face, measure
 from train.model import Swap
 from train.performance import Stage, stage_for
+from train.retarget import NONE
 from train.run import Run
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 16
 """Most faces that are drawn together: a batch that fills the device leaves little room for an evaluation next to it."""
@@ -29,7 +33,8 @@ class Scene:
 
     config: TrainConfig
     sides: dict[str, Side]
-    judges: Sequence[Judge | Stage]
+    facesets: dict[str, Faceset] | None
+    """None: nothing looks at swaps."""
     device: torch.device
     out: Path
     """The run's folder."""
@@ -39,16 +44,39 @@ class Scene:
     faces: tuple[Face, ...] = ()
     """The last evaluation's step and held-out faces."""
 
-    def evaluate(self, model: Swap, step: int) -> dict[str, float]:
-        """Figures of a network on held-out faces; also writes a preview sheet."""
+    def __post_init__(self) -> None:
+        self.judges = judges(self.facesets, self.sides["target"], self.config)
+
+    def evaluate(self, model: Swap, step: int, last: bool) -> dict[str, float]:
+        """Figures of a network on held-out faces; also writes a preview sheet. At the last step gains are fitted."""
         size = self.config.size
+        fitted = self._fit_gains(model) if last else {}
         found = measure(model, self.sides, size, min(self.config.batch, AT_ONCE), self.device)
         preview.write(sheet_of(self.out, step), preview.sheet(model, self.sides, size, self.device))
         self.step, self.faces = step, found.faces
-        figures = dict(found.figures)
+        figures = dict(found.figures) | fitted
         for judge in self.judges:
             figures |= judge.evaluate(model, size, self.device)
         return figures
+
+    def _fit_gains(self, model: Swap) -> dict[str, float]:
+        """Have the target's movements drawn as much larger as the network needs; figures gain_*, see `train.gains`."""
+        side, config = self.sides["target"], self.config
+        stages = [judge for judge in self.judges if isinstance(judge, Stage)]
+        if self.facesets is None or side.outlines is None or config.gains == "off" or not stages:
+            return {}
+        plain = replace(side, outlines=replace(side.outlines, gains=NONE))
+        try:
+            rows = gains.faces_for(side)
+            stage = performance.stage_of(self.facesets["target"], rows, plain, config, stages[0].reader)
+        except WorkError as error:
+            log.warning("movements are drawn as large as the target's: %s", error)
+            return {}
+        found = gains.fitted(stage, side.outlines, model, config.size, self.device)
+        drawn = replace(side.outlines, gains=found)
+        self.sides = {name: replace(each, outlines=drawn) for name, each in self.sides.items()}
+        self.judges = judges(self.facesets, self.sides["target"], config)
+        return {f"gain_{name}": value for name, value in asdict(found).items()}
 
     def report(self, run: Run, steps: int) -> None:
         """Write the training report anew, from log.csv and the last evaluation; `steps` are done."""
@@ -60,10 +88,12 @@ def sheet_of(out: Path, step: int) -> Path:
     return out / "previews" / f"step-{step}.png"
 
 
-def judges(facesets: dict[str, Faceset], side: Side, config: TrainConfig) -> tuple[Judge | Stage, ...]:
+def judges(facesets: dict[str, Faceset] | None, side: Side, config: TrainConfig) -> tuple[Judge | Stage, ...]:
     """What looks at held-out swaps: face recognition and the reader of performances, as far as they are there.
 
     side: the target's.
     """
+    if facesets is None:
+        return ()
     found = (judge_for(facesets, side, config), stage_for(facesets["target"], side, config))
     return tuple(each for each in found if each is not None)

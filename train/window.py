@@ -49,15 +49,15 @@ def close_window(
     images = 2 * config.batch * accelerator.num_processes * steps / seconds
     line: dict[str, float] = {"step": training.step, "images_per_second": images, "waited": waited}
     line |= {"lr": training.optimizer.param_groups[0]["lr"], "loss": loss, **figures}
-    evaluated = evaluations.here(training.ema, training.step) if evaluating else {}
+    last = end(config, training.cooling)
+    evaluated = evaluations.here(training.ema, training.step, training.step == last) if evaluating else {}
     line |= evaluated
     line["seconds"] = training.seconds + time.perf_counter() - begun
     spent = device_cost(config, line["seconds"], accelerator.num_processes)
-    last = end(config, training.cooling)
     journal.line(line | spent, last, (last - training.step) * seconds / max(steps, 1))
     run = run.with_results({"loss": loss, **evaluated, **spent})
     if evaluating:
-        run = evaluations.begin(run, journal, training.ema, training.step, must=training.step == last)
+        run = evaluations.begin(run, journal, training.ema, training.step, last=training.step == last)
     return run
 
 

@@ -30,6 +30,13 @@ FOLLOWED = {
     "gaze_side": "Gaze, sideways", "gaze_up": "Gaze, up and down", "yaw": "Head, yaw", "pitch": "Head, pitch",
 }  # fmt: skip
 """Axes of the performance, and their titles."""
+ENLARGED = {
+    "gaze_side": "gaze sideways", "lids": "lids", "brows": "brows", "mouth_wide": "lips sideways",
+    "mouth_high": "lips up and down",
+}  # fmt: skip
+"""Movements that are drawn larger or smaller than the target's (`train/gains.py`), in words."""
+SEEN = 0.05
+"""A gain that is less than this from 1 is not mentioned."""
 WEAK, DAMPED = 0.5, 0.6
 """Correlation below which swaps do not follow, slope below which they move too little."""
 SIDE = 128
@@ -98,6 +105,7 @@ def write(training: Training, page: Path) -> Path:
         "points": compact(reached),
         "pace": pace(reached, last(log, "seconds"), training.currency),
         "performance": performance(log),
+        "enlarged": enlarged(log),
         "priced": math.isfinite(last(log, "cost")),
         "config": rows(training.config),
         "facts": [("parameters", f"{training.parameters:,}"), *rows(training.facts)],
@@ -191,6 +199,12 @@ def performance(log: pd.DataFrame) -> list[tuple[str, str, str, str]]:
             damped = "" if slope >= DAMPED else "too little movement"
             found.append((title, decimal(correlation), decimal(slope), "not followed" if weak else damped))
     return found
+
+
+def enlarged(log: pd.DataFrame) -> str:
+    """Which movements are drawn larger or smaller than the target's, in words; empty if none is."""
+    gains = {words: last(log, f"gain_{name}") for name, words in ENLARGED.items()}
+    return ", ".join(f"{words} × {decimal(gain)}" for words, gain in gains.items() if abs(gain - 1) >= SEEN)
 
 
 def _shown(groups: Sequence[Group]) -> list[Group]:

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor
+
+from curate.dataset.faceset import open_faceset
+from curate.face.mesh import BLENDSHAPES
+from curate.types import Floats, Landmarks
+from tests.train.test_outlines import AT_MAP, head, seen
+from tests.train.test_performance import Reader
+from train import gains, performance
+from train.config import TrainConfig
+from train.data import load_side
+from train.fit import train
+from train.gains import RANGE, fitted
+from train.model import Swap
+from train.outlines import Outlines
+from train.performance import Stage, figures
+from train.retarget import NONE, Gains, shape_of
+from train.run import load_swapper, open_run
+
+CPU = torch.device("cpu")
+MODEL = cast(Swap, None)  # nothing here draws with it
+AT = {name: i for i, name in enumerate(BLENDSHAPES)}
+LOOKS = np.random.default_rng(3).uniform(-0.35, 0.35, 40)
+
+
+def reading(gaze: float) -> Landmarks:
+    """A frontal face that looks to a side, -1..1."""
+    shapes = np.full(52, 0.1, np.float32)
+    left, right = ("eyeLookOutLeft", "eyeLookInRight"), ("eyeLookInLeft", "eyeLookOutRight")
+    for name in left if gaze > 0 else right:
+        shapes[AT[name]] += abs(gaze)
+    return Landmarks(seen(head()), 1.0, shapes)
+
+
+class Actor(Stage):
+    """Faces whose swaps look as far as `shows` of what the outlines say."""
+
+    shows: Callable[[Floats], Floats]
+
+    def drawn(self, model: Swap, size: int, device: torch.device, inputs: Tensor | None) -> list[Landmarks]:
+        assert inputs is not None
+        maps, columns = inputs.double().numpy(), np.arange(size)
+        irises, eyes = (maps[:, AT_MAP[name]].sum(1) for name in ("irises", "eyes"))
+        away = irises @ columns / irises.sum(1) - eyes @ columns / eyes.sum(1)
+        return [reading(value) for value in self.shows(np.asarray(away / size * 40, np.float32))]
+
+
+def actor(shows: Callable[[Floats], Floats], looks: np.ndarray = LOOKS) -> tuple[Actor, Outlines]:
+    """The stage, and the outlines of a source with the same face."""
+    marks = np.stack([seen(head(look=look)) for look in looks]) / 256
+    shape = shape_of(marks * 256)
+    assert shape is not None
+    outlines, nothing = Outlines(128, shape, shape), tuple(np.zeros(0) for _ in looks)
+    own = Actor(None, (), nothing, None, (), marks)  # type: ignore[arg-type]
+    object.__setattr__(own, "shows", lambda away: away)
+    read = own.drawn(MODEL, 128, CPU, outlines.carried(marks))
+    made = Actor(None, (), nothing, None, tuple(read), marks)  # type: ignore[arg-type]
+    object.__setattr__(made, "shows", shows)
+    return made, outlines
+
+
+def test_a_gaze_that_arrives_as_two_thirds_is_drawn_larger() -> None:
+    stage, outlines = actor(lambda away: away * np.float32(0.66))
+    before = figures(stage.own, stage.drawn(MODEL, 128, CPU, outlines.carried(stage.marks)))
+    found = fitted(stage, outlines, MODEL, 128, CPU)
+    after = figures(stage.own, stage.drawn(MODEL, 128, CPU, replace(outlines, gains=found).carried(stage.marks)))
+    assert before["slope_gaze_side"] == pytest.approx(0.66, abs=0.03)
+    assert after["slope_gaze_side"] == pytest.approx(1, abs=0.12) and found.gaze_side > 1.3
+    assert replace(found, gaze_side=1.0) == NONE  # what changes nothing that is read stays as it is
+
+
+def test_what_cannot_be_bettered_stays_as_it_is() -> None:
+    noise = np.random.default_rng(0).normal(0, 1, len(LOOKS)).astype(np.float32)
+    assert fitted(*actor(lambda away: away), MODEL, 128, CPU) == NONE
+    assert fitted(*actor(lambda away: noise), MODEL, 128, CPU) == NONE
+    stage, outlines = actor(lambda away: away * np.float32(0.1))
+    assert fitted(stage, outlines, MODEL, 128, CPU).gaze_side <= RANGE[1]
+    assert fitted(stage, replace(outlines, source=None), MODEL, 128, CPU) == NONE
+    few, outlines = actor(lambda away: away / 2, LOOKS[:5])
+    assert fitted(few, outlines, MODEL, 128, CPU) == NONE
+
+
+def test_gains_enlarge_one_movement_each() -> None:
+    rest = [seen(head(look=x, mouth=m, eyes=e)) for x, m, e in ((0, 0, 1), (0.1, 0, 0.9), (-0.1, 0, 1), (0, 0, 1))]
+    shape = shape_of(np.stack(rest))
+    assert shape is not None
+    acts = np.stack([seen(head(look=0.2, mouth=1.0, eyes=0.7))]) / 256
+    plain = Outlines(256, shape, shape)
+    areas = {}
+    for name in ("gaze_side", "lids", "mouth_high", "mouth_wide"):
+        maps = replace(plain, gains=Gains(**{name: 1.5})).carried(acts)[0].double()
+        areas[name] = [
+            float((maps - plain.carried(acts)[0]).abs()[AT_MAP[m]].sum()) for m in ("irises", "eyes", "mouth")
+        ]
+    assert areas["gaze_side"][0] > 0 and areas["gaze_side"][1:] == [0, 0]
+    assert areas["lids"][1] > 0 and areas["lids"][2] == 0
+    assert areas["mouth_high"][2] > 0 and areas["mouth_high"][:2] == [0, 0]
+    assert areas["mouth_wide"][:2] == [0, 0]
+    with pytest.raises(ValueError, match="must be from"):
+        Gains(lids=float("nan"))
+
+
+def test_a_run_keeps_the_gains_of_its_last_evaluation(
+    pair: tuple[Path, Path], config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[str]] = []
+
+    def fit(stage: Stage, *_: object) -> Gains:
+        assert stage.marks is not None
+        asked.append({str(own.tobytes()) for own in stage.marks})
+        return Gains(gaze_side=1.5)
+
+    monkeypatch.setattr(performance, "_reader", Reader)
+    monkeypatch.setattr(gains, "fitted", fit)
+    own = replace(config, drive="outlines", preview_every=3, held_out=0.4, guard=0.0, performance=100)
+    train(own, *pair, tmp_path)
+    run = open_run(tmp_path)
+    assert run.outlines is not None and run.outlines.gains == Gains(gaze_side=1.5)
+    assert load_swapper(run, "cpu").outlines == run.outlines
+    logged = pd.read_csv(tmp_path / "log.csv")["gain_gaze_side"].tolist()
+    assert logged[-1] == 1.5 and all(np.isnan(value) for value in logged[:-1]) and len(logged) > 1
+    side = load_side("target", open_faceset(pair[1]), own, tmp_path / "cache", False, lambda *_: None)
+    held = {str(side.marks[i].tobytes()) for i in side.split.held_out}
+    assert len(asked) == 1 and not asked[0] & held
+    train(replace(own, gains="off"), *pair, tmp_path, resume=True)
+    after = open_run(tmp_path).outlines
+    assert after is not None and after.gains == NONE
