@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curate.footage.shots import difference, thumbnail
 from curate.types import Floats, Image
-from reports.artifacts import coding, edge, spectrum, texture
+from reports.artifacts import coding, edge, look, spectrum, texture
 from reports.artifacts import landmarks as face_landmarks
 from reports.artifacts import measures as m
 from reports.artifacts.kinds import limits
@@ -150,6 +150,7 @@ class Inspector:
             row["fine"], row["fine_ring"] = fine
             row["middle"] = m.middle_band(mine, at)
             row["tilt_x"], row["tilt_y"] = m.tilt(face.cells[..., 0], weight)
+            row["features"] = look.features(output[1].grey, landmarks)
             if index % 2 == 0:
                 row["texture"] = texture.texture(mine, at, view.points(landmarks))
         else:

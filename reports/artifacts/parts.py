@@ -19,7 +19,7 @@ from reports.page.pictures import Gallery, Picture
 VECTORS = {
     "cells": np.int16, "weight": np.int8, "regions": np.int8, "reference_cells": np.int16, "apart": np.int16,
     "mouth": np.int16, "reference_mouth": np.int16, "marks": np.float32, "output_marks": np.float32,
-    "identity_vector": np.float32, "texture": np.float32,
+    "identity_vector": np.float32, "texture": np.float32, "features": np.int8,
 }  # fmt: skip
 """Columns with an array per row, and the type of its numbers."""
 NUMBERS = (

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from curate.footage.shots import Cuts, Difference
-from reports.artifacts import geometry
+from reports.artifacts import geometry, look
 from reports.artifacts import temporal as t
 from reports.artifacts.kinds import SWAP, limits
 from reports.artifacts.landmarks import NAMES, SHAPE
@@ -44,6 +44,10 @@ class Series:
     """(T, 2) yaw and pitch in degrees; NaN: not known."""
 
 
+FEATURES = len(look.FEATURES) * look.SIDE**2
+"""Numbers of `look.features`."""
+
+
 def series(rows: pd.DataFrame, fps: float, has_reference: bool) -> Series:
     """Measures of `rows` (see `parts.table`) in order of time."""
     out: dict[str, Doubles] = {}
@@ -52,13 +56,15 @@ def series(rows: pd.DataFrame, fps: float, has_reference: bool) -> Series:
     usual = _usual(rows, has_reference)
     marks = stacked(rows, "marks", len(NAMES))
     shape = np.full((len(rows), len(SHAPE)), np.nan) if has_reference else geometry.unusual(marks)
+    looks = None if has_reference else look.slipped(stacked(rows, "features", FEATURES), marks[:, :2])
     for stretch in stretches(rows):
         mine = rows.iloc[stretch]
         found, where = _stretch(mine, fps, has_reference, usual)
-        if not has_reference:
-            size, where["geometry"] = geometry.out_of_place(shape[stretch], geometry.ALONE)
+        if looks is not None:
+            size, place = geometry.out_of_place(shape[stretch], geometry.ALONE)
             known = geometry.trusted(marks[stretch], size)
-            found["geometry"] = np.where(known, size, np.nan)
+            both, where["geometry"] = geometry.with_look(size, place, *(each[stretch] for each in looks))
+            found["geometry"] = np.where(known, both, np.nan)
             found["light_jump"] = np.where(known | ~np.isfinite(size), found["light_jump"], np.nan)
         for name, values in found.items():
             out.setdefault(name, np.full(len(rows), np.nan))[stretch] = values
