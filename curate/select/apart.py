@@ -70,9 +70,26 @@ class Apart:
         return bool((np.abs(self._moment[self._at] - own) < GAP - 1e-6).any())
 
 
-def fill(apart: Apart, rows: NDArray[np.int64], worth: Floats, length: int) -> tuple[list[int], list[int]]:
-    """At most `length` of `rows`, the worthiest first: those apart from all chosen faces, then those that are not."""
-    order = rows[np.argsort(-worth[rows], kind="stable")]
+def in_turn(
+    rows: NDArray[np.int64], chosen: NDArray[np.int64], cell: NDArray[np.integer], worth: Floats
+) -> list[NDArray[np.int64]]:
+    """`rows` in the rounds in which they fill a selection: in each, every cell of like faces gives its worthiest face.
+
+    cell (N,): of each face. Cells of which fewer are chosen give theirs in earlier rounds, so that a pose that is held
+    for hours gets no more places than one that is seen for a second.
+    """
+    if not len(rows):
+        return []
+    rows = rows[np.lexsort((-worth[rows], cell[rows]))]
+    own = cell[rows]
+    rank = np.arange(len(rows)) - np.searchsorted(own, own)
+    turn = np.bincount(cell[chosen], minlength=int(cell.max(initial=0)) + 1)[own] + rank
+    order = np.lexsort((-worth[rows], turn))
+    return np.split(rows[order], np.flatnonzero(np.diff(turn[order])) + 1)
+
+
+def fill(apart: Apart, order: NDArray[np.int64], length: int) -> tuple[list[int], list[int]]:
+    """At most `length` of the rows `order`, the first first: those apart from all chosen faces, then the others."""
     free: list[int] = []
     near: list[int] = []
     for start in range(0, len(order), _BLOCK):

@@ -16,7 +16,7 @@ from curate.dataset.faceset import Faceset, without_crop, write_selection
 from curate.dataset.pins import Pins, read_pins
 from curate.errors import UsageError
 from curate.select import coverage, facility_location, learned, like, outcome
-from curate.select.apart import Apart, fill, moments
+from curate.select.apart import Apart, fill, in_turn, moments
 from curate.select.better import Better
 from curate.select.cluster import Clusters, cluster
 from curate.select.content import content_order, seconds
@@ -258,18 +258,21 @@ def _filled(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """More faces when none adds anything any more: those apart from all chosen ones, then near-duplicates.
 
-    Of these the faces of other moments come first.
+    All cells of like faces get the same number, as far as they last; in each round faces of other moments come first.
     """
-    found = [chosen]
-    left = np.setdiff1d(np.arange(len(pool.rows)), chosen)
+    cell, found = pool.kinds.cell, [chosen]
     for least in (radius, 0.0):
-        apart = Apart(pool.points, moment, least)
-        for row in np.concatenate(found).tolist():
+        apart, before = Apart(pool.points, moment, least), np.concatenate(found)
+        for row in before.tolist():
             apart.add(row)
-        free, near = fill(apart, left, worth, length - sum(map(len, found)))
-        found.append(np.array(free, np.int64))
-        left = np.setdiff1d(left, free)
-    return found[1], np.concatenate([found[2], np.array(near, np.int64)])
+        more: list[int] = []
+        for rows in in_turn(np.setdiff1d(np.arange(len(pool.rows)), before), before, cell, worth):
+            free, near = fill(apart, rows, length - len(before) - len(more))
+            more += free if least else free + near
+            if len(before) + len(more) >= length:
+                break
+        found.append(np.array(more, np.int64))
+    return found[1], found[2]
 
 
 def _pinned(ids: pd.Index[Any], pins: Pins, length: int, notes: list[str]) -> NDArray[np.int64]:

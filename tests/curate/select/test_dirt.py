@@ -180,6 +180,20 @@ def test_near_duplicates_only_fill(lively) -> None:
     assert not kinds[: len(free)].any() and kinds[len(free) :].all()
 
 
+def test_a_held_pose_does_not_fill_a_selection() -> None:
+    own, rng = scored(film(20, 5)), RNG(0)
+    calm = np.tile(np.arange(30), 150)
+    held = own.iloc[calm].assign(
+        face_id=[f"held-{i:05d}" for i in range(len(calm))], time=100 + np.arange(len(calm)) / 25,
+        yaw=lambda rows: rows["yaw"] + rng.normal(0, 0.2, len(calm)),
+    )  # fmt: skip
+    choice = pick(pd.concat([own, held], ignore_index=True), 300)
+    repeated = choice.rows["face_id"].str.startswith("held-")
+    filled = choice.rows["reason_kind"] == "near-duplicate"
+    assert len(held) > 8 * len(own) and filled.sum() > 100
+    assert repeated[filled].mean() < 0.25
+
+
 @pytest.mark.parametrize("count", [40, None])
 def test_names_and_order_do_not_matter(lively, count) -> None:
     other = scored(film(20, 8, name="b", yaw=40), 1)
