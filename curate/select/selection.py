@@ -260,19 +260,25 @@ def _filled(
 
     All cells of like faces get the same number, as far as they last; in each round faces of other moments come first.
     """
-    cell, found = pool.kinds.cell, [chosen]
-    for least in (radius, 0.0):
-        apart, before = Apart(pool.points, moment, least), np.concatenate(found)
-        for row in before.tolist():
-            apart.add(row)
-        more: list[int] = []
-        for rows in in_turn(np.setdiff1d(np.arange(len(pool.rows)), before), before, cell, worth):
-            free, near = fill(apart, rows, length - len(before) - len(more))
-            more += free if least else free + near
-            if len(before) + len(more) >= length:
-                break
-        found.append(np.array(more, np.int64))
-    return found[1], found[2]
+    rows, cell = np.arange(len(pool.rows)), pool.kinds.cell
+    rounds = in_turn(np.setdiff1d(rows, chosen), chosen, cell, worth)
+    apart = _apart(pool, moment, radius, chosen)
+    free = np.array(fill(apart, np.concatenate([*rounds, rows[:0]]), length - len(chosen))[0], np.int64)
+    before, near = np.concatenate([chosen, free]), rows[:0]
+    apart = _apart(pool, moment, 0.0, before)
+    for some in in_turn(np.setdiff1d(rows, before), before, cell, worth):
+        if len(before) + len(near) >= length:
+            break
+        near = np.concatenate([near, *fill(apart, some, length - len(before) - len(near))]).astype(np.int64)
+    return free, near
+
+
+def _apart(pool: Pool, moment: NDArray[np.float64] | None, radius: float, rows: NDArray[np.int64]) -> Apart:
+    """Distances from faces that are chosen already."""
+    found = Apart(pool.points, moment, radius)
+    for row in rows.tolist():
+        found.add(row)
+    return found
 
 
 def _pinned(ids: pd.Index[Any], pins: Pins, length: int, notes: list[str]) -> NDArray[np.int64]:
