@@ -5,7 +5,7 @@
 A film is made of each source's clip, as a video, without the blocks of 2 s (and guards of 0.5 s) that are held out:
 
     interview   its calmest second and a half, to and fro with film noise, is 90 % of the frames
-    dirty       the clip, a blurred copy, and a stranger's shots with dissolves in between
+    dirty       the clip, a dissolve into a shot of somebody else, and a blurred copy
 
 Film and clip are curated as one faceset. From the kept faces of the film k are chosen by `choose` and by rivals
 (`benchmarks.curation_rivals`); each choice trains the preset tiny for the same number of steps against the same 200
@@ -86,7 +86,7 @@ def film(regime: str, own: Faceset, clip: Path, stranger: Path) -> Iterator[np.n
     calm = _calm(rows, Space.absolute(table).embed(table), time)
     first, last = (round(time[rows[at]] * rate) for at in (calm[0], calm[-1]))
     held = list(range(first, last + 1))
-    yield from (frames[i] for i in free if i not in set(held))
+    yield from (frames[i] for i in np.setdiff1d(free, held))
     rng, loop = np.random.default_rng(0), held + held[-2:0:-1]
     for i in range(round(CALM_SHARE / (1 - CALM_SHARE) * (len(free) - len(held)))):
         frame = frames[loop[i % len(loop)]]

@@ -67,7 +67,7 @@ class TrainConfig:
                                     low=0, high=1)  # fmt: skip
     modulation: bool = option(False, "Let scores also scale and shift each decoder level, with --drive scores.")
 
-    gains: str = option("fit", "Enlarge movements that swaps show too small, with --drive outlines: fit or off.",
+    gains: str = option("fit", "Size of drawn movements: fit (so that swaps move as far as the target) or off.",
                         choices=("fit", "off"))  # fmt: skip
 
     steps: int = option(100_000, "Optimiser steps of the whole run.", low=1, high=100_000_000)

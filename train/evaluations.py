@@ -87,6 +87,7 @@ class Evaluations:
 
     def resume(self, run: Run, journal: Journal, step: int) -> Run:
         """Evaluate what a run that was killed at or after `step` had not evaluated."""
+        self._last = step if step >= self.config.steps else -1
         waiting = {int(m[1]): p for p in self.out.glob("evaluation/*") if (m := checkpoint.NAME.fullmatch(p.name))}
         for at, path in sorted(waiting.items()):
             if at <= step and journal.lacks_figures(at):

@@ -1,4 +1,4 @@
-"""How much larger than the target's its movements are drawn, so that those of the swap are as large as the target's.
+"""Size of the target's movements as they are drawn, with which those of the swap are as large as the target's.
 
 A network shows less than it is asked for where the source's faces hardly move: a gaze to the side arrives as half of
 it, a smile as two thirds. After training, swaps of some training faces of the target are read again, as drawn and with
@@ -54,6 +54,8 @@ def fitted(stage: Stage, outlines: Outlines, model: Swap, size: int, device: tor
         return NONE
     there = axes(stage.own, stage.own)
     moving = [name for name in AXES if np.nanstd(there[name]) >= FLAT.get(name, FLAT_ELSE)]
+    if not moving:
+        return NONE
 
     def error(values: Doubles) -> Doubles:
         """(2 * faces * scores,) differences of the swaps to the target, see `_apart`."""

@@ -49,7 +49,7 @@ class Outlines:
     points: int = COUNT
     """Number of landmarks with which the network was trained: 478 or 68."""
     gains: Gains = NONE
-    """How much larger than the target's movements are drawn."""
+    """Size of the movements as they are drawn in swaps, relative to the target's."""
 
     def __post_init__(self) -> None:
         if self.points not in (COUNT, 68) or not 0 < self.size <= 4096:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -162,7 +162,8 @@ def learnt(path: Path, side: Side, config: TrainConfig, device: torch.device, pr
     `side` has the run's drive or outlines. The same faces give the same reader on the CPU.
     """
     truth = truth_of(side)
-    facts = json.dumps([config.drive, config.size, config.seed, STEPS, list(side.ids)])
+    drawn = None if side.outlines is None else asdict(side.outlines)
+    facts = json.dumps([config.drive, config.size, config.seed, STEPS, list(side.ids), drawn])
     reader = _stored(path, facts, config)
     if reader is None:
         reader = learn(truth, config, device, progress)

@@ -49,15 +49,15 @@ class Shape:
 
 @dataclass(frozen=True)
 class Gains:
-    """How many times larger than the target's its movements from rest are drawn; stored in run.json."""
+    """Size of movements from rest as they are drawn, relative to the target's; 1: the same. Stored in run.json.
+
+    Lids and lips that close have none: closed has to stay closed.
+    """
 
     gaze_side: float = 1.0
-    lids: float = 1.0
     brows: float = 1.0
     mouth_wide: float = 1.0
     """Movements of the lips sideways."""
-    mouth_high: float = 1.0
-    """Movements of the lips up and down."""
 
     def __post_init__(self) -> None:
         if not all(0.25 <= value <= 4 for value in astuple(self)):
@@ -107,8 +107,7 @@ def _carried(points: NDArray[np.floating], target: Shape, source: Shape, gains: 
     moved = other + _gains(own, other, gains) * (heads - own)
     low, scale = list(_lower_face()), _scale(own, other)
     moved[:, low] = other[AT.nose_base] + scale * (heads[:, low] - own[AT.nose_base])
-    more = (gains.mouth_wide - 1, gains.mouth_high - 1, 0.0)
-    moved[:, MOUTH] += scale * np.array(more) * (heads[:, MOUTH] - own[MOUTH])
+    moved[:, MOUTH, 0] += scale * (gains.mouth_wide - 1) * (heads[:, MOUTH, 0] - own[MOUTH, 0])
     for lids, iris, *_ in EYES:
         moved[:, list(iris)] = _looking(heads, own, other, iris, lids, moved, gains)
     return back(moved, fit)
@@ -141,7 +140,7 @@ def _gains(own: Doubles, other: Doubles, more: Gains) -> Doubles:
     for lids, _, outer, inner, top, low in EYES:
         opened = (other[top, 1] - other[low, 1]) / max(own[top, 1] - own[low, 1], 1e-6)
         wide = _width(other, outer, inner) / _width(own, outer, inner)
-        gains[list(lids)] = np.clip((wide, opened, wide), 0.5, 2.0) * (1.0, more.lids, 1.0)
+        gains[list(lids)] = np.clip((wide, opened, wide), 0.5, 2.0)
     return gains
 
 

@@ -36,7 +36,7 @@ from train.config import TrainConfig, from_json
 from train.drive import Drive
 from train.model import Swap, blank, build, picture
 from train.outlines import Outlines
-from train.retarget import NONE, Gains
+from train.retarget import Gains
 
 log = logging.getLogger(__name__)
 
@@ -116,12 +116,13 @@ class Run:
         return replace(self, results={**self.results, **results})
 
     def with_gains(self) -> Run:
-        """The run with the gains that its last evaluation has fitted; with none if they are off."""
-        off, names = self.config.gains == "off", [f"gain_{f.name}" for f in fields(Gains)]
-        if self.outlines is None or not (off or all(name in self.results for name in names)):
+        """The run with the gains that its last evaluation has found; with none if they are off."""
+        if self.outlines is None:
             return self
-        gains = NONE if off else Gains(*(self.results[name] for name in names))
-        return replace(self, outlines=replace(self.outlines, gains=gains))
+        off, names = self.config.gains == "off", [f"gain_{f.name}" for f in fields(Gains)]
+        results = {**self.results, **dict.fromkeys(names, 1.0)} if off else self.results
+        gains = Gains(*(results.get(name, 1.0) for name in names))
+        return replace(self, results=results, outlines=replace(self.outlines, gains=gains))
 
     def save(self) -> None:
         """Write run.json."""

@@ -6,19 +6,22 @@ import logging
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
 from curate.dataset.faceset import Faceset
 from curate.errors import WorkError
+from curate.safe_io import one_line
 from train import gains, page, performance, preview
 from train.config import TrainConfig
 from train.data import Side
 from train.identity import Judge, judge_for
 from train.measure import Face, measure
 from train.model import Swap
+from train.outlines import Outlines
 from train.performance import Stage, stage_for
-from train.retarget import NONE
+from train.retarget import NONE, Gains
 from train.run import Run
 
 log = logging.getLogger(__name__)
@@ -34,7 +37,7 @@ class Scene:
     config: TrainConfig
     sides: dict[str, Side]
     facesets: dict[str, Faceset] | None
-    """None: nothing looks at swaps."""
+    """None: swaps are not evaluated."""
     device: torch.device
     out: Path
     """The run's folder."""
@@ -60,23 +63,28 @@ class Scene:
         return figures
 
     def _fit_gains(self, model: Swap) -> dict[str, float]:
-        """Have the target's movements drawn as much larger as the network needs; figures gain_*, see `train.gains`."""
-        side, config = self.sides["target"], self.config
-        stages = [judge for judge in self.judges if isinstance(judge, Stage)]
-        if self.facesets is None or side.outlines is None or config.gains == "off" or not stages:
+        """Have the target's movements drawn as large as the network needs them; figures gain_*, see `train.gains`."""
+        side = self.sides["target"]
+        if self.facesets is None or side.outlines is None:
             return {}
-        plain = replace(side, outlines=replace(side.outlines, gains=NONE))
-        try:
-            rows = gains.faces_for(side)
-            stage = performance.stage_of(self.facesets["target"], rows, plain, config, stages[0].reader)
-        except WorkError as error:
-            log.warning("movements are drawn as large as the target's: %s", error)
-            return {}
-        found = gains.fitted(stage, side.outlines, model, config.size, self.device)
+        found = NONE if self.config.gains == "off" else self._gains(model, self.facesets["target"], side.outlines)
         drawn = replace(side.outlines, gains=found)
         self.sides = {name: replace(each, outlines=drawn) for name, each in self.sides.items()}
-        self.judges = judges(self.facesets, self.sides["target"], config)
+        self.judges = judges(self.facesets, self.sides["target"], self.config)
         return {f"gain_{name}": value for name, value in asdict(found).items()}
+
+    def _gains(self, model: Swap, faceset: Faceset, outlines: Outlines) -> Gains:
+        """Gains for the target's faceset; 1, which is said, if they cannot be fitted."""
+        side, stages = self.sides["target"], [judge for judge in self.judges if isinstance(judge, Stage)]
+        if not stages:
+            log.info("movements are drawn as large as the target's, since the performance of swaps is not measured")
+            return NONE
+        try:
+            stage = performance.stage_of(faceset, gains.faces_for(side), side, self.config, stages[0].reader)
+            return gains.fitted(stage, outlines, model, self.config.size, self.device)
+        except (WorkError, ValueError, np.linalg.LinAlgError) as error:
+            log.warning("movements are drawn as large as the target's: %s", one_line(error))
+            return NONE
 
     def report(self, run: Run, steps: int) -> None:
         """Write the training report anew, from log.csv and the last evaluation; `steps` are done."""

@@ -30,7 +30,7 @@ from train.growth import grows
 from train.model import SIDES, parameter_counts
 from train.outlines import Outlines
 from train.processes import newest
-from train.retarget import shape_of
+from train.retarget import NONE, shape_of
 from train.run import OWN, Run, describe, is_run, open_run
 from train.schedule import end
 from train.state import Training, check_init, check_known, restore, synchronise, take_encoder
@@ -194,7 +194,8 @@ def load(
     if config.sampling == "gaps":
         sides["source"] = by_gaps(sides["source"], sides["target"])
     if config.drive == "outlines":
-        return outlined(sides, config.size, None if begun is None else begun.outlines, accelerator.is_main_process)
+        kept = None if begun is None or begun.outlines is None else replace(begun.outlines, gains=NONE)
+        return outlined(sides, config.size, kept, accelerator.is_main_process)
     if config.drive == "picture":
         return sides
     drive = None if begun is None else begun.drive
@@ -205,7 +206,7 @@ def load(
 def as_begun(sides: dict[str, Side], run: Run) -> dict[str, Side]:
     """Both sides with what drives a run, as it has it."""
     if run.outlines is not None:
-        return outlined(sides, run.size, run.outlines, report=False)
+        return outlined(sides, run.size, replace(run.outlines, gains=NONE), report=False)
     return sides if run.drive is None else driven(sides, run.drive, report=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -258,19 +259,20 @@ def _filled(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """More faces when none adds anything any more: those apart from all chosen ones, then near-duplicates.
 
-    All cells of like faces get the same number, as far as they last; in each round faces of other moments come first.
+    All cells of like faces get the same number of these, as far as they last; of a round faces of other moments come
+    first.
     """
     rows, cell = np.arange(len(pool.rows)), pool.kinds.cell
     rounds = in_turn(np.setdiff1d(rows, chosen), chosen, cell, worth)
     apart = _apart(pool, moment, radius, chosen)
     free = np.array(fill(apart, np.concatenate([*rounds, rows[:0]]), length - len(chosen))[0], np.int64)
-    before, near = np.concatenate([chosen, free]), rows[:0]
+    before, near = np.concatenate([chosen, free]), list[int]()
     apart = _apart(pool, moment, 0.0, before)
     for some in in_turn(np.setdiff1d(rows, before), before, cell, worth):
         if len(before) + len(near) >= length:
             break
-        near = np.concatenate([near, *fill(apart, some, length - len(before) - len(near))]).astype(np.int64)
-    return free, near
+        near += itertools.chain(*fill(apart, some, length - len(before) - len(near)))
+    return free, np.array(near, np.int64)
 
 
 def _apart(pool: Pool, moment: NDArray[np.float64] | None, radius: float, rows: NDArray[np.int64]) -> Apart:

@@ -28,8 +28,8 @@ SLIPPED = (50.0, 25.0, 25.0)
 eyes changes with the gaze. In five frames in a row nine torn noses reach 0.10 to 0.71, 20 clips without a fault 0.00
 (nose) and up to 0.13 (eyes)."""
 UNLIKE, USUAL = 4.0, 3.0
-"""The same for a nose that is unlike its usual look, which is less than the limit: a hand is unlike it, too. And those
-by which features are out of place in sound faces."""
+"""Multiples of the scatter for which a nose counts that is unlike its usual look, which is less than the limit: a hand
+is unlike it, too; and up to which features are out of place in sound faces."""
 STEEP, FAR = 2.3, 4.0
 """Landmarks alone count this many times what they are further out of place than FAR."""
 OUTSIDE = 3.0

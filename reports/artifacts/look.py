@@ -9,6 +9,7 @@ and a torn one next to its place. Arrays in, arrays out.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -42,11 +43,11 @@ FOUND = 0.75
 def features(grey: Grey, points: NDArray[np.floating]) -> NDArray[np.int8] | None:
     """(3 * SIDE * SIDE,) detail of FEATURES in a picture (H, W) with landmarks (N, 3) in pixels; None for other
     landmarks than the mesh's, or a head of no size."""
-    if len(points) < 468 or points.shape[1] < 3:
+    if len(points) < 468 or points.shape[1] < 3 or not np.isfinite(points).all():
         return None
     fit = fit_mesh(np.asarray(points, np.float64)[None])
     turn, scale, shift = fit.rotation[0], float(fit.scale[0]), fit.shift[0]
-    if not (scale > 0 and np.isfinite(turn).all() and np.isfinite(shift).all()):
+    if not scale > 0:
         return None
     places = [(turn @ canonical().vertices[list(at)].mean(0) * scale + shift)[:2] for at, _ in FEATURES.values()]
     roll, reaches = math.atan2(turn[1, 0], turn[0, 0]), [scale * reach for _, reach in FEATURES.values()]
@@ -66,16 +67,16 @@ def _detail(grey: Grey, place: Doubles, roll: float, reach: float) -> NDArray[np
     return np.asarray(np.rint(127 * detail / max(float(np.abs(detail).max()), 1e-6)), np.int8).ravel()
 
 
-def slipped(seen: NDArray[np.floating], pose: Doubles) -> tuple[Doubles, Doubles]:
+def slipped(seen: Sequence[NDArray[np.int8] | None], pose: Doubles) -> tuple[Doubles, Doubles]:
     """(T, 3) how much more each of FEATURES looks like itself elsewhere than in its place, and (T,) how unlike the nose
     in its place is to its usual look.
 
-    seen: (T, 3 * SIDE * SIDE) of `features`. pose: (T, 2) yaw and pitch, degrees. Both are differences of correlations,
+    seen: T times what `features` gave. pose: (T, 2) yaw and pitch, degrees. Both are differences of correlations,
     0 in sound frames; the former is 0 also where the feature is not found. NaN where there are too few frames of a
     similar pose, or the head is turned.
     """
-    patches = np.asarray(seen, np.float32).reshape(len(seen), len(FEATURES), SIDE, SIDE)
-    known = np.flatnonzero(np.isfinite(seen).all(1) & (np.abs(pose[:, 0]) <= TURNED) & np.isfinite(pose[:, 1]))
+    cut = np.array([one is not None for one in seen], bool)
+    known = np.flatnonzero(cut & (np.abs(pose[:, 0]) <= TURNED) & np.isfinite(pose[:, 1]))
     elsewhere, unlike = np.full((len(seen), len(FEATURES)), np.nan), np.full(len(seen), np.nan)
     if len(known) < LEAST:
         return elsewhere, unlike
@@ -86,13 +87,19 @@ def slipped(seen: NDArray[np.floating], pose: Doubles) -> tuple[Doubles, Doubles
         if len(near) < LEAST:
             continue
         for place in range(len(FEATURES)):
-            usual = _usual(patches[near, place])
+            usual = _usual(np.stack([_patch(seen[row], place) for row in near]))
             for row in known[cell.ravel() == number].tolist():
-                here, best = _sought(patches[row, place], usual)
+                here, best = _sought(_patch(seen[row], place), usual)
                 elsewhere[row, place] = best - here if best >= FOUND else 0.0
                 if place == 0:
                     unlike[row] = 1 - here
     return elsewhere, unlike
+
+
+def _patch(seen: NDArray[np.int8] | None, place: int) -> Floats:
+    """(SIDE, SIDE) of one feature."""
+    assert seen is not None
+    return np.asarray(seen.reshape(len(FEATURES), SIDE, SIDE)[place], np.float32)
 
 
 def _usual(patches: Floats) -> Floats:

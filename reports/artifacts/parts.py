@@ -87,7 +87,7 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
     numbers = (*NUMBERS, *(record.keys() - _NOT_NUMBERS - set(NUMBERS)))
     out |= {name: float(record[name]) for name in numbers if not math.isnan(record[name])}
     for name, kind in VECTORS.items():
-        if isinstance(record[name], np.ndarray):
+        if isinstance(record.get(name), np.ndarray):  # a part of an older version may lack the column
             out[name] = record[name].astype(kind)
     return out
 

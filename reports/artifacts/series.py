@@ -44,10 +44,6 @@ class Series:
     """(T, 2) yaw and pitch in degrees; NaN: not known."""
 
 
-FEATURES = len(look.FEATURES) * look.SIDE**2
-"""Numbers of `look.features`."""
-
-
 def series(rows: pd.DataFrame, fps: float, has_reference: bool) -> Series:
     """Measures of `rows` (see `parts.table`) in order of time."""
     out: dict[str, Doubles] = {}
@@ -56,7 +52,7 @@ def series(rows: pd.DataFrame, fps: float, has_reference: bool) -> Series:
     usual = _usual(rows, has_reference)
     marks = stacked(rows, "marks", len(NAMES))
     shape = np.full((len(rows), len(SHAPE)), np.nan) if has_reference else geometry.unusual(marks)
-    looks = None if has_reference else look.slipped(stacked(rows, "features", FEATURES), marks[:, :2])
+    looks = None if has_reference else look.slipped(list(rows["features"]), marks[:, :2])
     for stretch in stretches(rows):
         mine = rows.iloc[stretch]
         found, where = _stretch(mine, fps, has_reference, usual)

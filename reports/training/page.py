@@ -31,8 +31,7 @@ FOLLOWED = {
 }  # fmt: skip
 """Axes of the performance, and their titles."""
 ENLARGED = {
-    "gaze_side": "gaze sideways", "lids": "lids", "brows": "brows", "mouth_wide": "lips sideways",
-    "mouth_high": "lips up and down",
+    "gaze_side": "gaze sideways", "brows": "brows", "mouth_wide": "lips sideways"
 }  # fmt: skip
 """Movements that are drawn larger or smaller than the target's (`train/gains.py`), in words."""
 SEEN = 0.05

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from curate.dataset.faceset import open_faceset
+from curate.face.mesh import AT as MESH
 from curate.face.mesh import BLENDSHAPES
 from curate.types import Floats, Landmarks
 from tests.train.test_outlines import AT_MAP, head, seen
@@ -24,7 +25,7 @@ from train.gains import RANGE, fitted
 from train.model import Swap
 from train.outlines import Outlines
 from train.performance import Stage, figures
-from train.retarget import NONE, Gains, shape_of
+from train.retarget import BROWS, MOUTH, NONE, Gains, carried, eye_openings, frontal, shape_of
 from train.run import load_swapper, open_run
 
 CPU = torch.device("cpu")
@@ -83,31 +84,47 @@ def test_what_cannot_be_bettered_stays_as_it_is() -> None:
     noise = np.random.default_rng(0).normal(0, 1, len(LOOKS)).astype(np.float32)
     assert fitted(*actor(lambda away: away), MODEL, 128, CPU) == NONE
     assert fitted(*actor(lambda away: noise), MODEL, 128, CPU) == NONE
-    stage, outlines = actor(lambda away: away * np.float32(0.1))
-    assert fitted(stage, outlines, MODEL, 128, CPU).gaze_side <= RANGE[1]
+    stage, outlines = actor(lambda away: away / 2)
     assert fitted(stage, replace(outlines, source=None), MODEL, 128, CPU) == NONE
     few, outlines = actor(lambda away: away / 2, LOOKS[:5])
     assert fitted(few, outlines, MODEL, 128, CPU) == NONE
 
 
-def test_gains_enlarge_one_movement_each() -> None:
-    rest = [seen(head(look=x, mouth=m, eyes=e)) for x, m, e in ((0, 0, 1), (0.1, 0, 0.9), (-0.1, 0, 1), (0, 0, 1))]
-    shape = shape_of(np.stack(rest))
+def test_gains_change_one_movement_each() -> None:
+    """The width of the mouth and the brows by their points, since the drawn mouth is a slit."""
+    poses = ((0, 0, 1), (0.1, 0, 0.9), (-0.1, 0, 1), (0, 0, 1))
+    shape = shape_of(np.stack([seen(head(look=x, mouth=m, eyes=e)) for x, m, e in poses]))
     assert shape is not None
-    acts = np.stack([seen(head(look=0.2, mouth=1.0, eyes=0.7))]) / 256
-    plain = Outlines(256, shape, shape)
-    areas = {}
-    for name in ("gaze_side", "lids", "mouth_high", "mouth_wide"):
-        maps = replace(plain, gains=Gains(**{name: 1.5})).carried(acts)[0].double()
-        areas[name] = [
-            float((maps - plain.carried(acts)[0]).abs()[AT_MAP[m]].sum()) for m in ("irises", "eyes", "mouth")
-        ]
-    assert areas["gaze_side"][0] > 0 and areas["gaze_side"][1:] == [0, 0]
-    assert areas["lids"][1] > 0 and areas["lids"][2] == 0
-    assert areas["mouth_high"][2] > 0 and areas["mouth_high"][:2] == [0, 0]
-    assert areas["mouth_wide"][:2] == [0, 0]
+    acts = head(look=0.2, mouth=1.0, eyes=0.7)
+    acts[MOUTH, 0] *= 1.2
+    acts[BROWS, 1] += 0.4
+    points = seen(acts)[None]
+    plain, moved = frontal(points)[0], {}
+    for name, own in (("gaze_side", [468, 473]), ("brows", BROWS), ("mouth_wide", MOUTH)):
+        found = (
+            frontal(carried(points, shape, shape, Gains(**{name: 1.5})))[0] - frontal(carried(points, shape, shape))[0]
+        )
+        moved[name] = np.abs(found[0])
+        rest = np.setdiff1d(np.arange(478), [*own, *range(468, 478)])
+        assert moved[name][own].max() > 0.03 and moved[name][rest].max() < 0.02, name
+    assert moved["mouth_wide"][:, 1].max() < 0.01 < 0.1 < moved["mouth_wide"][:, 0].max()
+    assert np.isfinite(plain).all()
     with pytest.raises(ValueError, match="must be from"):
-        Gains(lids=float("nan"))
+        Gains(brows=float("nan"))
+
+
+@pytest.mark.parametrize("size", RANGE)
+def test_closed_eyes_and_lips_stay_closed_with_every_gain(size: float) -> None:
+    talks = np.stack([seen(head(mouth=m, eyes=e)) for m, e in ((0.6, 1), (0.5, 1), (0.4, 0.9), (0.6, 0.2))])
+    shape = shape_of(talks)
+    assert shape is not None
+    shut = frontal(carried(seen(head(mouth=0.0, eyes=0.0))[None], shape, shape, Gains(size, size, size)))[0]
+    assert np.abs(eye_openings(shut)).max() < 0.03
+    assert abs(shut[0, MESH.lip_top, 1] - shut[0, MESH.lip_bottom, 1]) < 0.05
+
+
+def test_a_target_that_holds_still_has_no_gains() -> None:
+    assert fitted(*actor(lambda away: away, np.zeros(20)), MODEL, 128, CPU) == NONE
 
 
 def test_a_run_keeps_the_gains_of_its_last_evaluation(
@@ -133,5 +150,12 @@ def test_a_run_keeps_the_gains_of_its_last_evaluation(
     held = {str(side.marks[i].tobytes()) for i in side.split.held_out}
     assert len(asked) == 1 and not asked[0] & held
     train(replace(own, gains="off"), *pair, tmp_path, resume=True)
-    after = open_run(tmp_path).outlines
-    assert after is not None and after.gains == NONE
+    after = open_run(tmp_path)
+    assert after.outlines is not None and after.outlines.gains == NONE and after.results["gain_gaze_side"] == 1
+    train(replace(own, steps=9), *pair, tmp_path, resume=True)
+    again = open_run(tmp_path).outlines
+    assert again is not None and again.gains == Gains(gaze_side=1.5) and len(asked) == 2
+    monkeypatch.setattr(gains, "fitted", lambda *_: np.linalg.inv(np.zeros((2, 2))))
+    train(replace(own, steps=12), *pair, tmp_path, resume=True)  # gains are no reason to fail
+    last = open_run(tmp_path)
+    assert last.step == 12 and last.outlines is not None and last.outlines.gains == NONE

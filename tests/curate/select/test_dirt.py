@@ -191,6 +191,8 @@ def test_a_held_pose_does_not_fill_a_selection() -> None:
     repeated = choice.rows["face_id"].str.startswith("held-")
     filled = choice.rows["reason_kind"] == "near-duplicate"
     assert len(held) > 8 * len(own) and filled.sum() > 100
+    first = pick(pd.concat([held, own], ignore_index=True), 200)
+    assert ids(first) == ids(choice)[:200] and (first.rows["reason_kind"] == "near-duplicate").sum() > 20
     assert repeated[filled].mean() < 0.25
 
 

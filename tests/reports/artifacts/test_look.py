@@ -49,12 +49,12 @@ def test_the_same_nose_looks_the_same_wherever_it_is(change: dict[str, float]) -
 def test_other_landmarks_and_heads_of_no_size_have_no_features() -> None:
     grey, points = picture()
     assert look.features(grey, points[:68]) is None and look.features(grey, points[:, :2]) is None
-    assert look.features(grey, np.zeros((478, 3))) is None
+    assert look.features(grey, np.zeros((478, 3))) is None and look.features(grey, points * np.nan) is None
     assert look.features(grey, points * 1e3) is not None  # beyond the picture
 
 
-def film(torn: slice, count: int = 60, hand: slice = slice(0)) -> np.ndarray:
-    """(count, 3 * 22 * 22) features of a head that moves; its nose is torn or hidden in some frames."""
+def film(torn: slice, count: int = 60, hand: slice = slice(0)) -> list[np.ndarray | None]:
+    """Features of a head that moves; its nose is torn or hidden in some frames."""
     random, found = np.random.default_rng(0), []
     for number in range(count):
         slip = 1.2 if number in range(count)[torn] else 0.0
@@ -62,7 +62,7 @@ def film(torn: slice, count: int = 60, hand: slice = slice(0)) -> np.ndarray:
         if number in range(count)[hand]:
             grey[150:260, 150:260] = random.integers(0, 255, (110, 110))
         found.append(look.features(grey, points))
-    return np.stack([one for one in found if one is not None]).astype(float)
+    return found
 
 
 def test_a_torn_nose_is_found_elsewhere_and_a_hidden_one_nowhere() -> None:
@@ -92,5 +92,7 @@ def test_features_are_only_compared_in_a_similar_pose() -> None:
     assert np.isnan(elsewhere[40:]).all() and np.isnan(unlike[40:]).all() and np.isfinite(unlike[:40]).all()
     few = look.slipped(seen[: look.LEAST - 1], pose[: look.LEAST - 1])
     assert all(np.isnan(each).all() for each in few)
-    many = np.tile(seen[:20], (30, 1))  # more than make a usual look
+    gone = look.slipped([None, *seen[1:50]], pose[:50])
+    assert np.isnan(gone[0][0]).all() and np.isfinite(gone[0][1:40]).all()
+    many = seen[:20] * 30  # more than make a usual look
     assert np.nanmax(look.slipped(many, np.zeros((len(many), 2)))[0][:, 0]) < 0.02

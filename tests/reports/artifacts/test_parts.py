@@ -32,6 +32,14 @@ def test_a_part_without_a_column_that_every_table_has_is_damaged(tmp_path):
         InspectedPart.load(path)
 
 
+def test_a_part_of_an_older_version_may_lack_an_array(tmp_path):
+    rows = ({"frame": 0, "time": 0.0, "cells": np.arange(3, dtype=np.int16), "features": np.ones(2, np.int8)},)
+    path = InspectedPart(rows).save(tmp_path / "a.parquet")
+    pd.read_parquet(path).drop(columns="features").to_parquet(path)
+    found = InspectedPart.load(path).rows[0]
+    assert found["cells"].tolist() == [0, 1, 2] and "features" not in found
+
+
 def test_pictures_stay_bounded_and_keep_the_worst():
     gallery, image = Gallery(), np.zeros((8, 8, 3), np.uint8)
     values = np.random.default_rng(0).permutation(8 * LEAST * 4)
