@@ -20,6 +20,7 @@ from curate.face.backends import Identifier, Landmarker
 from curate.face.pose import fit_mesh, head_pose
 from curate.face.track import region_of
 from curate.footage import video
+from curate.footage.shots import likeness
 from curate.footage.timeline import timeline
 from curate.runtime.files import scratch
 from curate.scores import expression
@@ -28,7 +29,8 @@ from curate.scores.lighting import estimate, skin_colours
 from curate.types import Clip, Floats, Frame, Image, Landmarks, Progress, no_progress
 from render import pipeline
 from render.options import RenderOptions
-from reports.artifacts.inspector import Inspector
+from reports.artifacts.inspect import check_alike
+from reports.artifacts.inspector import Inspector, shrunk_to_thumbnail
 from reports.evaluation import measures
 from reports.evaluation.page import FLOOR_CRF
 from reports.evaluation.vmaf import Vmaf
@@ -135,10 +137,12 @@ def _row(entrant: Entrant, people: set[Vectors], workers: int, progress: Progres
     located = follow(entrant.reference, entrant.target or None, workers, progress, identifier=entrant.identifier).rows
     marks: dict[int, Floats] = dict(zip(located["frame"], located["landmarks"], strict=True))
     if sum(first <= frame < end for frame in marks) < LEAST:
-        raise WorkError(f"{other.path}: no face was found in it, so nothing can be compared")
+        raise WorkError(f"{other.path}: the face is found in less than {LEAST} frames, too few to compare")
     with scratch("faceset-evaluate-") as folder:
         copy = _copied(other, first, end, folder / "copy.mp4")
         inspector, readings = Inspector(clip.fps, has_reference=True), _Readings()
+        pair = (shrunk_to_thumbnail(next(f).image) for f in (video.decode(clip), _frames(other, first, end)))
+        check_alike(clip.path, other.path, [likeness(*pair)])
         triples = zip(video.decode(clip), _frames(other, first, end), video.decode(copy), strict=False)
         with Vmaf(clip.fps) as outside, Vmaf(clip.fps) as floor:
             models, second = _models(entrant.identifier), round(clip.fps or 25)

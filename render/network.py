@@ -12,7 +12,6 @@ from pathlib import Path
 
 from curate.errors import WorkError
 from curate.runtime.files import file_sha256
-from curate.words import quoted
 
 FOLDER = "run"
 
@@ -24,7 +23,7 @@ def weights_of(run: Path) -> Path:
         return path
     checkpoints = sorted((run / "checkpoints").glob("step-*.safetensors"), key=lambda p: int(p.stem.partition("-")[2]))
     if not checkpoints:
-        raise WorkError(f"{run} has no trained network yet; run faceset train --out {quoted(run)} --resume")
+        raise WorkError(f"{run} has no trained network yet: wait for its training, or continue it with --resume")
     return checkpoints[-1]
 
 

@@ -326,7 +326,7 @@ def _located(wanted: plan.Plan, runs: Sequence[Run], workers: int, progress: Pro
         if run.drive is not None:
             rows["scores"] = list(run.drive.counted(scores_of(rows)))
         inside = int(rows.loc[rows["frame"].between(wanted.first, wanted.end - 1), "frame"].nunique())
-        log.info("%s: %d of %d frames show the face of %s", clip.name, inside, wanted.end - wanted.first, name)
+        log.info("%s: the face of %s is in %d of %d frames", clip.name, name, inside, wanted.end - wanted.first)
     return found
 
 

@@ -267,14 +267,22 @@ def _settings(request: Request, old: Faceset | None) -> Settings:
     return settings
 
 
+SECOND = 0.5
+"""Area of a photo's second largest face over that of the largest one, from which nobody can tell who is meant."""
+
+
 def reference_vector(path: Path, settings: Settings) -> tuple[float, ...]:
-    """Identity vector of the largest face in a photo."""
+    """Identity vector of the face in a photo; raises WorkError for several faces of which none is much the largest."""
     check_file(path, "--reference")
     image = next(iter(decode(probe(path)))).image
     found = make(DETECTORS, settings.detector, "--detector").detect(image)
     if not found:
         raise WorkError(f"--reference {path}: no face was found in this photo")
-    largest = max(found, key=lambda d: d.width * d.height)
+    largest, *others = sorted(found, key=lambda d: d.width * d.height, reverse=True)
+    if others and others[0].width * others[0].height > SECOND * largest.width * largest.height:
+        raise WorkError(
+            f"--reference {path}: shows several faces of similar size: cut the photo to the one that is meant"
+        )
     landmarks = make(LANDMARKERS, settings.landmarker, "--landmarker").landmark(image, region_of_detection(largest))
     identifier = make(IDENTIFIERS, settings.identifier, "--identifier")
     vector = identifier.identify(identifier.chip(image, landmarks.points))

@@ -36,8 +36,8 @@ CONSTANT = 0.8
 """Share of the frames that must have the same duration for a longer one to be a gap."""
 LEAST = 8
 """Frames from which the rate is known."""
-SHORT = 1.0
-"""Seconds by which a stream may be shorter than announced without a word."""
+SHORT = (1.0, 0.2)
+"""Seconds, and share of what is announced, by which a stream may be shorter without a word; the lesser one."""
 
 DECODING_ORDER = ("avi", "mxf", "h264", "hevc", "m4v", "mpegvideo")
 """Containers without presentation times (MXF: of H.264 as ffmpeg writes it)."""
@@ -219,7 +219,7 @@ def _announced(
         return shown, [f"reading stops early ({stopped})"]
     rate = float(stream.average_rate or RAW_RATE)
     rest = _tagged(stream) - float((times[-1] - times[0]) * base) - 1 / rate
-    if rest <= SHORT:
+    if rest <= min(SHORT[0], SHORT[1] * _tagged(stream)):
         return shown, []
     missing = round(rest * rate)
     return shown + missing, [f"the file is cut short: its pictures end {rest:.1f} s before the announced end"]

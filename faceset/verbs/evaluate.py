@@ -45,6 +45,8 @@ def evaluate(
         raise UsageError("evaluate: give at least one RUN, or --video with its --reference")
     if len(videos) != len(references):
         raise UsageError(f"--video: is given {len(videos)} times and --reference {len(references)} times; give pairs")
+    if videos and span is not None and not runs:
+        raise UsageError("--range: is for runs, which are rendered; a finished --video is compared whole, so cut both")
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file; choose a folder")
     rows = _rows(runs or [], footage, span, (videos, references, source), workers, quiet)

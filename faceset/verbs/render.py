@@ -17,7 +17,9 @@ from faceset.options import Given, Json, Quiet, local_only, takes
 from render.compositing.settings import MaskSettings, RenderSettings
 from render.options import RenderOptions
 
-NOT_OF_A_STILL = ("span", "crf", "preset", "frames", "masks", "tracking", "key", "cert", "tsa")
+NOT_OF_A_STILL = (
+    "span", "crf", "preset", "codec", "bits", "mend", "frames", "masks", "tracking", "key", "cert", "tsa"
+)  # fmt: skip
 """Options of a video."""
 
 

@@ -104,7 +104,9 @@ def _command(
     }
     frames = frames.filter("setparams", range=footage_format.range_tag, **tags)
     if footage_format.aspect:
-        frames = frames.filter("setsar", f"{footage_format.aspect.numerator}/{footage_format.aspect.denominator}")
+        frames = frames.filter(
+            "setsar", f"{footage_format.aspect.numerator}/{footage_format.aspect.denominator}", max=65535
+        )
     output = frames.output(
         plain_name(path), format=coding.suffix[1:], fps_mode="passthrough", color_range=footage_format.range_tag,
         **tags, **encoder_options(coding),

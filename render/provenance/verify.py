@@ -167,7 +167,7 @@ def _story(mark: Mark) -> str:
 
 def _faces(subject: str | None, basis: str | None, others: tuple[Face, ...]) -> str:
     """Whose faces are shown: `with the face of Ann (release) and of Ben (self)`."""
-    people = [(subject, basis), *((face.subject, face.basis) for face in others)]
+    people = dict.fromkeys([(subject, basis), *((face.subject, face.basis) for face in others)])
     return "with the face of " + " and of ".join(f"{name} ({own or 'no basis'})" for name, own in people)
 
 

@@ -27,11 +27,12 @@ SLIPPED = (50.0, 25.0, 25.0)
 """Multiples of the scatter for which a feature counts whose look is found elsewhere (1 in `look.slipped`); the look of
 eyes changes with the gaze. In five frames in a row nine torn noses reach 0.10 to 0.71, 20 clips without a fault 0.00
 (nose) and up to 0.13 (eyes)."""
-UNLIKE, USUAL = 4.0, 3.0
-"""Multiples of the scatter for which a nose counts that is unlike its usual look, which is less than the limit: a hand
-is unlike it, too; and up to which features are out of place in sound faces."""
-STEEP, FAR = 2.3, 4.0
-"""Landmarks alone count this many times what they are further out of place than FAR."""
+UNLIKE, MOST_UNLIKE = 6.0, 0.45
+"""Multiples of the scatter for which a nose counts that is unlike its usual look, up to this much: a hand before it is
+unlike it, too."""
+GENTLE, FAR, STEEP = 0.25, 7.5, 3.0
+"""Where the look is known, landmarks out of place count this much each, and beyond FAR so much more: they follow every
+expression."""
 OUTSIDE = 3.0
 """Faces further than this many median distances from the fit do not take part in its second round."""
 
@@ -103,7 +104,7 @@ def with_look(size: Doubles, region: Doubles, elsewhere: Doubles, unlike: Double
     """
     look = np.column_stack([k * t.running_median(v, 3) for k, v in zip(SLIPPED, elsewhere.T, strict=True)])
     known = np.asarray(np.isfinite(look).all(1) & np.isfinite(size), bool)
-    placed = np.maximum(UNLIKE * unlike + np.maximum(size - USUAL, 0), STEEP * (size - FAR))
+    placed = GENTLE * size + STEEP * np.maximum(size - FAR, 0) + UNLIKE * np.clip(unlike, 0, MOST_UNLIKE)
     slips = np.where(known[:, None], look, 0.0)
     names = np.array([REGIONS.index(name) for name in FEATURES], np.float64)[slips.argmax(1)]
     both = np.where(known, np.maximum(placed, slips.max(1)), size)

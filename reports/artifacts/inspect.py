@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from curate.errors import UsageError
 from curate.extract.follow import follow
 from curate.footage.paths import Footage, parse_footage
+from curate.footage.shots import likeness
 from curate.footage.timeline import timeline
 from curate.footage.video import decode, probe, span
 from curate.types import Clip, Floats, Frame, Progress, Segment, no_progress
-from reports.artifacts.inspector import Inspector
+from reports.artifacts.inspector import Inspector, shrunk_to_thumbnail
 from reports.artifacts.reading import Reader
 from reports.artifacts.report import ArtifactReport
+
+log = logging.getLogger(__name__)
+
+ALIKE, EVERY = 0.7, 25
+"""Correlation of the outlines below which two frames are of different scenes (six pairs: swaps have 1.0, strangers up
+to 0.5), and frames of which one is compared."""
 
 
 def inspect(
@@ -38,15 +47,29 @@ def inspect(
     other = None if reference is None else _comparable(clip, _reference(asked))
     marks = _marks(follow(asked.path, None, workers, progress, asked.start, asked.end).rows)
     inspector, reader = Inspector(clip.fps, other is not None), Reader(clip.fps, 1)
+    likenesses: list[float] = []
     for done, (mine, theirs) in enumerate(_pairs(clip, other), 1):
         label = mine.index if theirs is None else theirs.index
+        if theirs is not None and done % EVERY == 1:
+            likenesses.append(likeness(shrunk_to_thumbnail(mine.image), shrunk_to_thumbnail(theirs.image)))
         image = None if theirs is None else theirs.image
         at = marks.get(label)
         own = None if image is None else reader.landmarks(mine.index, mine.image, image, at)
         identity = reader.identity(mine.index, mine.image, at if own is None else own[0])
         inspector.add(mine.index, float(mine.time), mine.image, image, at, read=own, identity=identity)
         progress("inspect", done, clip.frames)
+    if other is not None:
+        check_alike(clip.path, other.clip.path, likenesses)
     return inspector.finish()
+
+
+def check_alike(video: str, reference: str, likenesses: Sequence[float]) -> None:
+    """Warn if a video and its reference show different scenes, from `shots.likeness` of some pairs of frames."""
+    if len(likenesses) and float(np.median(likenesses)) < ALIKE:
+        log.warning(
+            "%s and %s show different scenes, also around the face: check that the video was made from this footage",
+            video, reference,
+        )  # fmt: skip
 
 
 def page_facts(video: Path, reference: Path | None) -> dict[str, Any]:

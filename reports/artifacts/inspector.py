@@ -107,7 +107,7 @@ class Inspector:
 
     def _change(self, image: Image) -> dict[str, float]:
         """Change and likeness since the frame before, from which cuts are found."""
-        before, self._thumb = self._thumb, _thumbnail(image)
+        before, self._thumb = self._thumb, shrunk_to_thumbnail(image)
         return {} if before is None else difference(before, self._thumb)._asdict()
 
     def part(self) -> InspectedPart:
@@ -217,7 +217,8 @@ class Inspector:
                 self._gallery.offer(name, index, value, shown, other)
 
 
-def _thumbnail(image: Image) -> Image:
+def shrunk_to_thumbnail(image: Image) -> Image:
+    """Thumbnail of a frame (H, W, 3), as `curate.footage.shots` compares them."""
     return thumbnail(shrunk(image, max(halving_factor(image.shape[1], THUMB) // 2, 1)))
 
 

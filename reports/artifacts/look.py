@@ -89,8 +89,8 @@ def slipped(seen: Sequence[NDArray[np.int8] | None], pose: Doubles) -> tuple[Dou
         for place in range(len(FEATURES)):
             usual = _usual(np.stack([_patch(seen[row], place) for row in near]))
             for row in known[cell.ravel() == number].tolist():
-                here, best = _sought(_patch(seen[row], place), usual)
-                elsewhere[row, place] = best - here if best >= FOUND else 0.0
+                here, about, best = _sought(_patch(seen[row], place), usual)
+                elsewhere[row, place] = best - about if best >= FOUND else 0.0
                 if place == 0:
                     unlike[row] = 1 - here
     return elsewhere, unlike
@@ -109,8 +109,8 @@ def _usual(patches: Floats) -> Floats:
     return np.asarray(np.median(patches[:, inner, inner] / np.maximum(length, 1e-6)[:, None, None], 0), np.float32)
 
 
-def _sought(patch: Floats, usual: Floats) -> tuple[float, float]:
-    """Largest correlation of the usual look in its place, give or take a sample, and anywhere in the patch."""
+def _sought(patch: Floats, usual: Floats) -> tuple[float, float, float]:
+    """Correlation of the usual look in its place, and the largest give or take a sample, and anywhere in the patch."""
     found, middle = cv2.matchTemplate(patch, usual, cv2.TM_CCOEFF_NORMED), (SIDE - SOUGHT) // 2
-    here = found[middle - 1 : middle + 2, middle - 1 : middle + 2]
-    return float(here.max()), float(found.max())
+    near = found[middle - 1 : middle + 2, middle - 1 : middle + 2]
+    return float(found[middle, middle]), float(near.max()), float(found.max())

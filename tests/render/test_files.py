@@ -139,6 +139,13 @@ def test_an_odd_size_stays_4_2_0_and_is_shown_as_it_is(make, stub, tmp_path) -> 
     assert outside(footage, tmp_path / "out.mp4") < 2
 
 
+def test_an_unusual_shape_of_pixels_is_not_rounded(make, stub, tmp_path) -> None:
+    footage = make("a.mp4", *X264, "-vf", "scale=64:96,setsar=169/180:max=1000")
+    render(stub, footage, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(169, 180)
+
+
 def test_pixels_that_are_not_square_come_back_as_they_were(make, stub, tmp_path) -> None:
     footage = make("a.mp4", *X264, "-vf", "scale=64:96,setsar=2/1")
     seen = []

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
 from curate.dataset.faceset import Faceset
-from curate.errors import NobodyError, UsageError
+from curate.errors import NobodyError, UsageError, WorkError
+from curate.extract import pipeline
 from curate.extract.subject import AGAIN, MISSING, NOBODY, OTHER_PERSON, PASSING, find_people
 from curate.extract.tracks import DISSOLVE, Track, Tracks
 from curate.settings import Grouping, Settings
@@ -138,3 +141,31 @@ def test_a_photo_that_suits_two_people_or_is_far_from_all_is_not_guessed_from() 
     assert np.linalg.norm(photo - one) < 0.45 and np.linalg.norm(one - PEOPLE[0]) < 0.3
     with pytest.raises(NobodyError, match=r"does not tell two people apart \(identity distances 0\.3\d and 0\.3\d\)"):
         find_people(Tracks(parts), replace(given, grouping=Grouping(0.5)))
+
+
+def test_a_photo_of_two_people_names_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "two.png"
+    cv2.imwrite(str(path), np.full((80, 160, 3), 120, np.uint8))
+
+    class Fake:
+        sides: tuple[int, ...] = ()
+
+        def detect(self, image: np.ndarray) -> list[SimpleNamespace]:
+            return [SimpleNamespace(width=side, height=side) for side in self.sides]
+
+        def landmark(self, image: np.ndarray, region: object) -> SimpleNamespace:
+            return SimpleNamespace(points=region)
+
+        def chip(self, image: np.ndarray, points: object) -> object:
+            return points
+
+        def identify(self, chip: SimpleNamespace) -> np.ndarray:
+            return np.full(128, chip.width)
+
+    monkeypatch.setattr(pipeline, "make", lambda *_: Fake())
+    monkeypatch.setattr(pipeline, "region_of_detection", lambda found: found)
+    Fake.sides = (30, 40, 10)
+    with pytest.raises(WorkError, match=r"two\.png: shows several faces of similar size"):
+        pipeline.reference_vector(path, Settings())
+    Fake.sides = (20, 40, 10)
+    assert pipeline.reference_vector(path, Settings())[0] == 40

@@ -140,6 +140,15 @@ def test_timestamps_that_start_again_continue(make, tmp_path) -> None:
     assert np.diff(times) == pytest.approx(1 / 25, abs=0.001)
 
 
+def test_a_short_stream_file_that_is_cut_short_says_so_too(make, tmp_path) -> None:
+    data = make("a.mkv", *X264).read_bytes()
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(data[: len(data) * 6 // 10])
+    clip = video.probe(cut)
+    assert clip.frames < 0.7 * COUNT and clip.announced == pytest.approx(COUNT, abs=1)
+    assert "cut short" in clip.notes[0]
+
+
 def test_a_file_that_is_cut_short_says_how_much_is_missing(make, tmp_path) -> None:
     path = make("a.mp4", *X264, "-movflags", "+faststart")
     data = path.read_bytes()

@@ -428,6 +428,15 @@ def test_inspect_reads_landmarks_and_identity_of_the_output(tmp_path, scene, fol
     assert [name for name in read if not measures[name].notna().any()] == []
 
 
+def test_inspect_says_that_a_reference_shows_another_scene(tmp_path, scene, followed, caplog):
+    video = _video(tmp_path / "a.mp4", [scene(i) for i in range(12)])
+    upside = _video(tmp_path / "b.mp4", [np.ascontiguousarray(scene(i)[::-1]) for i in range(12)])
+    inspect(video, video)
+    assert not [r for r in caplog.records if "different scenes" in r.getMessage()]
+    inspect(video, upside)
+    assert [r for r in caplog.records if "a.mp4 and " in r.getMessage() and "different scenes" in r.getMessage()]
+
+
 def test_inspect_refuses_another_size_or_other_frames(tmp_path, scene, followed):
     frames = [scene(i) for i in range(12)]
     video = _video(tmp_path / "a.mp4", frames)

@@ -81,7 +81,7 @@ def test_landmarks_alone_count_in_full_where_the_look_is_not_known() -> None:
     assert (alone == size).all() and (region == mouth).all()
     seen, region = geometry.with_look(size, mouth, np.zeros((10, 3)), np.zeros(10))
     assert (seen <= np.maximum(1.3 * size, 0)).all() and (np.diff(seen) >= 0).all() and (region == mouth).all()
-    assert seen[5] < 4.6 < seen[7]
+    assert seen[7] < 4.6 < seen[9]
 
 
 def test_features_are_only_compared_in_a_similar_pose() -> None:
