@@ -69,5 +69,5 @@ def test_wrong_pairs_are_one_error_each(head_clips, write_video, tmp_path):
         with pytest.raises(UsageError, match="give the footage that it was made from"):
             evaluate.table([Entrant("x", other, head_clips["target"])])
     wall = write_video(tmp_path / "wall.mp4", [np.full((96, 128, 3), 120, np.uint8)] * 8)
-    with pytest.raises(WorkError, match="no face"):
+    with pytest.raises(WorkError, match="found in less than 3 frames"):
         evaluate.table([Entrant("x", wall, wall)])

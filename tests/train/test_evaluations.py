@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from train.evaluations import is_apart
 from train.evaluator import Child, GoneError, Task
 from train.fit import Summary, train
 from train.journal import FIGURES
+from train.retarget import Gains
 from train.run import OWN, open_run
 
 Pair = tuple[Path, Path]
@@ -86,7 +87,7 @@ def test_a_process_of_its_own_finds_the_same(config: TrainConfig, pair: Pair, tm
     assert list(found) == [4, 8, 12] and found == figures(runs["here"])
     assert weights(runs["apart"], 12) == weights(runs["here"], 12)
     results = [{n: v for n, v in open_run(run).results.items() if n in FIGURES} for run in runs.values()]
-    assert results[0] == results[1] and len(results[0]) == 9
+    assert results[0] == results[1] and len(results[0]) == 9 + len(fields(Gains))
     for run in runs.values():
         assert sorted(p.name for p in (run / "previews").iterdir()) == ["step-12.png", "step-4.png", "step-8.png"]
         held = json.loads((run / "reports/held-out.json").read_text())
