@@ -32,6 +32,8 @@ RANGE = (0.75, 2.0)
 """Gains beyond which a reading no longer grows with them: an iris leaves the eye."""
 RIDGE = 0.03
 """Cost of a gain of 2, in shares of one score's variance: a movement that changes nothing stays as it is."""
+LOSS = 0.02
+"""Correlation that no movement may lose: an enlarged gaze can hide blinks."""
 BETTER = 0.98
 """Largest error with the gains over the one without at which they are taken."""
 
@@ -70,12 +72,18 @@ def fitted(stage: Stage, outlines: Outlines, model: Swap, size: int, device: tor
     ridge = np.sqrt(RIDGE) * np.eye(len(names))
     low, high = (edge - plain for edge in RANGE)
     step = lsq_linear(np.vstack([effects, ridge]), np.append(-now, np.zeros(len(names))), (low, high)).x
-    for share in (1.0, 0.5):
+    for share in (1.0, 0.5, 0.25):
         found = np.round(plain + share * step, 2)
         then = error(found)
-        if then @ then <= BETTER * (now @ now):
+        kept = _follows(then, len(moving)) >= _follows(now, len(moving)) - LOSS
+        if then @ then <= BETTER * (now @ now) and kept.all():
             return Gains(*found.tolist())
     return NONE
+
+
+def _follows(error: Doubles, scores: int) -> Doubles:
+    """(scores,) correlation of each score with the target's, from the second halves of `_apart`."""
+    return np.asarray(1 - np.square(error.reshape(scores, 2, -1)[:, 1]).sum(1) / 2, np.float64)
 
 
 def _apart(own: Doubles, drawn: Doubles) -> Doubles:

@@ -14,6 +14,7 @@ from torch import Tensor
 from curate.dataset.faceset import open_faceset
 from curate.face.mesh import AT as MESH
 from curate.face.mesh import BLENDSHAPES
+from curate.scores.expression import gaze
 from curate.types import Floats, Landmarks
 from tests.train.test_outlines import AT_MAP, head, seen
 from tests.train.test_performance import Reader
@@ -41,6 +42,20 @@ def reading(gaze: float) -> Landmarks:
     for name in left if gaze > 0 else right:
         shapes[AT[name]] += abs(gaze)
     return Landmarks(seen(head()), 1.0, shapes)
+
+
+def look(found: Landmarks) -> float:
+    """The gaze of a `reading`."""
+    assert found.blendshapes is not None
+    return float(gaze(found.blendshapes)[0])
+
+
+def winking(found: Landmarks, blink: float) -> Landmarks:
+    """The same with its eyes closed by so much."""
+    assert found.blendshapes is not None
+    shapes = found.blendshapes.copy()
+    shapes[[AT["eyeBlinkLeft"], AT["eyeBlinkRight"]]] = 0.1 + blink
+    return replace(found, blendshapes=shapes)
 
 
 class Actor(Stage):
@@ -88,6 +103,31 @@ def test_what_cannot_be_bettered_stays_as_it_is() -> None:
     assert fitted(stage, replace(outlines, source=None), MODEL, 128, CPU) == NONE
     few, outlines = actor(lambda away: away / 2, LOOKS[:5])
     assert fitted(few, outlines, MODEL, 128, CPU) == NONE
+
+
+def test_no_movement_may_follow_less_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gaze arrives too small, and a gaze that is drawn larger hides the blinks."""
+    blinks = np.tile([0.0, 0.6], 20)
+
+    class Hiding(Actor):
+        """Some blinks are smaller once the gaze is much wider: beyond the gain at which effects are measured."""
+
+        def drawn(self, model: Swap, size: int, device: torch.device, inputs: Tensor | None) -> list[Landmarks]:
+            found = super().drawn(model, size, device, inputs)
+            lost = np.std([look(one) for one in found]) > 1.45 * self.first
+            shown = np.where(lost & (np.arange(len(found)) % 8 == 1), 0.4, blinks)
+            return [winking(one, float(blink)) for one, blink in zip(found, shown, strict=True)]
+
+    stage, outlines = actor(lambda away: away / 2)
+    own = [winking(one, blink) for one, blink in zip(stage.own, blinks, strict=True)]
+    hiding = Hiding(None, (), tuple(np.zeros(0) for _ in own), None, tuple(own), stage.marks)  # type: ignore[arg-type]
+    object.__setattr__(hiding, "shows", stage.shows)
+    assert stage.marks is not None
+    before = stage.drawn(MODEL, 128, CPU, outlines.carried(stage.marks))
+    object.__setattr__(hiding, "first", float(np.std([look(one) for one in before])))
+    assert 1.1 < fitted(hiding, outlines, MODEL, 128, CPU).gaze_side < 1.45
+    monkeypatch.setattr(gains, "LOSS", 1.0)
+    assert fitted(hiding, outlines, MODEL, 128, CPU).gaze_side > 1.6
 
 
 def test_gains_change_one_movement_each() -> None:
