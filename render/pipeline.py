@@ -363,6 +363,7 @@ def _mended(
     """The plan after mending, whose parts are rendered, and what was changed."""
 
     def run(work: Callable[[mend.Trial], None], trials: Sequence[mend.Trial]) -> None:
+        """Do the trials with the render's workers; raises the first problem."""
         for done, (_, problem) in enumerate(
             jobs.run(work, trials, options.workers, options.engine, gpus=_gpus(options)), 1
         ):

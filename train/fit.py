@@ -120,9 +120,8 @@ def train(
     check_people(facesets, open_run(out) if resume else None)
     accelerator = make_accelerator(config)
     with together(accelerator), held(out) if accelerator.is_main_process else nullcontext():
-        old, decode = None, cache or out / "cache"
-        if accelerator.is_main_process:
-            old = begin(out, config, subjects, subjects.values(), decode, resume, force)
+        decode, main = cache or out / "cache", accelerator.is_main_process
+        old = begin(out, config, subjects, subjects.values(), decode, resume, force) if main else None
         accelerator.wait_for_everyone()
         begun_before = open_run(out) if resume and is_run(out) else None
         sides = load(facesets, config, decode, accelerator, progress, begun_before, cache is None)
@@ -136,8 +135,8 @@ def train(
             if training.step < config.steps:
                 (out / "model.safetensors").unlink(missing_ok=True)
         evaluations = evaluations_of(training, out, facesets, cache) if accelerator.is_main_process else None
-        run = finish(training, fit(training, run, evaluations, begun, progress))
-        return summary(training, run, resumed_from, begun)
+        ended = finish(training, fit(training, run, evaluations, begun, progress))
+        return summary(training, ended, resumed_from, begun)
 
 
 def fit(training: Training, run: Run, evaluations: Evaluations | None, begun: float, progress: Progress) -> Run:

@@ -145,10 +145,8 @@ class Inspector:
             row |= _spectra(view, landmarks, *pyramids, noise)
         fine = m.bands(mine, at)
         if theirs is None or reference is None:
-            (row["place_x"], row["place_y"]), row["across"] = landmarks[:, :2].mean(0).tolist(), at.width / view.zoom
-            row["line"] = edge.line(mine, at, math.degrees(math.atan2(-place[1, 0], place[0, 0])))
+            row |= _alone(view, landmarks, place)
             row["fine"], row["fine_ring"] = fine
-            row["middle"] = m.middle_band(mine, at)
             row["tilt_x"], row["tilt_y"] = m.tilt(face.cells[..., 0], weight)
             row["features"] = look.features(output[1].grey, landmarks)
             if index % 2 == 0:
@@ -306,6 +304,14 @@ def _mouths(landmarks: NDArray[np.floating], place: NDArray[np.float64], face: P
     if mine is None or theirs is None:
         return {}
     return {"mouth": _packed(mine), "reference_mouth": _packed(theirs)}
+
+
+def _alone(view: View, landmarks: NDArray[np.floating], place: NDArray[np.float64]) -> dict[str, Any]:
+    """Where the face is, its middle band, and the line around it, for a video without a reference."""
+    at, (x, y) = view.zones, landmarks[:, :2].mean(0).tolist()
+    line = edge.line(view.output, at, math.degrees(math.atan2(-place[1, 0], place[0, 0])))
+    middle = m.middle_band(view.output, at)
+    return {"place_x": x, "place_y": y, "across": at.width / view.zoom, "line": line, "middle": middle}
 
 
 def _marks(

@@ -130,7 +130,7 @@ def read_work(folder: Path) -> None:
     InspectedPart.load(folder / "part-00000.parquet")
 
 
-def read_papers(path: Path) -> None:
+def read_credentials(path: Path) -> None:
     """As `verify` does."""
     found = verify(path)
     assert "\n" not in found.reason, found.reason
@@ -265,8 +265,8 @@ READERS: dict[str, Reader] = {
     "checkpoint": Reader(read_checkpoint, "run", "checkpoints/*"),
     "errors": Reader(read_errors, "run", "reports/*.json"),
     "work": Reader(read_work, "render/work", "*"),
-    "papers": Reader(read_papers, "render", "out.mp4", False),
-    "sidecar": Reader(read_papers, "render", "stripped.c2pa", False),
+    "credentials": Reader(read_credentials, "render", "out.mp4", False),
+    "sidecar": Reader(read_credentials, "render", "stripped.c2pa", False),
     "access": Reader(read_access, "access", "**/*.*"),
     "lut": Reader(read_table_of_colours, "texts", "*.cube", False),
     "project": Reader(read_project_file, "texts", "project.toml", False),

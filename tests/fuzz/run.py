@@ -34,7 +34,7 @@ IDLE = 10
 Piece = tuple[str, int, int]
 """Reader, first input, end."""
 FAULTS = ("traceback", "crash", "hang")
-SHARES = {"clip": 6, "footage": 2, "foreign": 3, "papers": 2, "run": 2}
+SHARES = {"clip": 6, "footage": 2, "foreign": 3, "credentials": 2, "run": 2}
 """Inputs of a reader relative to the others'; 1 where it is not named."""
 
 

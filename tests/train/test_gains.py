@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from curate.dataset.faceset import open_faceset
+from curate.face.backends import Landmarker
 from curate.face.mesh import AT as MESH
 from curate.face.mesh import BLENDSHAPES
 from curate.scores.expression import gaze
@@ -30,7 +31,7 @@ from train.retarget import BROWS, MOUTH, NONE, Gains, carried, eye_openings, fro
 from train.run import load_swapper, open_run
 
 CPU = torch.device("cpu")
-MODEL = cast(Swap, None)  # nothing here draws with it
+MODEL, READER = cast(Swap, None), cast(Landmarker, None)  # nothing here draws or reads with them
 AT = {name: i for i, name in enumerate(BLENDSHAPES)}
 LOOKS = np.random.default_rng(3).uniform(-0.35, 0.35, 40)
 
@@ -71,18 +72,22 @@ class Actor(Stage):
         return [reading(value) for value in self.shows(np.asarray(away / size * 40, np.float32))]
 
 
+def staged(kind: type[Actor], own: Sequence[Landmarks], marks: Floats, **more: object) -> Actor:
+    """A stage of this kind without pictures, which nothing here looks at."""
+    made = kind(READER, (), tuple(np.zeros(0) for _ in marks), None, tuple(own), marks)
+    for name, value in more.items():
+        object.__setattr__(made, name, value)  # a frozen dataclass, whose subclass has fields of its own
+    return made
+
+
 def actor(shows: Callable[[Floats], Floats], looks: np.ndarray = LOOKS) -> tuple[Actor, Outlines]:
     """The stage, and the outlines of a source with the same face."""
     marks = np.stack([seen(head(look=look)) for look in looks]) / 256
     shape = shape_of(marks * 256)
     assert shape is not None
-    outlines, nothing = Outlines(128, shape, shape), tuple(np.zeros(0) for _ in looks)
-    own = Actor(None, (), nothing, None, (), marks)  # type: ignore[arg-type]
-    object.__setattr__(own, "shows", lambda away: away)
-    read = own.drawn(MODEL, 128, CPU, outlines.carried(marks))
-    made = Actor(None, (), nothing, None, tuple(read), marks)  # type: ignore[arg-type]
-    object.__setattr__(made, "shows", shows)
-    return made, outlines
+    outlines = Outlines(128, shape, shape)
+    plain = staged(Actor, (), marks, shows=lambda away: away)
+    return staged(Actor, plain.drawn(MODEL, 128, CPU, outlines.carried(marks)), marks, shows=shows), outlines
 
 
 def test_a_gaze_that_arrives_as_two_thirds_is_drawn_larger() -> None:
@@ -120,11 +125,9 @@ def test_no_movement_may_follow_less_for_another(monkeypatch: pytest.MonkeyPatch
 
     stage, outlines = actor(lambda away: away / 2)
     own = [winking(one, blink) for one, blink in zip(stage.own, blinks, strict=True)]
-    hiding = Hiding(None, (), tuple(np.zeros(0) for _ in own), None, tuple(own), stage.marks)  # type: ignore[arg-type]
-    object.__setattr__(hiding, "shows", stage.shows)
     assert stage.marks is not None
     before = stage.drawn(MODEL, 128, CPU, outlines.carried(stage.marks))
-    object.__setattr__(hiding, "first", float(np.std([look(one) for one in before])))
+    hiding = staged(Hiding, own, stage.marks, shows=stage.shows, first=np.std([look(one) for one in before]))
     assert 1.1 < fitted(hiding, outlines, MODEL, 128, CPU).gaze_side < 1.45
     monkeypatch.setattr(gains, "LOSS", 1.0)
     assert fitted(hiding, outlines, MODEL, 128, CPU).gaze_side > 1.6
