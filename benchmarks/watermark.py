@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.footage import video
+from curate.srgb import lab
 from render.provenance import watermark_search as search
 from render.provenance.watermark import SLOTS, WINDOW, Marker, Reading, decoded, measure, projected
 from render.provenance.watermark_code import BITS, THRESHOLD, Known, decode, false_positive_bound
@@ -206,7 +207,7 @@ def seen(before: Frames, after: Frames) -> dict[str, float]:
     """CIEDE2000 after a mean over 8 x 8 pixels, see above."""
     flat, over, everywhere = [0.0], [], []
     for a, b in zip(before, after, strict=True):
-        means = [cv2.cvtColor(cv2.blur(i.astype(np.float32), (8, 8)) / 255, cv2.COLOR_RGB2LAB) for i in (a, b)]
+        means = [lab(cv2.blur(i.astype(np.float32), (8, 8)) / 255) for i in (a, b)]
         apart = ciede2000(means[0], means[1])
         luma = cv2.cvtColor(a, cv2.COLOR_RGB2GRAY).astype(np.float32)
         spread = cv2.blur(luma * luma, (17, 17)) - cv2.blur(luma, (17, 17)) ** 2
@@ -246,9 +247,7 @@ def walls() -> dict[str, float]:
             levels = np.array(colour) + np.linspace(-6, 6, 640)[None, :, None]
             image = np.clip(np.rint(levels + generator.normal(0, grain, (480, 640, 1))), 0, 255).astype(np.uint8)
             after = Marker(0x1A2B3C4D5E6F, 640, 480).mark(image)
-            means = [
-                cv2.cvtColor(cv2.blur(i.astype(np.float32), (8, 8)) / 255, cv2.COLOR_RGB2LAB) for i in (image, after)
-            ]
+            means = [lab(cv2.blur(i.astype(np.float32), (8, 8)) / 255) for i in (image, after)]
             found[f"{name}, grain {grain}"] = round(float(ciede2000(means[0], means[1]).max()), 2)
     return found
 

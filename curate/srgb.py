@@ -1,10 +1,11 @@
-"""The sRGB transfer function, both ways (IEC 61966-2-1): light in 0..1, values in 0..1 or of 8 bits."""
+"""The sRGB transfer function, both ways (IEC 61966-2-1): light in 0..1, values in 0..1 or of 8 bits; and CIELAB."""
 
 from __future__ import annotations
 
 import functools
 from typing import TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,6 +29,14 @@ def decoded8(image: NDArray[np.integer]) -> Floats:
 def encoded8(light: NDArray[np.floating]) -> Image:
     """8-bit sRGB values of linear light, any shape; light is clipped to 0..1 and rounded to 4096 levels."""
     return np.asarray(_values()[np.clip(light * LEVELS + 0.5, 0, LEVELS).astype(np.uint16)])
+
+
+def lab(value: NDArray[np.floating]) -> Floats:
+    """CIELAB (D65) float32 of sRGB values 0..1, (H, W, 3): L* 0..100, a* and b*, exact to 0.03.
+
+    OpenCV's own conversion from sRGB interpolates in a coarse table and is off by up to 0.5.
+    """
+    return np.asarray(cv2.cvtColor(decoded(value.astype(np.float32)), cv2.COLOR_LRGB2LAB), np.float32)
 
 
 @functools.cache

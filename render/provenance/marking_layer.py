@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from curate.types import Floats
 from render.provenance import watermark
-from render.provenance.watermark import AROUND, BLUR, BOUNDS, FLOOR, GRID, MOST, PEAK, PILOT, PIXELS, RESPONSE, TEXTURED
+from render.provenance.watermark import AROUND, BLUR, BOUNDS, FLOOR, GRID, IN_FACES, MOST, PEAK, PILOT, PIXELS, TEXTURED
 from render.provenance.watermark_code import codeword
 
 LUMA = (0.299, 0.587, 0.114)
@@ -43,7 +43,7 @@ class Marking(nn.Module):
         super().__init__()
         grid, picture = np.eye(GRID, dtype=np.float32), np.eye(size, dtype=np.float32)
         cells, weights = watermark.whole_code(0)
-        self.response = RESPONSE * min(PIXELS / size**2, 1.0) ** 0.5
+        self.response = IN_FACES * min(PIXELS / size**2, 1.0) ** 0.5
         constants = {
             "luma": np.array(LUMA, np.float32)[:, None, None],
             "reduce": _columns(lambda x: cv2.resize(x, (1, GRID), interpolation=cv2.INTER_AREA), picture),
@@ -86,8 +86,8 @@ class Marking(nn.Module):
         detail = grid - self._both(self.middle, grid)
         deviation = self._both(self.middle, detail * detail).clamp(min=0).sqrt()
         least = -torch.nn.functional.max_pool2d(-deviation[:, None], AROUND, 1, AROUND // 2)[:, 0]
-        least = self._both(self.narrow, least) / TEXTURED
-        light = torch.minimum(least, 1 / least.clamp(min=1))
+        least = self._both(self.narrow, least)
+        light = torch.minimum((least / TEXTURED[0]).clamp(max=1), TEXTURED[1] / least.clamp(min=TEXTURED[1]))
         shade = ((grid - 2) / 12).clamp(0, 1) * ((254 - grid) / 12).clamp(0, 1)
         plain = self._both(self.narrow, self.flat[grid.clamp(0, 255).long()]) * shade
         missing = self.response - (plain / whitening).mean((1, 2))

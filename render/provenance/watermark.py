@@ -49,26 +49,32 @@ TILT = 0.75
 BLUR = 2.0
 """Standard deviation of the high-pass and of the local deviation, cells."""
 FLOOR = 1.5
-"""Least local deviation, levels."""
-FLAT = 0.17
+"""Least local deviation, levels, of the embedder."""
+HEARD = 0.3
+"""Least local deviation, levels, of the detector: a fainter pattern on flat areas counts, too."""
+LEVELLED = 4.0
+"""Standard deviation of the neighbourhood over which the detector levels the spectrum, coefficients of the DCT."""
+FLAT = 0.15
 """Standard deviation of the pattern on flat areas, CIEDE2000."""
 DARK = 0.5
 """CIEDE2000 of a level on a dark colour, such as brown hair or a coat."""
-RESPONSE = 0.32
+RESPONSE = 0.25
 """Mean of the pattern's standard deviation over the whitening's deviation that light texture makes up for: with it a
-window of 30 frames is read after x264 at CRF 28, and mostly at half size and CRF 23.
+window of 30 frames is read after x264 at CRF 28.
 """
-PIXELS = 400_000
+IN_FACES = 0.36
+"""RESPONSE of the mark that an exported model draws: it lies in the face alone, and is read less well."""
+PIXELS = 330_000
 """Pixels of a frame beyond which less is needed: more of them are averaged in a cell."""
 BOUNDS = (0.0, 3.0)
 """Least and largest amplitude of a carrier, in that of one which the frame neither supports nor hinders."""
-TEXTURED = 1.5
-"""Local deviation that carries most, levels."""
+TEXTURED = (0.8, 1.5)
+"""Least and largest local deviation that carries most, levels."""
 MOST = 3.0
 """Largest addition in texture, in what a flat area of the same brightness has."""
 PEAK = 1.7
 """Largest value of the pattern, in its standard deviations."""
-AROUND = 9
+AROUND = 5
 """Side of the area whose least deviation counts as texture, cells: edges do not hide a pattern next to them."""
 WINDOW = 30
 """Frames per reading."""
@@ -102,14 +108,15 @@ class Reading:
 
 
 class Marker:
-    """Embedder of one identifier in frames of one size; deterministic, in any process."""
+    """Embedder of one identifier in frames of one size; deterministic, in any process. `response`: see RESPONSE."""
 
-    def __init__(self, identifier: int, width: int, height: int, slot: int = 0) -> None:
+    def __init__(self, identifier: int, width: int, height: int, slot: int = 0, response: float = RESPONSE) -> None:
         if not 0 <= slot < SLOTS:
             raise ValueError(f"watermark slot {slot}: must be in 0 .. {SLOTS - 1}")
         self.identifier = identifier
         self.size = (width, height)
         self.slot = slot
+        self.response = response
         self._bits = np.concatenate([np.ones(PILOT, np.float32), codeword(identifier)])
 
     def mark(self, image: Picture) -> Picture:
@@ -135,7 +142,7 @@ class Marker:
         """(GRID, GRID) float32 levels to add."""
         code = whole_code(self.slot)
         flat, deviation = whitened(grid)
-        mask = visibility(grid, deviation, self.size[0] * self.size[1])
+        mask = visibility(grid, deviation, self.size[0] * self.size[1], self.response)
         response = float((mask / deviation).mean()) * high_pass_gain(self.slot)
         amplitudes = _amplitudes(_project(flat, code) * self._bits, max(response, 1e-6), GRID**2)
         unit = np.clip(spread(amplitudes * self._bits, code), -PEAK, PEAK)
@@ -151,20 +158,20 @@ def _add(image: Any, pattern: Floats, out: Any) -> None:
     cv2.subtract(out, cv2.cvtColor(darker, cv2.COLOR_GRAY2RGB), dst=out)
 
 
-def visibility(grid: Floats, deviation: Floats, pixels: int = PIXELS) -> Floats:
+def visibility(grid: Floats, deviation: Floats, pixels: int = PIXELS, wanted: float = RESPONSE) -> Floats:
     """Standard deviation (GRID, GRID) float32 in levels that a pattern may have on the grid (luma in 0..255).
 
     `deviation` is that of `whitened`, `pixels` the frame's number of pixels. On flat areas the pattern is FLAT of
-    CIEDE2000. Where the least deviation nearby is about TEXTURED, it is larger, until the response is RESPONSE. None
-    near black and white, where levels are cut off.
+    CIEDE2000. Where the least deviation nearby is within TEXTURED, it is larger, until the response is as `wanted`.
+    None near black and white, where levels are cut off.
     """
     detail = grid - cv2.GaussianBlur(grid, (0, 0), 1.5)
     local = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 1.5))
-    least = cv2.GaussianBlur(cv2.erode(local, np.ones((AROUND, AROUND), np.uint8)), (0, 0), 1.0) / TEXTURED
-    light = np.minimum(least, 1 / np.maximum(least, 1))
+    least = cv2.GaussianBlur(cv2.erode(local, np.ones((AROUND, AROUND), np.uint8)), (0, 0), 1.0)
+    light = np.minimum(np.minimum(least / TEXTURED[0], 1), TEXTURED[1] / np.maximum(least, TEXTURED[1]))
     shade = np.clip((grid - 2) / 12, 0, 1) * np.clip((254 - grid) / 12, 0, 1)
     plain = cv2.GaussianBlur(flat_levels()[np.clip(grid, 0, 255).astype(np.uint8)], (0, 0), 1.0) * shade
-    missing = RESPONSE * min(PIXELS / pixels, 1.0) ** 0.5 - float((plain / deviation).mean())
+    missing = wanted * min(PIXELS / pixels, 1.0) ** 0.5 - float((plain / deviation).mean())
     share = missing / max(float((plain * light / deviation).mean()), 1e-6)
     return np.asarray(plain * (1 + np.float32(np.clip(share, 0, MOST)) * light), np.float32)
 
@@ -188,13 +195,29 @@ def measure(image: NDArray[np.uint8]) -> Floats:
 
     Row 0 is the first format, rows 1 to 4 are the slots.
     """
-    return projected(whitened(grid_of(image))[0])
+    return projected(whitened(grid_of(image), floor=HEARD)[0])
 
 
 def projected(flat: Floats) -> Floats:
     """Soft values (5, 64) float32 as `measure` gives them, of a whitened grid (GRID, GRID) or a sum of such."""
-    spectrum = cv2.dct(np.ascontiguousarray(flat, np.float32)).ravel()
+    spectrum = _levelled(np.asarray(cv2.dct(np.ascontiguousarray(flat, np.float32)), np.float32)).ravel()
     return np.stack([np.asarray((spectrum[cells] * weights).sum(axis=0)) for cells, weights in _codes()])
+
+
+def _levelled(spectrum: Floats) -> Floats:
+    """Coefficients (GRID, GRID) of both bands in root mean squares of their neighbourhood.
+
+    It is a whitening filter in frequency, after the one in space: no strong line of the picture drowns the others.
+    """
+    end = round(BAND[1])
+    row, column = np.mgrid[:end, :end]
+    radius = np.hypot(row, column)
+    inside = np.asarray((radius >= OLD_BAND[0]) & (radius < BAND[1]) & (row > 0) & (column > 0), np.float32)
+    low = spectrum[:end, :end] * inside
+    power = cv2.GaussianBlur(low * low, (0, 0), LEVELLED) / np.maximum(cv2.GaussianBlur(inside, (0, 0), LEVELLED), 1e-3)
+    levelled = np.zeros_like(spectrum)
+    np.divide(low, np.sqrt(power), out=levelled[:end, :end], where=power > 0)
+    return levelled
 
 
 def read(frames: Iterable[NDArray[np.uint8]]) -> Reading | None:
@@ -236,10 +259,10 @@ def grid_of(image: NDArray[np.uint8] | NDArray[np.uint16], side: int = GRID) -> 
     return np.asarray(cv2.resize(luma.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) * scale)
 
 
-def whitened(grid: Floats, blur: float = BLUR) -> tuple[Floats, Floats]:
-    """The grid's high-pass divided by its local deviations, and these deviations."""
+def whitened(grid: Floats, blur: float = BLUR, floor: float = FLOOR) -> tuple[Floats, Floats]:
+    """The grid's high-pass divided by its local deviations, and these deviations, at least `floor` levels."""
     detail = grid - cv2.GaussianBlur(grid, (0, 0), blur)
-    deviation = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), blur) + np.float32(FLOOR**2))
+    deviation = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), blur) + np.float32(floor**2))
     return detail / deviation, deviation
 
 

@@ -39,7 +39,7 @@ def levels(pictures: np.ndarray) -> np.ndarray:
 def test_the_layer_is_the_marker(size: int) -> None:
     pictures = faces(3, size)
     marked = Marking(IDENTIFIER, size)(torch.from_numpy(pictures).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
-    marker = watermark.Marker(IDENTIFIER, size, size)
+    marker = watermark.Marker(IDENTIFIER, size, size, response=watermark.IN_FACES)
     for before, after in zip(levels(pictures).astype(np.uint8), marked, strict=True):
         difference = np.abs(levels(after) - marker.mark(before))
         assert difference.max() <= 1 and (difference > 0).mean() < 0.05
@@ -77,7 +77,10 @@ def test_onnxruntime_draws_what_we_draw(arch: str, drive: str, grown: int) -> No
         ours_own = picture(model.through(crops, "target", read))[1]
         undriven = picture(model.through(crops, "source"))[0]
     assert reader is None or float((undriven - rgb).abs().max()) > 2 / 255
-    drawn, marker = levels(rgb.permute(0, 2, 3, 1).numpy()).astype(np.uint8), watermark.Marker(IDENTIFIER, SIZE, SIZE)
+    drawn, marker = (
+        levels(rgb.permute(0, 2, 3, 1).numpy()).astype(np.uint8),
+        watermark.Marker(IDENTIFIER, SIZE, SIZE, response=watermark.IN_FACES),
+    )
     marked = np.stack([marker.mark(face) for face in drawn])
     found = levels(swap[..., ::-1])
     assert np.abs(found - marked).max() <= 1

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from curate.errors import UsageError
+from curate.srgb import lab
 from render import publish
 from render.provenance import watermark, watermark_code, watermark_search
 from render.provenance.watermark import GRID, Marker, decoded, measure, read
@@ -198,7 +199,7 @@ def test_nobody_sees_it_on_a_plain_wall(colour):
     levels = np.array(colour) + np.linspace(-6, 6, 480)[None, :, None]
     wall = np.rint(levels + np.random.default_rng(3).normal(0, 1, (360, 480, 1))).astype(np.uint8)
     means = [cv2.blur(i.astype(np.float32), (8, 8)) / 255 for i in (wall, Marker(IDENTIFIER, *SIZE).mark(wall))]
-    assert 0 < ciede2000(*(cv2.cvtColor(mean, cv2.COLOR_RGB2LAB) for mean in means)).max() < 0.5
+    assert 0 < ciede2000(*(lab(mean) for mean in means)).max() < 0.5
 
 
 @pytest.mark.parametrize(("grain", "least", "most"), [(0.0, 0.99, 1.01), (4.0, 1.5, 4.0), (60.0, 0.8, 1.5)])

@@ -15,7 +15,7 @@ from curate.face.align import crop_matrix
 from curate.face.mesh import canonical
 from curate.types import Detection, Landmarks
 from render.provenance import registry, verify, watermark_faces
-from render.provenance.watermark import Marker
+from render.provenance.watermark import IN_FACES, Marker
 from render.provenance.watermark_faces import find_in_faces
 
 IDENTIFIER, COUNT, SIZE = 0x1A2B3C4D5E6F, 60, 128
@@ -86,7 +86,7 @@ def found(path: Path, known: Sequence[int] = ()) -> list[int]:
 
 
 def test_the_mark_of_a_model_is_read_in_the_face(tmp_path: Path) -> None:
-    path = composited(tmp_path / "other.mp4", Marker(IDENTIFIER, SIZE, SIZE), 18)
+    path = composited(tmp_path / "other.mp4", Marker(IDENTIFIER, SIZE, SIZE, response=IN_FACES), 18)
     (reading,) = find_in_faces(path, [7, IDENTIFIER], Seen(), Seen2())
     assert reading.identifier == IDENTIFIER and reading.score > 0.78 and reading.moved and reading.chance < 1e-6
     assert found(composited(tmp_path / "plain.mp4", None, 18), [7, IDENTIFIER]) == []
@@ -98,7 +98,7 @@ def test_verify_names_the_exported_model(tmp_path: Path, monkeypatch: pytest.Mon
     identifier = registry.new_entry(
         title="her.dfm", subject="Ann", basis="release", model_sha256="", out="/her.dfm", model=True
     )
-    path = composited(tmp_path / "other.mp4", Marker(identifier, SIZE, SIZE), 18)
+    path = composited(tmp_path / "other.mp4", Marker(identifier, SIZE, SIZE, response=IN_FACES), 18)
     said = verify.verify(path)
     assert said.state == "missing" and said.subject == "Ann" and said.watermarks[0].model
     assert "it carries the mark of a model exported here on" in said.reason and "as her.dfm" in said.reason
