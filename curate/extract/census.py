@@ -25,6 +25,8 @@ NEAR = 0.6
 """Distance from the subject below which a person may be the subject in another look."""
 OFTEN = 0.05
 """Share of the subject's faces from which such a person is named."""
+BOTH = 0.1
+"""Share of such a person's faces in whose frame the subject is, too, from which it is somebody else."""
 RIVAL = 0.5
 """Share of the subject's faces from which another person may have been meant."""
 COLUMNS = ["face_id", "clip", "frame", "track", "person", "identity", "status", "kept"]
@@ -113,6 +115,8 @@ def _notes(faceset: Faceset, table: pd.DataFrame, found: Sequence[Person]) -> li
     for other in found:
         if other.subject or other.distance >= NEAR or other.faces < OFTEN * subject.faces:
             continue
+        if seen_together(table, [subject.person, other.person]) > BOTH * other.faces:
+            continue
         share = 100 * other.faces / max(len(table), 1)
         notes.append(
             f"person {other.person} ({share:.0f} % of the faces) is {other.distance:.2f} from the subject: if it is "
@@ -130,6 +134,12 @@ def _notes(faceset: Faceset, table: pd.DataFrame, found: Sequence[Person]) -> li
         if number:
             notes.append(f"{_faces(number)} not kept: {words}")
     return notes
+
+
+def seen_together(table: pd.DataFrame, persons: Sequence[int]) -> int:
+    """Number of frames in which more than one of these people is seen; `table` has clip, frame and person."""
+    own = table.loc[table["person"].isin(persons), ["clip", "frame", "person"]]
+    return int((own.groupby(["clip", "frame"], observed=True)["person"].nunique() > 1).sum())
 
 
 def _sentence(found: Sequence[Person], subject: Person) -> str:

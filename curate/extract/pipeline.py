@@ -11,24 +11,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from curate.dataset import mirror, selection_file
 from curate.dataset.consent import make_subject
 from curate.dataset.faceset import Faceset, check_new, create, is_faceset, open_faceset
 from curate.dataset.lock import lock
-from curate.errors import FacesetError, UsageError, WorkError, check_file
+from curate.errors import FacesetError, NobodyError, UsageError, WorkError
 from curate.extract import account, anchor, correct
 from curate.extract.census import Person, people
 from curate.extract.engine import any_done, extract, tell_disk
 from curate.extract.intake import probe_all
+from curate.extract.naming import asked, reference_vector, together
 from curate.extract.segment import part_info
 from curate.extract.table import Count, build
-from curate.face.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, make, weights
-from curate.face.track import region_of_detection
+from curate.face.backends import DETECTORS, IDENTIFIERS, LANDMARKERS, weights
 from curate.footage import cube
-from curate.footage.video import decode, probe
 from curate.runtime import disk, jobs
 from curate.runtime.files import file_sha256
 from curate.settings import BASES, Settings
@@ -143,7 +141,7 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
     faceset = old or create(out, subject, settings)
     try:
         with lock(faceset):
-            faceset = _asked(faceset, request, references)
+            before, (faceset, said) = faceset, asked(faceset, request.person, request.references, references)
             faceset = faceset.changed(
                 subject=subject,
                 settings=settings,
@@ -153,12 +151,14 @@ def curate(request: Request, progress: Progress = no_progress) -> Curated:
             faceset = _extracted(faceset, request, None if request.allow_remote else named, failed, progress)
             parts = faceset.parts()
             correct.again(faceset)
-            counts = build(faceset, request.workers, progress, request.engine)
+            counts = _built(faceset, before, request, progress)
             faceset = open_faceset(out)
     except FacesetError:
         if old is None and not _holds_faces(faceset):
             shutil.rmtree(out, ignore_errors=True)
         raise
+    for sentence in said:
+        log.warning("%s: %s", out, sentence)
     clips_told = tuple(_clip_summary(c, parts.get(c.name, []), counts.get(c.name, Count())) for c in faceset.clips)
     failed += [Failure(c["path"], "no frame can be decoded") for c in clips_told if not c["decoded"]]
     seconds = time.monotonic() - began
@@ -183,26 +183,13 @@ def _with_lut(clips: Sequence[Clip], settings: Settings) -> tuple[Clip, ...]:
     return tuple(replace(clip, lut=settings.lut if clip.kind == "video" else "") for clip in clips)
 
 
-def _asked(faceset: Faceset, request: Request, references: tuple[tuple[float, ...], ...]) -> Faceset:
-    """The faceset with the subject that the call names; without a word the one that it has."""
-    if references and request.person:
-        raise UsageError("--person and --reference exclude each other: name the subject in one way")
-    there = faceset.table_path.is_file()
-    if references:
-        if there:
-            log.warning("%s: the subject is now the person of the --reference photos", faceset.folder)
-        return replace(faceset, references=references, persons=(), anchor=None)
-    if request.person and there:
-        log.warning("%s: the subject is now %s", faceset.folder, persons_text(request.person))
-        return replace(faceset, references=(), persons=(), anchor=anchor.named(faceset, request.person))
-    if request.person:
-        return replace(faceset, references=(), persons=request.person, anchor=None)
-    return replace(faceset, anchor=faceset.anchor or anchor.kept(faceset))
-
-
-def persons_text(persons: Sequence[int]) -> str:
-    """Words for some people: `person 3`, `people 0 and 3 together`."""
-    return f"person {persons[0]}" if len(persons) == 1 else f"people {' and '.join(map(str, persons))} together"
+def _built(faceset: Faceset, before: Faceset, request: Request, progress: Progress) -> dict[str, Count]:
+    """Faces by clip of the table, remade. Where the subject of the call is not in it, the subject stays as before."""
+    try:
+        return build(faceset, request.workers, progress, request.engine)
+    except NobodyError:
+        faceset.changed(references=before.references, persons=before.persons, anchor=before.anchor)
+        raise
 
 
 def _holds_faces(faceset: Faceset) -> bool:
@@ -267,28 +254,6 @@ def _settings(request: Request, old: Faceset | None) -> Settings:
     return settings
 
 
-SECOND = 0.5
-"""Area of a photo's second largest face over that of the largest one, from which nobody can tell who is meant."""
-
-
-def reference_vector(path: Path, settings: Settings) -> tuple[float, ...]:
-    """Identity vector of the face in a photo; raises WorkError for several faces of which none is much the largest."""
-    check_file(path, "--reference")
-    image = next(iter(decode(probe(path)))).image
-    found = make(DETECTORS, settings.detector, "--detector").detect(image)
-    if not found:
-        raise WorkError(f"--reference {path}: no face was found in this photo")
-    largest, *others = sorted(found, key=lambda d: d.width * d.height, reverse=True)
-    if others and others[0].width * others[0].height > SECOND * largest.width * largest.height:
-        raise WorkError(
-            f"--reference {path}: shows several faces of similar size: cut the photo to the one that is meant"
-        )
-    landmarks = make(LANDMARKERS, settings.landmarker, "--landmarker").landmark(image, region_of_detection(largest))
-    identifier = make(IDENTIFIERS, settings.identifier, "--identifier")
-    vector = identifier.identify(identifier.chip(image, landmarks.points))
-    return tuple(float(v) for v in np.asarray(vector, np.float64))
-
-
 def _clip_summary(clip: Clip, parts: Sequence[Path], count: Count) -> dict[str, Any]:
     frames = account.of_clip(clip, parts)
     return {
@@ -307,8 +272,9 @@ def _clip_summary(clip: Clip, parts: Sequence[Path], count: Count) -> dict[str, 
 def split_person(faceset: Faceset, person: int) -> Faceset:
     """The faceset with `same_person` lowered until this person comes apart into two, each a tenth of it or more.
 
-    Where it is the subject, the larger half is the subject from then on. Raises UsageError where it does not come
-    apart at 0.1 or above. The selection, now void, is removed; its options stay.
+    People who were joined by name come apart without that. Where it is the subject, the larger half is the subject
+    from then on. Raises UsageError where it does not come apart at 0.2 or above. The selection, now void, is removed;
+    its options stay.
     """
     with lock(faceset):
         limit, larger = anchor.parted(faceset, person)
@@ -329,7 +295,11 @@ def choose_person(faceset: Faceset, persons: tuple[int, ...]) -> Faceset:
         wanted = replace(faceset, references=(), persons=(), anchor=anchor.named(faceset, persons))
         if set(kept) == set(persons):
             return faceset
-        return _remade(faceset, wanted)
+        said = together(faceset, persons)
+        made = _remade(faceset, wanted)
+    for sentence in said:
+        log.warning("%s: %s", faceset.folder, sentence)
+    return made
 
 
 def _remade(faceset: Faceset, wanted: Faceset) -> Faceset:

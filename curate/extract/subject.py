@@ -28,6 +28,8 @@ REACH = 0.9
 """Distance of a person from a look, relative to the limit of one person, below which it is the subject."""
 STANDS_OUT = 0.1
 """Distance by which a person's nearest track must be nearer than the next person's, if only tracks are within reach."""
+SHOWN = "leave --reference out: `faceset people` then shows who is there, and --person N names the subject"
+"""How somebody is named whom no photo finds."""
 MISSING = -1
 """Person of a track that shows nobody for sure."""
 
@@ -147,23 +149,23 @@ def _nobody(least: NDArray[np.float64], closest: NDArray[np.float64], anchor: An
     """Why nobody is the subject; `least` (P,) distances of the people from it in order, `closest` of their tracks."""
     if anchor.how != "reference":
         return (
-            f"nobody in the footage looks like the subject (identity distance {least[0]:.2f}, limit {same:g}): add "
+            f"nobody in the footage looks like the subject (identity distance {least[0]:.3f}, limit {same:.3f}): add "
             "footage of the subject, or name another person with --person or --reference"
         )
     if closest[0] < REACH * same:
         return (
             f"the --reference photo does not tell two people apart (identity distances {closest[0]:.2f} and "
-            f"{closest[1]:.2f}): give a sharper photo of the uncovered face, or name the person with --person"
+            f"{closest[1]:.2f}): give a sharper photo of the uncovered face, or {SHOWN}"
         )
     if least[0] <= identity.NOT_THE_PERSON:
         return (
             "the person who is nearest to the --reference photo may be somebody else (identity distance "
-            f"{least[0]:.2f}, limit {REACH * same:g}): give a photo in which the face looks as in the footage, or "
-            "name the person with --person"
+            f"{least[0]:.3f}, limit {REACH * same:.3f}): give a photo in which the face looks as in the footage, or "
+            f"{SHOWN}"
         )
     return (
-        f"nobody in the footage looks like the --reference photo (identity distance {least[0]:.2f}, limit "
-        f"{REACH * same:g}): give another photo, or leave --reference out"
+        f"nobody in the footage looks like the --reference photo (identity distance {least[0]:.3f}, limit "
+        f"{REACH * same:.3f}): give another photo, or {SHOWN}"
     )
 
 

@@ -23,7 +23,8 @@ def people(
     from curate.dataset.faceset import open_faceset
     from curate.errors import UsageError
     from curate.extract import census
-    from curate.extract.pipeline import choose_person, persons_text, split_person
+    from curate.extract.naming import persons_text
+    from curate.extract.pipeline import choose_person, split_person
     from reports.coverage.gallery import people_sheet
 
     console.progress(quiet)
@@ -33,8 +34,11 @@ def people(
     if chosen:
         faceset, changed = choose_person(faceset, chosen), f"the subject is now {persons_text(chosen)}"
     if split is not None:
-        faceset = split_person(faceset, split)
-        changed = f"faces of one person are now at most {faceset.grouping.same_person:g} apart"
+        before, faceset = faceset.grouping.same_person, split_person(faceset, split)
+        limit = faceset.grouping.same_person
+        changed = "the people who were joined are apart again"
+        if limit != before:
+            changed = f"faces of one person are now at most {limit:g} apart"
     sheet = people_sheet(faceset, faceset.reports / "people.png")
     found, notes = census.people(faceset)
     result = {"faceset": str(folder), "sheet": str(sheet), "people": [p.to_json() for p in found], "notes": list(notes)}

@@ -22,10 +22,11 @@ import tomli_w
 
 from curate.dataset.faceset import open_faceset, without_crop
 from curate.dataset.lock import lock
-from curate.errors import UsageError, WorkError
+from curate.errors import NobodyError, UsageError, WorkError
+from curate.extract import census, pipeline
 from curate.extract.census import people
 from curate.extract.follow import follow
-from curate.extract.pipeline import Request, choose_person, curate
+from curate.extract.pipeline import Request, choose_person, curate, split_person
 from curate.extract.subject import AGAIN, OTHER_PERSON
 from curate.extract.table import calibration
 from curate.extract.tracks import DISSOLVE
@@ -171,6 +172,33 @@ def test_a_reference_photo_picks_the_person(head_clips, tmp_path) -> None:
     assert done.table.loc[done.table["kept"], "clip"].unique().tolist() == ["target"]
     with pytest.raises(UsageError, match="no such file"):
         curate(request(clips, tmp_path / "x", references=(tmp_path / "none.png",)))
+
+
+def test_a_refused_photo_leaves_the_subject_as_it_was(head_clips, tmp_path, monkeypatch, caplog) -> None:
+    first = curate(request(Path(f"{head_clips['target']}@0-0.4"), tmp_path / "set", person=(0,)))
+    monkeypatch.setattr(pipeline, "reference_vector", lambda *_: (1.0,) * 128)
+    photos = (Path("me.png"),)
+    with pytest.raises(NobodyError, match="leave --reference out"), caplog.at_level("WARNING"):
+        curate(Request((str(tmp_path / "set"),), references=photos))
+    assert open_faceset(tmp_path / "set").anchor == first.faceset.anchor and "the subject is now" not in caplog.text
+    new = tmp_path / "new"
+    with pytest.raises(NobodyError):
+        curate(request(Path(f"{head_clips['target']}@0-0.4"), new, references=photos))
+    assert curate(Request((str(new),))).summary()["kept"] == 10, "whoever is there can be seen now"
+
+
+def test_people_who_are_seen_together_are_two(head_clips, tmp_path, monkeypatch, caplog) -> None:
+    film = tmp_path / "both.mp4"
+    sides = [[f.image for f in decode(probe(head_clips[k])) if f.index < 12] for k in ("source", "target")]
+    write_frames(film, [np.concatenate(images, axis=1) for images in zip(*sides, strict=True)])
+    monkeypatch.setattr(census, "NEAR", 10.0)
+    done = curate(request(film, tmp_path / "set"))
+    assert len(done.people[0]) == 2 and not [note for note in done.people[1] if "if it is the same person" in note]
+    with caplog.at_level("WARNING"):
+        joined = choose_person(done.faceset, (0, 1))
+    assert "people 0 and 1 together are in one picture in 12 frames" in caplog.text
+    apart = split_person(joined, 0)
+    assert len(people(apart)[0]) == 2 and apart.grouping == done.faceset.grouping, "no limit was lowered for it"
 
 
 def test_a_wrong_person_does_not_cost_the_extraction(head_clips, tmp_path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from curate.dataset.faceset import Faceset
 from curate.errors import NobodyError, UsageError, WorkError
-from curate.extract import pipeline
+from curate.extract import naming
 from curate.extract.subject import AGAIN, MISSING, NOBODY, OTHER_PERSON, PASSING, find_people
 from curate.extract.tracks import DISSOLVE, Track, Tracks
 from curate.settings import Grouping, Settings
@@ -45,7 +45,7 @@ def test_the_anchor_keeps_the_subject_whoever_is_seen_longer() -> None:
 
 
 def test_nobody_is_named_where_the_subject_is_gone() -> None:
-    with pytest.raises(NobodyError, match=r"looks like the subject \(identity distance 0\.\d\d, limit 0\.5\)"):
+    with pytest.raises(NobodyError, match=r"looks like the subject \(identity distance 0\.\d{3}, limit 0\.500\)"):
         find_people(Tracks([track(1, 0, 99)]), faceset(anchor=anchor(PEOPLE[0])))
     with pytest.raises(NobodyError, match="clear enough"):
         find_people(Tracks([track(1, 0, 99, vector=None)]), faceset())
@@ -162,10 +162,18 @@ def test_a_photo_of_two_people_names_nobody(tmp_path: Path, monkeypatch: pytest.
         def identify(self, chip: SimpleNamespace) -> np.ndarray:
             return np.full(128, chip.width)
 
-    monkeypatch.setattr(pipeline, "make", lambda *_: Fake())
-    monkeypatch.setattr(pipeline, "region_of_detection", lambda found: found)
+    monkeypatch.setattr(naming, "make", lambda *_: Fake())
+    monkeypatch.setattr(naming, "region_of_detection", lambda found: found)
     Fake.sides = (30, 40, 10)
     with pytest.raises(WorkError, match=r"two\.png: shows several faces of similar size"):
-        pipeline.reference_vector(path, Settings())
+        naming.reference_vector(path, Settings())
     Fake.sides = (20, 40, 10)
-    assert pipeline.reference_vector(path, Settings())[0] == 40
+    assert naming.reference_vector(path, Settings())[0] == 40
+
+
+def test_photos_as_unlike_as_two_people_are_reported() -> None:
+    photos = [Path("a.png"), Path("b.png")]
+    near, far = PEOPLE[0] + np.float32(0.01), PEOPLE[1] / np.linalg.norm(PEOPLE[1]) * 0.7 + PEOPLE[0]
+    assert naming.asked(faceset(), (), photos, (tuple(PEOPLE[0]), tuple(near)))[1] == ()
+    (said,) = naming.asked(faceset(), (), photos, (tuple(PEOPLE[0]), tuple(far)))[1]
+    assert said.startswith("a.png and b.png are 0.70 apart")
