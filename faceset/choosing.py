@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from curate.dataset.faceset import Faceset
 
 
-def check(given: Given, target: Path | None) -> None:
-    """Refuse wrong options of a selection, and a target that cannot be opened, before the work begins."""
+def check(given: Given, target: Path | None, folder: Path | None = None) -> None:
+    """Refuse wrong options of a selection, and a target that cannot be opened, before the work begins.
+
+    `folder` of the faceset itself, where it is known yet, is no target.
+    """
     options = SelectionOptions(
         **given[SelectionOptions], floors=Floors(**given[Floors]), weights=Weights(**given[Weights])
     )
@@ -26,11 +29,17 @@ def check(given: Given, target: Path | None) -> None:
     if target is not None:
         from curate.dataset.faceset import open_faceset
 
-        open_faceset(target)
+        check_target(open_faceset(target).folder, folder)
     if options.learn is not None:
         from curate.select.learned import check as check_run
 
         check_run(Path(options.learn))
+
+
+def check_target(target: Path, folder: Path | None) -> None:
+    """Refuse a faceset as its own target."""
+    if folder is not None and target.resolve() == folder.resolve():
+        raise UsageError(f"--for {target}: is the faceset itself: name the faceset of the other person")
 
 
 def select(folder: Path, given: Given, target: Path | None, defaults: bool = False) -> dict[str, Any]:

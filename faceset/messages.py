@@ -24,7 +24,10 @@ def selected(r: dict[str, Any]) -> str:
     lines += [str(r["left_out"])] if "left_out" in r else []
     if "target" in r:
         before, after = (100 * r["target"]["coverage"][k] for k in ("before", "after"))
-        lines.append(f"{after:.0f} % of the target covered; by all eligible faces {before:.0f} %")
+        lines.append(
+            f"closeness to the target's faces: {after:.0f} % by the selection, {before:.0f} % by all eligible faces "
+            "(faceset report --for says how many of them have a like face)"
+        )
         gaps = [f"gap: {gap['sentence']}" for gap in r["target"]["gaps"]]
         lines += gaps or ["no gap: the source has faces like all of the target's"]
     return "\n".join(lines)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.dataset.faceset import open_faceset
-from curate.errors import MissingError, UsageError, WorkError
+from curate.errors import FacesetError, MissingError, UsageError, WorkError
 from curate.face.backends import Identifier, Landmarker
 from curate.face.pose import fit_mesh, head_pose
 from curate.face.track import region_of
@@ -110,17 +110,27 @@ def _own_footage(run: Run) -> Path:
     raise UsageError(f"{run.path}: the footage of its target is not on this machine; name a video by --footage")
 
 
-def table(entrants: Sequence[Entrant], workers: int = 1, progress: Progress = no_progress) -> list[dict[str, Any]]:
+def table(
+    entrants: Sequence[Entrant],
+    workers: int = 1,
+    progress: Progress = no_progress,
+    failed: list[FacesetError] | None = None,
+) -> list[dict[str, Any]]:
     """One row per video: name, frames, measured (frames with landmarks), and the figures of `reports.evaluation.page`.
 
-    The people at hand are the sources and targets of all rows. Raises UsageError if a video and its footage differ in
-    size or number of frames, WorkError if no face is found.
+    The people at hand are the sources and targets of all rows. A video and its footage that differ in size or number of
+    frames are a UsageError, too few faces a WorkError: raised, or put into `failed`, and the other rows are made.
     """
     rows = []
     for entrant in entrants:
         alike = [other for other in entrants if other.identifier == entrant.identifier]
         people = {end for other in alike for end in (other.source, other.target) if end}
-        rows.append(_row(entrant, people, workers, progress))
+        try:
+            rows.append(_row(entrant, people, workers, progress))
+        except (UsageError, WorkError) as error:
+            if failed is None:
+                raise
+            failed.append(error)
     return rows
 
 

@@ -77,7 +77,7 @@ def _stretch(path: Path, number: int, row: Mapping[str, Any], base: RenderSettin
     start, end = (_seconds(row.get(name), f"{where}: {name}") for name in ("start", "end"))
     first, last = (next((i for i, t in enumerate(times) if t >= s - 1e-4), len(times)) for s in (start, end))
     if first >= last:
-        raise UsageError(f"{where}: {start} to {end} s contains no frame; the footage lasts {times[-1]:.2f} s")
+        raise UsageError(f"{where}: {start} to {end} s contains no frame; the last one is shown at {times[-1]:.2f} s")
     try:
         return Stretch(first, last, changed(base, {name: row[name] for name in NAMES if name in row}))
     except (FacesetError, TypeError) as error:

@@ -104,7 +104,7 @@ def import_faceset(
         raise
     matched = _match(done.faceset, records)
     write_table(out / TABLE, to_table(matched))
-    build(done.faceset, workers)  # the roll in the frame follows from what was kept
+    build(done.faceset, workers, again=True)  # the roll in the frame follows from what was kept
     recognised = sum(face is not None for face, _ in matched)
     return Imported(done, chosen, taken, recognised, tuple(failed))
 

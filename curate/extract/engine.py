@@ -141,12 +141,14 @@ def is_done(faceset: Faceset, clip: Clip, key: str) -> bool:
 
 
 def tell_disk(faceset: Faceset) -> None:
-    """Log how much disk space the faceset will need at most, and warn if there is less."""
+    """Log how much disk space the frames still to be read will need at most, and warn if there is less."""
     frames = sum(map(_expected, faceset.clips))
     parts = faceset.parts()
     there = sum(i.frames for c in faceset.clips for p in parts.get(c.name, ()) if (i := part_info(p)) is not None)
-    needed, free = disk.needed(max(frames - there, 0), faceset.settings), disk.free(faceset.folder)
-    words = f"{faceset.folder}: {many(frames, 'frame')} may need up to {disk.text(needed)} of disk space"
+    if frames <= there:
+        return
+    needed, free = disk.needed(frames - there, faceset.settings), disk.free(faceset.folder)
+    words = f"{faceset.folder}: {many(frames - there, 'frame')} may need up to {disk.text(needed)} of disk space"
     words += f"; {disk.text(free)} are free"
     if needed > free:
         log.warning(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,6 @@ from curate.scores import albedo, expression, lighting, occlusion, quality
 
 Doubles = NDArray[np.float64]
 
-log = logging.getLogger(__name__)
 
 HARD_FACES = 0.1
 """Share of the faces in hard light (`curate.scores.lighting.black`) from which on no light is read from the albedo."""
@@ -68,9 +66,7 @@ def learn(sample: Sample) -> Own:
     upright = pose.matrix(sample.turned[:, 0], sample.turned[:, 1], 0.0)
     own = albedo.fit(sample.colours, upright) if len(upright) else None
     usual: Skin | None = None
-    if own is None:
-        log.info("there are too few faces to measure the subject's albedo: light is estimated from each frame alone")
-    else:
+    if own is not None:
         usual = own, occlusion.usual(sample.colours, albedo.read(own, sample.colours, upright).shading)
     shapes, gaze, lengths = (sample.vectors[name] for name in ("expression", "gaze", "distances"))
     neutral = expression.neutral_of(shapes, gaze, lengths, sample.pose)

@@ -82,12 +82,13 @@ def build(
     progress: Progress = no_progress,
     engine: str = "local",
     calibrated: Own | None = None,
+    again: bool = False,
 ) -> dict[str, Count]:
     """Make and write faces.parquet; what each clip gave. `workers` and `engine` as in `curate.runtime.jobs.run`.
 
-    `calibrated`: the subject's neutral and zero from other footage, which then count; its skin is not read. A faceset
-    that has no anchor yet has one afterwards, in its manifest. Raises NobodyError where no frame holds a face, or none
-    one like the reference; the old table stays.
+    `calibrated`: the subject's neutral and zero from other footage, which then count; its skin is not read. `again`:
+    what the footage lacks was said before. A faceset that has no anchor yet has one afterwards, in its manifest. Raises
+    NobodyError where no frame holds a face, or none one like the reference; the old table stays.
     """
     parts, tracks = joined(faceset)
     if not tracks.tracks:
@@ -98,7 +99,8 @@ def build(
     people = find_people(tracks, faceset)
     with threadpool_limits(1):  # sums are taken in the same order everywhere
         own = learn(_sample(parts, people))
-    _tell_rest(faceset, own)
+    if not again:
+        _tell_own(faceset, own)
     own = own if calibrated is None else replace(calibrated, skin=own.skin)
     for left in faceset.folder.glob(f"{PIECES}*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -122,10 +124,13 @@ def build(
     return counts
 
 
-def _tell_rest(faceset: Faceset, own: Own) -> None:
-    """Warn of footage without a resting face; not of a video that is only followed, which no footage is added to."""
-    does = never_rests(own.neutral)
-    if does and faceset.subject is not None:
+def _tell_own(faceset: Faceset, own: Own) -> None:
+    """Say what the footage lacks to measure the subject; not of a video that is only followed, without more footage."""
+    if faceset.subject is None:
+        return
+    if own.skin is None:
+        log.info("there are too few faces to measure the subject's albedo: light is estimated from each frame alone")
+    if does := never_rests(own.neutral):
         log.warning(
             "%s: the subject is never at rest in this footage: its calmest faces, which count as neutral, show %s. "
             "Add footage with a resting face",

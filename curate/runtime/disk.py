@@ -43,5 +43,7 @@ def used(folder: Path) -> int:
 
 
 def text(size: float) -> str:
-    """Readable size: 1.2 GB, 340 MB."""
+    """Readable size: 1.2 GB, 340 MB, less than 1 MB."""
+    if size < 1e6:
+        return "less than 1 MB"
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from curate.dataset import corrections, mirror, selection_file
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.dataset.lock import lock
 from curate.dataset.pins import Pins, read_pins, write_pins
-from curate.errors import FacesetError, UsageError
+from curate.errors import FacesetError, NobodyError, UsageError
 from curate.extract.table import build
 from curate.types import Clip, Progress, no_progress
 from curate.upkeep.forget import remove, weigh
@@ -57,6 +59,7 @@ def remove_clips(faceset: Faceset, names: Sequence[str], yes: bool, progress: Pr
         if not rest:
             raise UsageError(f"{faceset.folder}: these are all of its clips: faceset forget removes a whole faceset")
         table = faceset.table(["face_id", "clip", "kept"])
+        _check_subject(faceset, table, going)
         chosen = set(faceset.selection()["face_id"]) if faceset.selection_path.is_file() else set[str]()
         told = []
         for name in sorted(going):
@@ -68,6 +71,16 @@ def remove_clips(faceset: Faceset, names: Sequence[str], yes: bool, progress: Pr
         if yes:
             _remove(faceset, going, rest, set(table.loc[table["clip"].isin(going), "face_id"]), progress)
     return Removed(str(faceset.folder), tuple(told), yes)
+
+
+def _check_subject(faceset: Faceset, table: pd.DataFrame, going: set[str]) -> None:
+    """Refuse a removal that leaves no face of the subject, in the preview as well."""
+    if table["kept"].any() and not (table["kept"] & ~table["clip"].isin(going)).any():
+        alone = f"{', '.join(sorted(going))} of its clips {'shows' if len(going) == 1 else 'show'} the subject"
+        raise NobodyError(
+            f"{faceset.folder}: only {alone}: choose another person first (faceset people), or remove the whole "
+            "faceset (faceset forget)"
+        )
 
 
 def _named(faceset: Faceset, text: str) -> Clip:

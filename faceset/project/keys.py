@@ -30,6 +30,8 @@ class RunFacts:
     ssim: float | None = None
     shape: str = ""
     """What decides how long a step takes: network, size and batch."""
+    gains: tuple[str, ...] = ()
+    """Gains of the outlines that are not 1, which change a render without changing the weights."""
 
 
 def digest(values: Any) -> str:
@@ -78,10 +80,12 @@ def run_facts(folder: Path) -> RunFacts:
         values = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         config = values["config"]
         ssim = values.get("results", {}).get("ssim")
+        gains = ((values.get("outlines") or {}).get("gains") or {}).items()
         return RunFacts(
             checked(config["steps"], int, "steps"), checked(values["step"], int, "step"),
             checked(values.get("ended", ""), str, "ended"), checked(values["weights_sha256"], str, "weights_sha256"),
             checked(ssim, float | None, "ssim"), shape_of(config),
+            tuple(f"{name} {value}" for name, value in sorted(gains) if value != 1),
         )  # fmt: skip
     except DAMAGED:
         return RunFacts()

@@ -211,7 +211,7 @@ def _render_key(project: Project, step: Step) -> Any:
     run = keys.run_facts(project.results / "runs" / step.of)
     footage = footage_of(project, step)
     return [run.weights_sha256, keys.files(str(footage.path)), footage.start, footage.end,
-            repr(project.render_options())]  # fmt: skip
+            repr(project.render_options()), *run.gains]  # fmt: skip
 
 
 KEYS = {

@@ -67,7 +67,7 @@ def curate(
     """Find one person's faces in footage, score them, and select the most diverse ones into a faceset."""
     if gpus:
         needs_ray("--gpus", engine)
-    choosing.check(given, target)
+    choosing.check(given, target, out)
     from curate.extract.pipeline import Request
     from curate.extract.pipeline import curate as run
     from curate.runtime.jobs import processes

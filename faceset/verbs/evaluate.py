@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from curate.errors import UsageError
+from curate.errors import FacesetError, UsageError, WorkError
 from faceset import console
 from faceset.options import Json, Quiet, Workers, faceset_at
 
@@ -49,10 +49,14 @@ def evaluate(
         raise UsageError("--range: is for runs, which are rendered; a finished --video is compared whole, so cut both")
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: is a file; choose a folder")
-    rows = _rows(runs or [], footage, span, (videos, references, source), workers, quiet)
+    rows, failed = _rows(runs or [], footage, span, (videos, references, source), workers, quiet)
+    if not rows:
+        raise failed[0]
     from reports.evaluation import page
 
     html, sheet = page.write(rows, out)
+    if failed:
+        raise WorkError(f"{'; '.join(map(str, failed))}; the page of the others is {html}")
     found = {"rows": rows, "report": str(html), "csv": str(sheet)}
     console.say(as_json, found, lambda _: f"{page.text(rows)}\n{html}\n{sheet}")
 
@@ -64,8 +68,11 @@ def _rows(
     finished: tuple[list[Path], list[Path], Path | None],
     workers: int,
     quiet: bool,
-) -> list[dict[str, Any]]:
-    """The rows of the table; `finished`: videos, their footage, and the faceset of the face that they show."""
+) -> tuple[list[dict[str, Any]], list[FacesetError]]:
+    """The rows of the table, and why others are missing.
+
+    `finished`: videos, their footage, and the faceset of the face that they show.
+    """
     from curate.dataset.faceset import open_faceset
     from curate.runtime.files import scratch
     from curate.runtime.jobs import processes
@@ -79,4 +86,5 @@ def _rows(
     with scratch("faceset-evaluate-") as folder:
         options = RenderOptions(span=span, crf=12, workers=cores)
         rendered = work.of_runs(runs, footage, folder, options, progress)
-        return work.table([*rendered, *pairs], cores, progress)
+        failed: list[FacesetError] = []
+        return work.table([*rendered, *pairs], cores, progress, failed), failed

@@ -11,6 +11,8 @@ from faceset.options import Folders, For, Json, Quiet
 def report(folders: Folders, target: For = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Write the diversity and coverage page of a faceset; of several facesets also a comparison."""
     console.progress(quiet)
+    if target is not None:
+        choosing.check_target(target, folders[0])
     pages = [choosing.report(folder, target) for folder in folders]
     if len(folders) > 1:
         from curate.dataset.faceset import open_faceset

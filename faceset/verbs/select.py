@@ -33,7 +33,7 @@ def select(
     quiet: Quiet = False,
 ) -> None:
     """Select faces again; options that are not given are as last time. Needs no footage."""
-    choosing.check(given, target)
+    choosing.check(given, target, folder)
     console.progress(quiet)
     if dry_run:
         if pin or ban or free:

@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.words import many
 from reports.artifacts.events import Finding
-from reports.artifacts.kinds import SEVERITIES, by_name
+from reports.artifacts.kinds import SEVERITIES, by_name, limits
 from reports.artifacts.report import ArtifactReport
 from reports.page.page import clock, count
 
@@ -84,7 +84,16 @@ def verdict(report: ArtifactReport, found: tuple[Passage, ...] | None = None) ->
     if not report.faces:
         return "No face was detected, so nothing was measured."
     found = passages(report.findings) if found is None else found
-    return f"{_check(found) if found else 'No artifacts were found.'} {looked(report)}"
+    return f"{_check(found) if found else _clean(report)} {looked(report)}"
+
+
+def _clean(report: ArtifactReport) -> str:
+    """What is known of a video without findings: of very few frames most kinds cannot be measured."""
+    searched = [limit.measure for _, limit in limits(report.has_reference)]
+    known = sum(measure in report.measures and bool(report.measures[measure].notna().any()) for measure in searched)
+    if 2 * known >= len(searched):
+        return "No artifacts were found."
+    return f"No artifacts of {known} kinds were found; {len(searched) - known} kinds could not be measured."
 
 
 def looked(report: ArtifactReport) -> str:

@@ -59,10 +59,12 @@ def text(rows: Sequence[Mapping[str, Any]]) -> str:
     """The table with a line per figure and a column per video."""
     names = [str(row["name"]) for row in rows]
     wide = [max(len(name), 16) for name in names]
-    lines = [f"{'':26}" + "".join(f"{name:>{w + 2}}" for name, w in zip(names, wide, strict=True))]
-    for column in COLUMNS:
+    titles = [f"{column.title}, {column.unit}" for column in COLUMNS]
+    first = max(map(len, titles))
+    lines = [" " * first + "".join(f"{name:>{w + 2}}" for name, w in zip(names, wide, strict=True))]
+    for title, column in zip(titles, COLUMNS, strict=True):
         cells = [f"{_cell(row, column):>{w + 2}}" for row, w in zip(rows, wide, strict=True)]
-        lines.append(f"{column.title + ', ' + column.unit:26.26}" + "".join(cells))
+        lines.append(f"{title:{first}}" + "".join(cells))
     return "\n".join(lines)
 
 

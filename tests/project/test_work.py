@@ -137,6 +137,18 @@ def test_only_what_changed_is_done(stages: Stages, opened: Opened, tmp_path: Pat
     assert stages.new() == ["curate c", "select c", "report c", "compare c-b"]  # the same faces: the run stays
 
 
+def test_other_gains_of_the_same_weights_are_rendered(stages: Stages, opened: Opened, tmp_path: Path) -> None:
+    work(opened())
+    stages.new()
+    path = tmp_path / "runs/a-b/run.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "outlines": {"gains": {"brows": 1.0, "gaze_side": 1.0}}}))
+    assert states(work(opened())) == {"current"}
+    path.write_text(json.dumps({**values, "outlines": {"gains": {"brows": 1.3, "gaze_side": 1.0}}}))
+    work(opened())
+    assert stages.new() == ["render a-b/b.mp4"]
+
+
 def test_a_replaced_run_and_render_are_kept(stages: Stages, opened: Opened, tmp_path: Path) -> None:
     work(opened())
     before = (tmp_path / "runs/a-b/run.json").read_text()

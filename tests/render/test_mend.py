@@ -101,7 +101,7 @@ def test_the_file_gives_back_what_was_written(tmp_path):
         ("[[stretch]]\nstart = 0\nend = true", "end must be a time in seconds"),
         ("[[stretch]]\nstart = 0\nend = nan", "end must be a time in seconds"),
         (f"[[stretch]]\nstart = 0\nend = 1{'0' * 400}", "end must be a time in seconds"),
-        ("[[stretch]]\nstart = 7\nend = 9", "7.0 to 9.0 s contains no frame; the footage lasts 1.16 s"),
+        ("[[stretch]]\nstart = 7\nend = 9", "7.0 to 9.0 s contains no frame; the last one is shown at 1.16 s"),
         ("[[stretch]]\nstart = 0\nend = 1\nfether = 1", "unknown setting fether; use start, end, mask, erode"),
         ("[[stretch]]\nstart = 0\nend = 1\nfeather = 7", "--feather 7: must be"),
         ("[[stretch]]\nstart = 0\nend = 1\nfeather = 'wide'", "feather is"),

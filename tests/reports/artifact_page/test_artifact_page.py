@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -33,6 +34,9 @@ def test_the_verdict_says_where_to_look(artifacts):
     assert by_name()["soft"].phrase not in words
     assert verdict(artifacts.report((), 1234)) == "No artifacts were found. Looked at 1,234 of 1,234 frames."
     assert verdict(artifacts.report((), 50, range(9))) == "No artifacts were found. Looked at 41 of 50 frames."
+    few = artifacts.report((), 1)
+    few = replace(few, measures=few.measures.assign(**dict.fromkeys(few.measures.columns[6:-3], np.nan)))
+    assert verdict(few).startswith("No artifacts of 3 kinds were found; "), "most need more frames"
     assert verdict(artifacts.report((), 3, range(3))) == "No face was detected, so nothing was measured."
 
 
