@@ -36,9 +36,9 @@ from render.compositing.swap import BATCH, WINDOW, Place, places
 from render.output.coding import Coding
 
 FILE = "plan.json"
-FORMAT = 4
+FORMAT = 5
 """Version of the working folder. 2: a face may be seen several times at once. 3: shots.json, noise of the coding.
-4: slots of watermarks.
+4: slots of watermarks. 5: a fainter watermark.
 """
 MOST_FRAMES = 10_000_000
 """Limit for a clip: 46 hours at 60 fps."""
