@@ -1,8 +1,9 @@
 """Mending of a render (`--mend`): faulty passages are composited again with other settings, and the best ones are kept.
 
-For every stretch with findings, the settings that could help against their kinds are tried on its frames alone, and
-measured as the render itself. The best are kept if they leave less to find there and nothing new elsewhere; from these
-the next round begins, until nothing helps. Then only the parts with changed frames are rendered again.
+For every stretch with findings, the settings that could help against their kinds are tried on its frames alone, each
+alone and all together that help, and measured as the render itself. The best are kept if they leave less to find there
+and nothing new elsewhere; from these the next round begins, until nothing helps. Then only the parts with changed
+frames are rendered again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from render.compositing.compose import RADIUS
 from render.compositing.schedule import RAMP, Stretch
 from render.compositing.settings import RenderSettings
 from render.plan import Plan, RenderPart
-from render.stretches import changed, words
+from render.stretches import changed, changes, words
 from reports.artifact_page.passages import WEIGHT
 from reports.artifacts.events import Finding
 from reports.artifacts.kinds import by_name
@@ -27,7 +28,7 @@ from reports.artifacts.parts import InspectedPart
 from reports.artifacts.report import ArtifactReport, merge
 from reports.page.page import clock
 
-ROUNDS = 3
+ROUNDS = 8
 """Rounds at most; the settings of a round begin with the best of the one before."""
 APART = 2 * RADIUS
 """Frames: findings that are nearer than this are one stretch."""
@@ -128,11 +129,15 @@ class Trial:
     first: int
     end: int
     stretches: tuple[Stretch, ...]
+    own: Stretch
+    """The one that is tried."""
 
     def __str__(self) -> str:
         return f"frames {self.first} to {self.end - 1}"
 
 
+Ranked = tuple[float, float, Trial]
+"""What is left to find with a trial, what there was, and the trial."""
 Run = Callable[[Callable[[Trial], None], Sequence[Trial]], None]
 """Does all trials, in whatever processes."""
 
@@ -146,32 +151,55 @@ def measure(trial: Trial) -> None:
 
 def search(folder: Path, made: Plan, run: Run) -> Plan:
     """The plan with the best settings of every stretch with findings; the given one where nothing helps."""
-    rows = _rows(folder, made)
-    judged = _Judged(made, rows)
+    judged = _Judged(made, _rows(folder, made))
     tried: set[tuple[int, int, RenderSettings]] = set()
-    for number in range(ROUNDS):
-        trials: list[tuple[Trial, int, int]] = []
+    for _ in range(ROUNDS):
         base = judged.report(judged.rows)
-        for first, end, kinds in spans(base, made):
-            now = made.schedule.at((first + end) // 2)
-            for settings in candidates(kinds, now, (end - first) / judged.fps):
-                if (first, end, settings) not in tried:
-                    tried.add((first, end, settings))
-                    stretches = with_stretch(made, Stretch(first, end, settings))
-                    path = folder / f"trial-{number}-{len(trials)}.parquet"
-                    low, high = max(first - REACH, made.first), min(end + REACH, made.end)
-                    trials.append((Trial(folder, path, low, high, stretches), first, end))
-        if not trials:
-            break
-        run(measure, [trial for trial, _, _ in trials])
-        better = judged.best(base, trials)
-        for trial, first, _ in better:
-            own = next(s for s in trial.stretches if s.first <= first < s.end)
-            made = replace(made, stretches=with_stretch(made, own))
-        judged.take([trial for trial, _, _ in better])
+        single = [
+            (first, end, settings)
+            for first, end, kinds in spans(base, made)
+            for settings in candidates(kinds, made.schedule.at((first + end) // 2), (end - first) / judged.fps)
+        ]
+        helpful = judged.helpful(_run(folder, made, run, single, tried))
+        for stretch, ranked in judged.helpful(_run(folder, made, run, _together(made, helpful), tried)).items():
+            helpful[stretch] += ranked
+        better = [_best(ranked) for ranked in helpful.values()]
         if not better:
             break
+        for trial in better:
+            made = replace(made, stretches=with_stretch(made, trial.own))
+        judged.take(better)
     return made
+
+
+def _run(
+    folder: Path, made: Plan, run: Run, wanted: Sequence[tuple[int, int, RenderSettings]], tried: set[Any]
+) -> list[Trial]:
+    """The trials of settings on stretches that were not tried yet."""
+    trials = []
+    for first, end, settings in wanted:
+        if (first, end, settings) not in tried:
+            tried.add((first, end, settings))
+            own = Stretch(first, end, settings)
+            low, high = max(first - REACH, made.first), min(end + REACH, made.end)
+            path = folder / f"trial-{len(tried)}.parquet"
+            trials.append(Trial(folder, path, low, high, with_stretch(made, own), own))
+    run(measure, trials)
+    return trials
+
+
+def _together(made: Plan, helpful: Mapping[tuple[int, int], list[Ranked]]) -> list[tuple[int, int, RenderSettings]]:
+    """For every stretch the changes that help, all at once; of two of the same setting the better one."""
+    found = []
+    for (first, end), ranked in helpful.items():
+        now = made.schedule.at((first + end) // 2)
+        all_changes: dict[str, Any] = {}
+        for _, _, trial in sorted(ranked, key=lambda one: -one[0]):
+            if trial.own.settings.opacity:
+                all_changes |= changes(trial.own.settings, now)
+        if len(all_changes) > 1:
+            found.append((first, end, changed(now, all_changes)))
+    return found
 
 
 class _Judged:
@@ -187,32 +215,29 @@ class _Judged:
         for trial in trials:
             self.rows |= _numbered(InspectedPart.load(trial.path))
 
-    def best(self, base: ArtifactReport, trials: Sequence[tuple[Trial, int, int]]) -> list[tuple[Trial, int, int]]:
-        """The best trial of each stretch, if it is better than what is there."""
-        found: dict[tuple[int, int], list[tuple[float, float, Trial]]] = {}
-        for trial, first, end in trials:
+    def helpful(self, trials: Sequence[Trial]) -> dict[tuple[int, int], list[Ranked]]:
+        """The trials of each stretch that leave less to find than there is, and nothing new elsewhere."""
+        found: dict[tuple[int, int], list[Ranked]] = {}
+        for trial in trials:
+            first, end = trial.own.first, trial.own.end
             window = {i: row for i, row in self.rows.items() if first - AROUND <= i < end + AROUND}
             before = self.report(window)
             new = _numbered(InspectedPart.load(trial.path))
             after = self.report(window | new)
             if worse_elsewhere(before, after, first, end):
                 continue
-            if not _faded(trial, first) and hides(self._unmended, new, first, end):
+            if trial.own.settings.opacity and hides(self._unmended, new, first, end):
                 continue
             left, was = (badness(r, first - REACH, end + REACH) for r in (after, before))
             if left < was:
                 found.setdefault((first, end), []).append((left, was, trial))
-        chosen = []
-        for (first, end), ranked in found.items():
-            plain = [one for one in ranked if not _faded(one[2], first)]
-            enough = [one for one in plain if one[0] <= HALF * one[1]]
-            _, _, trial = min(enough or ranked, key=lambda one: one[0])
-            chosen.append((trial, first, end))
-        return chosen
+        return found
 
 
-def _faded(trial: Trial, frame: int) -> bool:
-    return any(s.first <= frame < s.end and s.settings.opacity == 0 for s in trial.stretches)
+def _best(ranked: Sequence[Ranked]) -> Trial:
+    """The best of some trials; the footage's face only where nothing else brings the findings down to HALF."""
+    plain = [one for one in ranked if one[2].own.settings.opacity and one[0] <= HALF * one[1]]
+    return min(plain or ranked, key=lambda one: one[0])[2]
 
 
 def spans(report: ArtifactReport, made: Plan) -> list[tuple[int, int, tuple[str, ...]]]:

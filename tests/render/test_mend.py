@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -45,6 +46,19 @@ def test_a_render_that_mends_itself_leaves_less_and_says_what_it_changed(clip, s
     assert (
         render(stub.path, clip, again, settings=BLUE, stretches=Path(done.settings)).pixels_sha256 == done.pixels_sha256
     )
+
+
+def test_what_helps_is_also_tried_together():
+    now = RenderSettings(sharpen=0.0)
+    made = SimpleNamespace(schedule=Schedule(now, ()))
+
+    def ranked(left: float, settings: RenderSettings) -> tuple[float, float, SimpleNamespace]:
+        return left, 9.0, SimpleNamespace(own=Stretch(0, 9, settings))
+
+    helpful = {(0, 9): [ranked(3, replace(now, sharpen=0.5)), ranked(5, replace(now, colour="mkl")),
+                        ranked(4, replace(now, colour="sot")), ranked(0, replace(now, opacity=0.0))]}  # fmt: skip
+    assert mend._together(made, helpful) == [(0, 9, replace(now, sharpen=0.5, colour="sot"))]
+    assert mend._together(made, {(0, 9): helpful[0, 9][:1]}) == []
 
 
 def test_a_mask_that_hides_the_swap_mends_nothing(clip, stub, tmp_path, monkeypatch):
