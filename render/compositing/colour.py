@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from curate import srgb
 from curate.types import Floats
 
 Method: TypeAlias = str
@@ -54,8 +55,8 @@ class Correction:
 
 
 def to_lab(rgb: Floats) -> Floats:
-    """CIELAB (D65; L 0..100) of sRGB (H, W, 3) in 0..1, float32."""
-    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2Lab), np.float32)
+    """CIELAB (D65; L 0..100) of sRGB (H, W, 3), clipped to 0..1, float32."""
+    return srgb.lab(np.clip(rgb, 0, 1))
 
 
 def from_lab(lab: Floats) -> Floats:
