@@ -143,8 +143,8 @@ def finding(f: dict[str, Any]) -> str:
 
 
 def inspected(r: dict[str, Any]) -> str:
-    """Of `inspect`: the findings, their number, the page."""
-    return "\n".join([*map(finding, r["findings"]), many(len(r["findings"]), "finding"), str(r["report"])])
+    """Of `inspect`: the findings, the verdict, the page."""
+    return "\n".join([*map(finding, r["findings"]), str(r["verdict"]), str(r["report"])])
 
 
 def pruned(done: bool) -> Callable[[dict[str, Any]], str]:

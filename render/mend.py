@@ -115,8 +115,8 @@ class Mended:
     def __str__(self) -> str:
         kinds = ", ".join(by_name()[name].title for name in self.kinds)
         return (
-            f"{clock(self.start)} to {clock(self.end)} ({kinds}): {self.settings}; affected frames {self.before}, "
-            f"now {self.after}"
+            f"{clock(self.start)} to {clock(self.end)} of the render ({kinds}): {self.settings}; affected frames "
+            f"{self.before}, now {self.after}"
         )
 
 
@@ -229,7 +229,8 @@ class _Judged:
             if trial.own.settings.opacity and hides(self._unmended, new, first, end):
                 continue
             left, was = (badness(r, first - REACH, end + REACH) for r in (after, before))
-            if left < was:
+            more = len(affected(after, first, end)) > len(affected(before, first, end))
+            if left < was and not more:
                 found.setdefault((first, end), []).append((left, was, trial))
         return found
 

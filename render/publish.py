@@ -185,10 +185,11 @@ def move_into_place(
     from reports.artifact_page import page as artifact_page
 
     told = {"mended": "; ".join(mended)} if mended else {}
-    pages = [
-        artifact_page.write(report, page_of(out, number), _page_facts(offset, out, run, made.person(number)) | told)
-        for number, (report, run) in enumerate(zip(reports, runs, strict=True))
-    ]
+    pages = []
+    for number, (report, run) in enumerate(zip(reports, runs, strict=True)):
+        facts = _page_facts(offset, out, run, made.person(number)) | told
+        facts |= {"person": run.target.subject.name} if len(runs) > 1 else {}
+        pages.append(artifact_page.write(report, page_of(out, number), facts))
     sidecar = manifest.sidecar_path(out)
     os.replace(folder / STORE, sidecar)
     with (folder / SIGNED).open("rb+") as stream:

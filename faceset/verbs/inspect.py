@@ -29,6 +29,7 @@ def inspect(
     """Write an artifact report on a face-swap video from any program."""
     from curate.runtime.jobs import processes
     from reports.artifact_page.page import to_json, write
+    from reports.artifact_page.passages import verdict
     from reports.artifacts.inspect import inspect as inspect_video
     from reports.artifacts.inspect import page_facts
 
@@ -37,7 +38,7 @@ def inspect(
     found = inspect_video(video, reference, workers=processes(workers), progress=console.progress(quiet))
     page = out or _writable_page(video)
     write(found, page, page_facts(video, reference))
-    console.say(as_json, {**to_json(found), "report": str(page)}, messages.inspected)
+    console.say(as_json, {**to_json(found), "verdict": verdict(found), "report": str(page)}, messages.inspected)
 
 
 def _writable_page(video: Path) -> Path:

@@ -130,9 +130,10 @@ def _measured(report: ArtifactReport) -> list[tuple[Kind, Limit]]:
 def write(report: ArtifactReport, html_path: Path, meta: Mapping[str, Any]) -> Path:
     """Writes the page, and the JSON next to it (same name, .json); returns the path of the page.
 
-    `meta` are facts to show, name to value, for example video, reference, run. These keys are used but not shown:
-    video_path and reference_path (of the two videos; without them `video` is searched next to the page, and `reference`
-    is taken if it is a file), reference_offset (seconds by which the reference's time stamps are ahead of the video's),
+    `meta` are facts to show, name to value, for example video, reference, run, person (where a video shows several).
+    These keys are used but not shown: video_path and reference_path (of the two videos; without them `video` is
+    searched next to the page, and `reference` is taken if it is a file), reference_offset (seconds by which the
+    reference's time stamps are ahead of the video's),
     source_faceset (its folder, or the Faceset, to count its faces by pose) and settings (of the render, by the names of
     their flags). A source faceset that cannot be read is ignored.
     """
@@ -142,7 +143,7 @@ def write(report: ArtifactReport, html_path: Path, meta: Mapping[str, Any]) -> P
     data = to_json(report, context)
     bad = worst_second(report)
     values = {
-        "title": f"Artifacts: {Path(facts['video']).name}" if "video" in facts else "Artifacts",
+        "title": _title(facts),
         "verdict": verdict(report, found),
         "report": report,
         "facts": facts,
@@ -160,6 +161,12 @@ def write(report: ArtifactReport, html_path: Path, meta: Mapping[str, Any]) -> P
     }
     more = {"meta": facts, "verdict": values["verdict"], "affected": values["affected"], "worst_second": bad}
     return write_page(html_path, "artifacts.html", values, data | more)
+
+
+def _title(facts: Mapping[str, str]) -> str:
+    """For example `Artifacts: out.mp4`, of a video with several people `Artifacts: out.mp4: Ann`."""
+    parts = [Path(facts["video"]).name] if "video" in facts else []
+    return ": ".join(["Artifacts", *parts, *([facts["person"]] if "person" in facts else [])])
 
 
 def _player(report: ArtifactReport, page: Path, meta: Mapping[str, Any]) -> Player | None:

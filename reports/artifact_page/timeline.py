@@ -20,7 +20,7 @@ LEAST = 4.0
 """Minimum width of a mark."""
 BARS = 250
 """Maximum number of bars in the summed lane; none covers less than BAR_SECONDS."""
-BAR_SECONDS = 0.2
+BAR_SECONDS = 0.04
 HEIGHT = {"low": 0.4, "medium": 0.7, "high": 1.0}
 """Fraction of the lane's height that a mark fills, so that severity is visible without colour."""
 FULL = 8.0

@@ -143,8 +143,9 @@ def _pairs(clip: Clip, other: _Reference | None) -> Iterator[tuple[Frame, Frame 
 
 
 def _unlike(clip: Clip, other: _Reference, where: str) -> str:
+    part = " of its range" if other.frames < other.clip.frames else ""
     return (
-        f"{clip.path} ({clip.frames} frames) and --reference {other.clip.path} ({other.frames} frames) do not have the "
-        f"same frames, compared by time stamps: {where}. Give the footage that the video was made from, or the "
-        f"range of it that was rendered, such as {Path(other.clip.path).name}@00:10-01:20"
+        f"{clip.path} ({clip.frames} frames) and --reference {other.clip.path} ({other.frames} frames{part}) do not "
+        f"have the same frames, compared by time stamps: {where}. Give the footage that the video was made from, or "
+        f"the range of it that was rendered, as {Path(other.clip.path).name}@START-END"
     )
