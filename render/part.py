@@ -28,7 +28,7 @@ from render.compositing import label, occlusion
 from render.compositing.compose import Composed, compose
 from render.compositing.layers import in_layers, of_people, sizes
 from render.compositing.settings import MaskSettings
-from render.compositing.swap import Place, Swapper, stored_points, swap_frames
+from render.compositing.swap import Place, Swapper, errors, stored_points, swap_frames
 from render.network import kept
 from render.output import encode
 from render.output.footage_format import FootageFormat, check_footage
@@ -219,8 +219,7 @@ def learn(made: Plan, folder: Path) -> occlusion.Typical | None:
     seen = sorted(i for i in where if i < made.clip.frames)
     picked = {seen[i] for i in np.unique(np.linspace(0, len(seen) - 1, occlusion.FRAMES).round().astype(int))}
     with one_thread(made.device):
-        faces = swap_frames(_picked(made, picked), where, swapper, framing, made.settings.mask, made.batch, True)
-        return occlusion.learn([face.error for _, face in faces if face is not None and face.error is not None])
+        return occlusion.learn(list(errors(_picked(made, picked), where, swapper, framing, made.batch)))
 
 
 def _picked(made: Plan, wanted: set[int]) -> Iterator[Frame]:
