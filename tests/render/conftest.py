@@ -58,7 +58,7 @@ class Networks:
 def networks(monkeypatch: pytest.MonkeyPatch) -> None:
     from reports.artifacts import reading
 
-    monkeypatch.setattr(reading, "LANDMARKERS", {"litert": Networks})
+    monkeypatch.setattr(reading, "LiteRTLandmarker", lambda expressions: Networks())
     monkeypatch.setattr(reading, "IDENTIFIERS", {"dlib": Networks})
 
 
