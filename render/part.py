@@ -6,7 +6,8 @@ import functools
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -53,13 +54,29 @@ SHOWN = 0.5
 
 @dataclass(frozen=True)
 class PartTask:
-    """A part of the render in the working folder `folder`."""
+    """Neighbouring parts of the render in the working folder `folder`."""
 
     folder: Path
-    part: RenderPart
+    parts: tuple[RenderPart, ...]
 
     def __str__(self) -> str:
-        return f"frames {self.part.first} to {self.part.end - 1}"
+        return f"frames {self.parts[0].first} to {self.parts[-1].end - 1}"
+
+
+def tasks(folder: Path, parts: Sequence[RenderPart], workers: int) -> list[PartTask]:
+    """All parts as tasks: one for each worker, or two where there are many parts.
+
+    Neighbours in one task are composited in one go, which decodes and swaps no frame twice.
+    """
+    many = workers if workers == 1 or len(parts) <= 2 * workers else 2 * workers
+    size = -(-len(parts) // many)
+    found: list[list[RenderPart]] = []
+    for each in parts:
+        if found and len(found[-1]) < size and found[-1][-1].end == each.first:
+            found[-1].append(each)
+        else:
+            found.append([each])
+    return [PartTask(folder, tuple(own)) for own in found]
 
 
 @dataclass
@@ -105,15 +122,41 @@ def shows_swap(composed: Composed) -> bool:
     return composed.face is not None and float(composed.face.mask.max()) > SHOWN
 
 
-def render_part(task: PartTask) -> None:
-    """Write the part's files; its account last. Raises WorkError if it cannot be rendered."""
+def render_parts(task: PartTask) -> None:
+    """Write the parts' files, those of each part after those of the one before, its account last.
+
+    Finished parts, of a worker that was lost, are left alone. Raises WorkError if a part cannot be rendered.
+    """
     made = plan.load(task.folder)
     if made is None:
         raise WorkError(f"{task.folder / 'plan.json'}: the file is missing or damaged; start the render again")
-    part = task.part
+    parts = [part for part in task.parts if not finished(made, task.folder, part)]
+    if not parts:
+        return
+    whole = replace(parts[0], end=parts[-1].end)
     with one_thread(made.device):
-        found = composed_frames(made, task.folder, part, range(part.first - RUN_UP, part.end))
-        _write(made, task.folder, part, found)
+        found = composed_frames(made, task.folder, whole, range(whole.first - RUN_UP, whole.end))
+        for part, frames in zip(parts, _by_part(found, parts), strict=True):
+            _write(made, task.folder, part, frames)
+
+
+def _by_part(frames: Iterator[Composed], parts: Sequence[RenderPart]) -> Iterator[Iterator[Composed]]:
+    """The frames of each part and the RUN_UP before it; all of one part's are to be taken before the next part's."""
+    before: deque[Composed] = deque(maxlen=RUN_UP)
+    held = next(frames, None)
+
+    def of(part: RenderPart) -> Iterator[Composed]:
+        """The frames of one part."""
+        nonlocal held
+        near = range(part.first - RUN_UP, part.end)
+        yield from [own for own in before if own.frame.index in near]
+        while held is not None and held.frame.index < part.end:
+            before.append(held)
+            if held.frame.index in near:
+                yield held
+            held = next(frames, None)
+
+    yield from map(of, parts)
 
 
 def finished(made: Plan, folder: Path, part: RenderPart) -> bool:

@@ -21,8 +21,8 @@ from render.compositing.settings import MaskSettings
 if TYPE_CHECKING:
     import torch
 
-BATCH = 16
-"""Batch size of the network, frames."""
+BATCH = 12
+"""Batch size of the network, frames; divides `compose.RADIUS`, so that parts of a render share whole batches only."""
 WINDOW = 7
 """Window of the Savitzky-Golay filter over landmarks, frames."""
 ORDER = 2
@@ -181,29 +181,26 @@ def swap_frames(
 ) -> Iterator[tuple[Frame, Swapped | None]]:
     """Every frame in order, with its swapped face or None. Keeps `batch` frames in memory.
 
+    Batches begin at frames whose number is a multiple of `batch`: a frame is swapped together with the same frames
+    wherever decoding began, since a network may round differently in other company.
     `mask` are the settings of all frames, or a function that gives those of a frame's number. `reconstruct` also
     computes `Swapped.error`, which costs a pass of the target's decoder.
     """
-    for some in _batches(frames, batch):
-        yield from _swap_batch(some, where, swapper, framing, mask, reconstruct)
+    for _, some in itertools.groupby(frames, lambda frame: frame.index // batch):
+        yield from _swap_batch(list(some), where, swapper, framing, mask, reconstruct)
 
 
 def errors(
     frames: Iterable[Frame], where: Mapping[int, Place], swapper: Swapper, framing: Framing, batch: int = BATCH
 ) -> Iterator[Floats]:
     """`Swapped.error` (S, S) of every frame that shows the face, in order; nothing is swapped."""
-    for some in _batches(frames, batch):
+    left = iter(frames)
+    while some := list(itertools.islice(left, batch)):
         crops = _Crops.of(some, where, framing, swapper.size)
         if crops.frames:
             back, _ = swapper.reconstruct(*crops.inputs())
             for given, footage in zip(_pictures(back), crops.images, strict=True):
                 yield occlusion.error(given, footage)
-
-
-def _batches(frames: Iterable[Frame], batch: int) -> Iterator[list[Frame]]:
-    left = iter(frames)
-    while some := list(itertools.islice(left, batch)):
-        yield some
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def test_a_failure_in_the_middle_keeps_the_old_output_and_resumes_later(clip, st
     folder = tmp_path / "made"
     folder.mkdir()
     (folder / "out.mp4").write_bytes(b"old")
-    stub.network.fail_at = 6
+    stub.network.fail_at = 5
     with pytest.raises(RuntimeError, match="out of memory"):
         render(stub.path, clip, folder / "out.mp4", force=True)
     assert left_in(folder) == {"out.mp4", ".out.mp4.render"}
