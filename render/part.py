@@ -64,19 +64,20 @@ class PartTask:
 
 
 def tasks(folder: Path, parts: Sequence[RenderPart], workers: int) -> list[PartTask]:
-    """All parts as tasks: one for each worker, or two where there are many parts.
+    """All parts as tasks for a number of workers, the largest first.
 
-    Neighbours in one task are composited in one go, which decodes and swaps no frame twice.
+    Neighbours in one task are composited in one go, which decodes and swaps no frame twice. A task has a worker's share
+    of the parts that are left, so that the last ones are small and all workers end at about the same time (guided
+    self-scheduling, Polychronopoulos and Kuck 1987).
     """
-    many = workers if workers == 1 or len(parts) <= 2 * workers else 2 * workers
-    size = -(-len(parts) // many)
-    found: list[list[RenderPart]] = []
-    for each in parts:
-        if found and len(found[-1]) < size and found[-1][-1].end == each.first:
-            found[-1].append(each)
-        else:
-            found.append([each])
-    return [PartTask(folder, tuple(own)) for own in found]
+    found: list[PartTask] = []
+    left = list(parts)
+    while left:
+        share = left[: -(-len(left) // workers)]
+        gap = next((n for n in range(1, len(share)) if share[n - 1].end != share[n].first), len(share))
+        found.append(PartTask(folder, tuple(share[:gap])))
+        left = left[gap:]
+    return found
 
 
 @dataclass
