@@ -35,8 +35,7 @@ def jpeg(image: Image, height: int | None = None, quality: int = 85) -> bytes:
     if height is not None and image.shape[0] > height:
         width = max(round(image.shape[1] * height / image.shape[0]), 1)
         image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    bgr = np.ascontiguousarray(image[:, :, ::-1])
-    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError(f"an image of shape {image.shape} cannot be written as JPEG")
     return data.tobytes()
