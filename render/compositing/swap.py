@@ -182,7 +182,7 @@ def swap_frames(
     """Every frame in order, with its swapped face or None. Keeps `batch` frames in memory.
 
     Batches begin at frames whose number is a multiple of `batch`: a frame is swapped together with the same frames
-    wherever decoding began, since a network may round differently in other company.
+    wherever decoding began, since a network may round differently in another batch.
     `mask` are the settings of all frames, or a function that gives those of a frame's number. `reconstruct` also
     computes `Swapped.error`, which costs a pass of the target's decoder.
     """
