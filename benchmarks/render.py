@@ -1,13 +1,14 @@
 """Benchmark of a render's edge, colour and flicker against a plain paste of the same network output, and of its speed.
 
-    python -m benchmarks.render RUN --footage VIDEO [--frames 240] [--options]
+    python -m benchmarks.render RUN --footage VIDEO [--frames 240] [--options] [--mask hull] [--speed] [--rounds 2]
 
 plain: the mesh's hull under a Gaussian of 0.03 of the face's size, each frame's mean colour matched to the footage's
 (faceswap's "average colour"), nothing smoothed over time. Both get the same network output, and are measured by the
 artifact report with the same outline. `--options` measures every combination of colour method and blending mode.
 
 Speed: decoding, finding the face, the network and encoding, each alone on one core, against the whole render in one
-process; CPU seconds, including the encoder's, and wall seconds; the minimum of two runs.
+process; CPU seconds, including the encoder's, and wall seconds; the minimum of `--rounds` runs. `--mask hull` shows the
+face of a network that draws no mask yet; `--speed` measures nothing else.
 """
 
 from __future__ import annotations
@@ -72,10 +73,10 @@ def measured(images: Iterator[tuple[Frame, Image]], where: dict[int, Place], fps
     return inspector.finish().measures
 
 
-def least(job: Callable[[], Any]) -> tuple[float, float]:
-    """CPU and wall seconds of the faster of two runs."""
+def least(job: Callable[[], Any], rounds: int) -> tuple[float, float]:
+    """CPU and wall seconds of the fastest of some runs."""
     times = []
-    for _ in range(2):
+    for _ in range(rounds):
         began, before = time.perf_counter(), os.times()
         job()
         after = os.times()
@@ -90,6 +91,9 @@ def main() -> None:
     parser.add_argument("--footage", type=Path, required=True)
     parser.add_argument("--frames", type=int, default=240)
     parser.add_argument("--options", action="store_true")
+    parser.add_argument("--mask", default=MaskSettings().mode)
+    parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--rounds", type=int, default=2)
     args = parser.parse_args()
     logging.disable(logging.WARNING)
     cv2.setNumThreads(1)
@@ -103,9 +107,17 @@ def main() -> None:
 
     def network() -> Faces:
         with part.one_thread("cpu"):
-            return list(swap_frames(frames, where, swapper, framing, MaskSettings(), reconstruct=True))
+            return list(swap_frames(frames, where, swapper, framing, MaskSettings(args.mask), reconstruct=True))
 
-    faces = network()
+    found: dict[str, Any] = {}
+    if not args.speed:
+        found = appearance(args, network(), where, clip.fps)
+    found["seconds"] = speed(args, clip, frames, network, seconds)
+    print(json.dumps(found))
+
+
+def appearance(args: argparse.Namespace, faces: Faces, where: dict[int, Place], fps: float) -> dict[str, Any]:
+    """Edge, colour and flicker of every variant."""
     typical = occlusion.learn([f.error for _, f in faces[:: max(len(faces) // 48, 1)] if f and f.error is not None])
 
     def ours(settings: RenderSettings) -> Iterator[tuple[Frame, Image]]:
@@ -119,11 +131,10 @@ def main() -> None:
     found: dict[str, Any] = {}
     print(f"{'':18}" + "".join(f"{f'{m} median':>16}{f'{m} 95 %':>14}" for m in SHOWN))
     for name, images in variants.items():
-        table = measured(images, where, clip.fps)
+        table = measured(images, where, fps)
         found[name] = {m: [float(table[m].quantile(q)) for q in (0.5, 0.95)] for m in SHOWN}
         print(f"{name:18}" + "".join(f"{a:16.3f}{b:14.3f}" for a, b in found[name].values()))
-    found["seconds"] = speed(args, clip, frames, network, seconds)
-    print(json.dumps(found))
+    return found
 
 
 def speed(args: argparse.Namespace, clip: Any, frames: list[Frame], network: Callable[[], Faces], end: float) -> Any:
@@ -148,7 +159,8 @@ def speed(args: argparse.Namespace, clip: Any, frames: list[Frame], network: Cal
 
     def whole() -> None:
         with tempfile.TemporaryDirectory() as folder:
-            options = RenderOptions(span=f"0-{end:.3f}", device="cpu")
+            settings = RenderSettings(mask=MaskSettings(args.mask))
+            options = RenderOptions(settings, span=f"0-{end:.3f}", device="cpu", workers=1)
             pipeline.render(args.run, args.footage, Path(folder) / "out.mp4", options)
 
     segment = part.segment(clip, range(args.frames))
@@ -159,7 +171,7 @@ def speed(args: argparse.Namespace, clip: Any, frames: list[Frame], network: Cal
         "encode": encoding,
         "render": whole,
     }
-    taken = {name: least(job) for name, job in jobs.items()}
+    taken = {name: least(job, args.rounds) for name, job in jobs.items()}
     found = {}
     for place, kind in enumerate(("processor", "wall")):
         t = {name: values[place] for name, values in taken.items()}

@@ -6,7 +6,8 @@ import functools
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -28,7 +29,7 @@ from render.compositing import label, occlusion
 from render.compositing.compose import Composed, compose
 from render.compositing.layers import in_layers, of_people, sizes
 from render.compositing.settings import MaskSettings
-from render.compositing.swap import Place, Swapper, stored_points, swap_frames
+from render.compositing.swap import Place, Swapper, errors, stored_points, swap_frames
 from render.network import kept
 from render.output import encode
 from render.output.footage_format import FootageFormat, check_footage
@@ -53,13 +54,30 @@ SHOWN = 0.5
 
 @dataclass(frozen=True)
 class PartTask:
-    """A part of the render in the working folder `folder`."""
+    """Neighbouring parts of the render in the working folder `folder`."""
 
     folder: Path
-    part: RenderPart
+    parts: tuple[RenderPart, ...]
 
     def __str__(self) -> str:
-        return f"frames {self.part.first} to {self.part.end - 1}"
+        return f"frames {self.parts[0].first} to {self.parts[-1].end - 1}"
+
+
+def tasks(folder: Path, parts: Sequence[RenderPart], workers: int) -> list[PartTask]:
+    """All parts as tasks for a number of workers, the largest first.
+
+    Neighbours in one task are composited in one go, which decodes and swaps no frame twice. A task has a worker's share
+    of the parts that are left, so that the last ones are small and all workers end at about the same time (guided
+    self-scheduling, Polychronopoulos and Kuck 1987).
+    """
+    found: list[PartTask] = []
+    left = list(parts)
+    while left:
+        share = left[: -(-len(left) // workers)]
+        gap = next((n for n in range(1, len(share)) if share[n - 1].end != share[n].first), len(share))
+        found.append(PartTask(folder, tuple(share[:gap])))
+        left = left[gap:]
+    return found
 
 
 @dataclass
@@ -105,15 +123,41 @@ def shows_swap(composed: Composed) -> bool:
     return composed.face is not None and float(composed.face.mask.max()) > SHOWN
 
 
-def render_part(task: PartTask) -> None:
-    """Write the part's files; its account last. Raises WorkError if it cannot be rendered."""
+def render_parts(task: PartTask) -> None:
+    """Write the parts' files, those of each part after those of the one before, its account last.
+
+    Finished parts, of a worker that was lost, are left alone. Raises WorkError if a part cannot be rendered.
+    """
     made = plan.load(task.folder)
     if made is None:
         raise WorkError(f"{task.folder / 'plan.json'}: the file is missing or damaged; start the render again")
-    part = task.part
+    parts = [part for part in task.parts if not finished(made, task.folder, part)]
+    if not parts:
+        return
+    whole = replace(parts[0], end=parts[-1].end)
     with one_thread(made.device):
-        found = composed_frames(made, task.folder, part, range(part.first - RUN_UP, part.end))
-        _write(made, task.folder, part, found)
+        found = composed_frames(made, task.folder, whole, range(whole.first - RUN_UP, whole.end))
+        for part, frames in zip(parts, _by_part(found, parts), strict=True):
+            _write(made, task.folder, part, frames)
+
+
+def _by_part(frames: Iterator[Composed], parts: Sequence[RenderPart]) -> Iterator[Iterator[Composed]]:
+    """The frames of each part and the RUN_UP before it; all of one part's are to be taken before the next part's."""
+    before: deque[Composed] = deque(maxlen=RUN_UP)
+    held = next(frames, None)
+
+    def of(part: RenderPart) -> Iterator[Composed]:
+        """The frames of one part."""
+        nonlocal held
+        near = range(part.first - RUN_UP, part.end)
+        yield from [own for own in before if own.frame.index in near]
+        while held is not None and held.frame.index < part.end:
+            before.append(held)
+            if held.frame.index in near:
+                yield held
+            held = next(frames, None)
+
+    yield from map(of, parts)
 
 
 def finished(made: Plan, folder: Path, part: RenderPart) -> bool:
@@ -219,8 +263,7 @@ def learn(made: Plan, folder: Path) -> occlusion.Typical | None:
     seen = sorted(i for i in where if i < made.clip.frames)
     picked = {seen[i] for i in np.unique(np.linspace(0, len(seen) - 1, occlusion.FRAMES).round().astype(int))}
     with one_thread(made.device):
-        faces = swap_frames(_picked(made, picked), where, swapper, framing, made.settings.mask, made.batch, True)
-        return occlusion.learn([face.error for _, face in faces if face is not None and face.error is not None])
+        return occlusion.learn(list(errors(_picked(made, picked), where, swapper, framing, made.batch)))
 
 
 def _picked(made: Plan, wanted: set[int]) -> Iterator[Frame]:

@@ -345,8 +345,9 @@ def _render_parts(folder: Path, made: plan.Plan, options: RenderOptions, progres
     for each in unfinished:  # one whose pictures are gone is not finished, whatever its account says
         each.path(folder, ".json").unlink(missing_ok=True)
     with workdir.progress_shown(folder, made, progress):
-        tasks = [part.PartTask(folder, each) for each in unfinished]
-        for _, problem in jobs.run(part.render_part, tasks, options.workers, options.engine, gpus=_gpus(options)):
+        workers = options.workers if options.engine == "local" else max(len(unfinished), 1)
+        tasks = part.tasks(folder, unfinished, workers)
+        for _, problem in jobs.run(part.render_parts, tasks, options.workers, options.engine, gpus=_gpus(options)):
             if problem is not None:
                 raise problem
     return made.end - made.first - sum(each.end - each.first for each in unfinished)

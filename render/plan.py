@@ -47,7 +47,7 @@ MOST_TYPICAL = 1 << 26
 MOST_LAYERS = 1000
 """Limit for the faces of one person at once."""
 PART = 240
-"""Frames per part, at least: 2 * RADIUS more are decoded and swapped for each."""
+"""Frames per part, at least: for neighbours that are not rendered in one go 2 * RADIUS more are decoded and swapped."""
 PARTS, LONGEST = 32, 4
 """Long footage has so many parts, each of up to LONGEST * PART frames, so that fewer frames are swapped twice."""
 AROUND = 40
@@ -68,8 +68,9 @@ class RenderPart:
 
     @property
     def with_neighbours(self) -> range:
-        """Frames that are decoded for the part."""
-        return range(max(self.first - RADIUS, 0), self.end + RADIUS)
+        """Frames that are decoded for the part: whole batches."""
+        first, end = (self.first - RADIUS) // BATCH, -(-(self.end + RADIUS) // BATCH)
+        return range(max(first * BATCH, 0), end * BATCH)
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def measures(number: int) -> str:
 
 def cut(first: int, end: int) -> tuple[RenderPart, ...]:
     """Parts of equal length that cover [first, end); a short remainder joins the last one."""
-    length = max(PART, min((end - first) // PARTS, LONGEST * PART))
+    length = max(PART, min((end - first) // PARTS // BATCH * BATCH, LONGEST * PART))
     starts = list(range(first, end, length))
     if len(starts) > 1 and end - starts[-1] < length // 3:
         starts.pop()

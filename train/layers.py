@@ -35,8 +35,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        change = self.second(F.leaky_relu(self.first(x), SLOPE))
-        return F.leaky_relu(x + change, SLOPE)
+        change = self.second(F.leaky_relu(self.first(x), SLOPE, inplace=True))
+        return F.leaky_relu(x + change, SLOPE, inplace=True)
 
 
 class Upsample(nn.Module):
@@ -66,7 +66,7 @@ class Upsample(nn.Module):
         if self.outline is not None and maps is not None:
             factor = maps.shape[-1] // shuffled.shape[-1]
             shuffled = shuffled + self.outline(F.avg_pool2d(maps, factor) if factor > 1 else maps)
-        shuffled = F.leaky_relu(shuffled, SLOPE)
+        shuffled = F.leaky_relu(shuffled, SLOPE, inplace=True)
         if self.modulate is not None and hidden is not None:
             scale, shift = self.modulate(hidden)[:, :, None, None].chunk(2, 1)
             shuffled = shuffled * (1 + scale) + shift

@@ -46,6 +46,10 @@ class Encoded(NamedTuple):
         """Some rows."""
         return Encoded(*(None if x is None else x[rows] for x in self))  # type: ignore[arg-type]  # code is never None
 
+    def with_maps(self, outlines: Tensor | None) -> Encoded:
+        """The same crops with other outlines (B, M, S, S), uint8 or in 0..1; its code does not depend on them."""
+        return self._replace(maps=shares(outlines))
+
 
 class Trunk(nn.Module):
     """Convolutional encoder from (B, 3, S, S) in 0..1 to (B, N), the flattened smallest feature map."""
@@ -154,8 +158,7 @@ class Swap(nn.Module, ABC):
         that the picture drives.
         """
         if self.outlined:
-            maps = scores if scores is None or scores.is_floating_point() else scores.float() / 255
-            return self.combine(crops, Encoded(crops, seen=seen, maps=maps))
+            return self.combine(crops, Encoded(crops, seen=seen, maps=shares(scores)))
         if self.performance is None:
             return self.combine(crops, Encoded(crops))
         known = crops.new_zeros(len(crops), len(NAMES)) if scores is None else scores
@@ -225,6 +228,11 @@ class Liae(Swap):
     def parts(self, side: str) -> tuple[nn.Module, ...]:
         """The intermediates that a side uses, and the decoder."""
         return (self.inter_ab, self.decoder) if side == "source" else (self.inter_ab, self.inter_b, self.decoder)
+
+
+def shares(outlines: Tensor | None) -> Tensor | None:
+    """Outlines (B, M, S, S), uint8 or in 0..1, as shares of each pixel in 0..1."""
+    return outlines if outlines is None or outlines.is_floating_point() else outlines.float() / 255
 
 
 def build(config: TrainConfig) -> Swap:

@@ -78,24 +78,78 @@ def draw(points: NDArray[np.floating], size: int) -> NDArray[np.uint8]:
     points: (478, 3 or 2) or (68, 3 or 2) landmarks in units of the crop's side; 68 landmarks have no irises. For
     another number of landmarks all is 0.
     """
-    if len(points) not in (478, 68):
-        return np.zeros((size, size, len(MAPS)), np.uint8)
-    fine = max(FINE, 2 * size)
-    maps = np.zeros((len(MAPS), fine, fine), np.uint8)
-    at = np.clip(np.asarray(points, np.float64)[:, :2], -16, 16) * fine - 0.5
-    thick = round(fine / 64)
-    areas, lines = (_mesh if len(points) == 478 else _ibug)()
-    for number, outlines in enumerate(areas):
-        for outline in outlines:
-            cv2.fillPoly(maps[number], [_fixed(at[list(outline)])], 255, cv2.LINE_8, SUBPIXELS)
-    for name, paths in lines.items():
+    small = np.zeros((len(MAPS), size, size), np.uint8)
+    if len(points) in (478, 68):
+        step = max(-(-FINE // size), 2)
+        at = np.clip(np.asarray(points, np.float64)[:, :2], -16, 16) * (size * step) - 0.5
+        areas, lines = (_mesh if len(points) == 478 else _ibug)()
+        eyes, irises, *others = ([_fixed(at[list(path)]) for path in paths] for paths in areas)
+        part = _Part.around([*eyes, *irises], size, step)
+        part.put(part.filled(eyes), small[0])
+        part.put(np.minimum(part.filled(eyes), part.filled(irises)), small[1])
+        for number, shapes in enumerate(others, 2):
+            part = _Part.around(shapes, size, step)
+            part.put(part.filled(shapes), small[number])
+        thick = round(size * step / 64)
+        for name, paths in lines.items():
+            shapes = [_fixed(at[list(path)]) for path in paths]
+            part = _Part.around(shapes, size, step, thick)
+            part.put(part.drawn(shapes, thick), small[MAPS.index(name)])
+        face = [_fixed(hull(at))]
+        part = _Part.around(face, size, step)
+        part.put(part.filled(face), small[-1])
+    return np.asarray(cv2.merge(list(small)), np.uint8)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Part of a fine picture around some shapes: everything else is 0, and need be neither drawn nor shrunk.
+
+    Shapes are int32 (K, 2), in 1 / 2**SUBPIXELS of the fine picture's pixels.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    """In pixels of the shrunk picture."""
+    step: int
+    """Pixels of the fine picture per pixel of the shrunk one."""
+
+    @classmethod
+    def around(cls, shapes: list[NDArray[np.int32]], size: int, step: int, reach: int = 0) -> _Part:
+        """The part of a picture with `size` pixels on a side that lines of `reach` fine pixels can touch."""
+        x, y, width, height = cv2.boundingRect(np.concatenate(shapes))
+        left, top = (min(max(((at >> SUBPIXELS) - reach - 2) // step, 0), size - 1) for at in (x, y))
+        ends = (((at >> SUBPIXELS) + reach + 2) // step + 1 for at in (x + width, y + height))
+        right, bottom = (min(max(end, begin + 1), size) for end, begin in zip(ends, (left, top), strict=True))
+        return cls(left, top, right, bottom, step)
+
+    def filled(self, shapes: list[NDArray[np.int32]]) -> NDArray[np.uint8]:
+        """The fine part with filled polygons, 0 or 255."""
+        fine = self._blank()
+        for shape in shapes:
+            cv2.fillPoly(fine, [self._here(shape)], 255, cv2.LINE_8, SUBPIXELS)
+        return fine
+
+    def drawn(self, paths: list[NDArray[np.int32]], thick: int) -> NDArray[np.uint8]:
+        """The fine part with lines of `thick` pixels, 0 or 255."""
+        fine = self._blank()
         for path in paths:
-            place = maps[MAPS.index(name)]
-            cv2.polylines(place, [_fixed(at[list(path)])], False, 255, thick, cv2.LINE_8, SUBPIXELS)
-    maps[1] = np.minimum(maps[1], maps[0])
-    cv2.fillPoly(maps[-1], [_fixed(hull(at))], 255, cv2.LINE_8, SUBPIXELS)
-    small = [cv2.resize(each, (size, size), interpolation=cv2.INTER_AREA) for each in maps]
-    return np.stack(small, 2).astype(np.uint8, copy=False)
+            cv2.polylines(fine, [self._here(path)], False, 255, thick, cv2.LINE_8, SUBPIXELS)
+        return fine
+
+    def put(self, fine: NDArray[np.uint8], picture: NDArray[np.uint8]) -> None:
+        """Shrink a fine part into its place in a picture (size, size)."""
+        shape = (self.right - self.left, self.bottom - self.top)
+        shrunk = cv2.resize(fine, shape, interpolation=cv2.INTER_AREA)
+        picture[self.top : self.bottom, self.left : self.right] = shrunk
+
+    def _blank(self) -> NDArray[np.uint8]:
+        return np.zeros((self.step * (self.bottom - self.top), self.step * (self.right - self.left)), np.uint8)
+
+    def _here(self, shape: NDArray[np.int32]) -> NDArray[np.int32]:
+        return shape - np.array([self.left, self.top], np.int32) * np.int32(self.step << SUBPIXELS)
 
 
 def maps_of(points: NDArray[np.floating], size: int) -> Tensor:

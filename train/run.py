@@ -169,15 +169,15 @@ class Swapper:
     def swap_and_reconstruct(
         self, crops: Tensor, scores: Floats | None = None, marks: Floats | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Swap (rgb, mask) and reconstruction (rgb), from one pass of the encoder if the picture drives the network."""
-        if self.drive is None and self.outlines is None:
-            with torch.inference_mode():
-                encoded = self.model.encode(self._read(crops))
-                rgb, mask = picture(self.model.draw(encoded, "source"))
-                given, _ = picture(self.model.draw(encoded, "target"))
-            return rgb.to(crops.device), mask.to(crops.device), given.to(crops.device)
-        rgb, mask = self.swap(crops, scores, marks)
-        return rgb, mask, self.reconstruct(crops, scores, marks)[0]
+        """Swap (rgb, mask) and reconstruction (rgb), from one pass of the encoder unless scores drive the network."""
+        if self.drive is not None:  # the scores that each side reads are part of its code
+            rgb, mask = self.swap(crops, scores, marks)
+            return rgb, mask, self.reconstruct(crops, scores, marks)[0]
+        with torch.inference_mode():
+            encoded = self.model.encode(self._read(crops), self._acts(None, marks, True))
+            rgb, mask = picture(self.model.draw(encoded, "source"))
+            given, _ = picture(self.model.draw(encoded.with_maps(self._acts(None, marks, False)), "target"))
+        return rgb.to(crops.device), mask.to(crops.device), given.to(crops.device)
 
     def _acts(self, scores: Floats | None, marks: Floats | None, swapping: bool) -> Tensor | None:
         """What drives the network besides the crops, as it reads it."""

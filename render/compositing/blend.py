@@ -12,7 +12,7 @@ their values.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -75,7 +75,7 @@ def paste(
     np.clip(mixed, 0, 1, out=mixed)
     mixed *= most
     changed = np.rint(mixed, out=mixed).astype(frame.dtype)
-    np.copyto(output[top:bottom, left:right], changed, where=alpha[..., None] > 0)
+    cv2.copyTo(changed, (alpha > 0).view(np.uint8), output[top:bottom, left:right])
     full[top:bottom, left:right] = alpha
     return output, full
 
@@ -103,10 +103,9 @@ def membrane(step: Floats, mask: Floats, mode: Mode) -> Floats | None:
 
 
 def _feather(under: Floats, face: Floats, alpha: Floats) -> Floats:
-    mixed = face - under
-    mixed *= alpha[..., None]
-    mixed += under
-    return mixed
+    mixed: Any = cv2.subtract(face, under)
+    cv2.multiply(mixed, cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB), dst=mixed)
+    return np.asarray(cv2.add(mixed, under, dst=mixed), np.float32)
 
 
 def _pyramid(under: Floats, face: Floats, alpha: Floats) -> Floats:
@@ -135,6 +134,12 @@ def spread_edge(step: Floats, mask: Floats) -> Floats:
         trust = np.clip(weights * 2, 0, 1)[..., None]
         filled = coarse + trust * (values / np.maximum(weights, 1e-6)[..., None] - coarse)
     return np.asarray(cv2.GaussianBlur(filled, (0, 0), small / 24), np.float32)
+
+
+def averaged(membranes: Sequence[Floats], weights: Sequence[float]) -> Floats:
+    """Mean membrane (N, N, 3) of some of a shot, weighted."""
+    shares = np.asarray(weights, np.float32) / np.float32(sum(weights))
+    return np.asarray(np.tensordot(shares, np.stack(membranes), 1), np.float32)
 
 
 def spread(rgb: Floats, added: Floats | None) -> Floats:
@@ -184,14 +189,13 @@ def _shrunk(rgb: Floats, mask: Floats, matrix: NDArray[np.float64]) -> tuple[Flo
 
 def _bounds(mask: Floats, back: NDArray[np.float64], width: int, height: int) -> tuple[int, int, int, int]:
     """Left, top, right, bottom in the frame of the area under the mask; empty if the mask is 0 or outside the frame."""
-    rows, columns = np.nonzero(mask)
-    if not len(rows):
+    left, top, wide, tall = cv2.boundingRect((mask > 0).view(np.uint8))
+    if not wide:
         return 0, 0, 0, 0
-    x0, x1, y0, y1 = columns.min() - 1, columns.max() + 1, rows.min() - 1, rows.max() + 1
+    x0, x1, y0, y1 = left - 1, left + wide, top - 1, top + tall
     corners = np.array([[x0, y0, 1], [x1, y0, 1], [x0, y1, 1], [x1, y1, 1]], np.float64) @ back.T
-    left, top = np.floor(corners.min(0)).astype(int)
-    right, bottom = np.ceil(corners.max(0)).astype(int) + 1
-    return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    low, high = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int) + 1
+    return max(int(low[0]), 0), max(int(low[1]), 0), min(int(high[0]), width), min(int(high[1]), height)
 
 
 MODES: dict[str, Blend] = {

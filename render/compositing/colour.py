@@ -155,11 +155,11 @@ def apply(rgb: Floats, change: Correction | None) -> Floats:
     """The crop (S, S, 3) in 0..1 with corrected colours; None changes nothing."""
     if change is None:
         return rgb
-    apart = to_lab(rgb) - change.centre
-    lab = apart @ change.matrix.T + (change.centre + change.shift)
+    lab, matrix = to_lab(rgb), change.matrix
+    moved = cv2.transform(lab, np.column_stack([matrix, change.centre + change.shift - matrix @ change.centre]))
     if change.bend.any():
-        lab = lab + _products(apart) @ change.bend.T
-    return from_lab(np.asarray(lab, np.float32))
+        moved = moved + _products(lab - change.centre) @ change.bend.T
+    return from_lab(np.asarray(moved, np.float32))
 
 
 def averaged(own: Correction, others: Sequence[Correction], weights: Sequence[float]) -> Correction:

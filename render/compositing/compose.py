@@ -172,7 +172,7 @@ def _smoothed(window: deque[_Item], centre: int) -> Change | None:
     octaves = float(np.average([c.octaves for c, _ in near], weights=weights))
     grain = float(np.average([c.grain for c, _ in near], weights=weights))
     added = [c.membrane for c, _ in near if c.membrane is not None]
-    membrane = np.asarray(np.average(added, axis=0, weights=weights), np.float32) if added else None
+    membrane = blend.averaged(added, weights) if added else None
     coloured = [(c.colour, w) for c, w in near if c.colour is not None]
     if own.colour is None:
         return Change(light, None, octaves, grain, membrane)

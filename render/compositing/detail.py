@@ -21,6 +21,8 @@ GRAIN = 0.02
 """Maximum grain, of 1."""
 BLOCK = 8
 """Side of the blocks in which noise is measured, pixels."""
+KERNEL = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+"""Difference of two Laplacians."""
 
 
 def octaves(swapped: Floats, footage: Floats, mask: Floats) -> float:
@@ -42,7 +44,8 @@ def matched(rgb: Floats, change: float) -> Floats:
 
 def grain(swapped: Floats, footage: Floats, mask: Floats) -> float:
     """Standard deviation, of 1, of the grain that the swapped crop lacks compared with the footage's."""
-    mine, theirs = noise(swapped, mask), noise(footage, mask)
+    flat = _whole_blocks(mask)
+    mine, theirs = _noise(swapped, flat), _noise(footage, flat)
     return float(np.sqrt(np.clip(theirs**2 - mine**2, 0, GRAIN**2)))
 
 
@@ -52,14 +55,17 @@ def noise(rgb: Floats, mask: Floats) -> float:
     It is measured by the difference of two Laplacians (Immerkaer, Fast noise variance estimation, 1996), which ignores
     smooth shading and straight edges.
     """
-    grey = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
-    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    response = np.abs(cv2.filter2D(grey, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT)) * np.sqrt(np.pi / 2) / 6
-    side = len(mask) // BLOCK * BLOCK
-    where = _blocks(mask[:side, :side]).min(axis=(1, 3)) > 0.5
+    return _noise(rgb, _whole_blocks(mask))
+
+
+def _noise(rgb: Floats, where: NDArray[np.bool_]) -> float:
+    """As `noise`, in the blocks (S // BLOCK, S // BLOCK) that count."""
     if not where.any():
         return 0.0
-    return float(np.percentile(_blocks(response[:side, :side]).mean(axis=(1, 3))[where], 25))
+    response = np.abs(cv2.filter2D(_grey(rgb), cv2.CV_32F, KERNEL, borderType=cv2.BORDER_REFLECT))
+    side = len(rgb) // BLOCK * BLOCK
+    means = cv2.resize(response[:side, :side], where.shape[::-1], interpolation=cv2.INTER_AREA)
+    return float(np.percentile(means[where], 25)) * float(np.sqrt(np.pi / 2) / 6)
 
 
 def grained(rgb: Floats, sigma: float, seed: int) -> Floats:
@@ -71,10 +77,16 @@ def grained(rgb: Floats, sigma: float, seed: int) -> Floats:
 
 
 def _fine(rgb: Floats) -> NDArray[np.float32]:
-    grey = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
+    grey = _grey(rgb)
     return np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), SIGMA), np.float32)
 
 
-def _blocks(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    height, width = plane.shape
-    return plane.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+def _grey(rgb: Floats) -> Floats:
+    """(S, S) luma by BT.601."""
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.float32)
+
+
+def _whole_blocks(mask: Floats) -> NDArray[np.bool_]:
+    """(S // BLOCK, S // BLOCK) whether the mask exceeds one half everywhere in a block."""
+    count = len(mask) // BLOCK
+    return np.asarray((mask > 0.5)[: count * BLOCK, : count * BLOCK].reshape(count, BLOCK, count, BLOCK).all((1, 3)))

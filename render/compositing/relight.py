@@ -8,6 +8,8 @@ transfer.
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -56,10 +58,11 @@ def relit(rgb: Floats, coefficients: Floats, mask: Floats) -> Floats:
     weight = float(mask.sum())
     if weight == 0 or not coefficients.any():
         return rgb
-    change = _terms(len(rgb)) @ coefficients
-    change -= np.asarray((change * mask[..., None]).sum((0, 1)) / weight, np.float32)
-    gain = np.exp(MOST * np.tanh(change / MOST), dtype=np.float32)
-    return np.asarray(np.clip(rgb * gain, 0, 1), np.float32)
+    terms = _terms(len(rgb)).reshape(-1, 5)
+    change = (terms - np.float32(1 / weight) * (mask.ravel() @ terms)) @ coefficients
+    np.tanh(np.divide(change, MOST, out=change), out=change)
+    gain = np.exp(np.multiply(change, MOST, out=change), out=change).reshape(rgb.shape)
+    return np.asarray(np.clip(np.multiply(rgb, gain, out=gain), 0, 1, out=gain), np.float32)
 
 
 def _mean(rgb: Floats, mask: Floats, covered: Floats) -> Floats:
@@ -68,6 +71,7 @@ def _mean(rgb: Floats, mask: Floats, covered: Floats) -> Floats:
     return np.asarray(summed / np.maximum(covered[..., None], 1e-6), np.float32)
 
 
+@cache
 def _terms(side: int) -> NDArray[np.float32]:
     """(side, side, 5) values of the polynomial's terms."""
     at = ((np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -20,8 +21,8 @@ from render.compositing.settings import MaskSettings
 if TYPE_CHECKING:
     import torch
 
-BATCH = 16
-"""Batch size of the network, frames."""
+BATCH = 12
+"""Batch size of the network, frames; divides `compose.RADIUS`, so that parts of a render share whole batches only."""
 WINDOW = 7
 """Window of the Savitzky-Golay filter over landmarks, frames."""
 ORDER = 2
@@ -52,6 +53,11 @@ class Swapper(Protocol):
         self, crops: torch.Tensor, scores: Floats | None = None, marks: Floats | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As `swap`, and the crops reconstructed by the target's decoder (B, 3, S, S)."""
+
+    def reconstruct(
+        self, crops: torch.Tensor, scores: Floats | None = None, marks: Floats | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The crops reconstructed by the target's decoder (B, 3, S, S), and their masks (B, 1, S, S)."""
 
 
 @dataclass(frozen=True)
@@ -175,17 +181,62 @@ def swap_frames(
 ) -> Iterator[tuple[Frame, Swapped | None]]:
     """Every frame in order, with its swapped face or None. Keeps `batch` frames in memory.
 
+    Batches begin at frames whose number is a multiple of `batch`: a frame is swapped together with the same frames
+    wherever decoding began, since a network may round differently in another batch.
     `mask` are the settings of all frames, or a function that gives those of a frame's number. `reconstruct` also
     computes `Swapped.error`, which costs a pass of the target's decoder.
     """
-    waiting: list[Frame] = []
-    for frame in frames:
-        waiting.append(frame)
-        if len(waiting) == batch:
-            yield from _swap_batch(waiting, where, swapper, framing, mask, reconstruct)
-            waiting = []
-    if waiting:
-        yield from _swap_batch(waiting, where, swapper, framing, mask, reconstruct)
+    for _, some in itertools.groupby(frames, lambda frame: frame.index // batch):
+        yield from _swap_batch(list(some), where, swapper, framing, mask, reconstruct)
+
+
+def errors(
+    frames: Iterable[Frame], where: Mapping[int, Place], swapper: Swapper, framing: Framing, batch: int = BATCH
+) -> Iterator[Floats]:
+    """`Swapped.error` (S, S) of every frame that shows the face, in order; nothing is swapped."""
+    left = iter(frames)
+    while some := list(itertools.islice(left, batch)):
+        crops = _Crops.of(some, where, framing, swapper.size)
+        if crops.frames:
+            back, _ = swapper.reconstruct(*crops.inputs())
+            for given, footage in zip(_pictures(back), crops.images, strict=True):
+                yield occlusion.error(given, footage)
+
+
+@dataclass(frozen=True)
+class _Crops:
+    """The faces of a batch, as the network reads them."""
+
+    frames: list[Frame]
+    """Those that show the face, in order; the other lists have one item for each."""
+    places: list[Place]
+    squares: list[NDArray[np.float64]]
+    """(2, 3) matrices from square pixels to the crop."""
+    matrices: list[NDArray[np.float64]]
+    """(2, 3) matrices from the frame to the crop."""
+    images: list[Floats]
+    """(S, S, 3) RGB in 0..1."""
+
+    @classmethod
+    def of(cls, frames: list[Frame], where: Mapping[int, Place], framing: Framing, size: int) -> _Crops:
+        """The crops of frames, with sides of `size` pixels."""
+        faces = [f for f in frames if f.index in where and where[f.index].opacity > 0]
+        found = [where[f.index] for f in faces]
+        squares = [crop_matrix(place.landmarks, framing, size) for place in found]
+        matrices = [_from_stored(m, f.square) for f, m in zip(faces, squares, strict=True)]
+        images = [_unit(warp(f.image, m, size)) for f, m in zip(faces, matrices, strict=True)]
+        return cls(faces, found, squares, matrices, images)
+
+    def inputs(self) -> tuple[torch.Tensor, Floats | None, Floats]:
+        """Crops (B, 3, S, S), scores (B, K) or None, and landmarks (B, P, 3), as `Swapper` takes them."""
+        import torch
+
+        crops = torch.from_numpy(np.ascontiguousarray(np.stack(self.images).transpose(0, 3, 1, 2)))
+        known = [place.scores for place in self.places if place.scores is not None]
+        scores = np.stack(known) if len(known) == len(self.places) else None
+        size = len(self.images[0])
+        marks = [in_crop(place.landmarks, m, size) for place, m in zip(self.places, self.squares, strict=True)]
+        return crops, scores, np.stack(marks)
 
 
 def _swap_batch(
@@ -196,20 +247,14 @@ def _swap_batch(
     settings: MaskSettings | Callable[[int], MaskSettings],
     reconstruct: bool,
 ) -> list[tuple[Frame, Swapped | None]]:
-    faces = [f for f in frames if f.index in where and where[f.index].opacity > 0]
-    size = swapper.size
-    squares = [crop_matrix(where[f.index].landmarks, framing, size) for f in faces]
-    matrices = [_from_stored(m, f.square) for f, m in zip(faces, squares, strict=True)]
-    crops = [_unit(warp(f.image, m, size)) for f, m in zip(faces, matrices, strict=True)]
+    crops = _Crops.of(frames, where, framing, swapper.size)
     done: dict[int, Swapped] = {}
-    marks = [in_crop(where[f.index].landmarks, m, size) for f, m in zip(faces, squares, strict=True)]
-    passed = _pass(swapper, crops, [where[f.index].scores for f in faces], marks, reconstruct)
-    for frame, square, matrix, crop, (rgb, model, given) in zip(faces, squares, matrices, crops, passed, strict=True):
-        place = where[frame.index]
-        own = settings(frame.index) if callable(settings) else settings
-        alpha = face_mask(model, transform(place.landmarks, square), own)
-        error = None if given is None else occlusion.error(given, crop)
-        done[frame.index] = Swapped(place, matrix, crop, rgb, alpha, error)
+    for number, (rgb, model, given) in enumerate(_pass(swapper, crops, reconstruct)):
+        index, place, footage = crops.frames[number].index, crops.places[number], crops.images[number]
+        own = settings(index) if callable(settings) else settings
+        alpha = face_mask(model, transform(place.landmarks, crops.squares[number]), own)
+        error = None if given is None else occlusion.error(given, footage)
+        done[index] = Swapped(place, crops.matrices[number], footage, rgb, alpha, error)
     return [(f, done.get(f.index)) for f in frames]
 
 
@@ -233,23 +278,16 @@ def _unit(image: Image) -> Floats:
     return np.asarray(image, np.float32) / np.float32(255)
 
 
-def _pass(
-    swapper: Swapper, crops: list[Floats], acted: list[Floats | None], marks: list[Floats], reconstruct: bool
-) -> list[tuple[Floats, Floats, Floats | None]]:
+def _pass(swapper: Swapper, crops: _Crops, reconstruct: bool) -> list[tuple[Floats, Floats, Floats | None]]:
     """RGB (S, S, 3), mask (S, S) and reconstructed target of each crop (S, S, 3); all in 0..1."""
-    import torch
-
-    if not crops:
+    if not crops.frames:
         return []
-    stacked = torch.from_numpy(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)))
-    given: list[Floats | None] = [None] * len(crops)
-    known = [own for own in acted if own is not None]
-    scores = np.stack(known) if len(known) == len(crops) else None
+    given: list[Floats | None] = [None] * len(crops.frames)
     if reconstruct:
-        rgb, mask, back = swapper.swap_and_reconstruct(stacked, scores, np.stack(marks))
+        rgb, mask, back = swapper.swap_and_reconstruct(*crops.inputs())
         given = list(_pictures(back))
     else:
-        rgb, mask = swapper.swap(stacked, scores, np.stack(marks))
+        rgb, mask = swapper.swap(*crops.inputs())
     masks = mask.float().clamp(0, 1)[:, 0].contiguous().cpu().numpy()
     return list(zip(_pictures(rgb), masks, given, strict=True))
 

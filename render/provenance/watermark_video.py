@@ -109,13 +109,13 @@ def find_watermarks(path: Path, moved: bool = True, known: Sequence[int] = ()) -
 
     `start` of a reading is the frame's index in the video. In up to 1800 frames every window of 30 frames is read, and
     every span at once; in a longer video a marked part may be missed if it is shorter than one sixtieth of it. If
-    nothing is found, `moved` looks for a cropped or padded frame, in the sum of all frames read. `known` identifiers
-    are recognised in worse copies.
+    nothing is found, `moved` looks for a cropped or padded frame, in the sum of all frames read; without it the
+    frames of a shorter video are read once each. `known` identifiers are recognised in worse copies.
     """
     state = _Search(moved, Known(known))
     try:
         clip = video.probe(path)
-        for segment in _spans(clip):
+        for segment in _spans(clip, glance=moved):
             state.span(_luma(clip, segment), segment.first_frame)
             if state.found:
                 return state.result()
@@ -129,14 +129,14 @@ def _luma(clip: Clip, segment: Segment) -> Iterator[NDArray[np.uint8]]:
     return (frame.luma for frame in video.decode(clip, segment, view=STORED))
 
 
-def _spans(clip: Clip) -> Iterator[Segment]:
-    """Spans to search, the most promising first."""
+def _spans(clip: Clip, glance: bool) -> Iterator[Segment]:
+    """Spans to search, the most promising first; of a short video all frames at once without a `glance` before."""
     if clip.kind == "photos":
         yield photos.segments(clip)[0]
         return
     line = timeline(Path(clip.path))
     count = len(line.times)
-    if count > 3 * FIRST_SEARCH:
+    if count > (3 * FIRST_SEARCH if glance else LIMIT):
         for start in (0, (count - FIRST_SEARCH) // 2, count - FIRST_SEARCH):
             yield video.span(clip, line, start, start + FIRST_SEARCH)
     if count <= LIMIT:

@@ -30,7 +30,7 @@ from reports.artifacts.view import (
     shrink_factor,
     shrunk,
 )
-from reports.page.pictures import Gallery
+from reports.page.pictures import Gallery, Picture
 
 SMALL = 224
 """Longest side in pixels at which movement is measured."""
@@ -210,9 +210,9 @@ class Inspector:
         offers.append(("any", round(worst + 0.2 * abrupt, 0)))
         wanted = [offer for offer in offers if self._gallery.wants(offer[0], index, offer[1])]
         if wanted:
-            shown, other = cropped(output, box), None if reference is None else cropped(reference, box)
+            shown = Picture.of(index, cropped(output, box), None if reference is None else cropped(reference, box))
             for name, value in wanted:
-                self._gallery.offer(name, index, value, shown, other)
+                self._gallery.offer(name, value, shown)
 
 
 def shrunk_to_thumbnail(image: Image) -> Image:

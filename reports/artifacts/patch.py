@@ -47,7 +47,8 @@ class Patch:
 def upright(points: NDArray[np.floating]) -> NDArray[np.float64]:
     """(2, 3) similarity transform from the pixels of landmarks (N, 2|3) to the patch; upright for 478 or 68 of them."""
     xy = np.asarray(points, np.float64)[:, :2]
-    area = float(cv2.contourArea(hull(points)))
+    outline = hull(points)
+    area = float(cv2.contourArea(outline))
     if len(xy) >= 468:
         right, left = xy[[33, 133]].mean(0), xy[[362, 263]].mean(0)
     elif len(xy) == 68:
@@ -58,7 +59,7 @@ def upright(points: NDArray[np.floating]) -> NDArray[np.float64]:
     along = along / max(float(np.hypot(*along)), 1e-9)
     zoom = SIDE / (2 * REACH * max(area**0.5, 1e-6))
     turn = zoom * np.array([[along[0], along[1]], [-along[1], along[0]]])
-    return np.column_stack([turn, (SIDE - 1) / 2 - turn @ hull(points).mean(0)])
+    return np.column_stack([turn, (SIDE - 1) / 2 - turn @ outline.mean(0)])
 
 
 def patch(image: Image, matrix: NDArray[np.floating]) -> Patch:

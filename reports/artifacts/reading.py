@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.face.backends import IDENTIFIERS, LANDMARKERS, Identifier, Landmarker
+from curate.face.backends import IDENTIFIERS, Identifier, Landmarker
+from curate.face.backends.litert import LiteRTLandmarker
 from curate.face.track import region_of
 from curate.types import Floats, Image, Landmarks
 
@@ -38,7 +39,7 @@ class Reader:
         """
         if footage is None or len(footage) < 468 or index % self._every:
             return None
-        self._landmarker = self._landmarker or LANDMARKERS["litert"]()
+        self._landmarker = self._landmarker or LiteRTLandmarker(expressions=False)
         region = region_of(Landmarks(np.asarray(footage, np.float32), 1.0, None))
         mine, theirs = (self._landmarker.landmark(image, region) for image in (output, reference))
         return (mine.points, theirs.points) if min(mine.score, theirs.score) >= PRESENT else None

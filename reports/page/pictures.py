@@ -24,14 +24,18 @@ class Picture:
     output: bytes
     reference: bytes | None
 
+    @classmethod
+    def of(cls, frame: int, output: Image, reference: Image | None) -> Picture:
+        """The picture of a frame's face (H, W, 3) uint8 RGB, and of its reference, at most HEIGHT pixels high."""
+        return cls(frame, jpeg(output, HEIGHT), None if reference is None else jpeg(reference, HEIGHT))
+
 
 def jpeg(image: Image, height: int | None = None, quality: int = 85) -> bytes:
     """(H, W, 3) uint8 RGB as JPEG, shrunk to at most `height` pixels."""
     if height is not None and image.shape[0] > height:
         width = max(round(image.shape[1] * height / image.shape[0]), 1)
         image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    bgr = np.ascontiguousarray(image[:, :, ::-1])
-    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError(f"an image of shape {image.shape} cannot be written as JPEG")
     return data.tobytes()
@@ -63,14 +67,12 @@ class Gallery:
         held = self._held.get(kind, {}).get(frame // self._stretch.get(kind, 8))
         return held is None or value > held[0]
 
-    def offer(self, kind: str, frame: int, value: float, output: Image, reference: Image | None) -> None:
-        """Keep this frame's picture if it is the worst of its stretch so far."""
-        if not self.wants(kind, frame, value):
+    def offer(self, kind: str, value: float, picture: Picture) -> None:
+        """Keep this picture if its frame is the worst of its stretch so far."""
+        if not self.wants(kind, picture.frame, value):
             return
         held = self._held.setdefault(kind, {})
-        slot = frame // self._stretch.setdefault(kind, 8)
-        shown = None if reference is None else jpeg(reference, HEIGHT)
-        held[slot] = (value, Picture(frame, jpeg(output, HEIGHT), shown))
+        held[picture.frame // self._stretch.setdefault(kind, 8)] = (value, picture)
         while len(self._held[kind]) > LEAST:
             self._thin(kind)
 

@@ -317,7 +317,7 @@ def test_pictures_that_are_finished_are_never_deleted(make, stub, tmp_path, monk
     """Stopped and given again with --force, a render once deleted them: 48 of 75 were gone, without an error."""
     monkeypatch.setattr("render.plan.PART", 10)
     footage, frames, out = make("a.mp4", *X264), tmp_path / "frames", tmp_path / "out.mp4"
-    stub.network.fail_at = 6
+    stub.network.fail_at = 5
     with pytest.raises(RuntimeError, match="out of memory"):
         render(stub, footage, out, frames=frames, force=True)
     stub.network.fail_at = 0
@@ -334,7 +334,7 @@ def test_pictures_that_are_finished_are_never_deleted(make, stub, tmp_path, monk
 def test_a_part_whose_pictures_are_gone_is_rendered_again(make, stub, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("render.plan.PART", 10)
     footage, frames, out = make("a.mp4", *X264), tmp_path / "frames", tmp_path / "out.mp4"
-    stub.network.fail_at = 6
+    stub.network.fail_at = 5
     with pytest.raises(RuntimeError, match="out of memory"):
         render(stub, footage, out, frames=frames)
     stub.network.fail_at = 0
@@ -383,7 +383,7 @@ def test_a_run_in_training_is_rendered_with_the_weights_it_began_with(make, stub
     checkpoints = stub.path / "checkpoints"
     checkpoints.mkdir()
     (checkpoints / "step-5.safetensors").write_bytes(b"five")
-    stub.network.fail_at = 6
+    stub.network.fail_at = 5
     with pytest.raises(RuntimeError, match="out of memory"):
         render(stub, footage, out)
     stub.network.fail_at = 0

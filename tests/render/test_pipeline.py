@@ -13,17 +13,19 @@ import av
 import cv2
 import imageio_ffmpeg
 import numpy as np
+import pandas as pd
 import pytest
 
 from curate.errors import ConsentError, FootageError, UsageError, WorkError
 from curate.footage import video
 from curate.types import Subject, no_progress
 from render import network, part, pipeline, plan
-from render.compositing.compose import compose
+from render.compositing.compose import RADIUS, compose
 from render.compositing.settings import MaskSettings, RenderSettings
-from render.compositing.swap import places, swap_frames
+from render.compositing.swap import BATCH, places, swap_frames
 from render.options import RenderOptions
 from render.provenance.verify import verify
+from reports.artifacts.parts import InspectedPart, table
 
 
 def times_of(path: Path) -> list:
@@ -154,7 +156,7 @@ def test_a_failure_in_the_middle_keeps_the_old_output_and_resumes_later(clip, st
     folder = tmp_path / "made"
     folder.mkdir()
     (folder / "out.mp4").write_bytes(b"old")
-    stub.network.fail_at = 6
+    stub.network.fail_at = 5
     with pytest.raises(RuntimeError, match="out of memory"):
         render(stub.path, clip, folder / "out.mp4", force=True)
     assert left_in(folder) == {"out.mp4", ".out.mp4.render"}
@@ -194,6 +196,61 @@ def test_parts_equal_the_whole_and_another_plan_starts_again(clip, stub, tmp_pat
     assert pixels(9) == whole
     other = pixels(9, settings=RenderSettings(colour="none"))
     assert other != whole and other[:4] == whole[:4]
+
+
+@pytest.mark.parametrize(("workers", "tasks"), [(1, [4]), (2, [2, 1, 1]), (3, [2, 1, 1]), (4, [1] * 4), (8, [1] * 4)])
+def test_neighbouring_parts_are_one_task_as_far_as_all_workers_have_work(tmp_path, workers, tasks):
+    parts = plan.cut(0, 960)
+    found = part.tasks(tmp_path, parts, workers)
+    assert [len(task.parts) for task in found] == tasks
+    assert [each for task in found for each in task.parts] == list(parts)
+    assert len(part.tasks(tmp_path, (parts[0], *parts[2:]), workers)[0].parts) == 1, "a gap"
+    sizes = [len(task.parts) for task in part.tasks(tmp_path, plan.cut(0, 32 * 240), workers)]
+    assert sum(sizes) == 32 and sizes == sorted(sizes, reverse=True) and max(sizes) == -(-32 // workers)
+    assert part.tasks(tmp_path, (), workers) == []
+
+
+def test_parts_rendered_in_one_go_are_those_rendered_alone_and_no_frame_is_swapped_twice(
+    clip, stub, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(plan, "PART", 6)
+    seen, rows, swap, many, save = [], [], swap_frames, part.tasks, InspectedPart.save
+
+    def swapped(frames, *given):
+        """Notes the numbers of the frames."""
+        for frame, face in swap(frames, *given):
+            seen.append(frame.index)
+            yield frame, face
+
+    monkeypatch.setattr(part, "swap_frames", swapped)
+    monkeypatch.setattr(InspectedPart, "save", lambda own, path: rows.extend(own.rows) or save(own, path))
+    together = render(stub.path, clip, tmp_path / "together.mp4")
+    assert seen == list(range(30)) and len(rows) == 30
+    measured = table(rows)
+    seen.clear(), rows.clear()
+    monkeypatch.setattr(part, "tasks", lambda folder, parts, workers: many(folder, parts, len(parts)))
+    alone = render(stub.path, clip, tmp_path / "alone.mp4")
+    assert len(seen) > 60 and alone.pixels_sha256 == together.pixels_sha256
+    pd.testing.assert_frame_equal(table(rows), measured)
+
+
+def test_batches_lie_on_one_grid_wherever_a_part_begins(clip, stub):
+    import curate.extract.follow
+
+    where, passed = places(curate.extract.follow.follow(clip).rows), []
+    swap = stub.network.swap
+    stub.network.swap = lambda crops, *given: passed.append(len(crops)) or swap(crops, *given)
+    footage = video.probe(clip)
+    for first in (0, 3, 8):
+        passed.clear()
+        frames = video.decode(footage, part.segment(footage, range(first, 30)))
+        list(swap_frames(frames, where, stub.network, "full", MaskSettings(), 8))
+        assert passed == {0: [3, 8, 8, 1], 3: [3, 8, 8, 1], 8: [8, 8, 1]}[first]
+    for each in plan.cut(5, 3000):
+        assert each.with_neighbours.start % BATCH == 0 == each.with_neighbours.stop % BATCH
+    assert plan.cut(0, 480)[1].with_neighbours == range(240 - RADIUS, 480 + RADIUS), (
+        "no frame more than smoothing needs"
+    )
 
 
 def test_footage_without_the_face_or_without_video_is_one_error(clip, stub, tmp_path):

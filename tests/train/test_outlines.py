@@ -3,24 +3,29 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from unittest.mock import Mock
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from curate.dataset.faceset import open_faceset
 from curate.errors import UsageError
+from curate.face.align import hull
 from curate.face.mesh import AT, INNER_LIPS, LEFT_EYE, LIPS, RIGHT_EYE, canonical
 from curate.face.pose import matrix
 from curate.records import record
+from train import outlines
 from train.config import TrainConfig
 from train.data import load_side
-from train.drive import NAMES
+from train.drive import NAMES, Drive
 from train.feed import batch_of
 from train.measure import overlap
 from train.model import build
 from train.outlines import MAPS, Outlines, draw, maps_of
 from train.retarget import EYES, Shape, back, carried, eye_openings, frontal, shape_of
+from train.run import Swapper
 from train.start import outlined
 
 AT_MAP = {name: i for i, name in enumerate(MAPS)}
@@ -71,6 +76,32 @@ def test_what_is_drawn_lies_where_the_landmarks_are() -> None:
     for name in MAPS:
         assert 0 < maps[..., AT_MAP[name]].mean() < 0.5 * 255, name
     assert not draw(points[:5] / 256, 32).any()
+
+
+def drawn_whole(points: np.ndarray, size: int) -> np.ndarray:
+    """Reference of `draw`: every map is drawn on a whole fine picture, which is then shrunk."""
+    fine = max(outlines.FINE, 2 * size)
+    maps = np.zeros((len(MAPS), fine, fine), np.uint8)
+    at = np.clip(np.asarray(points, np.float64)[:, :2], -16, 16) * fine - 0.5
+    areas, lines = (outlines._mesh if len(points) == 478 else outlines._ibug)()
+    shapes = [(number, path) for number, paths in enumerate(areas) for path in paths]
+    for number, place in [*((n, at[list(path)]) for n, path in shapes), (len(MAPS) - 1, hull(at))]:
+        cv2.fillPoly(maps[number], [outlines._fixed(place)], 255, cv2.LINE_8, outlines.SUBPIXELS)
+    for name, paths in lines.items():
+        for path in paths:
+            line = [outlines._fixed(at[list(path)])]
+            cv2.polylines(maps[AT_MAP[name]], line, False, 255, round(fine / 64), cv2.LINE_8, outlines.SUBPIXELS)
+    maps[1] = np.minimum(maps[1], maps[0])
+    return np.stack([cv2.resize(each, (size, size), interpolation=cv2.INTER_AREA) for each in maps], 2)
+
+
+@pytest.mark.parametrize("size", [64, 128, 256, 384])
+def test_what_is_drawn_in_part_is_what_is_drawn_in_whole_pictures(size: int) -> None:
+    random = np.random.default_rng(size)
+    for points in performance()[:20]:
+        zoom, shift = random.uniform(0.3, 2.5), random.normal(0, 0.4, 2)
+        for shown in (points / 256, (points / 256 - 0.5) * zoom + 0.5 + (*shift, 0), points[:68] / 256):
+            assert np.array_equal(draw(shown, size), drawn_whole(shown, size))
 
 
 def test_68_landmarks_have_everything_but_irises() -> None:
@@ -203,3 +234,26 @@ def test_outlines_move_what_is_drawn_once_they_are_learnt(config: TrainConfig, a
         drawn = model.through(crops, "source", maps)
         assert not torch.equal(drawn, model.through(crops, "source"))
         torch.testing.assert_close(drawn, model.through(crops, "source", maps.float() / 255))
+
+
+@pytest.mark.parametrize("arch", ["df", "liae"])
+@pytest.mark.parametrize("drive", ["outlines", "picture", "scores"])
+def test_swap_and_reconstruction_at_once_are_those_made_one_by_one(
+    config: TrainConfig, arch: str, drive: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = shape_of(performance(narrow=0.6)), shape_of(performance())
+    read = Outlines(64, source, target) if drive == "outlines" else None
+    model = build(replace(config, drive=drive, arch=arch))
+    for module in model.modules():
+        if getattr(module, "outline", None) is not None:
+            torch.nn.init.normal_(module.outline.weight)
+    scores = Drive(("jawOpen",), (0.0,), (1.0,), (0.0,)) if drive == "scores" else None
+    swapper = Swapper(model, 64, torch.device("cpu"), scores, read)
+    given = torch.rand(3, 3, 64, 64), np.full((3, len(NAMES)), 0.4, np.float32), performance()[:3] / 256
+    passes = Mock(side_effect=model.encode)
+    monkeypatch.setattr(model, "encode", passes)
+    rgb, mask, back_again = swapper.swap_and_reconstruct(*given)
+    assert passes.call_count == (2 if drive == "scores" else 1)
+    one, other = swapper.swap(*given), swapper.reconstruct(*given)
+    assert torch.equal(rgb, one[0]) and torch.equal(mask, one[1]) and torch.equal(back_again, other[0])
+    assert not torch.equal(rgb, back_again)

@@ -145,13 +145,15 @@ class LiteRTLandmarker:
     points = 478
     _SIZE = 256
 
-    def __init__(self) -> None:
+    def __init__(self, expressions: bool = True) -> None:
+        """With `expressions` off, `landmark` gives no blendshapes, which takes less time."""
+        self._expressions = expressions
         with zipfile.ZipFile(fetch(LANDMARKER)) as task:
             self._mesh = _Network(task.read("face_landmarks_detector.tflite"))
             self._blendshapes = _Network(task.read("face_blendshapes.tflite"))
 
     def landmark(self, image: Image, region: NDArray[np.float64]) -> Landmarks:
-        """478 points, presence score, 52 blendshapes."""
+        """478 points, presence score, 52 blendshapes or None."""
         x, y, width, height, roll = region
         side = max(float(width), float(height))
         zoom = self._SIZE / side
@@ -165,7 +167,7 @@ class LiteRTLandmarker:
         back = np.linalg.inv(turn)
         points[:, :2] = (points[:, :2] - matrix[:, 2]) @ back.T
         points[:, 2] /= zoom
-        return Landmarks(points.astype(np.float32), score, self.blendshapes(points))
+        return Landmarks(points.astype(np.float32), score, self.blendshapes(points) if self._expressions else None)
 
     def blendshapes(self, points: NDArray[np.floating]) -> Floats:
         """(52,) blendshapes 0..1 of landmarks (478, 2|3), whoever put them there."""

@@ -14,7 +14,7 @@ import pytest
 from curate.errors import UsageError
 from curate.srgb import lab
 from render import publish
-from render.provenance import watermark, watermark_code, watermark_search
+from render.provenance import watermark, watermark_code, watermark_search, watermark_video
 from render.provenance.watermark import GRID, Marker, decoded, measure, read
 from render.provenance.watermark_code import (
     THRESHOLD,
@@ -329,6 +329,23 @@ def test_a_render_over_a_render_takes_a_free_slot(footage, marked, tmp_path):
     assert publish.free_slot(encoded(tmp_path / "plain.mp4", footage)) == (0, ())
     over = publish.free_slot(encoded(tmp_path / "marked.mp4", marked))
     assert over == (1, (identifier_text(IDENTIFIER),))
+
+
+def test_a_free_slot_is_found_in_one_reading_of_the_footage(footage, marked, tmp_path, monkeypatch):
+    read, decode_frames = [], watermark_video.video.decode
+
+    def decoded(*given, **options):
+        """Notes the numbers of the frames."""
+        for frame in decode_frames(*given, **options):
+            read.append(frame.index)
+            yield frame
+
+    monkeypatch.setattr(watermark_video.video, "decode", decoded)
+    for frames, free in ((footage, (0, ())), ([*footage, *marked], (1, (identifier_text(IDENTIFIER),)))):
+        path = encoded(tmp_path / f"{len(frames)}.mp4", [*frames, *[footage[0]] * (200 - len(frames))])
+        read.clear()
+        assert publish.free_slot(path) == free
+        assert read == list(range(200))
 
 
 def test_known_identifiers_are_recognised_where_bits_are_lost():

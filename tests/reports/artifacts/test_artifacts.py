@@ -404,7 +404,7 @@ def followed(monkeypatch, landmarks):
         return Followed(pd.DataFrame({"frame": range(COUNT), "landmarks": [face] * COUNT}), ())
 
     monkeypatch.setattr(inspect_module, "follow", follow)
-    monkeypatch.setattr(reading, "LANDMARKERS", {"litert": lambda: _Networks(face)})
+    monkeypatch.setattr(reading, "LiteRTLandmarker", lambda expressions: _Networks(face))
     monkeypatch.setattr(reading, "IDENTIFIERS", {"dlib": lambda: _Networks(face)})
 
 

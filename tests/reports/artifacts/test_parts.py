@@ -8,7 +8,7 @@ import pytest
 
 from curate.errors import WorkError
 from reports.artifacts.parts import NUMBERS, InspectedPart, table
-from reports.page.pictures import LEAST, Gallery
+from reports.page.pictures import LEAST, Gallery, Picture
 
 
 def test_a_damaged_part_says_which_and_what_to_do(tmp_path):
@@ -44,7 +44,7 @@ def test_pictures_stay_bounded_and_keep_the_worst():
     gallery, image = Gallery(), np.zeros((8, 8, 3), np.uint8)
     values = np.random.default_rng(0).permutation(8 * LEAST * 4)
     for frame, value in enumerate(values):
-        gallery.offer("edge", frame, float(value), image, None)
+        gallery.offer("edge", float(value), Picture.of(frame, image, None))
     assert sum(map(len, gallery._held.values())) <= LEAST
     worst = gallery.worst("edge", 0, len(values))
     assert worst is not None
