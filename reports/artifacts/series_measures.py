@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from reports.artifacts import geometry, match, texture
+from reports.artifacts import detail, geometry, match, texture
 from reports.artifacts import temporal as t
 from reports.artifacts.kinds import FULL_REFERENCE_MOTION, NO_REFERENCE_MOTION
 from reports.artifacts.landmarks import FIRST, NAMES
@@ -16,15 +16,16 @@ LIPS_OPEN = 0.15
 """cm of an average head: where mouth opening and width change less than this in 0.1 s, a lag cannot be seen."""
 TOLERANCE = 1.5
 """Per cent of the face's width by which another face's features may always differ in place from the reference's."""
-SLOWLY = 1.0
-"""Octaves by which the detail of a face changes as the head turns and approaches."""
-SPREAD = 1.0
-"""Detail counts as lost beyond this many times the lead of the video's sharpest tenth over its median."""
-LINE_SECONDS = 5.0
-"""Window of the median over a line without a reference: the edge of a paste stays in place."""
-FAST_SHAKING, FAST_LIGHT, FAST_COLOUR = 0.5, 0.5, 2.0
-"""Allowance for fast movement, which blurs: jitter (per cent of the face's width), flicker (per cent) and colour
-(CIELAB) that are subtracted without a reference for each per cent of its width that the face moves per frame."""
+AROUND_SECONDS = 8.0
+"""Window of the median that is usual: sharpness and lines change slowly as a head turns, faults come at once."""
+LINE_SECONDS, PLAIN_LINE = 0.3, 1.4
+"""Window of the median over a line without a reference, and L* that the strongest line of any face may always have: a
+usual line above that is an edge throughout."""
+SHAKEN = 9
+"""Frames of the median over shaking."""
+FAST_LIGHT, FAST_COLOUR = 0.5, 2.0
+"""Allowance for fast movement, which blurs: flicker (per cent) and colour (CIELAB) that are subtracted without a
+reference for each per cent of the face's width that it moves per frame."""
 ECHOING = 25.0
 """Luma levels of coding noise that double chance echoes in the spectrum; fitted on clips at CRF 34."""
 BLURRING = 4.0
@@ -63,15 +64,11 @@ def full_reference(rows: pd.DataFrame, fps: float) -> tuple[dict[str, Doubles], 
     return out, region
 
 
-def no_reference(
-    rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubles, usual: dict[str, tuple[float, float]]
-) -> dict[str, Doubles]:
+def no_reference(rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubles) -> dict[str, Doubles]:
     """Measures (T,) of the rows of a stretch without a reference, by name; NaN where not known.
 
-    `colours` (T, P, 3) CIELAB of the face's cells, `weight` (T, P) 1 for a cell that counts; `usual`: middle and spread
-    of each measure of softness.
+    `colours` (T, P, 3) CIELAB of the face's cells, `weight` (T, P) 1 for a cell that counts.
     """
-    soft = softness(rows)
     whole = (colours * weight[..., None]).sum(1) / np.maximum(weight.sum(1), 1)[:, None]
     jumps = []
     for seen in (whole, _middle_half(colours, weight)):
@@ -80,15 +77,15 @@ def no_reference(
     move = rows[["move_x", "move_y"]].to_numpy()
     ring = rows[["ring_x", "ring_y"]].to_numpy()
     fast = t.running_max(t.smoothed_speed(move))
-    less = [soft[n] - usual[n][0] - SPREAD * usual[n][1] for n in ("slope", "below_ring")]
-    window = 2 * (min(round(LINE_SECONDS * fps), len(rows)) // 2) + 1
+    around = 2 * min(round(AROUND_SECONDS * fps / 2), len(rows)) + 1
+    line = t.running_median(rows["line"].to_numpy(), 2 * round(LINE_SECONDS * fps / 2) + 1)
     return {
         "unlike": match.unlike(stacked(rows, "texture", len(texture.NAMES)), fps),
         "light_jump": t.jumps(rows[["tilt_x", "tilt_y"]].to_numpy(), 2.0),
         "colour_jump": (np.fmin(*jumps) - FAST_COLOUR * fast).clip(0),
-        "detail_lost": _softer(np.column_stack(less)),
-        "edge_line": t.running_median(rows["line"].to_numpy(), window),
-        "jitter": (t.running_median(_shaking(move) - _shaking(ring), 5) - FAST_SHAKING * fast).clip(0),
+        "detail_lost": detail.lost(stacked(rows, "detail", 6), around),
+        "edge_line": line - np.fmin(t.usual(line, around), PLAIN_LINE),
+        "jitter": t.running_median(_shaking(move) - _shaking(ring), SHAKEN),
         "identity": _identity(rows),
     }
 
@@ -120,13 +117,6 @@ def _middle_half(colours: Doubles, weight: Doubles) -> Doubles:
     return np.asarray(np.where(count > 0, total / np.maximum(inner.sum(1), 1)[:, None], np.nan))
 
 
-def _softer(octaves: Doubles) -> Doubles:
-    """(T,) octaves of detail that vanished abruptly, or exceed SLOWLY; from (T, 2) losses, absolute and relative to the
-    surroundings."""
-    lost = octaves.min(1)
-    return np.asarray(np.where(lost > 0, np.fmax(t.jumps(octaves, 0.05), lost - SLOWLY), 0.0))
-
-
 def frozen(rows: pd.DataFrame, has_reference: bool) -> Doubles:
     """Per cent of the expected movement that is missing, per frame, or over a few frames if it is slow.
 
@@ -148,10 +138,14 @@ def frozen(rows: pd.DataFrame, has_reference: bool) -> Doubles:
 
 
 def _shaking(move: Doubles) -> Doubles:
-    """(T,) half the change in (T, 2) movements from one frame to the next."""
+    """(T,) distance by which a place shakes, from its movements (T, 2) from frame to frame.
+
+    Its fourth difference, in which a head that speeds up and brakes leaves next to nothing, divided by what it is for a
+    place that is moved by chance by one unit in every frame.
+    """
     out = np.full(len(move), np.nan)
-    if len(move) >= 2:
-        out[:-1] = np.linalg.norm(np.diff(move, axis=0), axis=1) / 2
+    if len(move) >= 4:
+        out[1:-2] = np.linalg.norm(np.diff(move, 3, axis=0), axis=1) / 70**0.5
     return out
 
 
@@ -205,9 +199,3 @@ def stacked(rows: pd.DataFrame, name: str, width: int) -> Doubles:
 def median(values: pd.Series) -> float:
     """Median of the known values; 0 if there are none."""
     return float(values.median()) if values.notna().any() else 0.0
-
-
-def softness(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """Octaves by which the fine detail of the face is weaker than its medium detail, and than that of the ring."""
-    fine, mid, ring = (np.log2(rows[name] + 0.3) for name in ("fine", "middle", "fine_ring"))
-    return {"slope": mid - fine, "below_ring": ring - fine}
