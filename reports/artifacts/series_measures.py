@@ -85,7 +85,7 @@ def no_reference(rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubl
         "colour_jump": (np.fmin(*jumps) - FAST_COLOUR * fast).clip(0),
         "detail_lost": detail.lost(stacked(rows, "detail", 6), around),
         "edge_line": line - np.fmin(t.usual(line, around), PLAIN_LINE),
-        "jitter": t.running_median(_shaking(move) - _shaking(ring), SHAKEN),
+        "jitter": t.running_median(shaking(move) - shaking(ring), SHAKEN),
         "identity": _identity(rows),
     }
 
@@ -137,7 +137,7 @@ def frozen(rows: pd.DataFrame, has_reference: bool) -> Doubles:
     return out
 
 
-def _shaking(move: Doubles) -> Doubles:
+def shaking(move: Doubles) -> Doubles:
     """(T,) distance by which a place shakes, from its movements (T, 2) from frame to frame.
 
     Its fourth difference, in which a head that speeds up and brakes leaves next to nothing, divided by what it is for a
