@@ -145,7 +145,7 @@ class Inspector:
             row |= _spectra(view, landmarks, *pyramids, noise)
         if theirs is None or reference is None:
             row |= _alone(view, landmarks)
-            row["line"] = outline.line(output[1], landmarks)
+            row["lines"] = outline.lines(output[1], landmarks)
             row["tilt_x"], row["tilt_y"] = m.tilt(face.cells[..., 0], weight)
             row["features"] = look.features(output[1].grey, landmarks)
             if index % 2 == 0:

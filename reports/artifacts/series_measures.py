@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from reports.artifacts import detail, geometry, match, texture
+from reports.artifacts import detail, geometry, match, outline, texture
 from reports.artifacts import temporal as t
 from reports.artifacts.kinds import FULL_REFERENCE_MOTION, NO_REFERENCE_MOTION
 from reports.artifacts.landmarks import FIRST, NAMES
@@ -18,11 +18,13 @@ TOLERANCE = 1.5
 """Per cent of the face's width by which another face's features may always differ in place from the reference's."""
 AROUND_SECONDS = 8.0
 """Window of the median that is usual: sharpness and lines change slowly as a head turns, faults come at once."""
-LINE_SECONDS, PLAIN_LINE = 0.3, 1.4
-"""Window of the median over a line without a reference, and L* that the strongest line of any face may always have: a
-usual line above that is an edge throughout."""
-SHAKEN = 9
-"""Frames of the median over shaking."""
+LINE_SECONDS = 0.3
+"""Window of the median over a line without a reference."""
+SLOWLY = 0.4
+"""Weight of a change of light that did not come about by a jump: a head turns under light from one side, too."""
+SHAKEN, STILL = 9, 0.05
+"""Frames of the median over shaking, and per cent of the face's width: frames in which neither face nor surroundings
+move further are repeats, as conversions of the frame rate insert them, and take no part."""
 FAST_LIGHT, FAST_COLOUR = 0.5, 2.0
 """Allowance for fast movement, which blurs: flicker (per cent) and colour (CIELAB) that are subtracted without a
 reference for each per cent of the face's width that it moves per frame."""
@@ -78,14 +80,14 @@ def no_reference(rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubl
     ring = rows[["ring_x", "ring_y"]].to_numpy()
     fast = t.running_max(t.smoothed_speed(move))
     around = 2 * min(round(AROUND_SECONDS * fps / 2), len(rows)) + 1
-    line = t.running_median(rows["line"].to_numpy(), 2 * round(LINE_SECONDS * fps / 2) + 1)
+    lasting = 2 * round(LINE_SECONDS * fps / 2) + 1
     return {
         "unlike": match.unlike(stacked(rows, "texture", len(texture.NAMES)), fps),
-        "light_jump": t.jumps(rows[["tilt_x", "tilt_y"]].to_numpy(), 2.0),
+        "light_jump": _relit(rows[["tilt_x", "tilt_y"]].to_numpy(), around),
         "colour_jump": (np.fmin(*jumps) - FAST_COLOUR * fast).clip(0),
         "detail_lost": detail.lost(stacked(rows, "detail", 6), around),
-        "edge_line": line - np.fmin(t.usual(line, around), PLAIN_LINE),
-        "jitter": t.running_median(shaking(move) - shaking(ring), SHAKEN),
+        "edge_line": outline.strongest(stacked(rows, "lines", outline.DEPTHS), around, lasting),
+        "jitter": jitter(move, ring),
         "identity": _identity(rows),
     }
 
@@ -137,8 +139,19 @@ def frozen(rows: pd.DataFrame, has_reference: bool) -> Doubles:
     return out
 
 
-def shaking(move: Doubles) -> Doubles:
-    """(T,) distance by which a place shakes, from its movements (T, 2) from frame to frame.
+def jitter(move: Doubles, ring: Doubles) -> Doubles:
+    """(T,) how much more a face shakes than its surroundings, from movements (T, 2) from frame to frame, per cent of
+    its width. A repeated frame has the value of the one before it; NaN where there are too few frames."""
+    new = np.flatnonzero(~((np.hypot(*move.T) < STILL) & (np.hypot(*ring.T) < STILL)))
+    out = np.full(len(move), np.nan)
+    if len(new) >= SHAKEN:
+        out[new] = t.running_median(_shaking(move[new]) - _shaking(ring[new]), SHAKEN)
+        out = out[new[(np.searchsorted(new, np.arange(len(move)), "right") - 1).clip(0)]]
+    return out
+
+
+def _shaking(move: Doubles) -> Doubles:
+    """(T,) distance by which a place shakes, from its movements (T, 2).
 
     Its fourth difference, in which a head that speeds up and brakes leaves next to nothing, divided by what it is for a
     place that is moved by chance by one unit in every frame.
@@ -147,6 +160,14 @@ def shaking(move: Doubles) -> Doubles:
     if len(move) >= 4:
         out[1:-2] = np.linalg.norm(np.diff(move, 3, axis=0), axis=1) / 70**0.5
     return out
+
+
+def _relit(tilt: Doubles, around: int) -> Doubles:
+    """(T,) distance of the brightness's slope (T, 2) across the face from its usual one: in full as far as it came
+    about by jumps, else SLOWLY."""
+    steady = np.column_stack([t.running_median(values, 5) for values in tilt.T])
+    usual = np.column_stack([t.usual(values, around) for values in steady.T])
+    return np.asarray(np.fmax(t.jumps(steady, 2.0), SLOWLY * np.linalg.norm(steady - usual, axis=1)))
 
 
 def _less_usual(values: Doubles) -> Doubles:

@@ -12,7 +12,7 @@ from reports.artifacts import spectrum as s
 from reports.artifacts import temporal as t
 from reports.artifacts.edge import edge
 from reports.artifacts.patch import REGIONS, region_cells, upright
-from reports.artifacts.series_measures import shaking, thrown
+from reports.artifacts.series_measures import jitter, thrown
 
 # Sharma, Wu and Dalal 2005, table 1: the pairs that catch the usual mistakes.
 SHARMA = [
@@ -144,15 +144,27 @@ def test_a_step_along_the_outline_is_an_edge_and_its_sectors_agree(scene, at, in
     assert edge(soft, reference, at) < 1
 
 
+def _moves(place):
+    return np.diff(place, axis=0, prepend=np.nan)
+
+
 def test_a_head_that_speeds_up_and_brakes_does_not_shake():
     frames = np.arange(60)
     nods = np.column_stack([8 * np.sin(frames / 4), 3 * np.cos(frames / 5)])
     noise = np.random.default_rng(3).normal(0, 0.3, (60, 2))
-    still, shaken = (
-        t.running_median(shaking(np.diff(place, axis=0, prepend=np.nan)), 9)[10:50] for place in (nods, nods + noise)
+    still, shaken, together = (
+        jitter(_moves(face), _moves(ring))[10:50]
+        for face, ring in ((nods, 0 * nods), (nods + noise, 0 * nods), (nods + noise, noise))
     )
-    assert still.max() < 0.02
+    assert max(still.max(), together.max()) < 0.02
     assert 0.2 < np.median(shaken) < 0.5
+
+
+def test_a_head_in_frames_of_which_some_are_repeated_does_not_shake():
+    frames = np.repeat(np.arange(40), 2)[np.arange(80) % 6 != 5]
+    nods = np.column_stack([8 * np.sin(frames / 4), 3 * np.cos(frames / 5)])
+    assert np.nanmax(jitter(_moves(nods), _moves(0 * nods))) < 0.02
+    assert np.isnan(jitter(np.zeros((8, 2)), np.zeros((8, 2)))).all()
 
 
 def test_a_pattern_stands_out_by_decibels_unless_the_reference_has_it():

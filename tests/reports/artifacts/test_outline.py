@@ -29,7 +29,9 @@ def skin():
 def _line(grey, points, turned=False):
     if turned:
         grey, points = grey[::-1, ::-1], SIZE - 1 - points
-    return outline.line(Pyramid(cv2.cvtColor(grey.round().clip(0, 255).astype(np.uint8), cv2.COLOR_GRAY2RGB)), points)
+    rgb = cv2.cvtColor(grey.round().clip(0, 255).astype(np.uint8), cv2.COLOR_GRAY2RGB)
+    found = outline.lines(Pyramid(rgb), points)
+    return np.nan if found is None else found.max()
 
 
 def _depth(points):
@@ -58,3 +60,13 @@ def test_a_large_face_is_shrunk_and_a_small_one_left_out(skin, points):
     assert _line(large, 5 * points + 2) > 0.6 * _line(pasted, points)
     small = cv2.resize(pasted, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     assert np.isnan(_line(small, 0.25 * points))
+
+
+def test_a_line_counts_where_and_when_there_usually_is_none():
+    hair = np.full((90, outline.DEPTHS), 0.2)
+    hair[:, 3:6] = 2.0
+    pasted = hair.copy()
+    pasted[30:60, 12:15] = 1.2
+    found = outline.strongest(pasted, 181, 9)
+    assert found[30:60].min() == pytest.approx(1.0)
+    assert outline.strongest(hair, 181, 9).max() == found[:26].max() == 0
