@@ -167,7 +167,7 @@ def _relit(tilt: Doubles, around: int) -> Doubles:
     about by jumps, else SLOWLY."""
     steady = np.column_stack([t.running_median(values, 5) for values in tilt.T])
     usual = np.column_stack([t.usual(values, around) for values in steady.T])
-    return np.asarray(np.fmax(t.jumps(steady, 2.0), SLOWLY * np.linalg.norm(steady - usual, axis=1)))
+    return np.asarray(np.fmax(t.jumps(steady, 2.0, 3.0), SLOWLY * np.linalg.norm(steady - usual, axis=1)))
 
 
 def _less_usual(values: Doubles) -> Doubles:
