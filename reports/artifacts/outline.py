@@ -29,7 +29,7 @@ DEPTH_FILTER = np.array([[0.25, 0.5, 0.25]])
 """Weights of neighbouring depths: a line that lies between two of them counts."""
 FEWEST = 14
 """Pixels between outline and DEEP: of smaller faces nothing can be said."""
-FLANK = 3
+FLANK = 2
 """Pixels to the steps before and behind, whose mean is subtracted: shading and soft contours go on, the edge of a paste
 does not."""
 STRONGEST = 2.0
