@@ -106,9 +106,9 @@ MARKED = ("expression", "gaze", "pose", "lips", "geometry")
 
 
 def examine_clip(
-    clip: str, clips: Path, cache: Path, count: int, faults: Sequence[Injection], ways_to_look: Sequence[bool]
+    clip: str, clips: Path, cache: Path, count: int, faults: Sequence[str], ways_to_look: Sequence[bool]
 ) -> Tally:
-    """Results of one clip: its clean swaps and every one of `faults`, with a reference or without (`ways_to_look`)."""
+    """Results of one clip: its clean swaps and the `faults` of these names; `ways_to_look`: with a reference or without."""
     cv2.setNumThreads(1)
     began = time.process_time()
     footage = load(next(clips.glob(f"{clip}.*")), cache, 0, count)
@@ -123,7 +123,7 @@ def examine_clip(
         original = merge([inspected(footage, footage.frames, reference)], footage.fps, reference)
         _clean(tally, footage, original, "as it is")
     sound: dict[tuple[str, bool, bool, int, int], InspectedPart] = {}
-    for injection in faults:
+    for injection in (i for i in INJECTIONS if i.name in faults):
         _fault(tally, scene, ways, injection, sound, ways_to_look)
     print(f"{clip}: {time.process_time() - began:.0f} s of CPU", file=sys.stderr, flush=True)
     return tally
@@ -279,7 +279,7 @@ def main() -> None:
     began = time.monotonic()
     names = CALIBRATION if given.calibrate else TEST
     seeds = (31, 32) if given.calibrate else (41, 42)
-    wanted = [i for i in INJECTIONS if not given.calibrate and (not given.faults or i.name in given.faults)]
+    wanted = [] if given.calibrate else given.faults or [i.name for i in INJECTIONS]
     job = partial(
         examine_clip, clips=given.clips, cache=given.cache, count=given.frames, faults=wanted,
         ways_to_look=(False,) if given.alone else (True, False),

@@ -49,8 +49,8 @@ def _scaled(zone: NDArray[np.bool_], grey: Floats) -> NDArray[np.uint8]:
 def lost(octaves: NDArray[np.float64], around: int) -> NDArray[np.float64]:
     """(T,) octaves by which the face's finest detail is weaker than usual, beyond what its surroundings have lost too.
 
-    octaves: (T, 6) values of `detail`, of which every other row is known. The usual one is the median over `around`
-    frames, an odd number.
+    octaves: (T, 6) values of `detail`, or how far they exceed the reference's; every other row is known. The usual one
+    is the median over `around` frames, an odd number.
     """
     face, ring = (_softness(octaves[:, first : first + 3], around) for first in (0, 3))
     return np.asarray(face - np.nan_to_num(ring).clip(0))

@@ -153,6 +153,8 @@ class Inspector:
                 row["texture"] = texture.texture(mine, at, view.points(landmarks))
         else:
             row["noise"] = noise
+            if index % 2 == 0:
+                row["detail"] = detail.detail(output[1], view) - detail.detail(reference[1], view)
             row["detail_lost"], row["false_detail"] = m.sharpness(m.bands(mine, at), m.bands(theirs, at), noise)
             row["unsteady"] = 100 * coding.unsteady(noise, at.width, math.exp(row["light"]))
             row["light"] -= m.light(theirs, at.inside)

@@ -222,7 +222,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("soft", "fine detail lost", "fine detail is lost",
          "use a larger model, train longer, or sharpen the face slightly",
          Limit("detail_lost", "octaves", 0.23, 0.8, 1.5, 3,
-               "How much weaker the fine detail of the face is than the reference's, beyond the surroundings"),
+               "How much weaker the face's fine detail is than the reference's or than usual, beyond the surroundings"),
          Limit("detail_lost", "octaves", 0.55, 0.9, 1.5, 3,
                "How much weaker the finest detail of the face is than usual around this time, beyond the surroundings"),
          explains=("edge", "misaligned", "jitter"),

@@ -55,6 +55,7 @@ def full_reference(rows: pd.DataFrame, fps: float) -> tuple[dict[str, Doubles], 
         "misalignment": t.running_median(far, 3),
         "ghost": t.running_median(t.hold_last(rows["ghost_now"].to_numpy()), 5),
         "jitter": t.sustained(shift),
+        "detail_lost": np.fmax(rows["detail_lost"], detail.lost(stacked(rows, "detail", 6), _around(rows, fps))),
     }
     out["ghost"] /= 1 + rows["noise"].fillna(0).to_numpy() / ECHOING
     out["lips"] = _lips(rows, output, marks, fps)
@@ -79,7 +80,7 @@ def no_reference(rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubl
     move = rows[["move_x", "move_y"]].to_numpy()
     ring = rows[["ring_x", "ring_y"]].to_numpy()
     fast = t.running_max(t.smoothed_speed(move))
-    around = 2 * min(round(AROUND_SECONDS * fps / 2), len(rows)) + 1
+    around = _around(rows, fps)
     lasting = 2 * round(LINE_SECONDS * fps / 2) + 1
     return {
         "unlike": match.unlike(stacked(rows, "texture", len(texture.NAMES)), fps),
@@ -90,6 +91,11 @@ def no_reference(rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubl
         "jitter": jitter(move, ring),
         "identity": _identity(rows),
     }
+
+
+def _around(rows: pd.DataFrame, fps: float) -> int:
+    """Frames of the median that is usual, an odd number."""
+    return 2 * min(round(AROUND_SECONDS * fps / 2), len(rows)) + 1
 
 
 def thrown(rows: pd.DataFrame) -> Doubles:
