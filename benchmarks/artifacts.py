@@ -108,7 +108,7 @@ MARKED = ("expression", "gaze", "pose", "lips", "geometry")
 def examine_clip(
     clip: str, clips: Path, cache: Path, count: int, faults: Sequence[str], ways_to_look: Sequence[bool]
 ) -> Tally:
-    """Results of one clip: its clean swaps and the `faults` of these names; `ways_to_look`: with a reference or without."""
+    """Results of one clip: clean swaps and the `faults` of these names; `ways_to_look`: with a reference or without."""
     cv2.setNumThreads(1)
     began = time.process_time()
     footage = load(next(clips.glob(f"{clip}.*")), cache, 0, count)
