@@ -28,9 +28,9 @@ move further are repeats, as conversions of the frame rate insert them, and take
 FAST_LIGHT, FAST_COLOUR = 0.5, 2.0
 """Allowance for fast movement, which blurs: flicker (per cent) and colour (CIELAB) that are subtracted without a
 reference for each per cent of the face's width that it moves per frame."""
-FAST_DETAIL = 0.4
+FAST_DETAIL, FASTER = 0.4, 0.5
 """Octaves of lost detail that are subtracted without a reference for each per cent of its width per frame by which a
-face moves faster than usual; set on a nodding head."""
+face moves more than FASTER than usual; set on a nodding head."""
 ECHOING = 25.0
 """Luma levels of coding noise that double chance echoes in the spectrum; fitted on clips at CRF 34."""
 BLURRING = 4.0
@@ -90,7 +90,7 @@ def no_reference(rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubl
         "light_jump": _relit(rows[["tilt_x", "tilt_y"]].to_numpy(), around),
         "colour_jump": (np.fmin(*jumps) - FAST_COLOUR * fast).clip(0),
         "detail_lost": detail.lost(stacked(rows, "detail", 6), around)
-        - FAST_DETAIL * (fast - t.usual(fast, around)).clip(0),
+        - FAST_DETAIL * (fast - t.usual(fast, around) - FASTER).clip(0),
         "edge_line": outline.strongest(stacked(rows, "lines", outline.DEPTHS), around, lasting),
         "jitter": jitter(move, ring),
         "identity": _identity(rows),
