@@ -22,6 +22,8 @@ BANDS = (0.7, 1.4, 2.8)
 """Standard deviations in pixels of the blurs between which the bands lie; the first begins at the picture itself."""
 LARGEST = 1024
 """Longest side in pixels of the region at which detail is measured; a larger one is shrunk by an integer factor."""
+AREA = 512 * 512
+"""Pixels of that region, at most: of a larger one a band across the middle of the face is taken."""
 DEEP = 0.1
 """Fraction of the face's width: the face begins this far inside its outline, where a paste has its own detail."""
 LEAST = 0.05
@@ -32,10 +34,11 @@ STEADY = 5
 
 def detail(picture: Pyramid, view: View) -> Floats:
     """(6,) float32 octaves of luma levels: detail of the face in three bands, finest first, and of the ring."""
-    whole = shrink_factor(view.box, LARGEST)
-    grey = picture.piece(view.box, whole)
-    at = view.zones
+    grey, at = picture.piece(view.box, shrink_factor(view.box, LARGEST)), view.zones
     zones = [_scaled(zone, grey) for zone in (at.distance > DEEP * at.width, at.ring)]
+    middle, reach = len(grey) // 2, max(AREA // grey.shape[1] // 2, 1)
+    band = slice(max(middle - reach, 0), middle + reach)
+    grey, zones = grey[band], [zone[band] for zone in zones]
     soft = [grey, *(blurred(grey, sigma) for sigma in BANDS)]
     squares = [cv2.multiply(band, band) for band in (a - b for a, b in itertools.pairwise(soft))]
     found = [cv2.mean(square, zone)[0] for zone in zones for square in squares]

@@ -44,3 +44,14 @@ def test_a_face_that_softens_more_slowly_than_the_window_has_lost_nothing():
     octaves[:, :2] = -np.linspace(0, 2, 400)[:, None]
     assert detail.lost(octaves, 41)[20:-20].max() == pytest.approx(0, abs=0.03)
     assert detail.lost(octaves, 801)[-20:].min() > 0.5
+
+
+def test_of_a_large_face_a_band_across_the_middle_is_enough(scene, landmarks, monkeypatch):
+    grain = np.random.default_rng(1).normal(0, 5, (960, 960, 1))
+    picture = Pyramid(np.clip(cv2.resize(scene(0), (960, 960)) + grain, 0, 255).astype(np.uint8))
+    view = face_view(picture.grey, None, 4 * landmarks)
+    band = detail.detail(picture, view)
+    monkeypatch.setattr(detail, "AREA", 10**9)
+    whole = detail.detail(picture, view)
+    assert (band != whole).any()
+    assert band == pytest.approx(whole, abs=0.3)
