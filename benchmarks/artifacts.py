@@ -1,6 +1,7 @@
 """Detection of injected faults by the artifact report: how many it finds and names, and its rate of false alarms.
 
-    python -m benchmarks.artifacts --clips DIR --cache DIR [--workers 2] [--frames 84] [--minutes 2]
+    python -m benchmarks.artifacts --clips DIR --cache DIR [--workers 2] [--frames 84] [--minutes 2] [--alone]
+        [--only CLIP...] [--faults FAULT...]
     python -m benchmarks.artifacts --clips DIR --cache DIR --calibrate
 
 Clean swaps and faults are those of benchmarks/surrogates.py. CALIBRATION clips and turntable heads set the thresholds
@@ -104,24 +105,26 @@ MARKED = ("expression", "gaze", "pose", "lips", "geometry")
 """Kinds for which landmarks are detected in the output, as in `faceset inspect`."""
 
 
-def examine_clip(clip: str, clips: Path, cache: Path, count: int, faults: bool) -> Tally:
-    """Results of one clip: its clean swaps and, with `faults`, every fault."""
+def examine_clip(
+    clip: str, clips: Path, cache: Path, count: int, faults: Sequence[str], ways_to_look: Sequence[bool]
+) -> Tally:
+    """Results of one clip: clean swaps and the `faults` of these names; `ways_to_look`: with a reference or without."""
     cv2.setNumThreads(1)
     began = time.process_time()
-    footage = load(clips / f"{clip}.mp4", cache, 0, count)
+    footage = load(next(clips.glob(f"{clip}.*")), cache, 0, count)
     scene = Scene(footage, swapped(footage, 1))
     clean = [scene.clean(i) for i in range(len(footage.frames))]
     tally = Tally(clip)
     ways = {PLAIN: clean, CODED: coded(clean, footage.fps)}
-    for reference in (True, False):
+    for reference in ways_to_look:
         for way, frames in ways.items():
             part = inspected(footage, frames, reference, marks=reference and way == PLAIN)
             _clean(tally, footage, merge([part], footage.fps, reference), way)
         original = merge([inspected(footage, footage.frames, reference)], footage.fps, reference)
         _clean(tally, footage, original, "as it is")
     sound: dict[tuple[str, bool, bool, int, int], InspectedPart] = {}
-    for injection in INJECTIONS if faults else ():
-        _fault(tally, scene, ways, injection, sound)
+    for injection in (i for i in INJECTIONS if i.name in faults):
+        _fault(tally, scene, ways, injection, sound, ways_to_look)
     print(f"{clip}: {time.process_time() - began:.0f} s of CPU", file=sys.stderr, flush=True)
     return tally
 
@@ -159,6 +162,7 @@ def _fault(
     ways: dict[str, list[Image]],
     injection: Injection,
     sound: dict[tuple[str, bool, bool, int, int], InspectedPart],
+    ways_to_look: Sequence[bool],
 ) -> None:
     footage, clean = scene.footage, ways[PLAIN]
     length = injection.length or LENGTH
@@ -167,7 +171,7 @@ def _fault(
         return
     spoilt = [injection.fault(scene, i, i - START) for i in range(START, end)]
     piece = coded([*clean[START - LEAD : START], *spoilt, *clean[end : end + AFTER]], footage.fps)
-    for reference in (True, False) if injection.no_reference else (True,):
+    for reference in ways_to_look if injection.no_reference else [w for w in ways_to_look if w]:
         for way in (PLAIN, CODED):
             marks = injection.kind in MARKED and reference
             whole = list(ways[way])
@@ -268,12 +272,18 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=84)
     parser.add_argument("--minutes", type=float, default=2.0, help="of turntable footage, half for calibration")
     parser.add_argument("--only", nargs="*", help="these clips of the set")
+    parser.add_argument("--faults", nargs="*", help="these faults of all")
+    parser.add_argument("--alone", action="store_true", help="only without a reference")
     parser.add_argument("--calibrate", action="store_true")
     given = parser.parse_args()
     began = time.monotonic()
     names = CALIBRATION if given.calibrate else TEST
     seeds = (31, 32) if given.calibrate else (41, 42)
-    job = partial(examine_clip, clips=given.clips, cache=given.cache, count=given.frames, faults=not given.calibrate)
+    wanted = [] if given.calibrate else given.faults or [i.name for i in INJECTIONS]
+    job = partial(
+        examine_clip, clips=given.clips, cache=given.cache, count=given.frames, faults=wanted,
+        ways_to_look=(False,) if given.alone else (True, False),
+    )  # fmt: skip
     with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
         found = pool.map(job, given.only or names)
         heads = [pool.submit(turntable, s, 15 * given.minutes, given.cache) for s in seeds]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curate.footage.shots import difference, thumbnail
 from curate.types import Floats, Image
-from reports.artifacts import coding, edge, look, spectrum, texture
+from reports.artifacts import coding, detail, edge, look, outline, spectrum, texture
 from reports.artifacts import landmarks as face_landmarks
 from reports.artifacts import measures as m
 from reports.artifacts.kinds import limits
@@ -143,17 +143,19 @@ class Inspector:
         noise = 0.0 if reference is None else _noise(view, output[1], reference[1])
         if index % 2 == 0:
             row |= _spectra(view, landmarks, *pyramids, noise)
-        fine = m.bands(mine, at)
         if theirs is None or reference is None:
-            row |= _alone(view, landmarks, place)
-            row["fine"], row["fine_ring"] = fine
+            row |= _alone(view, landmarks)
+            row["lines"] = outline.lines(output[1], landmarks)
             row["tilt_x"], row["tilt_y"] = m.tilt(face.cells[..., 0], weight)
             row["features"] = look.features(output[1].grey, landmarks)
             if index % 2 == 0:
+                row["detail"] = detail.detail(output[1], view)
                 row["texture"] = texture.texture(mine, at, view.points(landmarks))
         else:
             row["noise"] = noise
-            row["detail_lost"], row["false_detail"] = m.sharpness(fine, m.bands(theirs, at), noise)
+            if index % 2 == 0:
+                row["detail"] = detail.detail(output[1], view) - detail.detail(reference[1], view)
+            row["detail_lost"], row["false_detail"] = m.sharpness(m.bands(mine, at), m.bands(theirs, at), noise)
             row["unsteady"] = 100 * coding.unsteady(noise, at.width, math.exp(row["light"]))
             row["light"] -= m.light(theirs, at.inside)
             row["light_ring"] -= m.light(theirs, at.ring)
@@ -306,12 +308,10 @@ def _mouths(landmarks: NDArray[np.floating], place: NDArray[np.float64], face: P
     return {"mouth": _packed(mine), "reference_mouth": _packed(theirs)}
 
 
-def _alone(view: View, landmarks: NDArray[np.floating], place: NDArray[np.float64]) -> dict[str, Any]:
-    """Where the face is, its middle band, and the line around it, for a video without a reference."""
-    at, (x, y) = view.zones, landmarks[:, :2].mean(0).tolist()
-    line = edge.line(view.output, at, math.degrees(math.atan2(-place[1, 0], place[0, 0])))
-    middle = m.middle_band(view.output, at)
-    return {"place_x": x, "place_y": y, "across": at.width / view.zoom, "line": line, "middle": middle}
+def _alone(view: View, landmarks: NDArray[np.floating]) -> dict[str, Any]:
+    """Where the face is, and its width, in pixels of the frame, for a video without a reference."""
+    x, y = landmarks[:, :2].mean(0).tolist()
+    return {"place_x": x, "place_y": y, "across": view.zones.width / view.zoom}
 
 
 def _marks(

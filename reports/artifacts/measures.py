@@ -145,12 +145,6 @@ def bands(grey: Floats, at: Zones) -> tuple[float, float]:
     return _detail(grey - blurred(grey, 1.0), at)
 
 
-def middle_band(grey: Floats, at: Zones) -> float:
-    """Detail of the face in luma levels that a Gaussian blur of two pixels removes beyond that of one."""
-    one = blurred(grey, 1.0)
-    return _detail(one - blurred(one, 1.73), at)[0]
-
-
 def _detail(band: Floats, at: Zones) -> tuple[float, float]:
     square = cv2.multiply(band, band)
     inside, ring = (cv2.mean(square, zone.view(np.uint8))[0] for zone in (at.inside, at.ring))

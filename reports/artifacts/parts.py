@@ -20,13 +20,14 @@ VECTORS = {
     "cells": np.int16, "weight": np.int8, "regions": np.int8, "reference_cells": np.int16, "apart": np.int16,
     "mouth": np.int16, "reference_mouth": np.int16, "marks": np.float32, "output_marks": np.float32,
     "identity_vector": np.float32, "texture": np.float32, "features": np.int8,
+    "detail": np.float32, "lines": np.float32,
 }  # fmt: skip
 """Columns with an array per row, and the type of its numbers."""
 NUMBERS = (
-    "time", "change", "likeness", "x", "y", "width", "height", "light", "light_ring", "edge", "line", "fine", "middle",
-    "fine_ring", "detail_lost", "false_detail", "colour", "colour_cell", "difference", "tilt_x", "tilt_y", "shift_x",
-    "shift_y", "move_x", "move_y", "ring_x", "ring_y", "moved", "due", "moved_long", "due_long", "checkerboard_now",
-    "ghost_now", "abrupt", "noise", "unsteady",
+    "time", "change", "likeness", "x", "y", "width", "height", "light", "light_ring", "edge", "detail_lost",
+    "false_detail", "colour", "colour_cell", "difference", "tilt_x", "tilt_y", "shift_x", "shift_y", "move_x",
+    "move_y", "ring_x", "ring_y", "moved", "due", "moved_long", "due_long", "checkerboard_now", "ghost_now",
+    "abrupt", "noise", "unsteady",
 )  # fmt: skip
 """Columns with a number per row that every table has; a row may have more, which become columns, too."""
 SCALE = 100

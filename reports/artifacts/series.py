@@ -20,9 +20,7 @@ from reports.artifacts.series_measures import (
     FAST_LIGHT,
     frozen,
     full_reference,
-    median,
     no_reference,
-    softness,
     stacked,
     thrown,
 )
@@ -49,13 +47,12 @@ def series(rows: pd.DataFrame, fps: float, has_reference: bool) -> Series:
     out: dict[str, Doubles] = {}
     regions: dict[str, NDArray[np.int64]] = {}
     pose = np.full((len(rows), 2), np.nan)
-    usual = _usual(rows, has_reference)
     marks = stacked(rows, "marks", len(NAMES))
     shape = np.full((len(rows), len(SHAPE)), np.nan) if has_reference else geometry.unusual(marks)
     looks = None if has_reference else look.slipped(list(rows["features"]), marks[:, :2])
     for stretch in stretches(rows):
         mine = rows.iloc[stretch]
-        found, where = _stretch(mine, fps, has_reference, usual)
+        found, where = _stretch(mine, fps, has_reference)
         if looks is not None:
             size, place = geometry.out_of_place(shape[stretch], geometry.ALONE)
             known = geometry.trusted(marks[stretch], size)
@@ -91,20 +88,7 @@ def _cuts(rows: pd.DataFrame) -> NDArray[np.bool_]:
     return out
 
 
-def _usual(rows: pd.DataFrame, has_reference: bool) -> dict[str, tuple[float, float]]:
-    """Median softness of the video by measure, and the distance of its sharpest tenth from that."""
-    if has_reference:
-        return {}
-    found = {}
-    for name, values in softness(rows).items():
-        level = median(values)
-        found[name] = (level, level - float(values.quantile(0.1)) if values.notna().any() else 0.0)
-    return found
-
-
-def _stretch(
-    rows: pd.DataFrame, fps: float, has_reference: bool, usual: dict[str, tuple[float, float]]
-) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
+def _stretch(rows: pd.DataFrame, fps: float, has_reference: bool) -> tuple[dict[str, Doubles], dict[str, Doubles]]:
     grid, cells = (len(rows), GRID, GRID), (len(rows), GRID * GRID, 3)
     colours = stacked(rows, "cells", GRID * GRID * 3).reshape(cells) / SCALE
     weight = (stacked(rows, "weight", GRID * GRID) >= 90).astype(np.float64)
@@ -121,7 +105,7 @@ def _stretch(
         out |= found
         where |= {"colour": _worst_cell(rows, region), "light": _darker_side(rows), "geometry": feature}
     else:
-        out |= no_reference(rows, fps, colours, weight, usual)
+        out |= no_reference(rows, fps, colours, weight)
     where["flicker"] = _most_flickering(colours, weight, region)
     out["popped"] = t.popped(colours, weight)
     if not has_reference:

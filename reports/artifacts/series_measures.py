@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from reports.artifacts import geometry, match, texture
+from reports.artifacts import detail, geometry, match, outline, texture
 from reports.artifacts import temporal as t
 from reports.artifacts.kinds import FULL_REFERENCE_MOTION, NO_REFERENCE_MOTION
 from reports.artifacts.landmarks import FIRST, NAMES
@@ -16,15 +16,21 @@ LIPS_OPEN = 0.15
 """cm of an average head: where mouth opening and width change less than this in 0.1 s, a lag cannot be seen."""
 TOLERANCE = 1.5
 """Per cent of the face's width by which another face's features may always differ in place from the reference's."""
-SLOWLY = 1.0
-"""Octaves by which the detail of a face changes as the head turns and approaches."""
-SPREAD = 1.0
-"""Detail counts as lost beyond this many times the lead of the video's sharpest tenth over its median."""
-LINE_SECONDS = 5.0
-"""Window of the median over a line without a reference: the edge of a paste stays in place."""
-FAST_SHAKING, FAST_LIGHT, FAST_COLOUR = 0.5, 0.5, 2.0
-"""Allowance for fast movement, which blurs: jitter (per cent of the face's width), flicker (per cent) and colour
-(CIELAB) that are subtracted without a reference for each per cent of its width that the face moves per frame."""
+AROUND_SECONDS = 8.0
+"""Window of the median that is usual: sharpness and lines change slowly as a head turns, faults come at once."""
+LINE_SECONDS = 0.3
+"""Window of the median over a line without a reference."""
+SLOWLY = 0.4
+"""Weight of a change of light that did not come about by a jump: a head turns under light from one side, too."""
+SHAKEN, STILL = 9, 0.05
+"""Frames of the median over shaking, and per cent of the face's width: frames in which neither face nor surroundings
+move further are repeats, as conversions of the frame rate insert them, and take no part."""
+FAST_LIGHT, FAST_COLOUR = 0.5, 2.0
+"""Allowance for fast movement, which blurs: flicker (per cent) and colour (CIELAB) that are subtracted without a
+reference for each per cent of the face's width that it moves per frame."""
+FAST_DETAIL, FASTER = 0.4, 0.5
+"""Octaves of lost detail that are subtracted without a reference for each per cent of its width per frame by which a
+face moves more than FASTER than usual; set on a nodding head."""
 ECHOING = 25.0
 """Luma levels of coding noise that double chance echoes in the spectrum; fitted on clips at CRF 34."""
 BLURRING = 4.0
@@ -52,6 +58,7 @@ def full_reference(rows: pd.DataFrame, fps: float) -> tuple[dict[str, Doubles], 
         "misalignment": t.running_median(far, 3),
         "ghost": t.running_median(t.hold_last(rows["ghost_now"].to_numpy()), 5),
         "jitter": t.sustained(shift),
+        "detail_lost": np.fmax(rows["detail_lost"], detail.lost(stacked(rows, "detail", 6), _around(rows, fps))),
     }
     out["ghost"] /= 1 + rows["noise"].fillna(0).to_numpy() / ECHOING
     out["lips"] = _lips(rows, output, marks, fps)
@@ -63,15 +70,11 @@ def full_reference(rows: pd.DataFrame, fps: float) -> tuple[dict[str, Doubles], 
     return out, region
 
 
-def no_reference(
-    rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubles, usual: dict[str, tuple[float, float]]
-) -> dict[str, Doubles]:
+def no_reference(rows: pd.DataFrame, fps: float, colours: Doubles, weight: Doubles) -> dict[str, Doubles]:
     """Measures (T,) of the rows of a stretch without a reference, by name; NaN where not known.
 
-    `colours` (T, P, 3) CIELAB of the face's cells, `weight` (T, P) 1 for a cell that counts; `usual`: middle and spread
-    of each measure of softness.
+    `colours` (T, P, 3) CIELAB of the face's cells, `weight` (T, P) 1 for a cell that counts.
     """
-    soft = softness(rows)
     whole = (colours * weight[..., None]).sum(1) / np.maximum(weight.sum(1), 1)[:, None]
     jumps = []
     for seen in (whole, _middle_half(colours, weight)):
@@ -80,17 +83,23 @@ def no_reference(
     move = rows[["move_x", "move_y"]].to_numpy()
     ring = rows[["ring_x", "ring_y"]].to_numpy()
     fast = t.running_max(t.smoothed_speed(move))
-    less = [soft[n] - usual[n][0] - SPREAD * usual[n][1] for n in ("slope", "below_ring")]
-    window = 2 * (min(round(LINE_SECONDS * fps), len(rows)) // 2) + 1
+    around = _around(rows, fps)
+    lasting = 2 * round(LINE_SECONDS * fps / 2) + 1
     return {
         "unlike": match.unlike(stacked(rows, "texture", len(texture.NAMES)), fps),
-        "light_jump": t.jumps(rows[["tilt_x", "tilt_y"]].to_numpy(), 2.0),
+        "light_jump": _relit(rows[["tilt_x", "tilt_y"]].to_numpy(), around),
         "colour_jump": (np.fmin(*jumps) - FAST_COLOUR * fast).clip(0),
-        "detail_lost": _softer(np.column_stack(less)),
-        "edge_line": t.running_median(rows["line"].to_numpy(), window),
-        "jitter": (t.running_median(_shaking(move) - _shaking(ring), 5) - FAST_SHAKING * fast).clip(0),
+        "detail_lost": detail.lost(stacked(rows, "detail", 6), around)
+        - FAST_DETAIL * (fast - t.usual(fast, around) - FASTER).clip(0),
+        "edge_line": outline.strongest(stacked(rows, "lines", outline.DEPTHS), around, lasting),
+        "jitter": jitter(move, ring),
         "identity": _identity(rows),
     }
+
+
+def _around(rows: pd.DataFrame, fps: float) -> int:
+    """Frames of the median that is usual, an odd number."""
+    return 2 * min(round(AROUND_SECONDS * fps / 2), len(rows)) + 1
 
 
 def thrown(rows: pd.DataFrame) -> Doubles:
@@ -120,13 +129,6 @@ def _middle_half(colours: Doubles, weight: Doubles) -> Doubles:
     return np.asarray(np.where(count > 0, total / np.maximum(inner.sum(1), 1)[:, None], np.nan))
 
 
-def _softer(octaves: Doubles) -> Doubles:
-    """(T,) octaves of detail that vanished abruptly, or exceed SLOWLY; from (T, 2) losses, absolute and relative to the
-    surroundings."""
-    lost = octaves.min(1)
-    return np.asarray(np.where(lost > 0, np.fmax(t.jumps(octaves, 0.05), lost - SLOWLY), 0.0))
-
-
 def frozen(rows: pd.DataFrame, has_reference: bool) -> Doubles:
     """Per cent of the expected movement that is missing, per frame, or over a few frames if it is slow.
 
@@ -147,12 +149,35 @@ def frozen(rows: pd.DataFrame, has_reference: bool) -> Doubles:
     return out
 
 
-def _shaking(move: Doubles) -> Doubles:
-    """(T,) half the change in (T, 2) movements from one frame to the next."""
+def jitter(move: Doubles, ring: Doubles) -> Doubles:
+    """(T,) how much more a face shakes than its surroundings, from movements (T, 2) from frame to frame, per cent of
+    its width. A repeated frame has the value of the one before it; NaN where there are too few frames."""
+    new = np.flatnonzero(~((np.hypot(*move.T) < STILL) & (np.hypot(*ring.T) < STILL)))
     out = np.full(len(move), np.nan)
-    if len(move) >= 2:
-        out[:-1] = np.linalg.norm(np.diff(move, axis=0), axis=1) / 2
+    if len(new) >= SHAKEN:
+        out[new] = t.running_median(_shaking(move[new]) - _shaking(ring[new]), SHAKEN)
+        out = out[new[(np.searchsorted(new, np.arange(len(move)), "right") - 1).clip(0)]]
     return out
+
+
+def _shaking(move: Doubles) -> Doubles:
+    """(T,) distance by which a place shakes, from its movements (T, 2).
+
+    Its fourth difference, in which a head that speeds up and brakes leaves next to nothing, divided by what it is for a
+    place that is moved by chance by one unit in every frame.
+    """
+    out = np.full(len(move), np.nan)
+    if len(move) >= 4:
+        out[1:-2] = np.linalg.norm(np.diff(move, 3, axis=0), axis=1) / 70**0.5
+    return out
+
+
+def _relit(tilt: Doubles, around: int) -> Doubles:
+    """(T,) distance of the brightness's slope (T, 2) across the face from its usual one: in full as far as it came
+    about by jumps, else SLOWLY."""
+    steady = np.column_stack([t.running_median(values, 5) for values in tilt.T])
+    usual = np.column_stack([t.usual(values, around) for values in steady.T])
+    return np.asarray(np.fmax(t.jumps(steady, 2.0, 3.0), SLOWLY * np.linalg.norm(steady - usual, axis=1)))
 
 
 def _less_usual(values: Doubles) -> Doubles:
@@ -205,9 +230,3 @@ def stacked(rows: pd.DataFrame, name: str, width: int) -> Doubles:
 def median(values: pd.Series) -> float:
     """Median of the known values; 0 if there are none."""
     return float(values.median()) if values.notna().any() else 0.0
-
-
-def softness(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """Octaves by which the fine detail of the face is weaker than its medium detail, and than that of the ring."""
-    fine, mid, ring = (np.log2(rows[name] + 0.3) for name in ("fine", "middle", "fine_ring"))
-    return {"slope": mid - fine, "below_ring": ring - fine}

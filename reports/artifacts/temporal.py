@@ -42,6 +42,16 @@ def running_median(values: Doubles, width: int) -> Doubles:
     return out
 
 
+def usual(values: Doubles, width: int) -> Doubles:
+    """(T,) running median over `width` frames, an odd number, of the values that are known; NaN where none is."""
+    padded = np.pad(values.astype(np.float64), width // 2, constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width)
+    out, some = np.full(len(values), np.nan), np.isfinite(windows).any(1)
+    if some.any():
+        out[some] = np.nanmedian(windows[some], axis=1)
+    return out
+
+
 def smoothed_speed(move: Doubles) -> Doubles:
     """(T,) length of (T, 2) movements averaged over five frames, so that jitter cancels out. NaN counts as 0."""
     known = np.nan_to_num(move)

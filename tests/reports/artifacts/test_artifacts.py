@@ -82,6 +82,16 @@ def _kinds(report):
     return {f.kind for f in report.findings}
 
 
+def test_a_face_softer_than_usual_is_found_where_coding_noise_would_explain_it(scene, landmarks):
+    def change(image, inside, i):
+        around = np.random.default_rng(i).normal(0, 8, image.shape[:2])[..., None] * ~inside
+        return _soft(image, inside, i) + around
+
+    found = [f for f in _report(scene, landmarks, change).findings if f.kind == "soft"]
+    assert len(found) == 1
+    assert abs(found[0].first_frame - FIRST) <= 3 and abs(found[0].last_frame - LAST) <= 3
+
+
 @pytest.mark.parametrize("has_reference", [True, False])
 def test_a_clean_video_has_no_findings(scene, landmarks, has_reference):
     report = _report(scene, landmarks, lambda image, inside, i: image, has_reference)

@@ -10,9 +10,9 @@ from curate.face.mesh import canonical
 from reports.artifacts import measures as m
 from reports.artifacts import spectrum as s
 from reports.artifacts import temporal as t
-from reports.artifacts.edge import edge, line
+from reports.artifacts.edge import edge
 from reports.artifacts.patch import REGIONS, region_cells, upright
-from reports.artifacts.series_measures import thrown
+from reports.artifacts.series_measures import jitter, thrown
 
 # Sharma, Wu and Dalal 2005, table 1: the pairs that catch the usual mistakes.
 SHARMA = [
@@ -144,14 +144,27 @@ def test_a_step_along_the_outline_is_an_edge_and_its_sectors_agree(scene, at, in
     assert edge(soft, reference, at) < 1
 
 
-def test_a_thin_line_around_the_upper_face_is_seen_without_a_reference(scene, at, inside):
-    plain = cv2.GaussianBlur(m.luma(scene(0)), (0, 0), 6)
-    inner = np.where(at.distance > 4, 12, 0).astype(np.float32)
-    soft = 40 * np.clip(at.distance / 30, 0, 1)
-    below = np.where(np.indices((240, 240))[0] > 120, inner, 0)
-    assert line(plain + inner, at, 0) == pytest.approx(12 / 2.55, rel=0.25)
-    assert max(line(plain, at, 0), line(plain + soft, at, 0), line(plain + below, at, 0)) < 0.5
-    assert line(plain + below, at, 180) > 3
+def _moves(place):
+    return np.diff(place, axis=0, prepend=np.nan)
+
+
+def test_a_head_that_speeds_up_and_brakes_does_not_shake():
+    frames = np.arange(60)
+    nods = np.column_stack([8 * np.sin(frames / 4), 3 * np.cos(frames / 5)])
+    noise = np.random.default_rng(3).normal(0, 0.3, (60, 2))
+    still, shaken, together = (
+        jitter(_moves(face), _moves(ring))[10:50]
+        for face, ring in ((nods, 0 * nods), (nods + noise, 0 * nods), (nods + noise, noise))
+    )
+    assert max(still.max(), together.max()) < 0.02
+    assert 0.2 < np.median(shaken) < 0.5
+
+
+def test_a_head_in_frames_of_which_some_are_repeated_does_not_shake():
+    frames = np.repeat(np.arange(40), 2)[np.arange(80) % 6 != 5]
+    nods = np.column_stack([8 * np.sin(frames / 4), 3 * np.cos(frames / 5)])
+    assert np.nanmax(jitter(_moves(nods), _moves(0 * nods))) < 0.02
+    assert np.isnan(jitter(np.zeros((8, 2)), np.zeros((8, 2)))).all()
 
 
 def test_a_pattern_stands_out_by_decibels_unless_the_reference_has_it():
