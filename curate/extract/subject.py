@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from curate.dataset.faceset import Faceset
 from curate.errors import NobodyError
 from curate.extract.anchor import elect, translated, with_tracks
+from curate.extract.degraded import Degraded
 from curate.extract.tracks import Track, Tracks
 from curate.scores import identity
 from curate.types import Anchor
@@ -82,6 +83,9 @@ def find_people(found: Tracks, faceset: Faceset) -> People:
     mine = np.isin(labels, ours)
     if anchor.how == "reference":
         mine &= _near(vectors, mine, anchor, same)
+    people = [[known[i] for i in g if mine[i] or k not in ours] for k, g in enumerate(groups)]
+    soft = Degraded(found, people, centres, faceset.settings.identifier, same).joined(ours.tolist())
+    mine |= np.isin(labels, soft)
     labels = np.where(mine, labels.max() + 1, labels)
     ranked = identity.ranked(labels, weights)
     person = dict.fromkeys(range(len(tracks)), MISSING) | dict(zip(known, ranked.tolist(), strict=True))
