@@ -1,12 +1,13 @@
 """Degraded tracks compared like with like: people's sharp chips are made as soft as the track's, or as hidden.
 
-The vector of a small or blurred face, or of one whose lower half is hidden, is far from its person's other ones, because
-of the picture and not because of the person. Only people whose track does not reach the subject are compared again, and
-only those that may be the subject, so that footage of one person costs nothing.
+The vector of a small or blurred face, or of one whose lower half is hidden, is far from its person's other vectors
+because of the picture, not because of the person. Only people who are not the subject by their vectors but may be are
+compared again, so that footage of one person costs nothing.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -53,7 +54,7 @@ def detail(chip: Image) -> NDArray[np.float64]:
     """(3,) log share of the detail of three scales, fine to coarse, in a face's chip (S, S, 3)."""
     grey = cv2.cvtColor(cv2.resize(chip, (SIDE, SIDE)), cv2.COLOR_RGB2GRAY).astype(np.float32)
     levels = [grey, *(cv2.GaussianBlur(grey, (0, 0), scale) for scale in SCALES)]
-    sizes = np.array([float((a - b)[FACE].std()) for a, b in zip(levels, levels[1:], strict=False)])
+    sizes = np.array([float((a - b)[FACE].std()) for a, b in itertools.pairwise(levels)])
     return np.asarray(np.log(sizes[:-1] / max(sizes[-1], 1e-3) + FLOOR), np.float64)
 
 

@@ -84,7 +84,9 @@ def test_softness_is_the_blur_that_a_picture_has_had() -> None:
         assert degraded.softness(sharp, degraded.detail(degraded.blurred(chip(0, seed=1), level))) == level
     small = cv2.resize(cv2.resize(sharp, (50, 50), interpolation=cv2.INTER_AREA), (150, 150))
     assert 1 <= degraded.softness(sharp, degraded.detail(small)) <= 2, "a small face, enlarged"
-    assert degraded.detail(cv2.resize(sharp, (300, 300))) == pytest.approx(degraded.detail(sharp), abs=0.25), "of any size"
+    assert degraded.detail(cv2.resize(sharp, (300, 300))) == pytest.approx(degraded.detail(sharp), abs=0.25), (
+        "of any size"
+    )
 
 
 def test_the_lower_face_can_be_hidden() -> None:
