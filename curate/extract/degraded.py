@@ -8,7 +8,7 @@ compared again, so that footage of one person costs nothing.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -102,25 +102,27 @@ class Degraded:
         return [int(other) for other in worth if other not in ours and self._is(int(other), ours)]
 
     def _is(self, other: int, ours: list[int]) -> bool:
+        """Whether a person is one of `ours`: near, made as soft as it or else with the lower face hidden, and no rival.
+
+        Not both at once: soft upper halves of strangers are alike.
+        """
         mine, seen = set(self.people[other]), {track for own in ours for track in self.people[own]}
         beside = any((a in mine and b in seen) or (b in mine and a in seen) for a, b in self.found.together)
         if beside or not self._read(other):
             return False
-        return any(self._alike(other, ours, hidden) for hidden in (False, True))
-
-    def _alike(self, other: int, ours: list[int], hidden: bool) -> bool:
-        """Whether one of `ours` is near, with the lower face `hidden` in both or as it is, and no rival."""
         wanted = np.mean([detail(chip) for chip in self._read(other)], axis=0)
-        own = self._vector(other, lambda chip: 0.0, hidden)
+        levels = [softness(chip, wanted) for person in ours for chip in self._read(person)]
+        if not levels:
+            return False
+        hidden = float(np.median(levels)) < SOFT  # as sharp as the subject, and yet far from it
+        own = self._vector(other, hidden)
 
         def distance(person: int) -> float:
-            """Distance of a person whose chips are as soft; infinite without any."""
+            """Distance of a person, made as soft or as hidden; infinite without chips."""
             if not self._read(person):
                 return np.inf
-            return float(np.linalg.norm(own - self._vector(person, lambda chip: softness(chip, wanted), hidden)))
+            return float(np.linalg.norm(own - self._vector(person, hidden, None if hidden else wanted)))
 
-        if not hidden and all(softness(chip, wanted) < SOFT for person in ours for chip in self._read(person)):
-            return False  # as sharp as the subject: it was compared like with like
         nearest = min(distance(person) for person in ours)
         if nearest >= LIKE * self.same:
             return False
@@ -137,13 +139,13 @@ class Degraded:
             self._chips[person] = chips(order[:CHIPS])
         return self._chips[person]
 
-    def _vector(self, person: int, level: Callable[[Image], float], hidden: bool) -> Floats:
-        """(128,) mean identity of a person's chips, each blurred by its level, the lower face hidden or not."""
+    def _vector(self, person: int, hidden: bool, wanted: NDArray[np.float64] | None = None) -> Floats:
+        """(128,) mean identity of a person's chips, the lower face `hidden`, blurred to the detail `wanted` (3,)."""
         if self._network is None:
             self._network = make(IDENTIFIERS, self.identifier, "--identifier")
         found = []
         for number, chip in enumerate(self._read(person)):
-            key = (person, number, level(chip), hidden)
+            key = (person, number, 0.0 if wanted is None else softness(chip, wanted), hidden)
             if key not in self._vectors:
                 soft = blurred(chip, key[2])
                 self._vectors[key] = self._network.identify(upper(soft) if hidden else soft)

@@ -24,18 +24,23 @@ PULL = 0.52
 """Distance by which a soft chip's vector is away from a sharp one's."""
 
 
-def chip(person: float, blur: float = 0.0, seed: int = 0) -> Image:
-    """Texture of all scales; its mean red is the person, in units of identity distance (0..0.7)."""
+def chip(person: float, blur: float = 0.0, seed: int = 0, beard: bool = False) -> Image:
+    """Texture of all scales; its mean red is the person, in units of identity distance (0..0.7).
+
+    A beard takes the green of the lower face.
+    """
     rng, picture = np.random.default_rng(seed), np.zeros((150, 150), np.float32)
     for scale in (1, 2, 4, 8, 16):
         noise = cv2.GaussianBlur(rng.normal(size=(150, 150)).astype(np.float32), (0, 0), scale)
         picture += 12 * noise / noise.std()
     picture = (cv2.GaussianBlur(picture, (0, 0), blur) if blur else picture) - picture[:80].mean()
-    return np.clip(picture[..., None] + (80 + person * 100, 110, 110), 0, 255).astype(np.uint8)
+    found = np.clip(picture[..., None] + (80 + person * 100, 110, 110), 0, 255).astype(np.uint8)
+    found[100:, :, 1] = np.where(beard, 55, 107)
+    return found
 
 
 class Stub:
-    """Vectors of the mean red above the nose, and of the fine detail."""
+    """Vectors of the mean red above the nose, of the fine detail, and of the lower face's green."""
 
     def __init__(self) -> None:
         self.read = 0
@@ -46,7 +51,8 @@ class Stub:
     def identify(self, chip: Image) -> Floats:
         self.read += 1
         fine = min(max(float(degraded.detail(chip)[1]) / 1.2 + 1.05, 0.0), 1.0)
-        return np.array([chip[:80, :, 0].mean() / 100, PULL * fine, *[0.0] * 126], np.float32)
+        lower = chip[110:, :, 1].mean() / 100
+        return np.array([chip[:80, :, 0].mean() / 100, PULL * fine, lower, *[0.0] * 125], np.float32)
 
 
 @pytest.fixture
@@ -56,12 +62,12 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
     return made
 
 
-def tracks(folder: Path, *seen: tuple[float, float, int]) -> Tracks:
-    """Tracks of (person, blur, frames) one after another, their chips in a part of `folder`."""
+def tracks(folder: Path, *seen: tuple[float, float, int], beard: int | None = None) -> Tracks:
+    """Tracks of (person, blur, frames) one after another, one with a `beard`; their chips in a part of `folder`."""
     part, first, found, rows = folder / "parts" / "a-0000.parquet", 0, [], []
     part.parent.mkdir(exist_ok=True)
     for number, (person, blur, frames) in enumerate(seen):
-        pictures = [chip(person, blur, seed) for seed in range(3)]
+        pictures = [chip(person, blur, seed, number == beard) for seed in range(3)]
         faces = [f"{number}-{i}" for i in range(3)]
         rows += [{"face_id": face, "chip": jpeg(own)} for face, own in zip(faces, pictures, strict=True)]
         vector = np.mean([Stub().identify(own) for own in pictures], axis=0)
@@ -108,6 +114,13 @@ def test_a_soft_stranger_does_not(tmp_path: Path, stub: Stub) -> None:
     assert kept(tracks(tmp_path, (0, 0, 90), (0.45, 4, 40))) == {0}
     assert stub.read
     assert kept(tracks(tmp_path, (0, 0, 90), (0.55, 0, 60), (0.25, 4, 40))) == {0}, "nor who is between two people"
+
+
+def test_a_half_hidden_face_joins_its_person(tmp_path: Path, stub: Stub) -> None:
+    found = tracks(tmp_path, (0, 0, 90), (0.6, 0, 60), (0.1, 0, 40), beard=2)
+    assert 0.5 < np.linalg.norm(found.tracks[0].vector - found.tracks[2].vector) < 0.7
+    assert kept(found) == {0, 2}
+    assert kept(tracks(tmp_path, (0, 0, 90), (0.45, 0, 40), beard=1)) == {0}, "a stranger"
 
 
 def test_nothing_is_read_again_where_all_are_clear_or_have_no_chips(tmp_path: Path, stub: Stub) -> None:
