@@ -23,11 +23,13 @@ from curate.types import Floats, Image
 
 LIKE = 0.84
 """Distance from the subject, compared like with like and relative to the limit of one person, below which a person is
-the subject. In the two films of the first cast of benchmarks/people.py no stranger is nearer than 0.96."""
+the subject. Chosen on the first cast of benchmarks/people.py."""
 STANDS_OUT = 0.2
 """How much nearer the subject must be than everybody else, relative to that limit."""
 WORTH = 1.4
 """Distance as it was read, relative to that limit, up to which a person is compared again."""
+MOST = 100
+"""People who are compared again, at most; the nearest ones."""
 RIVALS = 8
 """People who are compared besides the subject: those that are nearest as they were read."""
 CHIPS = 3
@@ -98,8 +100,9 @@ class Degraded:
         if self.identifier not in MEASURED or not ours:
             return []
         apart = np.stack([np.linalg.norm(self.centres - self.centres[own], axis=1) for own in ours]).min(axis=0)
-        worth = np.flatnonzero(apart < WORTH * self.same)
-        return [int(other) for other in worth if other not in ours and self._is(int(other), ours)]
+        order = [int(other) for other in np.argsort(apart, kind="stable") if apart[other] < WORTH * self.same]
+        others = [other for other in order if other not in ours]
+        return [other for other in others[:MOST] if self._is(other, ours)]
 
     def _is(self, other: int, ours: list[int]) -> bool:
         """Whether a person is one of `ours`: near, made as soft as it or else with the lower face hidden, and no rival.
