@@ -220,6 +220,13 @@ COLUMNS: tuple[Column, ...] = (
         "Identity vector of the face's track; in parts only of the faces it was read from",
         group="identity",
     ),
+    Column(
+        "chip",
+        pa.binary(),
+        "JPEG of the aligned picture from which `identity` was read; null in parts of older versions",
+        "part",
+        "identity",
+    ),
     Score(
         "identity_distance",
         "",

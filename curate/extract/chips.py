@@ -70,6 +70,10 @@ class Chips:
                     found |= {c.row: identifier.identify(c.chip()) for c in between}
         return found
 
+    def chip(self, row: int) -> Image:
+        """The picture of a row that `read` has given. Raises KeyError for one that is not held."""
+        return {held.row: held for held in self.best.values()}[row].chip()
+
     def _spans(self, blended: Collection[int]) -> Iterator[list[_Held]]:
         """Candidates of each run without a blended frame in it."""
         ordered = [self.best[place] for place in sorted(self.best)]

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from curate.errors import WorkError
@@ -22,7 +24,7 @@ from curate.safe_io import read_arrow, read_parquet, stacked
 from curate.schema import part_schema
 from curate.scores.expression import DISTANCES
 from curate.scores.lighting import skin
-from curate.types import Floats
+from curate.types import Floats, Image
 from curate.words import quoted
 
 BOX = ["x", "y", "width", "height"]
@@ -84,6 +86,27 @@ def read(path: Path, columns: list[str]) -> pa.Table:
     """Columns of a part; raises WorkError that says what to do with one that is damaged."""
     with damage(path):
         return read_arrow(path, columns, part_schema(), KNOWN)
+
+
+def chips(faces: Iterable[tuple[Path, str]]) -> list[Image]:
+    """Chips (S, S, 3) of faces, each by its part and id, in that order; without those that their part does not hold.
+
+    Raises WorkError for a part or a picture that is damaged.
+    """
+    found = []
+    for path, face in faces:
+        with damage(path):
+            if "chip" not in pq.read_schema(path).names:  # of an older version
+                continue
+            rows = read_arrow(path, ["face_id", "chip"], part_schema(), filters=[("face_id", "==", face)])
+            data = rows["chip"][0].as_py() if len(rows) else None
+            if data is None:
+                continue
+            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+            if picture is None:
+                raise WorkError(f"{path} is damaged (the chip of {face} cannot be read)")
+            found.append(np.ascontiguousarray(picture[:, :, ::-1]).astype(np.uint8, copy=False))
+    return found
 
 
 def skins(part: Part, rows: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:

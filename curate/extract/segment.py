@@ -239,6 +239,7 @@ def _identify(rows: list[Row], chips: dict[int, Chips], reader: _Reader, identif
     for own in chips.values():
         for row, vector in own.read(identifier, marked).items():
             rows[row]["identity"] = np.asarray(vector, np.float32)
+            rows[row]["chip"] = jpeg(own.chip(row))
 
 
 def crop_path(clip: str, segment: int, frame: int, face_id: str) -> str:
@@ -247,17 +248,22 @@ def crop_path(clip: str, segment: int, frame: int, face_id: str) -> str:
 
 
 def write_crop(path: Path, crop: Image) -> None:
-    """Write a crop (S, S, 3) uint8 RGB as JPEG, whatever the path's suffix."""
+    """Write a crop (S, S, 3) uint8 RGB as JPEG, whatever the path's suffix. Raises RuntimeError."""
+    path.write_bytes(jpeg(crop))
+
+
+def jpeg(picture: Image) -> bytes:
+    """A picture (S, S, 3) uint8 RGB as JPEG. Raises RuntimeError where it cannot be encoded."""
     flags = [
         cv2.IMWRITE_JPEG_QUALITY,
         JPEG_QUALITY,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
     ]
-    done, data = cv2.imencode(".jpg", np.ascontiguousarray(crop[:, :, ::-1]), flags)
+    done, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[:, :, ::-1]), flags)
     if not done:
-        raise RuntimeError(f"{path}: the crop cannot be encoded")
-    path.write_bytes(data.tobytes())
+        raise RuntimeError(f"a picture of {picture.shape} cannot be encoded")
+    return data.tobytes()
 
 
 def _write(

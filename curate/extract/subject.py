@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from curate.dataset.faceset import Faceset
 from curate.errors import NobodyError
 from curate.extract.anchor import elect, translated, with_tracks
+from curate.extract.degraded import Degraded
 from curate.extract.tracks import Track, Tracks
 from curate.scores import identity
 from curate.types import Anchor
@@ -71,10 +72,11 @@ def find_people(found: Tracks, faceset: Faceset) -> People:
         raise NobodyError(f"{faceset.folder}: no face in the footage is clear enough to tell people apart")
     labelled = _labels(found, same)
     known, labels = list(labelled), np.array(list(labelled.values()))
-    vectors = np.stack([t.vector for t in (tracks[i] for i in known) if t.vector is not None]).astype(np.float64)
-    weights = np.array([tracks[i].frames for i in known], np.float64)
-    groups = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
-    centres = np.stack([identity.centre(vectors[g], weights[g]) for g in groups])
+    seen = _Seen(found, known, faceset)
+    vectors, weights = seen.vectors, seen.weights
+    if faceset.anchor is None and faceset.persons:  # their numbers are those of a list that was made without
+        labels = identity.ranked(np.where(seen.degraded(labels, [0], labels == 0), 0, labels), weights)
+    groups, centres = seen.grouped(labels)
     if faceset.anchor is None:
         anchor = elect(faceset, centres, [[tracks[known[i]] for i in g] for g in groups])
     else:
@@ -84,6 +86,7 @@ def find_people(found: Tracks, faceset: Faceset) -> People:
     mine = np.isin(labels, ours)
     if anchor.how == "reference":
         mine &= _near(vectors, mine, anchor, same)
+    mine |= seen.degraded(labels, ours.tolist(), mine)
     labels = np.where(mine, labels.max() + 1, labels)
     ranked = identity.ranked(labels, weights)
     person = dict.fromkeys(range(len(tracks)), MISSING) | dict(zip(known, ranked.tolist(), strict=True))
@@ -92,6 +95,30 @@ def find_people(found: Tracks, faceset: Faceset) -> People:
     anchor = with_tracks(anchor, [tracks[known[i]] for i in np.flatnonzero(mine)])
     used = {track: vectors[i].astype(np.float32) for i, track in enumerate(known)}
     return _kept(tracks, person, used, own, anchor, int(ranked[mine][0]))
+
+
+class _Seen:
+    """The tracks that show somebody, their vectors (K, 128) and frames (K,), and what follows from who they are."""
+
+    def __init__(self, found: Tracks, known: list[int], faceset: Faceset) -> None:
+        tracks = [found.tracks[i] for i in known]
+        self.vectors = np.stack([t.vector for t in tracks if t.vector is not None]).astype(np.float64)
+        self.weights = np.array([t.frames for t in tracks], np.float64)
+        self._found, self._known, self._faceset = found, known, faceset
+
+    def grouped(self, labels: NDArray[np.integer]) -> tuple[list[NDArray[np.intp]], NDArray[np.float64]]:
+        """Of each label (K,) its tracks, and (P, 128) its mean identity."""
+        groups = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
+        return groups, np.stack([identity.centre(self.vectors[g], self.weights[g]) for g in groups])
+
+    def degraded(self, labels: NDArray[np.integer], ours: list[int], mine: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(K,) tracks of people who are the subject, seen softly or half hidden; those of `ours` that are `mine` are
+        the subject's."""
+        groups, centres = self.grouped(labels)
+        people = [[self._known[i] for i in g if mine[i] or k not in ours] for k, g in enumerate(groups)]
+        same = self._faceset.grouping.same_person
+        compared = Degraded(self._found, people, centres, self._faceset.settings.identifier, same)
+        return np.isin(labels, compared.joined(ours))
 
 
 def _labels(found: Tracks, same: float) -> dict[int, int]:

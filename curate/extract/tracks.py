@@ -8,7 +8,7 @@ Memory: the boxes of one clip at a time, and one vector per track.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -60,6 +60,8 @@ class Track:
     """Why its faces are nobody's; None: they are somebody's."""
     brief: bool = False
     """Whether it is too short to be somebody of its own: it may only join people who are seen longer."""
+    chips: tuple[tuple[Path, str], ...] = ()
+    """Part and id of the faces from which its identity was read, in order."""
 
 
 @dataclass(eq=False)
@@ -79,6 +81,8 @@ class _Clip:
     """face_id, frame, stands_for, shot, track (its own number in the clip) and area, of each part."""
     chips: dict[int, list[tuple[int, Floats]]] = field(default_factory=dict)
     """Frame and vector of each chip, by track."""
+    read: dict[str, Path] = field(default_factory=dict)
+    """Part of each face from which a vector was read, by the face's id."""
     infos: list[PartInfo] = field(default_factory=list)
     parts: list[tuple[Path, int, dict[int, int]]] = field(default_factory=list)
     """Path, what is added to its shots, and its tracks' numbers in the clip."""
@@ -114,6 +118,7 @@ def _clip(faceset: Faceset, clip: Clip, paths: Sequence[Path]) -> _Clip:
         rows = rows.assign(track=rows["track"].map(names), shot=rows["shot"] + first)
         for row in rows[rows["identity"].notna()].itertuples():
             found.chips.setdefault(int(str(row.track)), []).append((int(str(row.frame)), np.asarray(row.identity)))
+            found.read[str(row.face_id)] = path
         before = info, rows.loc[rows["frame"] == rows["frame"].max(), ["frame", "track", *BOX]]
         area = rows["width"] * rows["height"] * rows["stands_for"]
         found.rows.append(rows[["face_id", "frame", "stands_for", "shot", "track"]].assign(area=area))
@@ -178,7 +183,7 @@ def _split(clip: Clip, found: _Clip, tracks: Tracks) -> list[Part]:
             some = own.iloc[begin:end]
             final[some.index] = len(tracks.tracks)
             starts.setdefault(int(str(number)), []).append((int(frames[begin]), len(tracks.tracks)))
-            tracks.tracks.append(_track(clip, some, reason, vectors))
+            tracks.tracks.append(_track(clip, some, reason, vectors, found.read))
     tracks.together |= _together(rows["frame"].to_numpy(np.int64), final)
     return [
         Part(path, clip.name, len(own), first, {local: tuple(starts[number]) for local, number in names.items()})
@@ -186,12 +191,15 @@ def _split(clip: Clip, found: _Clip, tracks: Tracks) -> list[Part]:
     ]
 
 
-def _track(clip: Clip, rows: pd.DataFrame, reason: str | None, vectors: Sequence[Floats]) -> Track:
+def _track(
+    clip: Clip, rows: pd.DataFrame, reason: str | None, vectors: Sequence[Floats], read_in: Mapping[str, Path]
+) -> Track:
     vector = np.mean(vectors, axis=0).astype(np.float32) if len(vectors) and reason is None else None
     frames, shown = rows["frame"], int(rows["stands_for"].sum())
     return Track(
         str(rows["face_id"].iloc[0]), clip.name, int(rows["shot"].iloc[0]), int(frames.iloc[0]), int(frames.iloc[-1]),
         shown, float(rows["area"].sum()), vector, reason, brief=clip.kind == "video" and shown < BRIEF,
+        chips=tuple((read_in[face], face) for face in rows["face_id"] if face in read_in),
     )  # fmt: skip
 
 

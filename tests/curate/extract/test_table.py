@@ -13,7 +13,7 @@ import pytest
 from curate.dataset.faceset import Faceset, open_faceset, write_table
 from curate.errors import WorkError
 from curate.extract import table as building
-from curate.extract.parts import Part, spread
+from curate.extract.parts import Part, chips, spread
 from curate.extract.table import Count, build
 from curate.extract.tracks import joined
 
@@ -100,3 +100,11 @@ def test_footage_is_asked_for_only_where_it_can_be_added(tmp_path, monkeypatch, 
     assert caplog.messages == [], "a video that is only followed has no faceset to add footage to"
     building._tell_rest(SimpleNamespace(folder=tmp_path, subject="A"), own)
     assert "Add footage with a resting face" in caplog.messages[0]
+
+
+def test_the_pictures_from_which_identity_was_read_are_kept(faceset) -> None:
+    _, tracks = joined(faceset)
+    pictures = chips(tracks.tracks[0].chips)
+    assert pictures and all(picture.shape == (150, 150, 3) and picture.std() > 5 for picture in pictures)
+    part = pq.read_table(faceset.parts()[faceset.clips[0].name][0], columns=["identity", "chip"])
+    assert part["identity"].is_valid() == part["chip"].is_valid()
