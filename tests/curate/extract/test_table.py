@@ -95,10 +95,10 @@ def test_a_sample_is_even_over_all_parts() -> None:
 
 def test_footage_is_asked_for_only_where_it_can_be_added(tmp_path, monkeypatch, caplog) -> None:
     monkeypatch.setattr(building, "never_rests", lambda neutral: ("a smile",))
-    own = SimpleNamespace(neutral=None)
-    building._tell_rest(SimpleNamespace(folder=tmp_path, subject=None), own)
+    own = SimpleNamespace(neutral=None, skin=())
+    building._tell_own(SimpleNamespace(folder=tmp_path, subject=None), own)
     assert caplog.messages == [], "a video that is only followed has no faceset to add footage to"
-    building._tell_rest(SimpleNamespace(folder=tmp_path, subject="A"), own)
+    building._tell_own(SimpleNamespace(folder=tmp_path, subject="A"), own)
     assert "Add footage with a resting face" in caplog.messages[0]
 
 
