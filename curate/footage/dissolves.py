@@ -40,6 +40,10 @@ MOVED = 0.92
 """Likeness from which the later picture is the earlier one, moved: a slow pan over soft shapes is a mean of its ends as
 well. First frames of 33 clips of other scenes are alike by up to 0.87, pans over made-up soft shapes by more than 0.92.
 """
+LIGHTER = 1.0
+"""Difference in mean brightness, in the larger standard deviation of two pictures, beyond which neither is the other
+one, moved: what comes into view in a pan is seldom that much lighter than all that was seen.
+"""
 SOFT = 2.0
 """Standard deviation in pixels of the blur under which shots that move are still blends of what their ends show."""
 SOFT_RESIDUAL, SOFT_MOVED = 0.16, 0.82
@@ -219,6 +223,8 @@ def _differ(first: Floats, last: Floats, limit: float) -> bool:
         return True
     if _likeness(first, last) >= ALIKE:
         return False
+    if abs(float(first.mean()) - float(last.mean())) > LIGHTER * max(float(first.std()), float(last.std())):
+        return True
     return moved.likeness(first.reshape(SIZE[::-1]), last.reshape(SIZE[::-1])) < limit
 
 

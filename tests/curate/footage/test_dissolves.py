@@ -6,7 +6,8 @@ import pytest
 from numpy.typing import NDArray
 
 from curate.errors import WorkError
-from curate.footage.dissolves import blended, packed, trace, unpacked
+from curate.footage import moved
+from curate.footage.dissolves import MOVED, blended, packed, trace, unpacked
 
 
 def scene(seed: int, frames: int = 60, light: float = 0.0) -> NDArray[np.float64]:
@@ -106,3 +107,13 @@ def test_a_dissolve_between_hand_held_shots_is_found(length: int) -> None:
     assert found[40 : 40 + length].mean() > 0.7
     assert not found[:37].any() and not found[43 + length :].any()
     assert not blended(traces(a)).any()
+
+
+def test_shots_of_like_shapes_and_other_light_are_two() -> None:
+    noise = np.random.default_rng(5).normal(0, 1, (72, 400)).astype(np.float32)
+    soft = cv2.GaussianBlur(noise, (0, 0), 12)
+    soft = soft / soft.std()
+    dark, light = 50 + 18 * soft[:, :128], 170 + 18 * soft[:, 16:144]
+    assert moved.likeness(*(p.astype(np.float32).reshape(18, 32) for p in traces(np.stack([dark, light])))) > MOVED
+    share = np.concatenate([np.zeros(40), np.arange(1, 21) / 21, np.ones(40)])[:, None, None]
+    assert np.flatnonzero(blended(traces((1 - share) * dark + share * light))).tolist() == [*range(40, 60)]
