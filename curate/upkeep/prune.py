@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.dataset import mirror
@@ -53,6 +54,7 @@ class Pruned:
 def prune(faceset: Faceset, yes: bool = False) -> Pruned:
     """Count the crops of faces that are neither selected nor pinned, and with `yes` remove them.
 
+    With them go the small pictures of other people in the parts, by which their identity was read.
     The table is written before a file goes: stopped at any moment, it names no crop that is not there, and calling
     again takes the rest. Raises WorkError where there is no selection.
     """
@@ -60,6 +62,7 @@ def prune(faceset: Faceset, yes: bool = False) -> Pruned:
         return _pruned(faceset, done=False)
     with lock(faceset):
         wanted = _wanted(faceset)
+        _forget_others(faceset)
         _rewrite(faceset, lambda crop, _: crop if crop in wanted else None)
         found = _pruned(faceset, done=True)
         for path, _ in _others(faceset, wanted):
@@ -69,6 +72,24 @@ def prune(faceset: Faceset, yes: bool = False) -> Pruned:
             with suppress(OSError):  # not empty
                 folder.rmdir()
     return found
+
+
+def _forget_others(faceset: Faceset) -> None:
+    """Write the parts again without the chips of faces that are not the subject's."""
+    table = faceset.table(["face_id", "kept"])
+    own = pa.array(table.loc[table["kept"], "face_id"], pa.string())
+    for path in (path for paths in faceset.parts().values() for path in paths):
+        if "chip" not in pq.read_schema(path).names:  # of an older version
+            continue
+        faces = read_arrow(path, ["face_id", "chip"], part_schema())
+        keep = pc.is_in(faces["face_id"], value_set=own)
+        if not pc.any(pc.and_not(faces["chip"].is_valid(), keep)).as_py():
+            continue
+        part = pq.read_table(path)
+        chips = pc.if_else(keep, part["chip"], pa.scalar(None, pa.binary()))
+        with atomic(path) as temporary:
+            pq.write_table(part.set_column(part.schema.get_field_index("chip"), part.schema.field("chip"), chips),
+                           temporary, compression="zstd")  # fmt: skip
 
 
 def dropped(faceset: Faceset) -> set[str]:

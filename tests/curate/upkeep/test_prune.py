@@ -11,6 +11,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate.dataset.faceset import Faceset, open_faceset
@@ -48,6 +50,27 @@ def test_it_says_what_it_would_free_and_then_frees_it(some: Faceset) -> None:
     assert len(table) == 40 and table["crop"].notna().sum() == 6, "every face stays, those without a crop are marked"
     assert some.selected(["crop"])["crop"].notna().all()
     assert prune(some, yes=True).crops == 0
+
+
+def test_the_pictures_of_other_people_go_as_well(some: Faceset, head_clips) -> None:
+    curate(Request((str(some.folder), f"{head_clips['source']}@0-0.4")))
+    faceset = open_faceset(some.folder)
+    select_faceset(faceset, SelectionOptions("6"))
+    before = faceset.table()
+    own = set(before.loc[before["kept"], "face_id"])
+
+    def shown() -> set[str]:
+        parts = [pq.read_table(path, columns=["face_id", "chip"]) for some in faceset.parts().values() for path in some]
+        faces = pa.concat_tables(parts)
+        return set(faces.filter(faces["chip"].is_valid())["face_id"].to_pylist())
+
+    assert shown() - own and shown() & own and not before["kept"].all()
+    prune(faceset)
+    assert shown() - own, "nothing is deleted without --yes"
+    prune(faceset, yes=True)
+    assert not shown() - own and shown() & own
+    done = curate(Request((str(some.folder),)))
+    assert done.table.drop(columns="crop").equals(before.drop(columns="crop")), "nothing is read again"
 
 
 def test_nothing_goes_but_crops_of_the_faceset(some: Faceset, tmp_path: Path) -> None:
