@@ -25,6 +25,8 @@ SLOWLY = 0.4
 SHAKEN, STILL = 9, 0.05
 """Frames of the median over shaking, and per cent of the face's width: frames in which neither face nor surroundings
 move further are repeats, as conversions of the frame rate insert them, and take no part."""
+REPEATED = 0.05
+"""Quantile of the movement of a face's surroundings that counts as none: in repeated frames only coding noise moves."""
 FAST_LIGHT, FAST_COLOUR = 0.5, 2.0
 """Allowance for fast movement, which blurs: flicker (per cent) and colour (CIELAB) that are subtracted without a
 reference for each per cent of the face's width that it moves per frame."""
@@ -133,7 +135,7 @@ def frozen(rows: pd.DataFrame, has_reference: bool) -> Doubles:
     """Per cent of the expected movement that is missing, per frame, or over a few frames if it is slow.
 
     With a reference its movement is expected, in the usual proportion; without one the face's own usual movement, as
-    far as its surroundings move as much as usual.
+    far as its surroundings move as much as usual. Their least movement is noise: that of frames that are repeated.
     """
     out = np.full(len(rows), np.nan)
     for moved, due in ((rows["moved_long"], rows["due_long"]), (rows["moved"], rows["due"])):
@@ -142,7 +144,9 @@ def frozen(rows: pd.DataFrame, has_reference: bool) -> Doubles:
         if has_reference:
             wanted, least = due * min(median(moved / due.clip(lower=1e-3)), 1.0), FULL_REFERENCE_MOTION
         else:
-            wanted, least = median(moved) * (due / max(median(due), 1e-3)).clip(upper=1), NO_REFERENCE_MOTION
+            noise = float(due.quantile(REPEATED))
+            share = (due - noise).clip(lower=0) / max(median(due) - noise, 1e-3)
+            wanted, least = median(moved) * share.clip(upper=1), NO_REFERENCE_MOTION
         still = 100 * (1 - moved / wanted.clip(lower=1e-6))
         known = (wanted >= least).to_numpy() & moved.notna().to_numpy()
         out[known] = still.clip(lower=0).to_numpy()[known]

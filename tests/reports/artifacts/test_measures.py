@@ -12,7 +12,7 @@ from reports.artifacts import spectrum as s
 from reports.artifacts import temporal as t
 from reports.artifacts.edge import edge
 from reports.artifacts.patch import REGIONS, region_cells, upright
-from reports.artifacts.series_measures import jitter, thrown
+from reports.artifacts.series_measures import frozen, jitter, thrown
 
 # Sharma, Wu and Dalal 2005, table 1: the pairs that catch the usual mistakes.
 SHARMA = [
@@ -271,3 +271,13 @@ def test_regions_are_the_persons_own_left_and_right():
     names = region_cells(points, upright(points))
     assert REGIONS[names[4, 6]] == "left cheek" and REGIONS[names[4, 1]] == "right cheek"
     assert {REGIONS[n] for n in names.ravel()} >= {"forehead", "mouth", "nose", "jaw/chin", "left eye", "right eye"}
+
+
+def test_repeated_frames_are_not_frozen_faces():
+    """The surroundings of a repeated frame move by the coding's noise alone; those of a frozen face go on moving."""
+    repeated = np.arange(60) % 6 == 5
+    due, moved = np.where(repeated, 0.12, 1.0), np.where(repeated, 0.03, 4.0)
+    moved[30:33] = 0.03  # a frozen face
+    rows = pd.DataFrame({"moved": moved, "due": due, "moved_long": np.nan, "due_long": np.nan})
+    found = frozen(rows, has_reference=False)
+    assert np.isnan(found[repeated]).all() and found[30:33].min() > 95 and found[0] == 0
