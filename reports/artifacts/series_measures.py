@@ -25,8 +25,6 @@ SLOWLY = 0.4
 SHAKEN, STILL = 9, 0.05
 """Frames of the median over shaking, and per cent of the face's width: frames in which neither face nor surroundings
 move further are repeats, as conversions of the frame rate insert them, and take no part."""
-REPEATED = 0.05
-"""Quantile of the movement of a face's surroundings that counts as none: in repeated frames only coding noise moves."""
 FAST_LIGHT, FAST_COLOUR = 0.5, 2.0
 """Allowance for fast movement, which blurs: flicker (per cent) and colour (CIELAB) that are subtracted without a
 reference for each per cent of the face's width that it moves per frame."""
@@ -144,13 +142,11 @@ def frozen(rows: pd.DataFrame, has_reference: bool) -> Doubles:
         if has_reference:
             wanted, least = due * min(median(moved / due.clip(lower=1e-3)), 1.0), FULL_REFERENCE_MOTION
         else:
-            noise = float(due.quantile(REPEATED))
-            share = (due - noise).clip(lower=0) / max(median(due) - noise, 1e-3)
-            wanted, least = median(moved) * share.clip(upper=1), NO_REFERENCE_MOTION
+            wanted, least = median(moved) * (due / max(median(due), 1e-3)).clip(upper=1), NO_REFERENCE_MOTION
         still = 100 * (1 - moved / wanted.clip(lower=1e-6))
         known = (wanted >= least).to_numpy() & moved.notna().to_numpy()
         out[known] = still.clip(lower=0).to_numpy()[known]
-    return out
+    return out if has_reference else t.running_median(out, 3)
 
 
 def jitter(move: Doubles, ring: Doubles) -> Doubles:

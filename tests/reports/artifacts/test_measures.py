@@ -274,10 +274,10 @@ def test_regions_are_the_persons_own_left_and_right():
 
 
 def test_repeated_frames_are_not_frozen_faces():
-    """The surroundings of a repeated frame move by the coding's noise alone; those of a frozen face go on moving."""
-    repeated = np.arange(60) % 6 == 5
-    due, moved = np.where(repeated, 0.12, 1.0), np.where(repeated, 0.03, 4.0)
-    moved[30:33] = 0.03  # a frozen face
+    """Footage whose frame rate was converted repeats single frames; a face that is frozen stays so for longer."""
+    repeated = np.arange(58) % 6 == 5
+    due, moved = np.where(repeated, 0.3, 1.0), np.where(repeated, 0.01, 4.0)
+    moved[30:34] = 0.03
     rows = pd.DataFrame({"moved": moved, "due": due, "moved_long": np.nan, "due_long": np.nan})
     found = frozen(rows, has_reference=False)
-    assert np.isnan(found[repeated]).all() and found[30:33].min() > 95 and found[0] == 0
+    assert found[30:34].min() > 95 and np.delete(found, range(29, 36)).max() == 0
