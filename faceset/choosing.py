@@ -70,6 +70,8 @@ def _resolved(
 
     last = Last(SelectionOptions(), None) if defaults else last_options(faceset)
     wanted = open_faceset(target) if target else last.target
+    if wanted is not None:
+        check_target(wanted.folder, faceset.folder)
     before = [*kept_from(last.options, given), *([f"--for {wanted.folder}"] if wanted and not target else [])]
     return changed(last.options, given), wanted, before
 

@@ -157,7 +157,9 @@ def pruned(done: bool) -> Callable[[dict[str, Any]], str]:
         size = f"{many(r['crops'], 'crop')}, {size_of(r['bytes'])}"
         what = f"{size} freed" if done else f"would free {size}; --yes deletes them"
         sheet = f"\n{r['sheet']}" if r["sheet"] else ""
-        return f"{what}; {many(r['kept'], 'crop')} of selected or pinned faces {are(r['kept'])} kept{sheet}"
+        others = f"; {many(r['pictures'], 'small picture')} of other people {'deleted' if done else 'would be deleted'}"
+        kept = f"{many(r['kept'], 'crop')} of selected or pinned faces {are(r['kept'])} kept"
+        return f"{what}; {kept}{others if r['pictures'] else ''}{sheet}"
 
     return text
 

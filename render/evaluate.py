@@ -26,7 +26,7 @@ from curate.runtime.files import scratch
 from curate.scores import expression
 from curate.scores.identity import distances
 from curate.scores.lighting import estimate, skin_colours
-from curate.types import Clip, Floats, Frame, Image, Landmarks, Progress, no_progress
+from curate.types import Clip, Failure, Floats, Frame, Image, Landmarks, Progress, no_progress
 from render import pipeline
 from render.options import RenderOptions
 from reports.artifacts.inspect import check_alike
@@ -84,15 +84,29 @@ class _Readings:
 
 
 def of_runs(
-    runs: Sequence[Path], footage: Path | None, folder: Path, options: RenderOptions, progress: Progress = no_progress
+    runs: Sequence[Path],
+    footage: Path | None,
+    folder: Path,
+    options: RenderOptions,
+    progress: Progress = no_progress,
+    failed: list[Failure] | None = None,
 ) -> list[Entrant]:
-    """Renders of all runs on the footage, or on each target's first clip, in `folder`. Raises as `render` does."""
+    """Renders of all runs on the footage, or on each target's first clip, in `folder`.
+
+    What `render` raises for a run is raised, or put into `failed`, and the other runs are rendered.
+    """
     found = []
     for number, path in enumerate(runs, 1):
-        opened = open_run(path)
-        reference = footage or _own_footage(opened)
         out = folder / f"{number}-{path.resolve().name}.mp4"
-        pipeline.render(path, reference, out, options, progress)
+        try:
+            opened = open_run(path)
+            reference = footage or _own_footage(opened)
+            pipeline.render(path, reference, out, options, progress)
+        except FacesetError as error:
+            if failed is None:
+                raise
+            failed.append(Failure(str(path), str(error)))
+            continue
         found.append(
             Entrant(
                 path.resolve().name, out, reference, options.span, opened.source.known, opened.target.identifier,
@@ -114,7 +128,7 @@ def table(
     entrants: Sequence[Entrant],
     workers: int = 1,
     progress: Progress = no_progress,
-    failed: list[FacesetError] | None = None,
+    failed: list[Failure] | None = None,
 ) -> list[dict[str, Any]]:
     """One row per video: name, frames, measured (frames with landmarks), and the figures of `reports.evaluation.page`.
 
@@ -130,7 +144,7 @@ def table(
         except (UsageError, WorkError) as error:
             if failed is None:
                 raise
-            failed.append(error)
+            failed.append(Failure(str(entrant.video), str(error)))
     return rows
 
 

@@ -184,7 +184,8 @@ def _run(
             low, high = max(first - REACH, made.first), min(end + REACH, made.end)
             path = folder / f"trial-{len(tried)}.parquet"
             trials.append(Trial(folder, path, low, high, with_stretch(made, own), own))
-    run(measure, trials)
+    if trials:
+        run(measure, trials)
     return trials
 
 

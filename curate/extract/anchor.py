@@ -67,7 +67,7 @@ def named(faceset: Faceset, persons: Sequence[int]) -> Anchor:
 def parted(faceset: Faceset, person: int) -> tuple[float, Anchor]:
     """The largest limit of one person at which this one comes apart, and the anchor of its larger half.
 
-    It is the limit of now for people who were joined by name.
+    For a subject of several looks, who may have been joined by name, it is the present limit, if that is enough.
 
     Both halves have at least SHARE of its frames. Raises UsageError where it does not come apart.
     """
@@ -76,7 +76,10 @@ def parted(faceset: Faceset, person: int) -> tuple[float, Anchor]:
     rows = table[table["person"] == person].dropna(subset=["identity"])
     tracks = rows.groupby("track", sort=True)
     vectors, frames = np.stack(tracks["identity"].first().to_list()), tracks["stands_for"].sum().to_numpy(np.float64)
-    for limit in np.arange(round(faceset.grouping.same_person, 2), LOWEST, -STEP).round(2).tolist():
+    same = faceset.grouping.same_person
+    joined = faceset.anchor is not None and len(faceset.anchor.looks) > 1 and bool(rows["kept"].any())
+    lower = np.arange(round(same - STEP, 2), LOWEST, -STEP).round(2).tolist()
+    for limit in [same, *lower] if joined else lower:
         labels = identity.people(vectors, frames, limit)
         shares = np.sort(np.bincount(labels, weights=frames) / frames.sum())
         if len(shares) > 1 and shares[-2] >= SHARE:

@@ -65,9 +65,14 @@ def blurred(chip: Image, level: float) -> Image:
     return cast(Image, cv2.GaussianBlur(chip, (0, 0), level * len(chip) / SIDE)) if level else chip
 
 
-def softness(chip: Image, wanted: NDArray[np.float64]) -> float:
-    """Blur, one of LEVELS, by which a chip comes nearest to the detail that is wanted (3,)."""
-    return min(LEVELS, key=lambda level: float(np.square(detail(blurred(chip, level)) - wanted).sum()))
+def ladder(chip: Image) -> NDArray[np.float64]:
+    """(L, 3) detail of a chip blurred by each of LEVELS."""
+    return np.stack([detail(blurred(chip, level)) for level in LEVELS])
+
+
+def softness(steps: NDArray[np.float64], wanted: NDArray[np.float64]) -> float:
+    """Blur, one of LEVELS, by which a chip with this `ladder` (L, 3) comes nearest to the detail `wanted` (3,)."""
+    return LEVELS[int(np.square(steps - wanted).sum(axis=1).argmin())]
 
 
 def upper(chip: Image) -> Image:
@@ -93,6 +98,7 @@ class Degraded:
     _network: Identifier | None = None
     _chips: dict[int, list[Image]] = field(default_factory=dict)
     _vectors: dict[tuple[int, int, float, bool], Floats] = field(default_factory=dict)
+    _ladders: dict[tuple[int, int], NDArray[np.float64]] = field(default_factory=dict)
 
     def joined(self, subject: Iterable[int]) -> list[int]:
         """The people who are the `subject`, people as well, seen softly or half hidden: near, and nobody else is."""
@@ -114,23 +120,23 @@ class Degraded:
         if beside or not self._read(other):
             return False
         wanted = np.mean([detail(chip) for chip in self._read(other)], axis=0)
-        levels = [softness(chip, wanted) for person in ours for chip in self._read(person)]
+        levels = [self._softness(one, i, wanted) for one in ours for i in range(len(self._read(one)))]
         if not levels:
             return False
         hidden = float(np.median(levels)) < SOFT  # as sharp as the subject, and yet far from it
         own = self._vector(other, hidden)
 
         def distance(person: int) -> float:
-            """Distance of a person, made as soft or as hidden; infinite without chips."""
-            if not self._read(person):
-                return np.inf
+            """Distance of a person, made as soft or as hidden."""
             return float(np.linalg.norm(own - self._vector(person, hidden, None if hidden else wanted)))
 
-        nearest = min(distance(person) for person in ours)
+        nearest = min(distance(person) for person in ours if self._read(person))
         if nearest >= LIKE * self.same:
             return False
         order = np.argsort(np.linalg.norm(self.centres - self.centres[other], axis=1), kind="stable").tolist()
         rivals = [person for person in order if person not in (other, *ours)][:RIVALS]
+        if not all(self._read(rival) for rival in rivals):  # of an older version, or pruned: nobody speaks for them
+            return False
         return all(distance(rival) - nearest >= STANDS_OUT * self.same for rival in rivals)
 
     def _read(self, person: int) -> list[Image]:
@@ -142,13 +148,19 @@ class Degraded:
             self._chips[person] = chips(order[:CHIPS])
         return self._chips[person]
 
+    def _softness(self, person: int, number: int, wanted: NDArray[np.float64]) -> float:
+        key = (person, number)
+        if key not in self._ladders:
+            self._ladders[key] = ladder(self._read(person)[number])
+        return softness(self._ladders[key], wanted)
+
     def _vector(self, person: int, hidden: bool, wanted: NDArray[np.float64] | None = None) -> Floats:
         """(128,) mean identity of a person's chips, the lower face `hidden`, blurred to the detail `wanted` (3,)."""
         if self._network is None:
             self._network = make(IDENTIFIERS, self.identifier, "--identifier")
         found = []
         for number, chip in enumerate(self._read(person)):
-            key = (person, number, 0.0 if wanted is None else softness(chip, wanted), hidden)
+            key = (person, number, 0.0 if wanted is None else self._softness(person, number, wanted), hidden)
             if key not in self._vectors:
                 soft = blurred(chip, key[2])
                 self._vectors[key] = self._network.identify(upper(soft) if hidden else soft)

@@ -66,7 +66,7 @@ def together(faceset: Faceset, persons: Sequence[int]) -> tuple[str, ...]:
         return ()
     return (
         f"{persons_text(persons)} are in one picture in {many(frames, 'frame')}, as two people are (or one in a mirror "
-        f"or split screen); faceset people {quoted(faceset.folder)} --split parts them again",
+        f"or split screen); faceset people {quoted(faceset.folder)} --split, with the subject's number, separates them",
     )
 
 

@@ -23,6 +23,7 @@ from curate.dataset.lock import lock
 from curate.dataset.pins import read_pins
 from curate.errors import WorkError
 from curate.extract.engine import is_done
+from curate.extract.parts import damage
 from curate.extract.segment import crop_path, write_crop
 from curate.face import align
 from curate.footage import remote
@@ -48,23 +49,26 @@ class Pruned:
     bytes: int
     kept: int
     """Crops that stay: of the selected and the pinned faces."""
+    pictures: int
+    """Small pictures of other people in the parts, which no footage brings back."""
     done: bool
 
 
 def prune(faceset: Faceset, yes: bool = False) -> Pruned:
     """Count the crops of faces that are neither selected nor pinned, and with `yes` remove them.
 
-    With them go the small pictures of other people in the parts, by which their identity was read.
+    With them go the small pictures of other people in the parts, by which their identity was read. They do not come
+    back: later, degraded tracks of another person are not compared any more (`curate.extract.degraded`).
     The table is written before a file goes: stopped at any moment, it names no crop that is not there, and calling
     again takes the rest. Raises WorkError where there is no selection.
     """
     if not yes:
-        return _pruned(faceset, done=False)
+        return _pruned(faceset, sum(number for _, _, number in _of_others(faceset)), done=False)
     with lock(faceset):
         wanted = _wanted(faceset)
-        _forget_others(faceset)
+        pictures = _forget_others(faceset)
         _rewrite(faceset, lambda crop, _: crop if crop in wanted else None)
-        found = _pruned(faceset, done=True)
+        found = _pruned(faceset, pictures, done=True)
         for path, _ in _others(faceset, wanted):
             path.unlink(missing_ok=True)
             mirror.removed(path)
@@ -74,22 +78,36 @@ def prune(faceset: Faceset, yes: bool = False) -> Pruned:
     return found
 
 
-def _forget_others(faceset: Faceset) -> None:
-    """Write the parts again without the chips of faces that are not the subject's."""
+def _of_others(faceset: Faceset) -> Iterator[tuple[Path, pa.Array, int]]:
+    """Every part with chips of faces that are not the subject's: its path, which rows keep theirs, how many do not.
+
+    Raises WorkError for a damaged part.
+    """
     table = faceset.table(["face_id", "kept"])
     own = pa.array(table.loc[table["kept"], "face_id"], pa.string())
     for path in (path for paths in faceset.parts().values() for path in paths):
-        if "chip" not in pq.read_schema(path).names:  # of an older version
-            continue
-        faces = read_arrow(path, ["face_id", "chip"], part_schema())
+        with damage(path):
+            faces = read_arrow(path, ["face_id"], part_schema())
+            if "chip" not in pq.read_schema(path).names:  # of an older version
+                continue
+            faces = read_arrow(path, ["face_id", "chip"], part_schema())
         keep = pc.is_in(faces["face_id"], value_set=own)
-        if not pc.any(pc.and_not(faces["chip"].is_valid(), keep)).as_py():
-            continue
-        part = pq.read_table(path)
+        if number := pc.sum(pc.and_not(faces["chip"].is_valid(), keep)).as_py():
+            yield path, keep, number
+
+
+def _forget_others(faceset: Faceset) -> int:
+    """Write the parts again without the chips of faces that are not the subject's; how many there were."""
+    count = 0
+    for path, keep, number in _of_others(faceset):
+        with damage(path):
+            part = read_arrow(path, None, part_schema())
+        at = part.schema.get_field_index("chip")
         chips = pc.if_else(keep, part["chip"], pa.scalar(None, pa.binary()))
         with atomic(path) as temporary:
-            pq.write_table(part.set_column(part.schema.get_field_index("chip"), part.schema.field("chip"), chips),
-                           temporary, compression="zstd")  # fmt: skip
+            pq.write_table(part.set_column(at, part.schema.field(at), chips), temporary, compression="zstd")
+        count += number
+    return count
 
 
 def dropped(faceset: Faceset) -> set[str]:
@@ -97,10 +115,11 @@ def dropped(faceset: Faceset) -> set[str]:
     return {path.relative_to(faceset.folder).as_posix() for path, _ in _others(faceset, _wanted(faceset))}
 
 
-def _pruned(faceset: Faceset, done: bool) -> Pruned:
+def _pruned(faceset: Faceset, pictures: int, done: bool) -> Pruned:
     wanted = _wanted(faceset)
     sizes = [size for _, size in _others(faceset, wanted)]
-    return Pruned(len(sizes), sum(sizes), sum((faceset.folder / crop).is_file() for crop in wanted), done)
+    kept = sum((faceset.folder / crop).is_file() for crop in wanted)
+    return Pruned(len(sizes), sum(sizes), kept, pictures, done)
 
 
 def _wanted(faceset: Faceset) -> set[str]:

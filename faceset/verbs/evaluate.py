@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from curate.errors import FacesetError, UsageError, WorkError
+from curate.errors import UsageError, WorkError
+from curate.types import Failure
 from faceset import console
 from faceset.options import Json, Quiet, Workers, faceset_at
 
@@ -51,14 +52,14 @@ def evaluate(
         raise UsageError(f"--out {out}: is a file; choose a folder")
     rows, failed = _rows(runs or [], footage, span, (videos, references, source), workers, quiet)
     if not rows:
-        raise failed[0]
+        raise WorkError("; ".join(f.reason for f in failed))
     from reports.evaluation import page
 
     html, sheet = page.write(rows, out)
-    if failed:
-        raise WorkError(f"{'; '.join(map(str, failed))}; the page of the others is {html}")
-    found = {"rows": rows, "report": str(html), "csv": str(sheet)}
-    console.say(as_json, found, lambda _: f"{page.text(rows)}\n{html}\n{sheet}")
+    missing = [{"path": f.path, "reason": f.reason} for f in failed]
+    found = {"rows": rows, "failed": missing, "report": str(html), "csv": str(sheet)}
+    lines = [f"failed: {f.reason}" for f in failed]
+    console.say(as_json, found, lambda _: "\n".join([*lines, page.text(rows), str(html), str(sheet)]))
 
 
 def _rows(
@@ -68,7 +69,7 @@ def _rows(
     finished: tuple[list[Path], list[Path], Path | None],
     workers: int,
     quiet: bool,
-) -> tuple[list[dict[str, Any]], list[FacesetError]]:
+) -> tuple[list[dict[str, Any]], list[Failure]]:
     """The rows of the table, and why others are missing.
 
     `finished`: videos, their footage, and the faceset of the face that they show.
@@ -85,6 +86,6 @@ def _rows(
     pairs = [work.Entrant(v.name, v, r, source=shown) for v, r in zip(videos, references, strict=True)]
     with scratch("faceset-evaluate-") as folder:
         options = RenderOptions(span=span, crf=12, workers=cores)
-        rendered = work.of_runs(runs, footage, folder, options, progress)
-        failed: list[FacesetError] = []
-        return work.table([*rendered, *pairs], cores, progress, failed), failed
+        failed: list[Failure] | None = [] if len(runs) + len(videos) > 1 else None  # one alone raises what it raises
+        rendered = work.of_runs(runs, footage, folder, options, progress, failed)
+        return work.table([*rendered, *pairs], cores, progress, failed), failed or []

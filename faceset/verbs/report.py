@@ -12,7 +12,8 @@ def report(folders: Folders, target: For = None, as_json: Json = False, quiet: Q
     """Write the diversity and coverage page of a faceset; of several facesets also a comparison."""
     console.progress(quiet)
     if target is not None:
-        choosing.check_target(target, folders[0])
+        for folder in folders:
+            choosing.check_target(target, folder)
     pages = [choosing.report(folder, target) for folder in folders]
     if len(folders) > 1:
         from curate.dataset.faceset import open_faceset

@@ -33,7 +33,10 @@ STEADY = 5
 
 
 def detail(picture: Pyramid, view: View) -> Floats:
-    """(6,) float32 octaves of luma levels: detail of the face in three bands, finest first, and of the ring."""
+    """(6,) float32 octaves of luma levels: detail of the face in three bands, finest first, and of the ring.
+
+    NaN of what cannot be seen.
+    """
     grey, at = picture.piece(view.box, shrink_factor(view.box, LARGEST)), view.zones
     zones = [_scaled(zone, grey) for zone in (at.distance > DEEP * at.width, at.ring)]
     middle, reach = len(grey) // 2, max(AREA // grey.shape[1] // 2, 1)
@@ -41,7 +44,7 @@ def detail(picture: Pyramid, view: View) -> Floats:
     grey, zones = grey[band], [zone[band] for zone in zones]
     soft = [grey, *(blurred(grey, sigma) for sigma in BANDS)]
     squares = [cv2.multiply(band, band) for band in (a - b for a, b in itertools.pairwise(soft))]
-    found = [cv2.mean(square, zone)[0] for zone in zones for square in squares]
+    found = [cv2.mean(square, zone)[0] if zone.any() else np.nan for zone in zones for square in squares]
     return np.asarray(np.log2(np.array(found) + LEAST) / 2, np.float32)
 
 

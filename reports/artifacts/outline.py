@@ -78,7 +78,7 @@ def unrolled(picture: Pyramid, points: NDArray[np.floating]) -> Floats:
     width = float(cv2.contourArea(polygon.astype(np.float32))) ** 0.5
     factor = max(int(np.ceil(width / LARGEST)), 1)
     grey, middle = picture.whole(factor), polygon.mean(0)
-    along = points[[362, 263], :2].mean(0) - points[[33, 133], :2].mean(0) if len(points) >= 468 else np.array([1, 0])
+    along = _eye_axis(points)
     turn = np.arctan2(along[1], along[0]) + 2 * np.pi * (np.arange(DIRECTIONS) + 0.5) / DIRECTIONS
     rays = np.stack([np.cos(turn), np.sin(turn)], 1)
     far = _smooth(_reach(polygon - middle, rays), 7)[_upper()]
@@ -87,6 +87,15 @@ def unrolled(picture: Pyramid, points: NDArray[np.floating]) -> Floats:
     x, y = np.moveaxis(((at + 0.5) / factor - 0.5).astype(np.float32), -1, 0)
     seen = cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return seen.astype(np.float32) * np.float32(100 / 255)
+
+
+def _eye_axis(points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(2,) from the eye on the left of the picture to the other, of 478 or 68 landmarks; level without eyes."""
+    ends = {478: ([33, 133], [362, 263]), 68: (range(36, 42), range(42, 48))}.get(len(points))
+    if ends is None:
+        return np.array([1.0, 0.0])
+    one, other = (np.asarray(points[list(end), :2], np.float64).mean(0) for end in ends)
+    return np.asarray(other - one)
 
 
 def _upper() -> NDArray[np.int64]:

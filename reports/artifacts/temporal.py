@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
+BLOCK = 4096
+"""Frames whose windows are in memory at a time."""
 
 
 def second_difference(values: Doubles) -> Doubles:
@@ -46,9 +48,12 @@ def usual(values: Doubles, width: int) -> Doubles:
     """(T,) running median over `width` frames, an odd number, of the values that are known; NaN where none is."""
     padded = np.pad(values.astype(np.float64), width // 2, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, width)
-    out, some = np.full(len(values), np.nan), np.isfinite(windows).any(1)
-    if some.any():
-        out[some] = np.nanmedian(windows[some], axis=1)
+    out = np.full(len(values), np.nan)
+    for first in range(0, len(values), BLOCK):  # a median copies its windows
+        own = windows[first : first + BLOCK]
+        some = np.isfinite(own).any(1)
+        if some.any():
+            out[first : first + BLOCK][some] = np.nanmedian(own[some], axis=1)
     return out
 
 

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from curate.errors import FacesetError, UsageError, WorkError
+from curate.errors import UsageError, WorkError
 from curate.footage import video
+from curate.types import Failure
 from render import evaluate
 from render.evaluate import Entrant
 from reports.evaluation.page import COLUMNS
@@ -71,5 +72,5 @@ def test_wrong_pairs_are_one_error_each(head_clips, write_video, tmp_path):
     wall = write_video(tmp_path / "wall.mp4", [np.full((96, 128, 3), 120, np.uint8)] * 8)
     with pytest.raises(WorkError, match="found in less than 3 frames"):
         evaluate.table([Entrant("x", wall, wall)])
-    failed: list[FacesetError] = []
+    failed: list[Failure] = []
     assert evaluate.table([Entrant("x", wall, wall)], failed=failed) == [] and len(failed) == 1, "others would follow"

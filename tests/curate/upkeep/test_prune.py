@@ -64,10 +64,10 @@ def test_the_pictures_of_other_people_go_as_well(some: Faceset, head_clips) -> N
         faces = pa.concat_tables(parts)
         return set(faces.filter(faces["chip"].is_valid())["face_id"].to_pylist())
 
-    assert shown() - own and shown() & own and not before["kept"].all()
-    prune(faceset)
-    assert shown() - own, "nothing is deleted without --yes"
-    prune(faceset, yes=True)
+    others = shown() - own
+    assert others and shown() & own and not before["kept"].all()
+    assert prune(faceset).pictures == len(others) and shown() - own == others, "nothing is deleted without --yes"
+    assert prune(faceset, yes=True).pictures == len(others)
     assert not shown() - own and shown() & own
     done = curate(Request((str(some.folder),)))
     assert done.table.drop(columns="crop").equals(before.drop(columns="crop")), "nothing is read again"
