@@ -30,7 +30,7 @@ REACH = 0.9
 STANDS_OUT = 0.1
 """Distance by which a person's nearest track must be nearer than the next person's, if only tracks are within reach."""
 SHOWN = "leave --reference out: `faceset people` then shows who is there, and --person N names the subject"
-"""How somebody is named whom no photo finds."""
+"""How a person is named whose photo finds nobody."""
 MISSING = -1
 """Person of a track that shows nobody for sure."""
 

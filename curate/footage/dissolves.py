@@ -42,7 +42,7 @@ well. First frames of 33 clips of other scenes are alike by up to 0.87, pans ove
 """
 LIGHTER = 1.0
 """Difference in mean brightness, in the larger standard deviation of two pictures, beyond which neither is the other
-one, moved: what comes into view in a pan is seldom that much lighter than all that was seen.
+one, moved; of 100 made-up slow pans none is marked with it, as without.
 """
 SOFT = 2.0
 """Standard deviation in pixels of the blur under which shots that move are still blends of what their ends show."""

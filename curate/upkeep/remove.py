@@ -76,10 +76,9 @@ def remove_clips(faceset: Faceset, names: Sequence[str], yes: bool, progress: Pr
 def _check_subject(faceset: Faceset, table: pd.DataFrame, going: set[str]) -> None:
     """Refuse a removal that leaves no face of the subject, in the preview as well."""
     if table["kept"].any() and not (table["kept"] & ~table["clip"].isin(going)).any():
-        alone = f"{', '.join(sorted(going))} of its clips {'shows' if len(going) == 1 else 'show'} the subject"
         raise NobodyError(
-            f"{faceset.folder}: only {alone}: choose another person first (faceset people), or remove the whole "
-            "faceset (faceset forget)"
+            f"{faceset.folder}: the subject is seen only in {', '.join(sorted(going))}: choose another person first "
+            "(faceset people), or remove the whole faceset (faceset forget)"
         )
 
 

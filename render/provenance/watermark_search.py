@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.types import Floats
-from render.provenance.watermark import BLUR, GRID, HEARD, PILOT, grid_of, pilot_code, spread, whitened
+from render.provenance.watermark import BLUR, GRID, PILOT, SEEN, grid_of, pilot_code, spread, whitened
 
 SIDE = 288
 """Side of the whitened frames that are searched, cells: finer than the grid, because they are resampled."""
@@ -79,7 +79,7 @@ def _inside(lines: Floats) -> tuple[int, int]:
 
 def fine(image: NDArray[np.uint8]) -> Floats:
     """Whitened frame (SIDE, SIDE) float32 to be summed and searched, of (H, W) uint8 luma."""
-    return whitened(grid_of(image, SIDE), BLUR * SIDE / GRID, HEARD)[0]
+    return whitened(grid_of(image, SIDE), BLUR * SIDE / GRID, SEEN)[0]
 
 
 def places(total: Floats) -> list[Edges]:

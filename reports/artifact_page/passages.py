@@ -93,7 +93,10 @@ def _clean(report: ArtifactReport) -> str:
     known = sum(measure in report.measures and bool(report.measures[measure].notna().any()) for measure in searched)
     if 2 * known >= len(searched):
         return "No artifacts were found."
-    return f"No artifacts of {known} kinds were found; {len(searched) - known} kinds could not be measured."
+    missing = many(len(searched) - known, "kind")
+    if not known:
+        return f"Nothing could be measured: all {missing} of artifacts need more frames or another video."
+    return f"No artifacts of {many(known, 'kind')} were found; {missing} could not be measured."
 
 
 def looked(report: ArtifactReport) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +16,7 @@ from curate.types import Failure
 from render import evaluate
 from render.evaluate import Entrant
 from reports.evaluation.page import COLUMNS
+from tests.command import call
 
 
 def test_a_copy_is_near_its_floors_and_a_changed_face_is_not(head_clips, write_video, tmp_path):
@@ -62,7 +65,7 @@ def test_identity_is_retrieved_among_the_people_at_hand():
     assert evaluate._identity(evaluate._Readings(), entrant, set()) == {}
 
 
-def test_wrong_pairs_are_one_error_each(head_clips, write_video, tmp_path):
+def test_wrong_pairs_are_one_error_each(head_clips, write_video, tmp_path, capsys):
     frames = [frame.image for frame in video.decode(video.probe(head_clips["target"]))]
     short = write_video(tmp_path / "short.mp4", frames[:20])
     small = write_video(tmp_path / "small.mp4", [cv2.resize(f, (120, 120)) for f in frames])
@@ -72,5 +75,24 @@ def test_wrong_pairs_are_one_error_each(head_clips, write_video, tmp_path):
     wall = write_video(tmp_path / "wall.mp4", [np.full((96, 128, 3), 120, np.uint8)] * 8)
     with pytest.raises(WorkError, match="found in less than 3 frames"):
         evaluate.table([Entrant("x", wall, wall)])
+    both = (
+        "--video",
+        wall,
+        "--reference",
+        wall,
+        "--video",
+        short,
+        "--reference",
+        short,
+        "--out",
+        tmp_path / "e",
+        "--json",
+    )
+    code, out, _ = call(capsys, "evaluate", *both)
+    found = json.loads(out)
+    assert code == 0 and [row["name"] for row in found["rows"]] == ["short.mp4"]
+    assert [Path(one["path"]).name for one in found["failed"]] == ["wall.mp4"] and "3 frames" in found["failed"][0][
+        "reason"
+    ]
     failed: list[Failure] = []
     assert evaluate.table([Entrant("x", wall, wall)], failed=failed) == [] and len(failed) == 1, "others would follow"

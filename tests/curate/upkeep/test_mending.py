@@ -143,7 +143,7 @@ def test_what_cannot_be_removed_is_refused_and_nothing_is_lost(halves, head_clip
     curate(Request((str(folder), f"{head_clips['source']}@0-0.4")))
     before = table_hash(folder)
     for yes in (False, True):  # the preview promises nothing that is refused later
-        with pytest.raises(NobodyError, match="only target of its clips shows the subject"):
+        with pytest.raises(NobodyError, match="the subject is seen only in target"):
             remove_clips(open_faceset(folder), [open_faceset(folder).clips[0].path], yes)
     assert table_hash(folder) == before and len(open_faceset(folder).clips) == 2
 

@@ -18,11 +18,13 @@ import pytest
 from curate.dataset.faceset import Faceset, open_faceset
 from curate.errors import FootageError, WorkError
 from curate.extract.pipeline import Request, curate
+from curate.runtime.disk import text as size_of
 from curate.select.options import SelectionOptions
 from curate.select.selection import select_faceset, summary
 from curate.upkeep.prune import prune, restore
 from faceset import cli as front
 from faceset.choosing import report
+from tests.command import call
 
 
 @pytest.fixture
@@ -71,6 +73,14 @@ def test_the_pictures_of_other_people_go_as_well(some: Faceset, head_clips) -> N
     assert not shown() - own and shown() & own
     done = curate(Request((str(some.folder),)))
     assert done.table.drop(columns="crop").equals(before.drop(columns="crop")), "nothing is read again"
+
+
+def test_a_faceset_is_not_its_own_target(some: Faceset, capsys) -> None:
+    for verb in ("select", "report", "curate"):
+        code, _, told = call(capsys, verb, some.folder, "--for", some.folder)
+        assert code == 2 and "is the faceset itself" in told, verb
+    code, _, told = call(capsys, "prune", some.folder)
+    assert code == 0 and size_of(0) == "less than 1 MB" and size_of(2e6) == "2 MB"
 
 
 def test_nothing_goes_but_crops_of_the_faceset(some: Faceset, tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ def test_the_verdict_says_where_to_look(artifacts):
     few = artifacts.report((), 1)
     few = replace(few, measures=few.measures.assign(**dict.fromkeys(few.measures.columns[6:-3], np.nan)))
     assert verdict(few).startswith("No artifacts of 3 kinds were found; "), "most need more frames"
+    none = replace(few, measures=few.measures.assign(**dict.fromkeys(few.measures.columns[6:], np.nan)))
+    assert verdict(none).startswith("Nothing could be measured: all ")
     assert verdict(artifacts.report((), 3, range(3))) == "No face was detected, so nothing was measured."
 
 
@@ -246,3 +248,9 @@ def test_first_frames_belong_together_where_both_videos_are_there(write_video, t
     assert player(tmp_path / "p.html", video, reference, 2.0).offset == 2
     (tmp_path / "c.mp4").write_bytes(b"no video")
     assert player(tmp_path / "p.html", tmp_path / "c.mp4", reference).offset == 0
+
+
+def test_the_title_names_the_person_where_there_are_several(artifacts, tmp_path):
+    for more, title in (({}, "Artifacts: a.mp4"), ({"person": "Ann"}, "Artifacts: a.mp4: Ann")):
+        page = write(artifacts.report((), 10), tmp_path / "a.html", {"video": "a.mp4", **more})
+        assert f"<title>{title}" in page.read_text()
