@@ -9,6 +9,7 @@ const hide = () => {
   tip.hidden = true;
   document.querySelectorAll(".cell.on").forEach((old) => old.classList.remove("on"));
 };
+let keys = null;  // the chart on which the arrow keys are: its box follows when the page scrolls
 const show = (cell) => {
   hide();
   cell.classList.add("on");
@@ -34,21 +35,25 @@ document.querySelectorAll("[data-map]").forEach((map) => {
   const place = (cell) => [Number(cell.getAttribute("x")), Number(cell.getAttribute("y"))];
   const step = Number(map.dataset.step);
   let at = cells.reduce((best, cell, i) => (Number(cell.dataset.count) > Number(cells[best].dataset.count) ? i : best), 0);
-  cells.forEach((cell, i) => cell.addEventListener("pointerover", () => { at = i; show(cell); }));
+  cells.forEach((cell, i) => cell.addEventListener("pointerover", () => { at = i; keys = null; show(cell); }));
   map.addEventListener("pointerleave", hide);
   map.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") return hide();
+    if (event.key === "Escape") { keys = null; return hide(); }
     const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!way) return;
     event.preventDefault();
+    keys = map;
     const [x, y] = place(cells[at]).map((v, i) => v + step * way[i]);
     const next = cells.findIndex((cell) => Math.hypot(place(cell)[0] - x, place(cell)[1] - y) < step / 4);
-    if (next >= 0) show(cells[(at = next)]);
+    show(cells[(at = next >= 0 ? next : at)]);
   });
-  map.addEventListener("focus", () => { if (map.matches(":focus-visible")) show(cells[at]); });
-  map.addEventListener("blur", hide);
+  map.addEventListener("focus", () => { if (map.matches(":focus-visible")) { keys = map; show(cells[at]); } });
+  map.addEventListener("blur", () => { keys = null; hide(); });
 });
-addEventListener("scroll", hide, { passive: true });
+addEventListener("scroll", () => {
+  const cell = keys && keys.querySelector(".cell.on");
+  if (cell) show(cell); else hide();
+}, { passive: true });
 // A slider walks over pictures of the same thing at different times; the last one has a larger version.
 document.querySelectorAll("[data-lapse]").forEach((lapse) => {
   const large = lapse.querySelector("img"), slider = lapse.querySelector("input"), said = lapse.querySelector("output");

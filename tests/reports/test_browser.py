@@ -79,7 +79,10 @@ def test_the_keyboard_walks_over_the_cells(opened, faceset: Faceset) -> None:
     page.locator(".tip").wait_for()
     first = page.locator(".tip span").inner_text()
     page.keyboard.press("ArrowUp")
-    assert page.locator(".tip span").inner_text() != first
+    second = page.locator(".tip span").inner_text()
+    assert second != first
+    page.evaluate("scrollBy(0, 40); new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.locator(".tip span").inner_text() == second and page.locator(".tip").is_visible()
     page.keyboard.press("Escape")
     assert page.locator(".tip").is_hidden()
 
