@@ -184,10 +184,10 @@ def move_into_place(
     """
     from reports.artifact_page import page as artifact_page
 
-    told = {"mended": "; ".join(mended)} if mended else {}
+    changes = {"mended": "; ".join(mended)} if mended else {}
     pages = []
     for number, (report, run) in enumerate(zip(reports, runs, strict=True)):
-        facts = _page_facts(offset, out, run, made.person(number)) | told
+        facts = _page_facts(offset, out, run, made.person(number)) | changes
         facts |= {"person": run.target.subject.name} if len(runs) > 1 else {}
         pages.append(artifact_page.write(report, page_of(out, number), facts))
     sidecar = manifest.sidecar_path(out)

@@ -116,8 +116,8 @@ class Degraded:
         Not both at once: soft upper halves of strangers are alike.
         """
         mine, seen = set(self.people[other]), {track for own in ours for track in self.people[own]}
-        beside = any((a in mine and b in seen) or (b in mine and a in seen) for a, b in self.found.together)
-        if beside or not self._read(other):
+        together = any((a in mine and b in seen) or (b in mine and a in seen) for a, b in self.found.together)
+        if together or not self._read(other):
             return False
         wanted = np.mean([detail(chip) for chip in self._read(other)], axis=0)
         levels = [self._softness(one, i, wanted) for one in ours for i in range(len(self._read(one)))]

@@ -110,18 +110,22 @@ def build(
             _Task(faceset.folder, part, people.of(part.numbers), own, piece)
             for part, piece in zip(parts, pieces, strict=True)
         ]
-        done, total = 0, sum(part.rows for part in parts)
-        many = min(workers, 1 + total // A_WORKER)
-        for task, problem in jobs.run(_refine, tasks, many, engine if many > 1 else "local"):
-            if problem is not None:
-                raise problem
-            done += task.part.rows
-            progress("scores", done, total)
+        _refine_all(tasks, workers, progress, engine)
         counts: dict[str, Count] = {}
         write_faces(faceset, _counted(parts, pieces, counts))
     if faceset.anchor != people.anchor:
         faceset.changed(anchor=people.anchor, persons=())
     return counts
+
+
+def _refine_all(tasks: Sequence[_Task], workers: int, progress: Progress, engine: str) -> None:
+    done, total = 0, sum(task.part.rows for task in tasks)
+    many = min(workers, 1 + total // A_WORKER)
+    for task, problem in jobs.run(_refine, tasks, many, engine if many > 1 else "local"):
+        if problem is not None:
+            raise problem
+        done += task.part.rows
+        progress("scores", done, total)
 
 
 def _tell_own(faceset: Faceset, own: Own) -> None:

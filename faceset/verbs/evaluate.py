@@ -42,14 +42,7 @@ def evaluate(
 ) -> None:
     """Measure swaps against their footage in one table: identity, performance, picture, steadiness."""
     videos, references = video or [], reference or []
-    if not runs and not videos:
-        raise UsageError("evaluate: give at least one RUN, or --video with its --reference")
-    if len(videos) != len(references):
-        raise UsageError(f"--video: is given {len(videos)} times and --reference {len(references)} times; give pairs")
-    if videos and span is not None and not runs:
-        raise UsageError("--range: is for runs, which are rendered; a finished --video is compared whole, so cut both")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: is a file; choose a folder")
+    _check(runs or [], videos, references, span, out)
     rows, failed = _rows(runs or [], footage, span, (videos, references, source), workers, quiet)
     if not rows:
         raise WorkError("; ".join(f.reason for f in failed))
@@ -60,6 +53,18 @@ def evaluate(
     found = {"rows": rows, "failed": missing, "report": str(html), "csv": str(sheet)}
     lines = [f"failed: {f.reason}" for f in failed]
     console.say(as_json, found, lambda _: "\n".join([*lines, page.text(rows), str(html), str(sheet)]))
+
+
+def _check(runs: list[Path], videos: list[Path], references: list[Path], span: str | None, out: Path) -> None:
+    """Refuse what does not go together, before the work begins."""
+    if not runs and not videos:
+        raise UsageError("evaluate: give at least one RUN, or --video with its --reference")
+    if len(videos) != len(references):
+        raise UsageError(f"--video: is given {len(videos)} times and --reference {len(references)} times; give pairs")
+    if videos and span is not None and not runs:
+        raise UsageError("--range: is for runs, which are rendered; a finished --video is compared whole, so cut both")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out}: is a file; choose a folder")
 
 
 def _rows(

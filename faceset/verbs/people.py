@@ -36,7 +36,7 @@ def people(
     if split is not None:
         before, faceset = faceset.grouping.same_person, split_person(faceset, split)
         limit = faceset.grouping.same_person
-        changed = "the people who were joined are apart again"
+        changed = f"person {split} comes apart at the present limit of {limit:g}: the larger part is the subject"
         if limit != before:
             changed = f"faces of one person are now at most {limit:g} apart"
     sheet = people_sheet(faceset, faceset.reports / "people.png")

@@ -67,7 +67,7 @@ RESPONSE = 0.25
 window of 30 frames is read after x264 at CRF 28.
 """
 IN_FACES = 0.36
-"""RESPONSE of the mark that an exported model draws: it lies in the face alone, and is read less well."""
+"""RESPONSE of the mark that an exported model draws: it covers the face alone, and is read less well."""
 PIXELS = 330_000
 """Pixels of a frame beyond which less is needed: more of them are averaged in a cell."""
 BOUNDS = (0.0, 3.0)

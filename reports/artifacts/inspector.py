@@ -152,10 +152,9 @@ class Inspector:
                 row["detail"] = detail.detail(output[1], view)
                 row["texture"] = texture.texture(mine, at, view.points(landmarks))
         else:
-            row["noise"] = noise
             if index % 2 == 0:
                 row["detail"] = detail.detail(output[1], view) - detail.detail(reference[1], view)
-            row["detail_lost"], row["false_detail"] = m.sharpness(m.bands(mine, at), m.bands(theirs, at), noise)
+            row |= _sharpness(mine, theirs, at, noise)
             row["unsteady"] = 100 * coding.unsteady(noise, at.width, math.exp(row["light"]))
             row["light"] -= m.light(theirs, at.inside)
             row["light_ring"] -= m.light(theirs, at.ring)
@@ -306,6 +305,12 @@ def _mouths(landmarks: NDArray[np.floating], place: NDArray[np.float64], face: P
     if mine is None or theirs is None:
         return {}
     return {"mouth": _packed(mine), "reference_mouth": _packed(theirs)}
+
+
+def _sharpness(mine: Floats, theirs: Floats, at: m.Zones, noise: float) -> dict[str, float]:
+    """Coding noise, and detail of the face against its reference's."""
+    lost, false = m.sharpness(m.bands(mine, at), m.bands(theirs, at), noise)
+    return {"noise": noise, "detail_lost": lost, "false_detail": false}
 
 
 def _alone(view: View, landmarks: NDArray[np.floating]) -> dict[str, Any]:
